@@ -1,0 +1,133 @@
+"""The contract between the pipeline and a framework: NumPy at the boundary.
+
+A backend is a module (`trainers/<framework>_backend/backend.py`) with the
+functions of `Backend`; the training loop (`trainers.loop`), the export
+(`trainers.export`) and everything above them know no framework.
+One suite of contract tests (tests/test_backend_contract.py) runs on each.
+
+Shape suffixes: N batch, H height, W width, C classes, 3 colour channels (RGB).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.config import TrainConfig
+
+Images = NDArray[np.uint8]
+"""uint8 N×H×W×3, RGB, 0 to 255."""
+Labels = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """One draw of random changes for a batch; the same for every framework.
+
+    affine_N23: float32; maps an output pixel (x, y, 1) to the input pixel
+      (x, y) it is read from, bilinearly, black outside; pixel centres lie at
+      whole numbers.  None: unchanged.
+    colour_N34: float32; maps (r, g, b, 1), with colours scaled to 0..1, to
+      new colours, which are then clipped to 0..1.  Applied after the warp.
+      None: unchanged.
+    """
+
+    affine_N23: Floats | None
+    colour_N34: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one training step sees."""
+
+    images_NHW3: Images
+    labels_N: Labels
+    weights_N: Floats
+    """Class weight of each image; the loss is sum(w·loss) / sum(w)."""
+    augmentation: Augmentation | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    loss: float
+    """Weighted mean cross-entropy, label smoothing included."""
+    correct: int
+    """Images of the batch whose largest logit was their label's."""
+
+
+class Predictor(Protocol):
+    def predict(self, images_NHW3: Images) -> Floats:
+        """Class probabilities, float32 N×C, rows summing to one."""
+        ...
+
+
+class Learner(Predictor, Protocol):
+    """One model in training."""
+
+    parameter_count: int
+    """Trainable and untrainable weights, without optimizer state."""
+
+    def train_step(self, batch: Batch, learning_rate: float) -> StepResult: ...
+
+    def snapshot(self) -> Any:
+        """A copy of the weights in memory, for `restore`."""
+        ...
+
+    def restore(self, snapshot: Any) -> None: ...
+
+    def save(self, directory: Path) -> None:
+        """Writes the native model into an existing, empty directory."""
+        ...
+
+
+class Backend(Protocol):
+    def configure(self, *, threads: int, seed: int) -> str:
+        """Sets thread pools and random seeds, once, before anything else.
+
+        Returns:
+          The accelerator in words, such as "cpu" or the GPU's name.
+        """
+        ...
+
+    def versions(self) -> dict[str, str]:
+        """Package versions that matter for this backend."""
+        ...
+
+    def build(
+        self, config: TrainConfig, *, num_classes: int, image_size: tuple[int, int]
+    ) -> Learner:
+        """Builds the model and its optimizer.
+
+        Args:
+          image_size: height and width of the images, in pixels.
+
+        Raises:
+          ConfigError: unknown model, arguments it refuses, weights that do
+            not fit, an image size it cannot take.
+        """
+        ...
+
+    def count_parameters(self, model: str, *, num_classes: int, image_size: tuple[int, int]) -> int:
+        """Parameters of a model by name."""
+        ...
+
+    def load(self, directory: Path) -> Predictor:
+        """The native model that `Learner.save` wrote."""
+        ...
+
+    def to_tensorflow(self, directory: Path) -> Any:
+        """The native model as a `tf.Module`.
+
+        Calling it maps uint8 [N,H,W,3] (N unknown) to probabilities, float32
+        [N,C]; it can be saved in a SavedModel that loads with TensorFlow alone.
+        """
+        ...
+
+    def to_onnx(self, directory: Path, path: Path) -> None:
+        """The native model as ONNX: "images" uint8 [N,H,W,3] to "scores" [N,C]."""
+        ...
