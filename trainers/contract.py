@@ -70,7 +70,7 @@ class Learner(Predictor, Protocol):
     """One model in training."""
 
     parameter_count: int
-    """Trainable and untrainable weights, without optimizer state."""
+    """Trainable weights, as timm counts them (no running statistics)."""
 
     def train_step(self, batch: Batch, learning_rate: float) -> StepResult: ...
 
@@ -113,7 +113,7 @@ class Backend(Protocol):
         ...
 
     def count_parameters(self, model: str, *, num_classes: int, image_size: tuple[int, int]) -> int:
-        """Parameters of a model by name."""
+        """Trainable weights of a model by name (see `Learner.parameter_count`)."""
         ...
 
     def load(self, directory: Path) -> Predictor:
