@@ -1,0 +1,176 @@
+"""Pushes a blessed model as the next version of its name.
+
+Not TFX's own, which copies into the live folder, versions by whole seconds,
+and skips a copy while reporting it pushed.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+from tfx.components.pusher import executor as tfx_executor
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration import data_types_utils
+from tfx.orchestration.portable import base_driver
+from tfx.orchestration.portable.data_types import ExecutionInfo
+from tfx.proto.orchestration import driver_output_pb2
+from tfx.types import component_spec, standard_artifacts
+from tfx.types.channel import BaseChannel, OutputChannel
+
+from components import details
+from trainers.artifact import ModelCard, PushManifest
+from trainers.errors import DataError
+from trainers.files import sync_directory
+from trainers.versions import damage, list_versions, next_version, publish
+
+VERSION = "version"
+PUSHED = "pushed"
+MODEL_NAME = "model_name"
+MODEL_ID = "model_id"
+DESTINATION = "pushed_destination"
+PUSHED_VERSION = "pushed_version"
+
+
+class PusherDriver(base_driver.BaseDriver):
+    """Says which version this push makes, or which one already serves the model.
+
+    It runs before the cache is looked up, and the version is part of the cache
+    key.  So a run repeated unchanged is cached; and it is not when the served
+    files were removed or damaged, or another model was pushed since.
+    """
+
+    def run(self, execution_info: ExecutionInfo) -> driver_output_pb2.DriverOutput:
+        (model,) = execution_info.input_dict["model"]
+        folder = _folder(execution_info.exec_properties)
+        version = _serving_version(folder, model.uri) or next_version(folder)
+        output = driver_output_pb2.DriverOutput()
+        for key, value in {**execution_info.exec_properties, VERSION: version}.items():
+            if value is not None:
+                data_types_utils.set_metadata_value(output.exec_properties[key], value)
+        return output
+
+
+class PusherExecutor(tfx_executor.Executor):
+    """See `Pusher`."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        (pushed_model,) = output_dict["pushed_model"]
+        name = exec_properties["name"]
+        pushed_model.set_string_custom_property(MODEL_NAME, name)
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed_model)
+            details.record(pushed=0)
+            return
+        (model,) = input_dict["model"]
+        folder = _folder(exec_properties)
+        version = _serving_version(folder, model.uri)
+        if version is None:
+            version = _publish(self, folder, input_dict).version
+        target = folder / str(version)
+        logging.info("%s version %d is at %s.", name, version, target)
+        self._MarkPushed(pushed_model, pushed_destination=str(target))
+        pushed_model.set_int_custom_property(PUSHED_VERSION, version)
+        pushed_model.set_int_custom_property(MODEL_ID, model.id)
+        # TFX's cache believes in an artifact while its directory is there.
+        Path(pushed_model.uri).mkdir(parents=True, exist_ok=True)
+        details.record(pushed=1, model_name=name, pushed_version=version, destination=str(target))
+
+
+class PusherSpec(component_spec.ComponentSpec):
+    PARAMETERS = {
+        "destination": component_spec.ExecutionParameter(type=str),
+        "name": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+    }
+    OUTPUTS = {
+        "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
+    }
+
+
+class Pusher(base_component.BaseComponent):
+    """Pushes a blessed model to `<destination>/<name>/<version>/`.
+
+    Args:
+      model: the model artifact.
+      model_blessing: the Evaluator's verdict; without it nothing is pushed.
+      evaluation: what the verdict rests on, for the manifest.
+      destination: the serving folder.
+      name: the model's name there.
+    """
+
+    SPEC_CLASS = PusherSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(PusherExecutor)
+    DRIVER_CLASS = PusherDriver
+
+    def __init__(
+        self,
+        *,
+        model: BaseChannel,
+        model_blessing: BaseChannel,
+        evaluation: BaseChannel,
+        destination: str,
+        name: str,
+    ) -> None:
+        super().__init__(
+            PusherSpec(
+                model=model,
+                model_blessing=model_blessing,
+                evaluation=evaluation,
+                destination=destination,
+                name=name,
+                pushed_model=OutputChannel(standard_artifacts.PushedModel, self, "pushed_model"),
+            )
+        )
+
+
+def _publish(executor: PusherExecutor, folder: Path, inputs: dict[str, list[Any]]) -> PushManifest:
+    (model,) = inputs["model"]
+    source = Path(executor.GetModelPath(inputs))
+    card = ModelCard.read(source)
+    context = executor._context
+    ids = {key: artifacts[0].id for key, artifacts in inputs.items()}
+
+    def manifest(version: int) -> PushManifest:
+        return PushManifest(
+            name=folder.name,
+            version=version,
+            pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            framework=card.framework,
+            architecture=card.architecture,
+            model_uri=model.uri,
+            run_id=context.pipeline_run_id or "",
+            mlmd={**ids, "pusher_execution": int(context.unique_id)},
+        )
+
+    pushed = publish(source, folder, manifest)
+    sync_directory(folder.parent)
+    return pushed
+
+
+def _folder(exec_properties: dict[str, Any]) -> Path:
+    return Path(exec_properties["destination"]) / str(exec_properties["name"])
+
+
+def _serving_version(folder: Path, model_uri: str) -> int | None:
+    """The newest version, if it is this very model and whole."""
+    versions = list_versions(folder)
+    if not versions:
+        return None
+    newest = folder / str(versions[-1])
+    try:
+        same = PushManifest.read(newest).model_uri == model_uri
+    except DataError:
+        return None
+    return versions[-1] if same and not damage(newest) else None

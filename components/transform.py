@@ -1,0 +1,84 @@
+"""The transform graph: the one place where images are decoded and resized.
+
+TFX's Transform runs `preprocessing_fn` over the training data; the graph it
+leaves is carried by every model, so serving decodes exactly as training did.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+IMAGE = "image"
+LABEL = "label"
+ENCODED = "image/encoded"
+VOCABULARY = "label_vocabulary"
+
+
+def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
+    """Raw examples to transformed examples.
+
+    Args:
+      inputs: batched raw features; `image/encoded` and `label`.
+      custom_config: `image_size` [height, width] and `resize`, see
+        `pipeline.config.TransformConfig`.
+
+    Returns:
+      image: string [batch], raw bytes of a uint8 H×W×3 image (TFT carries no
+        uint8, and a list of floats is 12 times larger).
+      label: int64 [batch], the index in the vocabulary, -1 for an unseen class.
+    """
+    height, width = custom_config["image_size"]
+    resize = RESIZE[custom_config["resize"]]
+
+    def pixels(encoded: tf.Tensor) -> tf.Tensor:
+        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        image.set_shape([None, None, 3])
+        image = tf.cond(
+            tf.reduce_all(tf.equal(tf.shape(image)[:2], [height, width])),
+            lambda: image,
+            lambda: _to_uint8(resize(tf.cast(image, tf.float32), height, width)),
+        )
+        image = tf.ensure_shape(image, [height, width, 3])
+        # The content is the last field of the serialised TensorProto.
+        size = height * width * 3
+        return tf.strings.substr(tf.io.serialize_tensor(image), -size, size)
+
+    return {
+        IMAGE: tf.map_fn(pixels, _flat(inputs[ENCODED]), fn_output_signature=tf.string),
+        LABEL: tft.compute_and_apply_vocabulary(_flat(inputs[LABEL]), vocab_filename=VOCABULARY),
+    }
+
+
+def _flat(feature: Any) -> tf.Tensor:
+    """A feature that has one value per example, as [batch]."""
+    if isinstance(feature, tf.SparseTensor):
+        feature = feature.values
+    return tf.reshape(feature, [-1])
+
+
+def _to_uint8(image: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
+
+
+def _stretch(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    return tf.image.resize(image, [height, width], antialias=True)
+
+
+def _crop(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Fills the frame, cutting what hangs over on either side."""
+    shape = tf.cast(tf.shape(image)[:2], tf.float32)
+    scale = tf.reduce_max([height / shape[0], width / shape[1]])
+    size = tf.maximum(tf.cast(tf.round(shape * scale), tf.int32), [height, width])
+    image = tf.image.resize(image, size, antialias=True)
+    return tf.image.resize_with_crop_or_pad(image, height, width)
+
+
+def _pad(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Keeps the whole image, with black bars."""
+    return tf.image.resize_with_pad(image, height, width, antialias=True)
+
+
+RESIZE = {"stretch": _stretch, "crop": _crop, "pad": _pad}

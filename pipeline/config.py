@@ -1,0 +1,210 @@
+"""The config of a run: TOML file, flags over it, typed and checked.
+
+Nothing heavy is imported here: the command line parses a config, and refuses
+a wrong one, before TFX or a framework is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from components.evaluation import EvaluateConfig
+from components.example_gen.config import DataConfig
+from trainers.backends import model_names
+from trainers.config import TrainConfig, require
+from trainers.errors import ConfigError, nearest
+from trainers.files import digest
+from trainers.strict import dump, parse
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaConfig:
+    """What the data must look like."""
+
+    frozen: str | None = None
+    """A schema.pbtxt that `visionline schema --freeze` wrote (and you may have
+    edited); without it the schema is inferred from the train split each time."""
+    accept: tuple[str, ...] = ()
+    """Anomalies that do not stop the run, see docs/data.md."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformConfig:
+    """How images become arrays of one size."""
+
+    image_size: int | tuple[int, int] = 224
+    """One side of a square, or height and width, in pixels."""
+    resize: Literal["stretch", "crop", "pad"] = "stretch"
+    """stretch: changes the aspect ratio; crop: cuts the longer side; pad: black bars."""
+
+    def __post_init__(self) -> None:
+        for side in self.size:
+            require(8 <= side <= 2048, f"image_size: expected 8 to 2048, got {self.image_size!r}.")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height, width."""
+        if isinstance(self.image_size, int):
+            return (self.image_size, self.image_size)
+        return self.image_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushConfig:
+    destination: str | None = None
+    """The serving folder; by default `serving` in the output folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Where and by what the pipeline is run."""
+
+    output: str | None = None
+    """Everything a pipeline makes; by default `visionline-runs/<pipeline>`."""
+    runner: Literal["beam", "local"] = "beam"
+    """beam: TFX's Beam orchestrator; local: TFX's LocalDagRunner."""
+    beam_args: tuple[str, ...] = ()
+    """Options for the Beam pipelines inside the components."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineConfig:
+    """Everything a run is told."""
+
+    name: str
+    """The model's name in the serving folder."""
+    pipeline: str | None = None
+    """Runs of one pipeline share their cached steps; by default the name."""
+    data: DataConfig
+    schema: SchemaConfig = field(default_factory=SchemaConfig)
+    transform: TransformConfig = field(default_factory=TransformConfig)
+    train: TrainConfig
+    evaluate: EvaluateConfig
+    push: PushConfig = field(default_factory=PushConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        for key in ("name", "pipeline"):
+            value = getattr(self, key)
+            require(
+                value is None or bool(_NAME.fullmatch(value)),
+                f"{key}: expected letters, digits, '.', '_' and '-', got {value!r}.",
+            )
+        require(
+            self.schema.frozen is None or Path(self.schema.frozen).is_file(),
+            f"schema.frozen: no file {self.schema.frozen!r}; "
+            "write one with `visionline schema --freeze FILE`.",
+        )
+        _check_model(self.train)
+
+    @property
+    def pipeline_name(self) -> str:
+        return self.pipeline or self.name
+
+    @property
+    def output(self) -> Path:
+        return Path(self.run.output or f"visionline-runs/{self.pipeline_name}").absolute()
+
+    @property
+    def destination(self) -> Path:
+        if self.push.destination:
+            return Path(self.push.destination).absolute()
+        return self.output / "serving"
+
+    @property
+    def digest(self) -> str:
+        return digest(dump(self))
+
+
+def load_config(path: Path | None, overrides: Mapping[str, Any]) -> PipelineConfig:
+    """Reads a TOML file and lays flags over it.
+
+    Args:
+      path: the file, or None where flags say everything.
+      overrides: values by dotted key, such as {"train.epochs": 3}.
+
+    Raises:
+      ConfigError: for anything that cannot be used.
+    """
+    data: dict[str, Any] = {}
+    if path is not None:
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as e:
+            raise ConfigError(f"Cannot read the config {path}: {e.strerror}.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+            raise ConfigError(f"{path} is not valid TOML: {e}.") from None
+    for key, value in overrides.items():
+        table = data
+        *parents, leaf = key.split(".")
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"{parent}: expected a table, got {table!r}.")
+        table[leaf] = value
+    _explain_missing(data)
+    if "name" not in data:
+        data["name"] = _default_name(str(data["data"]["path"]))
+    return parse(PipelineConfig, data)
+
+
+_REQUIRED = {
+    ("data", "path"): "which images to use: --data FOLDER, or path in [data]",
+    ("train", "framework"): "which framework trains: --framework keras or --framework pytorch",
+    ("train", "model"): "which model to train: --model NAME; `visionline models` lists them",
+    ("evaluate", "min_accuracy"): (
+        "how good a model must be to be pushed: --min-accuracy 0.9, or min_accuracy in "
+        "[evaluate]; without a threshold there is no verdict, and nothing is pushed unjudged"
+    ),
+}
+
+
+def _explain_missing(data: Mapping[str, Any]) -> None:
+    missing = [
+        f"  {table}.{key}: say {why}"
+        for (table, key), why in _REQUIRED.items()
+        if not isinstance(data.get(table, {}), dict) or key not in data.get(table, {})
+    ]
+    if missing:
+        raise ConfigError("The config lacks what only you can say:\n" + "\n".join(missing))
+
+
+def _default_name(data_path: str) -> str:
+    """A model's name from the data folder's."""
+    parts = [p for p in Path(data_path).absolute().parts if "{" not in p]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(parts[-1]).stem).strip("-.")
+    return name or "model"
+
+
+def _check_model(train: TrainConfig) -> None:
+    if ":" in train.model:
+        module = train.model.partition(":")[0]
+        try:
+            found = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            found = None
+        require(
+            found is not None,
+            f"train.model: no module {module!r} to take {train.model!r} from. Expected "
+            "package.module:function, importable from the folder you run visionline in.",
+        )
+    elif train.model not in (names := model_names(train.framework)):
+        raise ConfigError(
+            f"train.model: {train.framework} has no model {train.model!r}."
+            f"{nearest(train.model, names)} `visionline models` lists them; your own model "
+            "is named package.module:function."
+        )
+    if train.pretrained is not None:
+        require(
+            Path(train.pretrained).exists(),
+            f"train.pretrained: expected a local file or folder, found nothing at "
+            f"{train.pretrained!r}. Weights are never downloaded.",
+        )

@@ -1,0 +1,142 @@
+"""The one DAG; every runner runs it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+from pathlib import Path
+
+from tfx.components.evaluator.component import Evaluator
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.components.transform.component import Transform
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration import metadata
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import transform_pb2
+from tfx.types.channel import Channel
+from tfx.types.standard_artifacts import Model, PushedModel
+
+from components import transform
+from components.baseline import LatestPushedModel
+from components.evaluator import eval_config
+from components.example_gen.component import ImageExampleGen
+from components.example_validator import ExampleValidator
+from components.pusher import Pusher
+from components.schema_gen import SchemaGen
+from components.statistics import stats_options
+from components.trainer.component import Trainer
+from pipeline.config import PipelineConfig
+from pipeline.workspace import Workspace
+from trainers.files import digest, sha256_file, tree_digest
+from trainers.strict import dump
+
+EVALUATION_SPLIT = "test"
+_TRAINERS = Path(__file__).parent.parent / "trainers"
+
+
+def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
+    """Builds the TFX pipeline of a config; runs nothing."""
+    example_gen = ImageExampleGen(config=config.data)
+    statistics_gen = StatisticsGen(
+        examples=example_gen.outputs["examples"],
+        stats_options=stats_options(config.evaluate.slices),
+    )
+    schema_gen = _schema(config, workspace, statistics_gen)
+    schema = schema_gen.outputs["schema"]
+    validator = ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"],
+        schema=schema,
+        accept=config.schema.accept,
+    )
+    transformer = Transform(
+        examples=example_gen.outputs["examples"],
+        schema=schema,
+        preprocessing_fn=f"{transform.__name__}.{transform.preprocessing_fn.__name__}",
+        custom_config={
+            "image_size": list(config.transform.size),
+            "resize": config.transform.resize,
+            "code_digest": digest(inspect.getsource(transform)),
+        },
+        splits_config=transform_pb2.SplitsConfig(
+            analyze=["train"], transform=["train", "val", EVALUATION_SPLIT]
+        ),
+        # Statistics of raw pixels say nothing and cost as much as the transform.
+        disable_statistics=True,
+    )
+    transformer.add_upstream_node(validator)
+    trainer = Trainer(
+        examples=transformer.outputs["transformed_examples"],
+        transform_graph=transformer.outputs["transform_graph"],
+        config=json.dumps(dump(config.train), sort_keys=True),
+        image_size=config.transform.size,
+        code_digest=_training_code(config),
+        cache_dir=str(workspace.cache / "shards"),
+    )
+    baseline = Resolver(
+        strategy_class=LatestPushedModel,
+        config={"name": config.name},
+        candidate=trainer.outputs["model"],
+        model=Channel(type=Model),
+        pushed_model=Channel(type=PushedModel),
+    ).with_id("Baseline")
+    evaluator = Evaluator(
+        examples=example_gen.outputs["examples"],
+        model=trainer.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        eval_config=eval_config(config.evaluate),
+        schema=schema,
+        example_splits=[EVALUATION_SPLIT],
+    )
+    pusher = Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        evaluation=evaluator.outputs["evaluation"],
+        destination=str(config.destination),
+        name=config.name,
+    )
+    return Pipeline(
+        pipeline_name=config.pipeline_name,
+        pipeline_root=str(workspace.artifacts),
+        components=[
+            *(example_gen, statistics_gen, schema_gen, validator),
+            *(transformer, trainer, baseline, evaluator, pusher),
+        ],
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(
+            str(workspace.metadata)
+        ),
+        enable_cache=True,
+        # TFDV's worker processes need tfx imported first, see docs/decisions.
+        beam_pipeline_args=["--beam_plugin=tfx", *config.run.beam_args],
+    )
+
+
+def _schema(config: PipelineConfig, workspace: Workspace, statistics_gen: BaseNode) -> BaseNode:
+    """SchemaGen, or the frozen schema under a name that tells its content.
+
+    TFX's cache looks at an imported file's path alone.
+    """
+    if config.schema.frozen is None:
+        return SchemaGen(statistics=statistics_gen.outputs["statistics"])
+    source = Path(config.schema.frozen)
+    kept = workspace.cache / "schemas" / sha256_file(source) / "schema.pbtxt"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, kept)
+    return ImportSchemaGen(schema_file=str(kept)).with_id("SchemaGen")
+
+
+def _training_code(config: PipelineConfig) -> str:
+    """A digest of all code and weights that make a model, for the cache key."""
+    parts = {p.relative_to(_TRAINERS).as_posix(): sha256_file(p) for p in _TRAINERS.rglob("*.py")}
+    if ":" in config.train.model:
+        import importlib.util
+
+        spec = importlib.util.find_spec(config.train.model.partition(":")[0])
+        if spec is not None and spec.origin is not None:
+            parts["model"] = sha256_file(Path(spec.origin))
+    if config.train.pretrained is not None:
+        weights = Path(config.train.pretrained)
+        parts["pretrained"] = tree_digest(weights) if weights.is_dir() else sha256_file(weights)
+    return digest(parts)

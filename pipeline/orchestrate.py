@@ -1,0 +1,141 @@
+"""Runs pipelines in this process: `python -m pipeline.orchestrate REQUEST.json …`.
+
+The command line starts it as a child whose output goes to a log file, so that
+TFX, Beam and TensorFlow may print what they like, and so that the terminal is
+alive while they are being imported.  It reports on the progress pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pipeline.config import PipelineConfig
+from pipeline.workspace import Workspace
+from trainers.errors import VisionlineError
+from trainers.files import read_json, write_json
+from trainers.progress import emit
+from trainers.strict import dump, parse
+
+EXIT_FAILED = 1
+EXIT_NOT_BLESSED = 3
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    run_id: str
+    config: PipelineConfig
+
+
+def main(*request_paths: str) -> int:
+    """Runs the requests one after the other; stops at the first that fails."""
+    from components import lean_imports
+
+    lean_imports.install()
+    for index, path in enumerate(request_paths):
+        request = parse(RunRequest, read_json(Path(path)))
+        emit({"kind": "run", "index": index, "run_id": request.run_id})
+        code = run(request)
+        if code:
+            return code
+    return 0
+
+
+def run(request: RunRequest) -> int:
+    """Runs one pipeline and reports its result; returns the exit code."""
+    # Imported here: seconds each, while the terminal already shows the table.
+    from absl import logging
+    from tfx.dsl.compiler import compiler, constants
+    from tfx.orchestration.portable import runtime_parameter_utils
+
+    from pipeline import results
+    from pipeline.dag import create_pipeline
+    from pipeline.provenance import describe
+    from pipeline.recorder import NodeFailed, Recorder, explain, recording
+    from pipeline.runners import RUNNERS
+
+    logging.set_verbosity(logging.INFO)
+    config = request.config
+    workspace = Workspace(config.output)
+    began = time.monotonic()
+    pipeline = create_pipeline(config, workspace)
+    ir = compiler.Compiler().compile(pipeline)
+    runtime_parameter_utils.substitute_runtime_parameter(
+        ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: request.run_id}
+    )
+    emit({"kind": "nodes", "nodes": [n.pipeline_node.node_info.id for n in ir.nodes]})
+    recorder = Recorder(pipeline.metadata_connection_config, config.pipeline_name, request.run_id)
+    recorder.recover()
+    recorder.annotate_run(
+        {
+            **describe(),
+            "config": json.dumps(dump(config), sort_keys=True),
+            "config_digest": config.digest,
+            "seed": config.train.seed,
+            "framework": config.train.framework,
+            "model": config.train.model,
+            "state": "running",
+        }
+    )
+    with _cancellable(recorder):
+        try:
+            with recording(recorder):
+                RUNNERS[config.run.runner]().run_with_ir(ir)
+        except Exception as e:
+            failure = recorder.failure or NodeFailed("pipeline", explain(e))
+            recorder.annotate_run(
+                {
+                    "state": "failed",
+                    "error": str(failure),
+                    "duration_seconds": time.monotonic() - began,
+                }
+            )
+            emit({"kind": "result", "state": "failed", "error": str(failure)})
+            return EXIT_FAILED
+    summary = results.collect(recorder, config, workspace.run_dir(request.run_id))
+    summary["seconds"] = time.monotonic() - began
+    recorder.annotate_run(
+        {
+            "state": "complete",
+            "duration_seconds": summary["seconds"],
+            **{k: summary[k] for k in ("accelerator", "dataset_digest") if summary.get(k)},
+        }
+    )
+    write_json(workspace.run_dir(request.run_id) / "summary.json", summary)
+    emit({"kind": "result", "state": "complete", **summary})
+    return 0 if summary["blessed"] else EXIT_NOT_BLESSED
+
+
+@contextlib.contextmanager
+def _cancellable(recorder: Any) -> Any:
+    """On SIGTERM or Ctrl-C: marks what runs as cancelled, and ends at once."""
+
+    def cancel(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(Exception):
+            recorder.interrupted()
+            recorder.annotate_run({"state": "cancelled"})
+        os._exit(EXIT_INTERRUPTED)  # Beam's threads cannot be stopped; children die with us
+
+    previous = {s: signal.signal(s, cancel) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except VisionlineError as e:
+        emit({"kind": "result", "state": "failed", "error": str(e)})
+        sys.exit(EXIT_FAILED)

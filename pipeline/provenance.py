@@ -1,0 +1,66 @@
+"""Where a run comes from: code, packages, machine, person."""
+
+from __future__ import annotations
+
+import getpass
+import importlib.metadata
+import json
+import os
+import platform
+import socket
+import subprocess
+from pathlib import Path
+
+from trainers.files import digest, sha256_file
+
+_ROOT = Path(__file__).parent.parent
+LOCK_FILE = _ROOT / "requirements" / "dev.txt"
+
+
+def describe() -> dict[str, str | int]:
+    """Properties for the pipeline_run context; "not recorded" is left out."""
+    packages = {
+        d.metadata["Name"]: d.version
+        for d in importlib.metadata.distributions()
+        if d.metadata["Name"]
+    }
+    facts: dict[str, str | int] = {
+        "packages": json.dumps(packages, sort_keys=True),
+        "packages_digest": digest(packages),
+        "python": platform.python_version(),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "user": _user(),
+        "directory": os.getcwd(),
+        **_git(Path.cwd(), "git"),
+        **_git(_ROOT, "visionline_git"),
+    }
+    if LOCK_FILE.exists():
+        facts["lock_digest"] = sha256_file(LOCK_FILE)
+    return facts
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a passwd entry
+        return str(os.getuid())
+
+
+def _git(directory: Path, prefix: str) -> dict[str, str | int]:
+    def git(*args: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(directory), *args],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        ).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        dirty = bool(git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {f"{prefix}_commit": commit, f"{prefix}_dirty": int(dirty)}

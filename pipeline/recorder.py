@@ -1,0 +1,204 @@
+"""Watches every node: tells the terminal how it goes and MLMD where it came from.
+
+TFX records neither a failure's reason, nor durations, nor what produced the
+numbers.  Both its runners make a `launcher.Launcher` per node; `recording`
+puts one in its place that does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from absl import logging
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.orchestration import metadata
+from tfx.orchestration.portable import launcher
+
+from components import details
+from trainers.errors import VisionlineError
+from trainers.progress import emit
+
+Value = str | int | float
+
+_ENDED = "the process that ran it ended without a word (killed, or the machine went down)"
+
+
+class NodeFailed(Exception):
+    """A node failed; the reason is meant for people."""
+
+    def __init__(self, node: str, reason: str) -> None:
+        super().__init__(f"{node}: {reason}")
+        self.node = node
+        self.reason = reason
+
+
+class Recorder:
+    """One run's record."""
+
+    def __init__(self, connection: Any, pipeline: str, run_id: str) -> None:
+        self._connection = connection
+        self._pipeline = pipeline
+        self._run_id = run_id
+        self.failure: NodeFailed | None = None
+        self.executions: dict[str, int] = {}
+        """Execution id by node id."""
+
+    def node_started(self, node: str) -> None:
+        details.take()
+        emit({"kind": "node", "node": node, "state": "running"})
+
+    def node_finished(self, node: str, execution_id: int, seconds: float) -> None:
+        self.executions[node] = execution_id
+        with self._store() as store:
+            (execution,) = store.get_executions_by_id([execution_id])
+            state = mlmd.Execution.State.Name(execution.last_known_state)
+            cached = execution.last_known_state == mlmd.Execution.CACHED
+            if execution.last_known_state == mlmd.Execution.FAILED:
+                raise RuntimeError("its inputs could not be resolved; the log file says which.")
+            _annotate(execution, {**details.take(), "duration_seconds": seconds})
+            store.put_executions([execution])
+        emit(
+            {
+                "kind": "node",
+                "node": node,
+                "state": "cached" if cached else "done",
+                "mlmd_state": state,
+                "seconds": seconds,
+            }
+        )
+
+    def node_failed(self, node: str, error: BaseException, seconds: float) -> NodeFailed:
+        reason = explain(error)
+        logging.error("%s failed: %s\n%s", node, reason, "".join(traceback.format_exception(error)))
+        failure = NodeFailed(node, reason)
+        self.failure = failure
+        self._end_running(mlmd.Execution.FAILED, reason, seconds, failed_node=node)
+        emit(
+            {"kind": "node", "node": node, "state": "failed", "seconds": seconds, "error": reason}
+        )
+        return failure
+
+    def annotate(self, node: str, values: Mapping[str, Value]) -> None:
+        """Adds properties to a node's execution."""
+        with self._store() as store:
+            (execution,) = store.get_executions_by_id([self.executions[node]])
+            _annotate(execution, values)
+            store.put_executions([execution])
+
+    def annotate_run(self, values: Mapping[str, Value]) -> None:
+        """Adds properties to the pipeline_run context, made if it is not there yet."""
+        with self._store() as store:
+            context = store.get_context_by_type_and_name("pipeline_run", self._run_id)
+            if context is None:
+                context = mlmd.Context(
+                    type_id=store.put_context_type(mlmd.ContextType(name="pipeline_run")),
+                    name=self._run_id,
+                )
+            _annotate(context, values)
+            store.put_contexts([context])
+
+    def interrupted(self) -> None:
+        """Marks what was running as cancelled."""
+        self._end_running(mlmd.Execution.CANCELED, "interrupted by the user", None)
+
+    def recover(self) -> None:
+        """Marks what a killed earlier run of this pipeline left as running."""
+        with self._store() as store:
+            context = store.get_context_by_type_and_name("pipeline", self._pipeline)
+            if context is None:
+                return
+            stale = [
+                e
+                for e in store.get_executions_by_context(context.id)
+                if e.last_known_state in (mlmd.Execution.RUNNING, mlmd.Execution.NEW)
+            ]
+            for execution in stale:
+                execution.last_known_state = mlmd.Execution.FAILED
+                _annotate(execution, {"error": _ENDED})
+            if stale:
+                store.put_executions(stale)
+
+    def _end_running(
+        self,
+        state: int,
+        reason: str,
+        seconds: float | None,
+        failed_node: str | None = None,
+    ) -> None:
+        """Ends this run's running executions, and explains the one that failed."""
+        with self._store() as store:
+            run = store.get_context_by_type_and_name("pipeline_run", self._run_id)
+            if run is None:
+                return
+            executions = store.get_executions_by_context(run.id)
+            open_states = (mlmd.Execution.RUNNING, mlmd.Execution.NEW)
+            ended = [e for e in executions if e.last_known_state in open_states]
+            if failed_node and not ended and executions:
+                # The launcher has already published it as failed.
+                newest = max(executions, key=lambda e: e.id)
+                if newest.last_known_state == mlmd.Execution.FAILED:
+                    ended = [newest]
+            for execution in ended:
+                execution.last_known_state = state
+                values: dict[str, Value] = {**details.take(), "error": reason}
+                if seconds is not None:
+                    values["duration_seconds"] = seconds
+                _annotate(execution, values)
+            if ended:
+                store.put_executions(ended)
+
+    @contextlib.contextmanager
+    def _store(self) -> Iterator[Any]:
+        with metadata.Metadata(self._connection) as handle:
+            yield handle.store
+
+
+def explain(error: BaseException) -> str:
+    """An exception as a sentence for people."""
+    if isinstance(error, VisionlineError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC or "No space left" in str(error):
+        return "No room left on the disk. Free some, then run the same command again."
+    if isinstance(error.__cause__, VisionlineError):
+        return str(error.__cause__)
+    return f"{type(error).__name__}: {error}"
+
+
+@contextlib.contextmanager
+def recording(recorder: Recorder) -> Iterator[None]:
+    """While it lasts, every node that TFX launches is recorded."""
+
+    class RecordingLauncher(launcher.Launcher):  # type: ignore[misc]
+        def launch(self) -> Any:
+            node = self._pipeline_node.node_info.id
+            recorder.node_started(node)
+            began = time.monotonic()
+            try:
+                info = super().launch()
+                recorder.node_finished(node, info.execution_id, time.monotonic() - began)
+                return info
+            except Exception as e:
+                raise recorder.node_failed(node, e, time.monotonic() - began) from e
+
+    original = launcher.Launcher
+    launcher.Launcher = RecordingLauncher
+    try:
+        yield
+    finally:
+        launcher.Launcher = original
+
+
+def _annotate(target: Any, values: Mapping[str, Value]) -> None:
+    for key, value in values.items():
+        slot = target.custom_properties[key]
+        if isinstance(value, bool | int):
+            slot.int_value = int(value)
+        elif isinstance(value, float):
+            slot.double_value = value
+        else:
+            slot.string_value = value

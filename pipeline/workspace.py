@@ -1,0 +1,118 @@
+"""The output folder of a pipeline: its layout, its owner, its lock.
+
+    metadata.sqlite   ML Metadata
+    artifacts/        TFX's pipeline root
+    cache/            memory-mapped training data, remade when missing
+    runs/<run id>/    config.json, log.txt, summary.json, pictures
+    serving/          pushed models, unless the config names another folder
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trainers.errors import RunError
+from trainers.files import read_json, write_json
+
+_MARKER = "visionline.json"
+_LOCK = ".lock"
+_LEAST_FREE = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    root: Path
+
+    @property
+    def metadata(self) -> Path:
+        return self.root / "metadata.sqlite"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    def run_dir(self, run_id: str) -> Path:
+        return self.root / "runs" / run_id
+
+    def claim(self, pipeline: str) -> None:
+        """Makes the folder this pipeline's, or checks that it is.
+
+        Raises:
+          RunError: it is another pipeline's, holds something else, cannot be
+            written, or the disk is full.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            _check_room(self.root)
+            marker = self.root / _MARKER
+            if marker.exists():
+                owner = read_json(marker).get("pipeline")
+                if owner != pipeline:
+                    raise RunError(
+                        f"{self.root} belongs to the pipeline {owner!r}, not to {pipeline!r}. "
+                        "Choose another folder with --output, or run it as "
+                        f"pipeline = {owner!r}."
+                    )
+                return
+            strangers = sorted(p.name for p in self.root.iterdir() if p.name != _LOCK)
+            if strangers:
+                raise RunError(
+                    f"{self.root} is not empty and not a visionline output folder "
+                    f"(it holds {', '.join(strangers[:3])}). Choose another with --output."
+                )
+            write_json(marker, {"pipeline": pipeline})
+        except OSError as e:
+            raise RunError(
+                f"Cannot write to the output folder {self.root}: {e.strerror}."
+            ) from None
+        except ValueError:
+            raise RunError(f"{self.root / _MARKER} is damaged; it should be JSON.") from None
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the folder for one run; the kernel frees it however we end.
+
+        Raises:
+          RunError: another run holds it.
+        """
+        path = self.root / _LOCK
+        with open(path, "a+") as f:
+            try:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                f.seek(0)
+                holder = f.read().strip() or "another process"
+                raise RunError(
+                    f"Another run is using {self.root} ({holder}). "
+                    "Wait for it, or choose another folder with --output."
+                ) from None
+            f.seek(0)
+            f.truncate()
+            f.write(f"pid {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+            f.flush()
+            yield
+
+
+def new_run_id() -> str:
+    """TFX's own form: local time to the microsecond."""
+    return datetime.now().strftime("%Y%m%d-%H%M%S.%f")
+
+
+def _check_room(path: Path) -> None:
+    free = shutil.disk_usage(path).free
+    if free < _LEAST_FREE:
+        raise RunError(
+            f"No room on the disk of {path}: {free / 2**20:.0f} MB are free, and a run needs "
+            f"at least {_LEAST_FREE / 2**20:.0f} MB. Free some, then run again."
+        )

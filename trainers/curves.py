@@ -1,0 +1,76 @@
+"""What a training run leaves to look at: curves as a picture, and TensorBoard logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainers.loop import Epoch
+
+
+class TensorBoardLog:
+    """Writes each epoch's figures where `tensorboard --logdir` reads them."""
+
+    def __init__(self, directory: Path) -> None:
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        directory.mkdir(parents=True, exist_ok=True)
+        self._writer = EventFileWriter(str(directory))
+
+    def write(self, epoch: Epoch) -> None:
+        import time
+
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        values = [
+            Summary.Value(tag=tag, simple_value=value)
+            for tag, value in (
+                ("loss/train", epoch.loss),
+                ("loss/val", epoch.val_loss),
+                ("accuracy/train", epoch.accuracy),
+                ("accuracy/val", epoch.val_accuracy),
+                ("learning_rate", epoch.learning_rate),
+                ("images_per_second", epoch.images_per_second),
+            )
+        ]
+        self._writer.add_event(
+            Event(wall_time=time.time(), step=epoch.epoch, summary=Summary(value=values))
+        )
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def draw_curves(epochs: list[Epoch], best_epoch: int, title: str, path: Path) -> None:
+    """Draws loss and accuracy over epochs as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(9, 3.6), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    x = [e.epoch for e in epochs]
+    for axes, name, train, val in (
+        (
+            figure.add_subplot(1, 2, 1),
+            "loss",
+            [e.loss for e in epochs],
+            [e.val_loss for e in epochs],
+        ),
+        (
+            figure.add_subplot(1, 2, 2),
+            "accuracy",
+            [e.accuracy for e in epochs],
+            [e.val_accuracy for e in epochs],
+        ),
+    ):
+        axes.plot(x, train, marker="o", ms=3, label="train (augmented)")
+        axes.plot(x, val, marker="o", ms=3, label="validation")
+        axes.axvline(best_epoch, color="0.6", lw=1, ls=":", label=f"best epoch ({best_epoch})")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize=8)
+    figure.savefig(path)

@@ -1,0 +1,107 @@
+"""From a native model to the model artifact, with the proof that all agree."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainers.artifact import GOLDEN, MODEL_ONNX, NATIVE
+from trainers.contract import Backend, Floats, Images
+from trainers.errors import TrainingError
+
+PARITY_TOLERANCE = 1e-3
+"""Largest allowed difference of any score (a probability) between formats."""
+GOLDEN_IMAGES = 16
+
+
+def export(
+    backend: Backend,
+    directory: Path,
+    *,
+    transform_graph: Path,
+    class_names: tuple[str, ...],
+    images_NHW3: Images,
+) -> dict[str, float]:
+    """Writes SavedModel, ONNX and golden outputs beside `directory/native`.
+
+    Args:
+      directory: the artifact; its `native/` is there already.
+      transform_graph: TFX's TransformGraph directory.
+      images_NHW3: real images to compare the formats on.
+
+    Returns:
+      Largest difference of any score from the native model's, by format.
+
+    Raises:
+      TrainingError: when one is above `PARITY_TOLERANCE`.
+    """
+    from trainers import savedmodel
+
+    native = directory / NATIVE
+    images_NHW3 = np.ascontiguousarray(images_NHW3[:GOLDEN_IMAGES])
+    expected_NC = backend.load(native).predict(images_NHW3)
+    np.savez(directory / GOLDEN, images_NHW3=images_NHW3, scores_NC=expected_NC)
+    height, width = images_NHW3.shape[1:3]
+    savedmodel.save(
+        savedmodel.ServingModule(
+            backend.to_tensorflow(native), transform_graph, class_names, (height, width)
+        ),
+        directory,
+    )
+    backend.to_onnx(native, directory / MODEL_ONNX)
+    return check_parity(directory, images_NHW3, expected_NC)
+
+
+def check_parity(directory: Path, images_NHW3: Images, expected_NC: Floats) -> dict[str, float]:
+    """Compares what was written, as a server would load it, with the native scores."""
+    scores = {
+        **_savedmodel_scores(directory, images_NHW3),
+        "onnx": _onnx_scores(directory, images_NHW3),
+    }
+    parity = {k: float(np.abs(v - expected_NC).max()) for k, v in scores.items()}
+    # Written so that a NaN is a failure too.
+    wrong = {k: v for k, v in parity.items() if not v <= PARITY_TOLERANCE}
+    if wrong:
+        found = ", ".join(f"{k} by {v:.2g}" for k, v in wrong.items())
+        raise TrainingError(
+            f"The exported model does not agree with the trained one: {found}. "
+            f"Expected differences of at most {PARITY_TOLERANCE:g} in any score. "
+            "The model uses an operation that a format cannot express; nothing was published."
+        )
+    return parity
+
+
+def _savedmodel_scores(directory: Path, images_NHW3: Images) -> dict[str, Floats]:
+    import tensorflow as tf
+
+    from trainers import savedmodel
+
+    signatures = tf.saved_model.load(str(directory)).signatures
+    files = tf.constant([_png(image) for image in images_NHW3])
+    tensor = signatures[savedmodel.SIGNATURE_TENSOR](images=tf.constant(images_NHW3))
+    encoded = signatures[savedmodel.SIGNATURE_BYTES](images=files)
+    return {
+        "savedmodel": tensor[savedmodel.SCORES].numpy(),
+        "savedmodel_bytes": encoded[savedmodel.SCORES].numpy(),
+    }
+
+
+def _onnx_scores(directory: Path, images_NHW3: Images) -> Any:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        str(directory / MODEL_ONNX), providers=["CPUExecutionProvider"]
+    )
+    (scores,) = session.run(["scores"], {"images": images_NHW3})
+    return scores
+
+
+def _png(image_HW3: Images) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image_HW3).save(buffer, "PNG")
+    return buffer.getvalue()

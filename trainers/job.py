@@ -1,0 +1,183 @@
+"""One training in a process of its own: `python -m trainers.job JOB.json RESULT.json`.
+
+Own memory, threads and devices; a crash or the kernel's out-of-memory kill
+ends this process and not the pipeline.  The process that starts it sets the
+thread variables and reads progress (`trainers.progress`) and the result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainers.artifact import NATIVE, ModelCard
+from trainers.backends import load_backend
+from trainers.config import TrainConfig
+from trainers.contract import Backend
+from trainers.errors import VisionlineError
+from trainers.files import read_json, write_json
+from trainers.progress import emit
+from trainers.strict import dump, parse
+
+CURVES = "training_curves.png"
+HISTORY = "history.json"
+TENSORBOARD = "tensorboard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainJob:
+    """Everything a training needs, as paths and plain values."""
+
+    config: TrainConfig
+    train_split: str
+    """Directory of a shard, see `trainers.data.Split`."""
+    val_split: str
+    class_names: tuple[str, ...]
+    transform_graph: str
+    model_dir: str
+    """Where the model artifact goes; created empty."""
+    run_dir: str
+    """Where logs, history and curves go."""
+    dataset_digest: str
+    transform_digest: str
+
+
+def run(job: TrainJob) -> ModelCard:
+    """Trains, exports and checks one model; returns its card."""
+    backend = load_backend(job.config.framework)
+    accelerator = backend.configure(threads=job.config.threads, seed=job.config.seed)
+    fitted = fit(backend, job)
+    directory = Path(job.model_dir)
+    emit({"kind": "stage", "stage": "export"})
+    from trainers import export
+
+    parity = export.export(
+        backend,
+        directory,
+        transform_graph=Path(job.transform_graph),
+        class_names=job.class_names,
+        images_NHW3=fitted.golden_NHW3,
+    )
+    best = fitted.best
+    card = ModelCard(
+        framework=job.config.framework,
+        architecture=job.config.model,
+        parameter_count=fitted.parameter_count,
+        image_size=(fitted.golden_NHW3.shape[1], fitted.golden_NHW3.shape[2]),
+        class_names=job.class_names,
+        config=dump(job.config),
+        seed=job.config.seed,
+        accelerator=accelerator,
+        versions=backend.versions(),
+        dataset_digest=job.dataset_digest,
+        transform_digest=job.transform_digest,
+        metrics={
+            "loss": best.loss,
+            "accuracy": best.accuracy,
+            "val_loss": best.val_loss,
+            "val_accuracy": best.val_accuracy,
+            "images_per_second": best.images_per_second,
+            "train_seconds": fitted.seconds,
+        },
+        epochs_run=fitted.epochs_run,
+        best_epoch=best.epoch,
+        parity=parity,
+        parity_tolerance=export.PARITY_TOLERANCE,
+    )
+    card.write(directory)
+    return card
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    best: Any
+    epochs_run: int
+    parameter_count: int
+    golden_NHW3: Any
+    seconds: float
+
+
+def fit(backend: Backend, job: TrainJob) -> Fitted:
+    """Trains and leaves the native model in `model_dir/native`.
+
+    Needs the backend's own framework alone.
+    """
+    from trainers import curves, data, export, loop
+
+    config = job.config
+    train_split = data.Split.open(Path(job.train_split))
+    val_split = data.Split.open(Path(job.val_split))
+    height, width = train_split.images_NHW3.shape[1:3]
+    learner = backend.build(
+        config, num_classes=len(job.class_names), image_size=(int(height), int(width))
+    )
+    run_dir = Path(job.run_dir)
+    board = curves.TensorBoardLog(run_dir / TENSORBOARD)
+    history: list[loop.Epoch] = []
+
+    def after_epoch(epoch: loop.Epoch) -> None:
+        history.append(epoch)
+        board.write(epoch)
+        write_json(run_dir / HISTORY, [dataclasses.asdict(e) for e in history])
+        emit({"kind": "epoch", "epochs": config.epochs, **dataclasses.asdict(epoch)})
+
+    began = time.perf_counter()
+    outcome = loop.train(
+        learner,
+        config,
+        train_split,
+        val_split,
+        data.class_weights(config, train_split.labels_N, list(job.class_names)),
+        report=lambda progress: emit({"kind": "progress", **progress}),
+        after_epoch=after_epoch,
+    )
+    seconds = time.perf_counter() - began
+    board.close()
+    curves.draw_curves(
+        outcome.epochs,
+        outcome.best.epoch,
+        f"{config.model} ({config.framework})",
+        run_dir / CURVES,
+    )
+    native = Path(job.model_dir) / NATIVE
+    native.mkdir(parents=True)
+    learner.save(native)
+    golden = val_split.images_NHW3[: export.GOLDEN_IMAGES]
+    return Fitted(outcome.best, len(outcome.epochs), learner.parameter_count, golden, seconds)
+
+
+def main(job_path: str, result_path: str) -> int:
+    _die_with_parent()
+    result: dict[str, Any]
+    try:
+        card = run(parse(TrainJob, read_json(Path(job_path))))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        result = {"card": dump(card), "peak_memory_bytes": peak}
+    except VisionlineError as e:
+        result = {"error": str(e), "kind": type(e).__name__}
+    except MemoryError as e:
+        result = {"error": f"Out of memory: {e}. Try a smaller train.batch_size or image size."}
+    except Exception as e:
+        traceback.print_exc()
+        result = {"error": f"{type(e).__name__}: {e}"}
+    write_json(Path(result_path), result)
+    return 1 if "error" in result else 0
+
+
+def _die_with_parent() -> None:
+    """Asks Linux to end this process when the pipeline dies, however it dies."""
+    import ctypes
+    import signal
+
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
