@@ -24,13 +24,8 @@ PIXELS_AT_ONCE = 2**22
 """Pixels of a prediction batch: 64 images of 256×256."""
 
 
-def augment(images_NHW3: Images, augmentation: Augmentation) -> Floats:
-    """The images as a training step sees them: float32 N×H×W×3, 0 to 255."""
-    changed = _augmented(images_NHW3, augmentation.affine_N23, augmentation.colour_N34)
-    return changed.numpy()  # type: ignore[no-any-return]
-
-
 def _augmented(images_NHW3: Any, affine_N23: Any | None, colour_N34: Any | None) -> Any:
+    """float32 N×H×W×3, 0 to 255 (see trainers.contract.Augmentation)."""
     images = tf.cast(images_NHW3, tf.float32)
     if affine_N23 is not None:
         images = _warped(images, affine_N23)
@@ -106,7 +101,7 @@ class KerasLearner(KerasPredictor):
         return StepResult(loss=float(loss), correct=int(correct))
 
     def snapshot(self) -> list[Any]:
-        return [np.array(weight) for weight in self.model.get_weights()]
+        return [np.array(weight.value.numpy()) for weight in self.model.weights]
 
     def restore(self, snapshot: list[Any]) -> None:
         self.model.set_weights(snapshot)
