@@ -1,0 +1,389 @@
+"""One suite for every backend: the promises of `trainers.contract`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from augment_reference import apply
+
+from trainers.backends import FRAMEWORKS, load_backend, model_names
+from trainers.config import TrainConfig
+from trainers.contract import Augmentation, Backend, Batch, Learner, Predictor, StepResult
+from trainers.errors import ConfigError
+
+SIZE = (16, 16)
+CLASSES = 3
+PROBE_SIZE = (4, 5)
+
+USER_MODELS = {
+    "keras": '''
+import keras
+import numpy as np
+
+def probe(num_classes, image_size):
+    """Logits 0 and then the pixels as they come in."""
+    images = keras.Input((*image_size, 3))
+    dense = keras.layers.Dense(num_classes)
+    model = keras.Model(images, dense(keras.layers.Flatten()(images)))
+    dense.set_weights([np.eye(num_classes - 1, num_classes, k=1), np.zeros(num_classes)])
+    return model
+
+def linear(num_classes, image_size, width=4):
+    images = keras.Input((*image_size, 3))
+    x = keras.layers.Dense(width)(keras.layers.Flatten()(images))
+    return keras.Model(images, keras.layers.Dense(num_classes)(x))
+
+def wide(num_classes, image_size):
+    return linear(num_classes + 1, image_size)
+''',
+    "pytorch": '''
+import torch
+from torch import nn
+
+class NHWC(nn.Module):
+    def forward(self, images):
+        return images.permute(0, 2, 3, 1).flatten(1)
+
+def probe(num_classes, image_size):
+    """Logits 0 and then the pixels as they come in."""
+    dense = nn.Linear(num_classes - 1, num_classes)
+    with torch.no_grad():
+        dense.bias.zero_()
+        dense.weight.zero_()
+        dense.weight[1:] = torch.eye(num_classes - 1)
+    return nn.Sequential(NHWC(), dense)
+
+def linear(num_classes, image_size, width=4):
+    pixels = 3 * image_size[0] * image_size[1]
+    return nn.Sequential(NHWC(), nn.Linear(pixels, width), nn.Linear(width, num_classes))
+
+def wide(num_classes, image_size):
+    return linear(num_classes + 1, image_size)
+''',
+}
+BROKEN_MODELS = """
+def number(num_classes, image_size):
+    return 5
+
+def failing(num_classes, image_size):
+    raise RuntimeError("no such layer")
+"""
+
+
+@dataclass(frozen=True)
+class Framework:
+    name: str
+    backend: Backend
+    user_module: str
+
+    def config(self, model: str = "small_cnn", **values: Any) -> TrainConfig:
+        return TrainConfig(framework=self.name, model=model, **values)
+
+    def learner(
+        self, model: str = "small_cnn", size: tuple[int, int] = SIZE, **values: Any
+    ) -> Learner:
+        self.backend.configure(threads=2, seed=0)
+        config = self.config(model, **values)
+        return self.backend.build(config, num_classes=CLASSES, image_size=size)
+
+
+@pytest.fixture(scope="session", params=FRAMEWORKS)
+def framework(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Framework]:
+    name = request.param
+    backend = load_backend(name)
+    assert backend.configure(threads=2, seed=0)
+    folder = tmp_path_factory.mktemp("user_models")
+    module = f"user_models_for_{name}"
+    (folder / f"{module}.py").write_text(USER_MODELS[name] + BROKEN_MODELS)
+    (folder / f"{module}_broken.py").write_text("import a_package_that_is_not_there\n")
+    sys.path.insert(0, str(folder))
+    yield Framework(name, backend, module)
+    sys.path.remove(str(folder))
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A trained model, its folder, and what it says of some images."""
+
+    directory: Path
+    images_NHW3: np.ndarray
+    scores_NC: np.ndarray
+
+
+@pytest.fixture(scope="session", params=["small_cnn", "resnet20"])
+def saved(
+    request: pytest.FixtureRequest,
+    framework: Framework,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Saved:
+    learner = framework.learner(request.param)
+    fit(learner, steps=5)  # So that running statistics differ from their start.
+    directory = tmp_path_factory.mktemp("native")
+    learner.save(directory)
+    images = random_images(9, SIZE)
+    return Saved(directory, images, learner.predict(images))
+
+
+def random_images(count: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, *size, 3), dtype=np.uint8)
+
+
+def coloured_batch(count: int = 12) -> Batch:
+    """Noise in which one colour is stronger: the class."""
+    labels = np.arange(count) % CLASSES
+    images = random_images(count, SIZE) // 2
+    images[np.arange(count), :, :, labels] += 120
+    return batch_of(images, labels)
+
+
+def batch_of(
+    images: np.ndarray,
+    labels: Any,
+    weights: Any = None,
+    augmentation: Augmentation | None = None,
+) -> Batch:
+    weights = np.ones(len(images)) if weights is None else weights
+    return Batch(
+        images_NHW3=images,
+        labels_N=np.asarray(labels, np.int64),
+        weights_N=np.asarray(weights, np.float32),
+        augmentation=augmentation,
+    )
+
+
+def fit(learner: Learner, steps: int, rate: float = 1e-2) -> list[StepResult]:
+    return [learner.train_step(coloured_batch(), rate) for _ in range(steps)]
+
+
+def log_probabilities(
+    learner: Learner, images: np.ndarray, augmentation: Augmentation | None, classes: int
+) -> np.ndarray:
+    """log p of every image and class in training, from losses alone, N×C.
+
+    One-hot weights single an image out; a learning rate of 0 changes nothing.
+    """
+    count = len(images)
+    result = np.zeros((count, classes))
+    for i, weights in enumerate(np.eye(count)):
+        for label in range(classes):
+            batch = batch_of(images, np.full(count, label), weights, augmentation)
+            result[i, label] = -learner.train_step(batch, 0.0).loss
+    return result
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_learns_what_can_be_told_apart(framework: Framework, optimizer: Any) -> None:
+    learner = framework.learner(optimizer=optimizer)
+    results = fit(learner, steps=40, rate=1e-2 if optimizer == "adamw" else 5e-2)
+    assert results[-1].correct == 12
+    assert results[-1].loss < 0.1 < results[0].loss
+    batch = coloured_batch()
+    np.testing.assert_array_equal(learner.predict(batch.images_NHW3).argmax(1), batch.labels_N)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_predicts_probabilities_for_any_number_of_images(framework: Framework, count: int) -> None:
+    learner = framework.learner()
+    images = random_images(7, SIZE)
+    scores = learner.predict(images[:count])
+    assert scores.shape == (count, CLASSES) and scores.dtype == np.float32
+    np.testing.assert_allclose(scores.sum(axis=1), np.ones(count), atol=1e-6)
+    np.testing.assert_allclose(scores, learner.predict(images)[:count], atol=1e-6)
+
+
+def test_predicts_more_images_than_fit_one_batch(framework: Framework) -> None:
+    learner = framework.learner()
+    images = random_images(600, SIZE)
+    scores = learner.predict(images)
+    assert scores.shape == (600, CLASSES)
+    np.testing.assert_allclose(scores[-5:], learner.predict(images[-5:]), atol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_loss_is_the_weighted_smoothed_cross_entropy(
+    framework: Framework, smoothing: float
+) -> None:
+    images, labels, weights = random_images(4, SIZE), [0, 1, 2, 1], [1.0, 0.5, 3.0, 0.0]
+    log_p = log_probabilities(framework.learner(), images, None, CLASSES)
+    np.testing.assert_allclose(np.exp(log_p).sum(axis=1), np.ones(4), atol=1e-5)
+    losses = -(1 - smoothing) * log_p[range(4), labels] - smoothing * log_p.mean(axis=1)
+    learner = framework.learner(label_smoothing=smoothing)
+    result = learner.train_step(batch_of(images, labels, weights), 1e-3)
+    assert result.loss == pytest.approx(np.average(losses, weights=weights), rel=1e-4)
+    assert result.correct == (log_p.argmax(axis=1) == labels).sum()
+
+
+def test_a_batch_that_weighs_nothing_does_no_harm(framework: Framework) -> None:
+    learner = framework.learner()
+    images = random_images(4, SIZE)
+    result = learner.train_step(batch_of(images, [0, 1, 2, 0], np.zeros(4)), 1e-2)
+    assert result.loss == 0
+    assert np.isfinite(learner.predict(images)).all()
+
+
+def test_a_last_batch_of_one_image_trains(framework: Framework) -> None:
+    learner = framework.learner()
+    result = learner.train_step(batch_of(random_images(1, SIZE), [2]), 1e-3)
+    assert np.isfinite(result.loss)
+    assert np.isfinite(learner.predict(random_images(1, SIZE))).all()
+
+
+def augmentations() -> dict[str, Augmentation]:
+    rng = np.random.default_rng(0)
+    height, width = PROBE_SIZE
+    turned = np.eye(2, 3) + rng.uniform(-0.4, 0.4, (2, 2, 3))
+    turned[:, :, 2] += rng.uniform(-2, 2, (2, 2))
+    flip_and_shift = np.array([[[-1, 0, width - 1], [0, 1, 1]], [[1, 0, -2], [0, 1, 0]]])
+    colour = np.eye(3, 4) + rng.uniform(-0.4, 0.4, (2, 3, 4))
+    turned, flip_and_shift, colour = (
+        x.astype(np.float32) for x in (turned, flip_and_shift, colour)
+    )
+    return {
+        "warp": Augmentation(affine_N23=turned, colour_N34=None),
+        "flip and shift": Augmentation(affine_N23=flip_and_shift, colour_N34=None),
+        "colour": Augmentation(affine_N23=None, colour_N34=colour),
+        "both": Augmentation(affine_N23=turned, colour_N34=colour),
+        "neither": Augmentation(affine_N23=None, colour_N34=None),
+    }
+
+
+@pytest.mark.parametrize("name", augmentations())
+def test_a_step_sees_the_augmented_images(framework: Framework, name: str) -> None:
+    # The probe's logits are 0 and the normalised pixels it is given, so the
+    # losses of a step tell what it saw, whatever the framework.
+    classes = 1 + 3 * PROBE_SIZE[0] * PROBE_SIZE[1]
+    learner = framework.backend.build(
+        framework.config(f"{framework.user_module}:probe"),
+        num_classes=classes,
+        image_size=PROBE_SIZE,
+    )
+    images, augmentation = random_images(2, PROBE_SIZE), augmentations()[name]
+    log_p = log_probabilities(learner, images, augmentation, classes)
+    pixels = 127.5 * (1 + log_p[:, 1:] - log_p[:, :1])
+    np.testing.assert_allclose(pixels.reshape(images.shape), apply(images, augmentation), atol=0.02)
+
+
+def test_snapshot_restores_exactly(framework: Framework) -> None:
+    learner = framework.learner()
+    images = random_images(5, SIZE)
+    fit(learner, steps=2)
+    before = learner.predict(images)
+    snapshot = learner.snapshot()
+    fit(learner, steps=3)
+    assert not np.array_equal(learner.predict(images), before)
+    learner.restore(snapshot)
+    np.testing.assert_array_equal(learner.predict(images), before)
+
+
+def test_same_seed_same_losses(framework: Framework) -> None:
+    first, second = ([r.loss for r in fit(framework.learner(), steps=4)] for _ in range(2))
+    assert first == second
+    assert len(set(first)) == 4
+
+
+def test_saved_model_predicts_the_same(framework: Framework, saved: Saved) -> None:
+    predictor: Predictor = framework.backend.load(saved.directory)
+    scores = predictor.predict(saved.images_NHW3)
+    np.testing.assert_allclose(scores, saved.scores_NC, atol=1e-5)
+
+
+def test_tensorflow_module_predicts_the_same(
+    framework: Framework, saved: Saved, tmp_path: Path
+) -> None:
+    import tensorflow as tf
+
+    module = framework.backend.to_tensorflow(saved.directory)
+    module.serve = tf.function(
+        lambda images: {"scores": module(images)},
+        input_signature=[tf.TensorSpec((None, *SIZE, 3), tf.uint8)],
+        autograph=False,
+    )
+    tf.saved_model.save(module, str(tmp_path), signatures=module.serve)
+    loaded = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    for count in (1, 3, 8):
+        images, expected = saved.images_NHW3[:count], saved.scores_NC[:count]
+        scores = np.asarray(module(tf.constant(images)))
+        assert scores.dtype == np.float32
+        np.testing.assert_allclose(scores, expected, atol=1e-4)
+        from_disk = loaded(images=tf.constant(images))["scores"]
+        np.testing.assert_allclose(from_disk, expected, atol=1e-4)
+
+
+def test_onnx_predicts_the_same(framework: Framework, saved: Saved, tmp_path: Path) -> None:
+    import onnxruntime
+
+    path = tmp_path / "model.onnx"
+    framework.backend.to_onnx(saved.directory, path)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (images_in,), (scores_out,) = session.get_inputs(), session.get_outputs()
+    assert (images_in.name, images_in.type) == ("images", "tensor(uint8)")
+    assert images_in.shape[1:] == [*SIZE, 3] and isinstance(images_in.shape[0], str)
+    assert (scores_out.name, scores_out.type) == ("scores", "tensor(float)")
+    for count in (1, 3, 8):
+        (scores,) = session.run(None, {"images": saved.images_NHW3[:count]})
+        np.testing.assert_allclose(scores, saved.scores_NC[:count], atol=1e-4)
+
+
+@pytest.mark.parametrize(("model", "weights"), [("small_cnn", 94_762), ("resnet20", 272_474)])
+def test_built_in_models_have_as_many_weights_in_every_framework(
+    framework: Framework, model: str, weights: int
+) -> None:
+    assert model in model_names(framework.name)
+    count = framework.backend.count_parameters(model, num_classes=10, image_size=(32, 32))
+    assert count == weights
+    learner = framework.backend.build(framework.config(model), num_classes=10, image_size=(32, 32))
+    assert learner.parameter_count == weights
+
+
+def test_users_own_model_takes_its_arguments(framework: Framework) -> None:
+    learner = framework.learner(f"{framework.user_module}:linear", model_args={"width": 2})
+    assert learner.parameter_count == (3 * 16 * 16 + 1) * 2 + (2 + 1) * CLASSES
+    assert len({r.loss for r in fit(learner, steps=2)}) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("small_cnm", "'small_cnn'"),
+        ("no_such_package.models:net", "no_such_package"),
+        ("{module}_broken:net", "a_package_that_is_not_there"),
+        ("{module}:linaer", "'linear'"),
+        ("{module}:failing", "no such layer"),
+        ("{module}:number", "number"),
+        ("{module}:wide", rf"{CLASSES + 1}\)"),
+    ],
+)
+def test_models_that_cannot_be_used_are_refused(
+    framework: Framework, model: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        framework.learner(model.format(module=framework.user_module))
+
+
+def test_arguments_a_model_does_not_have_are_refused(framework: Framework) -> None:
+    with pytest.raises(ConfigError, match="model_args"):
+        framework.learner("small_cnn", model_args={"depth": 3})
+
+
+def test_images_too_small_for_the_model_are_refused(framework: Framework) -> None:
+    with pytest.raises(ConfigError, match="small_cnn.*4×4|4×4.*small_cnn"):
+        framework.learner("small_cnn", size=(4, 4))
+
+
+def test_weights_that_are_not_there_are_refused(framework: Framework, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere"):
+        framework.learner(pretrained=str(tmp_path / "nowhere"))
+
+
+def test_versions_name_the_framework(framework: Framework) -> None:
+    versions = framework.backend.versions()
+    assert {"keras": "keras", "pytorch": "torch"}[framework.name] in versions
+    assert all(versions.values())

@@ -1,0 +1,173 @@
+"""One Keras model in training, and one loaded for prediction.
+
+Shape suffixes: N batch, H height, W width, C classes, 3 colour channels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainers.config import TrainConfig
+from trainers.contract import Augmentation, Batch, Floats, Images, StepResult
+from trainers.keras_backend import optimizer
+
+MODEL_FILE = "model.keras"
+SPEC_FILE = "spec.json"
+
+PIXELS_AT_ONCE = 2**22
+"""Pixels of a prediction batch: 64 images of 256×256."""
+
+
+def _augmented(images_NHW3: Any, affine_N23: Any | None, colour_N34: Any | None) -> Any:
+    """float32 N×H×W×3, 0 to 255 (see trainers.contract.Augmentation)."""
+    images = tf.cast(images_NHW3, tf.float32)
+    if affine_N23 is not None:
+        images = _warped(images, affine_N23)
+    if colour_N34 is not None:
+        colours = tf.einsum("nhwc,ndc->nhwd", images, colour_N34[:, :, :3])
+        offset = 255.0 * colour_N34[:, None, None, :, 3]
+        images = tf.clip_by_value(colours + offset, 0.0, 255.0)
+    return images
+
+
+def _warped(images: Any, affine_N23: Any) -> Any:
+    # The kernel takes the first eight numbers of a 3×3 matrix row by row.
+    rows_N6 = tf.reshape(affine_N23, (-1, 6))
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=tf.pad(rows_N6, [[0, 0], [0, 2]]),
+        output_shape=tf.shape(images)[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+
+
+class KerasPredictor:
+    """A model that is not trained further."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        _, height, width, _ = model.input_shape
+        self._at_once = int(np.clip(PIXELS_AT_ONCE // (height * width), 1, 256))
+        # Called as a concrete function: TensorFlow takes the traces of several
+        # models for retracing of one and warns.
+        self._scores = scores_function(model).get_concrete_function()
+
+    def predict(self, images_NHW3: Images) -> Floats:
+        """Class probabilities, float32 N×C; computed in batches of bounded size."""
+        starts = range(0, len(images_NHW3), self._at_once)
+        parts = [
+            self._scores(tf.constant(images_NHW3[i : i + self._at_once])).numpy() for i in starts
+        ]
+        if not parts:
+            return np.zeros((0, self.model.output_shape[-1]), np.float32)
+        return np.concatenate(parts)
+
+
+class KerasLearner(KerasPredictor):
+    """A model and its optimizer (see trainers.contract.Learner)."""
+
+    def __init__(self, model: Any, config: TrainConfig, spec: dict[str, Any]) -> None:
+        super().__init__(model)
+        self._spec = spec
+        self._label_smoothing = config.label_smoothing
+        self._trainable = [weight.value for weight in model.trainable_variables]
+        self._optimizer = optimizer.make(config, self._trainable)
+        self._steps: dict[tuple[bool, bool], Callable[..., Any]] = {}
+        self.parameter_count = parameter_count(model)
+
+    def train_step(self, batch: Batch, learning_rate: float) -> StepResult:
+        """One step of the optimizer on the loss of `contract.Batch`.
+
+        The loss is the contract's alone: weight penalties that a model's own
+        layers ask for are not added to it.
+        """
+        changes = batch.augmentation or Augmentation(None, None)
+        parts = (changes.affine_N23, changes.colour_N34)
+        loss, correct = self._step(parts[0] is not None, parts[1] is not None)(
+            tf.constant(batch.images_NHW3),
+            tf.constant(batch.labels_N, tf.int64),
+            tf.constant(batch.weights_N, tf.float32),
+            tf.constant(learning_rate, tf.float32),
+            *(tf.constant(part, tf.float32) for part in parts if part is not None),
+        )
+        return StepResult(loss=float(loss), correct=int(correct))
+
+    def snapshot(self) -> list[Any]:
+        return [np.array(weight.value.numpy()) for weight in self.model.weights]
+
+    def restore(self, snapshot: list[Any]) -> None:
+        self.model.set_weights(snapshot)
+
+    def save(self, directory: Path) -> None:
+        self.model.save(directory / MODEL_FILE)
+        (directory / SPEC_FILE).write_text(json.dumps(self._spec, indent=2) + "\n", "utf-8")
+
+    def _step(self, warps: bool, colours: bool) -> Callable[..., Any]:
+        """The compiled step for these parts of an augmentation, any batch size."""
+        key = (warps, colours)
+        if key not in self._steps:
+            _, height, width, _ = self.model.input_shape
+            signature = [
+                tf.TensorSpec((None, height, width, 3), tf.uint8),
+                tf.TensorSpec((None,), tf.int64),
+                tf.TensorSpec((None,), tf.float32),
+                tf.TensorSpec((), tf.float32),
+            ]
+            signature += [tf.TensorSpec((None, 2, 3), tf.float32)] * warps
+            signature += [tf.TensorSpec((None, 3, 4), tf.float32)] * colours
+
+            def step(images: Any, labels: Any, weights: Any, rate: Any, *parts: Any) -> Any:
+                affine = parts[0] if warps else None
+                colour = parts[-1] if colours else None
+                return self._traced_step(_augmented(images, affine, colour), labels, weights, rate)
+
+            self._steps[key] = tf.function(
+                step, input_signature=signature, autograph=False, jit_compile=False
+            ).get_concrete_function()
+        return self._steps[key]
+
+    def _traced_step(self, images: Any, labels: Any, weights: Any, rate: Any) -> Any:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self._trainable)
+            logits = self.model(images, training=True)
+            loss = weighted_loss(logits, labels, weights, self._label_smoothing)
+        gradients = tape.gradient(loss, self._trainable, unconnected_gradients="zero")
+        self._optimizer.apply([tf.convert_to_tensor(g) for g in gradients], rate)
+        hits = tf.equal(tf.argmax(logits, axis=1), labels)
+        return loss, tf.math.count_nonzero(hits)
+
+
+def weighted_loss(logits_NC: Any, labels_N: Any, weights_N: Any, label_smoothing: float) -> Any:
+    """sum(w·loss) / sum(w) of cross-entropies; 0 for a batch that weighs nothing.
+
+    Smoothing gives every class label_smoothing / C of the target
+    (Szegedy et al. 2016), as PyTorch does.
+    """
+    log_NC = tf.nn.log_softmax(logits_NC)
+    of_label_N = tf.gather(log_NC, labels_N, axis=1, batch_dims=1)
+    of_all_N = tf.reduce_mean(log_NC, axis=1)
+    loss_N = -(1 - label_smoothing) * of_label_N - label_smoothing * of_all_N
+    return tf.math.divide_no_nan(tf.reduce_sum(weights_N * loss_N), tf.reduce_sum(weights_N))
+
+
+def scores_function(model: Any) -> Any:
+    """A `tf.function` from uint8 images N×H×W×3 to probabilities, float32 N×C."""
+
+    def scores(images: Any) -> Any:
+        return tf.nn.softmax(model(tf.cast(images, tf.float32), training=False))
+
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="images")]
+    return tf.function(scores, input_signature=signature, autograph=False, jit_compile=False)
+
+
+def parameter_count(model: Any) -> int:
+    """Trainable weights of a Keras model."""
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_variables)
