@@ -1,0 +1,89 @@
+"""How fast and how equal a PyTorch model is as a TensorFlow SavedModel.
+
+    PYTHONPATH=. python benchmarks/torch_savedmodel.py resnet18 vit_tiny_patch16_224
+
+Prints, per model, the time of one batch in PyTorch, the SavedModel's time as
+a multiple of it, with convolutions as XLA runs them ("XLA") and as
+`trainers.torch_backend.lowering` does ("ours"), and the largest difference
+between the probabilities.  Weights are random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainers.config import TrainConfig
+from trainers.torch_backend import backend
+
+
+def main() -> None:
+    options = _options()
+    backend.configure(threads=options.threads, seed=0)
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    print(f"batch {options.batch}, {options.size}×{options.size}, {options.threads} threads")
+    print(f"{'model':32} {'torch ms':>9} {'XLA':>6} {'ours':>6} {'difference':>11}")
+    for name in options.models:
+        torch_ms, xla, ours, difference = measure(name, options.size, options.batch)
+        print(f"{name:32} {torch_ms:9.1f} {xla:6.2f} {ours:6.2f} {difference:11.1e}", flush=True)
+
+
+def measure(name: str, size: int, batch: int) -> tuple[float, float, float, float]:
+    """PyTorch's milliseconds, the two ratios, the largest difference of either."""
+    import tensorflow as tf
+
+    from trainers.torch_backend.export import to_tensorflow
+
+    images_NHW3 = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
+    config = TrainConfig(framework="pytorch", model=name)
+    learner = backend.build(config, num_classes=1000, image_size=(size, size))
+    expected_NC = learner.predict(images_NHW3)
+    torch_ms = milliseconds(lambda: learner.predict(images_NHW3))
+    ratios, differences = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        native = Path(folder, "native")
+        native.mkdir()
+        learner.save(native)
+        for fast in (False, True):
+            saved = str(Path(folder, f"saved_{fast}"))
+            tf.saved_model.save(to_tensorflow(native, fast_convolutions=fast), saved)
+            model: Any = tf.saved_model.load(saved)
+            scores_NC = model(images_NHW3).numpy()
+            differences.append(float(np.abs(scores_NC - expected_NC).max()))
+            ratios.append(milliseconds(lambda model=model: model(images_NHW3).numpy()) / torch_ms)
+    return torch_ms, ratios[0], ratios[1], max(differences)
+
+
+def milliseconds(call: Callable[[], object], *, seconds: float = 3.0) -> float:
+    """The median time of a call, over at least five and `seconds`."""
+    call()
+    times: list[float] = []
+    while len(times) < 5 or sum(times) < seconds:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    models = ["resnet18", "mobilenetv3_small_100", "vit_tiny_patch16_224"]
+    parser.add_argument("models", nargs="*", default=models, help="default: %(default)s")
+    parser.add_argument("--size", type=int, default=224, help="image height and width")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The PyTorch backend: the functions of `trainers.contract.Backend`.
+
+Training imports neither TensorFlow nor JAX; only `to_tensorflow` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import logging
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainers.config import TrainConfig
+from trainers.contract import Learner, Predictor
+
+# It warns at import that it cannot count Triton's operations; nobody asked.
+logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
+
+
+def configure(*, threads: int, seed: int) -> str:
+    if threads:
+        torch.set_num_threads(threads)
+    with contextlib.suppress(RuntimeError):  # It can be set once in a process.
+        torch.set_num_interop_threads(1)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    device = _device()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("torch", "torchvision", "timm")}
+
+
+def build(config: TrainConfig, *, num_classes: int, image_size: tuple[int, int]) -> Learner:
+    from trainers.torch_backend.learner import TorchLearner
+    from trainers.torch_backend.models import build_model
+
+    model = build_model(config, num_classes=num_classes, image_size=image_size)
+    return TorchLearner(
+        config, model, num_classes=num_classes, image_size=image_size, device=_device()
+    )
+
+
+def count_parameters(model: str, *, num_classes: int, image_size: tuple[int, int]) -> int:
+    from trainers.torch_backend.learner import parameter_count
+    from trainers.torch_backend.models import build_net
+
+    with torch.device("meta"):  # Shapes alone: no memory, no initialisation.
+        net = build_net(model, {}, num_classes=num_classes, image_size=image_size)
+    return parameter_count(net)
+
+
+def load(directory: Path) -> Predictor:
+    from trainers.torch_backend.learner import ProgramPredictor
+
+    return ProgramPredictor(directory)
+
+
+def to_tensorflow(directory: Path) -> Any:
+    from trainers.torch_backend.export import to_tensorflow as convert
+
+    return convert(directory)
+
+
+def to_onnx(directory: Path, path: Path) -> None:
+    from trainers.torch_backend.export import to_onnx as convert
+
+    convert(directory, path)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,173 @@
+"""A PyTorch model in training (`trainers.contract.Learner`)."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainers.config import TrainConfig
+from trainers.contract import Augmentation, Batch, Floats, Images, StepResult
+from trainers.torch_backend import augment
+from trainers.torch_backend.models import Colours, Model
+
+PROGRAM, STATE, SPEC = "model.pt2", "state_dict.pt", "spec.json"
+"""The files of the native model."""
+
+_PIXELS_AT_ONCE = 2**21
+"""Predictions go through the network in batches of about this many pixels."""
+
+
+class Scorer(nn.Module):
+    """Images in, probabilities out: what is evaluated, exported and served."""
+
+    def __init__(self, net: nn.Module, mean: Colours, std: Colours) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", 255 * torch.tensor(mean), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std), persistent=False)
+
+    def forward(self, images_NHW3: Tensor) -> Tensor:
+        """uint8 N×H×W×3 to probabilities, float32 N×C."""
+        return self.net(self.normalise(images_NHW3.to(torch.float32))).softmax(dim=1)
+
+    def normalise(self, images_NHW3: Tensor) -> Tensor:
+        """Floats from 0 to 255, NHW3, as the network wants them, N3HW."""
+        return ((images_NHW3 - self.mean) / self.std).permute(0, 3, 1, 2)
+
+
+class TorchLearner:
+    """One model in training; `train_step`, `predict` and the rest of the contract."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: Model,
+        *,
+        num_classes: int,
+        image_size: tuple[int, int],
+        device: torch.device,
+    ) -> None:
+        self._config = config
+        self._model = model
+        self._num_classes = num_classes
+        self._image_size = image_size
+        self._device = device
+        # NHWC in memory is the faster order for convolutions, on CPUs above all.
+        net = model.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._scorer = Scorer(net, model.mean, model.std).to(device)
+        self._optimizer = optimizer(net, config)
+        self.parameter_count = parameter_count(net)
+
+    def train_step(self, batch: Batch, learning_rate: float) -> StepResult:
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        images_NHW3, labels_N, weights_N = (
+            torch.tensor(a, device=self._device)
+            for a in (batch.images_NHW3, batch.labels_N, batch.weights_N)
+        )
+        self._scorer.train()
+        self._optimizer.zero_grad()
+        images_N3HW = self._input(images_NHW3, batch.augmentation)
+        logits_NC = self._logits(images_N3HW)
+        loss_N = F.cross_entropy(
+            logits_NC, labels_N, reduction="none", label_smoothing=self._config.label_smoothing
+        )
+        # A batch whose weights are all zero teaches nothing, rather than NaN.
+        loss = (weights_N * loss_N).sum() / weights_N.sum().clamp_min(1e-12)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        correct = (logits_NC.argmax(dim=1) == labels_N).sum()
+        return StepResult(loss=loss.item(), correct=int(correct.item()))
+
+    def predict(self, images_NHW3: Images) -> Floats:
+        self._scorer.eval()
+        return predict(self._scorer, images_NHW3, self._device)
+
+    def snapshot(self) -> Any:
+        return {k: v.detach().clone() for k, v in self._scorer.net.state_dict().items()}
+
+    def restore(self, snapshot: Any) -> None:
+        self._scorer.net.load_state_dict(snapshot)
+
+    def save(self, directory: Path) -> None:
+        scorer = copy.deepcopy(self._scorer).eval()
+        scorer.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        torch.export.save(export_program(scorer, self._image_size), directory / PROGRAM)
+        torch.save(scorer.net.state_dict(), directory / STATE)
+        spec = {
+            "model": self._config.model,
+            "model_args": self._config.model_args,
+            "num_classes": self._num_classes,
+            "image_size": list(self._image_size),
+            "mean": list(self._model.mean),
+            "std": list(self._model.std),
+        }
+        (directory / SPEC).write_text(json.dumps(spec, indent=2) + "\n")
+
+    def _input(self, images_NHW3: Tensor, augmentation: Augmentation | None) -> Tensor:
+        images_NHW3 = images_NHW3.to(torch.float32)
+        if augmentation is not None:
+            images_N3HW = augment.apply(images_NHW3.permute(0, 3, 1, 2) / 255, augmentation)
+            images_NHW3 = 255 * images_N3HW.permute(0, 2, 3, 1)
+        images_N3HW = self._scorer.normalise(images_NHW3)
+        return images_N3HW.contiguous(memory_format=torch.channels_last)
+
+    def _logits(self, images_N3HW: Tensor) -> Tensor:
+        if len(images_N3HW) > 1:
+            return self._scorer.net(images_N3HW)
+        # BatchNorm refuses to train on one value per channel: see it twice.
+        return self._scorer.net(images_N3HW.expand(2, -1, -1, -1))[:1]
+
+
+class ProgramPredictor:
+    """The native model read back (`trainers.contract.Predictor`), on the CPU."""
+
+    def __init__(self, directory: Path) -> None:
+        self._program = torch.export.load(directory / PROGRAM).module()
+
+    def predict(self, images_NHW3: Images) -> Floats:
+        return predict(self._program, images_NHW3, torch.device("cpu"))
+
+
+def predict(scorer: nn.Module, images_NHW3: Images, device: torch.device) -> Floats:
+    """Probabilities, float32 N×C, with bounded memory whatever N."""
+    height, width = images_NHW3.shape[1:3]
+    step = min(512, max(1, _PIXELS_AT_ONCE // (height * width)))
+    with torch.inference_mode():
+        scores = [
+            scorer(torch.tensor(images_NHW3[i : i + step], device=device)).cpu()
+            for i in range(0, max(1, len(images_NHW3)), step)
+        ]
+    return np.asarray(torch.cat(scores).numpy(), dtype=np.float32)
+
+
+def export_program(scorer: Scorer, image_size: tuple[int, int]) -> torch.export.ExportedProgram:
+    """The scorer as a graph of its own, for any batch size."""
+    example = torch.zeros(2, *image_size, 3, dtype=torch.uint8)
+    with torch.no_grad():
+        return torch.export.export(
+            scorer, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        )
+
+
+def optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW or SGD, with weight decay on matrices and kernels only."""
+    parameters = [p for p in net.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.learning_rate)
+    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+
+
+def parameter_count(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters() if p.requires_grad)
