@@ -12,9 +12,9 @@ from typing import Any
 
 from absl import logging
 from tfx.components.pusher import executor as tfx_executor
-from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.components.base import base_component, base_driver, executor_spec
 from tfx.orchestration import data_types_utils
-from tfx.orchestration.portable import base_driver
+from tfx.orchestration.portable import base_driver as ir_base_driver
 from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import component_spec, standard_artifacts
@@ -34,7 +34,7 @@ DESTINATION = "pushed_destination"
 PUSHED_VERSION = "pushed_version"
 
 
-class PusherDriver(base_driver.BaseDriver):
+class PusherDriver(base_driver.BaseDriver, ir_base_driver.BaseDriver):  # TFX wants both
     """Says which version this push makes, or which one already serves the model.
 
     It runs before the cache is looked up, and the version is part of the cache

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
-from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.transform.component import Transform
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
@@ -23,33 +22,30 @@ from components import transform
 from components.baseline import LatestPushedModel
 from components.evaluator import eval_config
 from components.example_gen.component import ImageExampleGen
+from components.example_gen.config import evaluation_split
 from components.example_validator import ExampleValidator
 from components.pusher import Pusher
 from components.schema_gen import SchemaGen
-from components.statistics import stats_options
+from components.statistics import StatisticsGen
 from components.trainer.component import Trainer
 from pipeline.config import PipelineConfig
 from pipeline.workspace import Workspace
 from trainers.files import digest, sha256_file, tree_digest
 from trainers.strict import dump
 
-EVALUATION_SPLIT = "test"
 _TRAINERS = Path(__file__).parent.parent / "trainers"
 
 
 def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
     """Builds the TFX pipeline of a config; runs nothing."""
     example_gen = ImageExampleGen(config=config.data)
-    statistics_gen = StatisticsGen(
-        examples=example_gen.outputs["examples"],
-        stats_options=stats_options(config.evaluate.slices),
-    )
+    statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
     schema_gen = _schema(config, workspace, statistics_gen)
     schema = schema_gen.outputs["schema"]
     validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"],
         schema=schema,
-        accept=config.schema.accept,
+        accepted=config.schema.accept,
     )
     transformer = Transform(
         examples=example_gen.outputs["examples"],
@@ -61,7 +57,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
             "code_digest": digest(inspect.getsource(transform)),
         },
         splits_config=transform_pb2.SplitsConfig(
-            analyze=["train"], transform=["train", "val", EVALUATION_SPLIT]
+            analyze=["train"], transform=list(config.data.split_names)
         ),
         # Statistics of raw pixels say nothing and cost as much as the transform.
         disable_statistics=True,
@@ -88,7 +84,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         baseline_model=baseline.outputs["model"],
         eval_config=eval_config(config.evaluate),
         schema=schema,
-        example_splits=[EVALUATION_SPLIT],
+        example_splits=[evaluation_split(config.data)],
     )
     pusher = Pusher(
         model=trainer.outputs["model"],

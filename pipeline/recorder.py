@@ -41,9 +41,9 @@ class Recorder:
     """One run's record."""
 
     def __init__(self, connection: Any, pipeline: str, run_id: str) -> None:
-        self._connection = connection
+        self.connection = connection
         self._pipeline = pipeline
-        self._run_id = run_id
+        self.run_id = run_id
         self.failure: NodeFailed | None = None
         self.executions: dict[str, int] = {}
         """Execution id by node id."""
@@ -93,11 +93,11 @@ class Recorder:
     def annotate_run(self, values: Mapping[str, Value]) -> None:
         """Adds properties to the pipeline_run context, made if it is not there yet."""
         with self._store() as store:
-            context = store.get_context_by_type_and_name("pipeline_run", self._run_id)
+            context = store.get_context_by_type_and_name("pipeline_run", self.run_id)
             if context is None:
                 context = mlmd.Context(
                     type_id=store.put_context_type(mlmd.ContextType(name="pipeline_run")),
-                    name=self._run_id,
+                    name=self.run_id,
                 )
             _annotate(context, values)
             store.put_contexts([context])
@@ -132,7 +132,7 @@ class Recorder:
     ) -> None:
         """Ends this run's running executions, and explains the one that failed."""
         with self._store() as store:
-            run = store.get_context_by_type_and_name("pipeline_run", self._run_id)
+            run = store.get_context_by_type_and_name("pipeline_run", self.run_id)
             if run is None:
                 return
             executions = store.get_executions_by_context(run.id)
@@ -154,7 +154,7 @@ class Recorder:
 
     @contextlib.contextmanager
     def _store(self) -> Iterator[Any]:
-        with metadata.Metadata(self._connection) as handle:
+        with metadata.Metadata(self.connection) as handle:
             yield handle.store
 
 

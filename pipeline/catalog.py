@@ -1,0 +1,91 @@
+"""Lists for people: the models there are, the versions that were pushed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from serving.predictor import model_names as served_names
+from trainers.artifact import PushManifest
+from trainers.backends import FRAMEWORKS, model_names
+from trainers.errors import ConfigError, DataError, nearest
+from trainers.files import digest, read_json, write_json
+from trainers.versions import damage, list_versions
+
+
+def list_models(pattern: str, framework: str | None) -> list[dict[str, Any]]:
+    """The models whose names contain `pattern`, by framework.
+
+    Returns:
+      {"framework", "model", "parameters"} each; parameters (trainable weights
+      with 10 classes) for those of `trainers.sizes.SMALL`, else None.
+    """
+    if framework is not None and framework not in FRAMEWORKS:
+        raise ConfigError(f"Unknown framework {framework!r}.{nearest(framework, FRAMEWORKS)}")
+    found = []
+    for each in [framework] if framework else FRAMEWORKS:
+        counts = _parameter_counts(each)
+        found += [
+            {"framework": each, "model": name, "parameters": counts.get(name)}
+            for name in model_names(each)
+            if pattern.lower() in name.lower()
+        ]
+    return found
+
+
+def list_pushed(serving: Path, name: str | None) -> list[dict[str, Any]]:
+    """Every pushed version with its manifest and what is damaged of it."""
+    names = served_names(serving)
+    if name is not None and name not in names:
+        raise DataError(f"No pushed model {name!r} in {serving}.{nearest(name, names)}")
+    found = []
+    for each in [name] if name else names:
+        for version in list_versions(serving / each):
+            found.append(_pushed(serving / each / str(version), each, version))
+    return found
+
+
+def _pushed(directory: Path, name: str, version: int) -> dict[str, Any]:
+    try:
+        manifest = PushManifest.read(directory)
+    except DataError:
+        manifest = None
+    return {
+        "name": name,
+        "version": version,
+        "where": str(directory),
+        "framework": manifest.framework if manifest else "not recorded",
+        "architecture": manifest.architecture if manifest else "not recorded",
+        "pushed_at": manifest.pushed_at if manifest else "not recorded",
+        "run_id": manifest.run_id if manifest else "not recorded",
+        "damage": damage(directory),
+    }
+
+
+def _parameter_counts(framework: str) -> dict[str, int]:
+    """Counted once per set of model names, in a process of its own, and kept."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "visionline"
+    path = cache / f"parameters-{framework}-{digest(model_names(framework))[:16]}.json"
+    if path.exists():
+        counts: dict[str, int] = read_json(path)
+        return counts
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-m", "trainers.sizes", framework],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root), "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    if done.returncode:
+        raise ConfigError(f"The {framework} models could not be counted:\n{done.stderr[-2000:]}")
+    counts = json.loads(done.stdout)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        write_json(path, counts)
+    except OSError:
+        pass  # counted again the next time
+    return counts

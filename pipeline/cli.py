@@ -1,0 +1,296 @@
+"""The command line.  Each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from trainers.errors import ConfigError, VisionlineError
+
+app = typer.Typer(
+    name="visionline",
+    help="From a folder of labelled images to a served model, trained by Keras or PyTorch.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+EXIT_NOT_BLESSED = 3
+EXIT_INTERRUPTED = 130
+
+ServingOption = Annotated[
+    Path | None,
+    typer.Option("--serving", help="Serving folder; by default the one below visionline-runs/."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+
+
+def main() -> None:
+    """The `visionline` command: errors for people, exit codes for scripts."""
+    try:
+        app()
+    except VisionlineError as e:
+        Console(stderr=True).print(f"visionline: {e}", markup=False, highlight=False, style="red")
+        sys.exit(e.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+@app.command()
+def run(
+    config: Annotated[Path | None, typer.Argument(help="A TOML file; flags override it.")] = None,
+    data: Annotated[str | None, typer.Option(help="Image folder, manifest or TFRecords.")] = None,
+    framework: Annotated[str | None, typer.Option(help="keras or pytorch.")] = None,
+    model: Annotated[str | None, typer.Option(help="A name of `visionline models`.")] = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option(help="Accuracy below which nothing is pushed (required).")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="Pixels: one side, or HEIGHTxWIDTH.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per training step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name in serving.")] = None,
+    output: Annotated[str | None, typer.Option(help="Folder for all a pipeline makes.")] = None,
+    serving: Annotated[str | None, typer.Option(help="Folder models are pushed to.")] = None,
+    schema: Annotated[str | None, typer.Option(help="A frozen schema.pbtxt.")] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(help="An anomaly that does not stop the run.")
+    ] = None,
+    runner: Annotated[str | None, typer.Option(help="beam or local.")] = None,
+    beam_arg: Annotated[
+        list[str] | None, typer.Option(help="An option for Beam, such as --direct_num_workers=2.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any config key, such as train.augment.rotation=10."),
+    ] = None,
+) -> None:
+    """Run the pipeline: from images to a pushed model."""
+    from pipeline.config import load_config
+
+    flags = {
+        "data.path": data,
+        "train.framework": framework,
+        "train.model": model,
+        "train.epochs": epochs,
+        "train.batch_size": batch_size,
+        "train.learning_rate": learning_rate,
+        "train.seed": seed,
+        "transform.image_size": None if image_size is None else _image_size(image_size),
+        "evaluate.min_accuracy": min_accuracy,
+        "schema.frozen": schema,
+        "schema.accept": accept,
+        "push.destination": serving,
+        "run.runner": runner,
+        "run.beam_args": beam_arg,
+        "run.output": output,
+        "name": name,
+    }
+    overrides = {k: v for k, v in flags.items() if v is not None and v != []}
+    overrides |= dict(map(_setting, setting or []))
+    raise typer.Exit(_run([load_config(config, overrides)]))
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("build/demo"),
+) -> None:
+    """Train, judge and push a digit classifier, with Keras and with PyTorch."""
+    from pipeline.demo import run_demo
+
+    raise typer.Exit(run_demo(output, Console()))
+
+
+@app.command()
+def models(
+    pattern: Annotated[str, typer.Argument(help="Only names containing this.")] = "",
+    framework: Annotated[str | None, typer.Option(help="keras or pytorch.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the models by name, with parameter counts for the small ones."""
+    from pipeline.catalog import list_models
+
+    found = list_models(pattern, framework)
+    if as_json:
+        _print_json(found)
+    else:
+        _table(("framework", "model", "parameters"), [
+            (m["framework"], m["model"], _millions(m["parameters"])) for m in found
+        ])
+    if not found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def schema(
+    output: Annotated[
+        Path | None, typer.Option(help="The pipeline's output folder.")
+    ] = None,
+    freeze: Annotated[
+        Path | None, typer.Option(help="Write the schema here, for --schema.")
+    ] = None,
+) -> None:
+    """Show what the data looks like, or freeze it so that later data must match."""
+    from pipeline.schemas import freeze_schema, latest_schema, show_schema
+
+    uri = latest_schema(_output_folder(output))
+    if freeze is None:
+        show_schema(uri, Console())
+    else:
+        freeze_schema(uri, freeze)
+        typer.echo(f"Schema written to {freeze}. Use it with: visionline run --schema {freeze} …")
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    serving: ServingOption = None,
+    name: Annotated[str | None, typer.Option(help="The model's name.")] = None,
+    version: Annotated[int | None, typer.Option(help="By default the latest.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Classify images with a pushed model."""
+    from serving.predictor import SavedModelPredictor, find_version
+
+    predictor = SavedModelPredictor(find_version(_serving_folder(serving), name, version))
+    predictions, failures = [], []
+    for image in images:
+        try:
+            predictions.append(predictor.predict(image))
+        except VisionlineError as e:
+            failures.append(str(e))
+    manifest = predictor.manifest
+    if as_json:
+        _print_json([
+            {"image": p.image, "name": manifest.name, "version": manifest.version,
+             "labels": p.labels, "scores": p.scores}
+            for p in predictions
+        ])
+    else:
+        rows = [
+            (p.image, p.labels[0], f"{p.scores[0]:.3f}",
+             ", ".join(f"{n} {s:.3f}" for n, s in list(zip(p.labels, p.scores))[1:3]))
+            for p in predictions
+        ]
+        _table(("image", f"{manifest.name} v{manifest.version}", "score", "then"), rows)
+    for failure in failures:
+        Console(stderr=True).print(failure, markup=False, style="red")
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def versions(
+    name: Annotated[str | None, typer.Argument(help="Only this model.")] = None,
+    serving: ServingOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what was pushed, and whether its files are still whole."""
+    from pipeline.catalog import list_pushed
+
+    found = list_pushed(_serving_folder(serving), name)
+    if as_json:
+        _print_json(found)
+    else:
+        _table(
+            ("name", "version", "framework", "model", "pushed at", "files"),
+            [
+                (v["name"], str(v["version"]), v["framework"], v["architecture"],
+                 v["pushed_at"], "whole" if not v["damage"] else "; ".join(v["damage"]))
+                for v in found
+            ],
+        )
+    if not found:
+        raise typer.Exit(1)
+
+
+def _run(configs: list[Any]) -> int:
+    from pipeline.closing import print_outcome
+    from pipeline.display import make_display
+    from pipeline.session import run_pipelines
+
+    console = Console()
+    return print_outcome(run_pipelines(configs, make_display(console))[-1], console)
+
+
+def _image_size(text: str) -> int | list[int]:
+    try:
+        sides = [int(part) for part in text.lower().split("x")]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2):
+        raise ConfigError(f"--image-size: expected 224 or 224x320 (height x width), got {text!r}.")
+    return sides[0] if len(sides) == 1 else sides
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """KEY=VALUE; the value as TOML, or else as the text it is."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set: expected KEY=VALUE, got {text!r}.")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def _serving_folder(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    return _only("visionline-runs/*/serving", "serving folder", "--serving")
+
+
+def _output_folder(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    return _only("visionline-runs/*", "output folder", "--output")
+
+
+def _only(pattern: str, what: str, flag: str) -> Path:
+    found = sorted(p for p in Path.cwd().glob(pattern) if p.is_dir())
+    if len(found) != 1:
+        listed = ", ".join(str(p.relative_to(Path.cwd())) for p in found) or "none"
+        raise ConfigError(f"Which {what}? Found {listed}. Name one with {flag} FOLDER.")
+    return found[0]
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """A table for a terminal; tab-separated lines for a pipe."""
+    console = Console()
+    if not console.is_terminal:
+        for row in (columns, *rows):
+            typer.echo("\t".join(row))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _millions(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e6:.2f} M" if count >= 1e6 else f"{count:,}"
+
+
+
+
+if __name__ == "__main__":
+    main()

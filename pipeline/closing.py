@@ -1,0 +1,51 @@
+"""The last words of a run: what came of it, and what to do next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from pipeline.session import Finished
+
+EXIT_FAILED = 1
+EXIT_NOT_BLESSED = 3
+EXIT_INTERRUPTED = 130
+
+
+def print_outcome(finished: Finished, console: Console) -> int:
+    """Prints how a run ended; returns the exit code."""
+
+    def say(text: str, style: str = "") -> None:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    if finished.state == "interrupted":
+        say(
+            "Stopped. Finished components are kept: run the same command again to carry on "
+            "from where it was."
+        )
+        return EXIT_INTERRUPTED
+    if finished.state == "failed":
+        say(f"Failed. {finished.error}", "red")
+        say(f"Everything that was printed is in {finished.log}.")
+        return EXIT_FAILED
+    summary = finished.summary
+    say(_verdict(summary))
+    if not summary["blessed"]:
+        for reason in summary["why_not"]:
+            say(f"  {reason}", "red")
+        say("Not blessed, so not pushed.", "red")
+        return EXIT_NOT_BLESSED
+    say(f"Pushed {summary['name']} version {summary['version']} to {summary['where']}", "green")
+    return 0
+
+
+def _verdict(summary: dict[str, Any]) -> str:
+    interval = summary["accuracy_interval"]
+    within = f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+    baseline = summary["baseline_accuracy"]
+    against = f"; the model pushed before has {baseline:.4f}" if baseline is not None else ""
+    return (
+        f"Accuracy {summary['accuracy']:.4f}{within} on {summary['examples']} images"
+        f"{against}. Figures: {summary['evaluation']}"
+    )

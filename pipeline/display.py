@@ -1,0 +1,175 @@
+"""What people see while a pipeline runs: a live table, or plain lines without a terminal."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
+
+_STYLES = {
+    "waiting": "dim",
+    "running": "yellow",
+    "cached": "cyan",
+    "done": "green",
+    "failed": "bold red",
+}
+_STAGES = {"shards": "preparing images for training", "export": "exporting and comparing formats"}
+
+
+@dataclass(slots=True)
+class _Node:
+    state: str = "waiting"
+    began: float = 0.0
+    seconds: float | None = None
+
+
+@dataclass(slots=True)
+class _Progress:
+    """The events of a run, as they add up."""
+
+    nodes: dict[str, _Node] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    validated: dict[str, Any] = field(default_factory=dict)
+    stage: str = ""
+
+    def handle(self, event: dict[str, Any]) -> None:
+        kind = event["kind"]
+        if kind == "nodes":
+            self.nodes = {name: _Node() for name in event["nodes"]}
+        elif kind == "node":
+            node = self.nodes.setdefault(event["node"], _Node())
+            node.state = event["state"]
+            node.seconds = event.get("seconds")
+            if node.state == "running":
+                node.began = time.monotonic()
+                self.stage = ""
+        elif kind == "progress":
+            self.training, self.stage = event, "training"
+        elif kind == "epoch":
+            self.validated = event
+        elif kind == "stage":
+            self.stage = event["stage"]
+
+
+class PlainDisplay:
+    """One line per change, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def start(self, config: PipelineConfig, log: Path) -> None:
+        self._print(f"{_title(config)}\nlog: {log}")
+
+    def handle(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "node":
+            seconds = event.get("seconds")
+            took = f" ({_duration(seconds)})" if seconds is not None else ""
+            self._print(f"{event['node']}: {event['state']}{took}")
+        elif event["kind"] == "epoch":
+            self._print(f"Trainer: {_epoch(event)}")
+
+    def stop(self) -> None:
+        pass
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveDisplay:
+    """A table of components that is drawn again as they go."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._progress = _Progress()
+        self._spinner = Spinner("dots", "loading TFX, about half a minute", style="yellow")
+
+    def start(self, config: PipelineConfig, log: Path) -> None:
+        self._progress = _Progress()
+        self._console.print(Text(_title(config), style="bold"))
+        self._console.print(Text(f"log: {log}", style="dim"), soft_wrap=True)
+        self._live = Live(
+            get_renderable=self._render, console=self._console, refresh_per_second=8
+        )
+        self._live.start()
+
+    def handle(self, event: dict[str, Any]) -> None:
+        self._progress.handle(event)
+
+    def stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _render(self) -> RenderableType:
+        if not self._progress.nodes:
+            return self._spinner
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        for name, node in self._progress.nodes.items():
+            seconds = node.seconds
+            if node.state == "running":
+                seconds = time.monotonic() - node.began
+            table.add_row(
+                name,
+                Text(node.state, style=_STYLES[node.state]),
+                Text("" if seconds is None else _duration(seconds), justify="right"),
+                self._detail(name, node),
+            )
+        return table
+
+    def _detail(self, name: str, node: _Node) -> RenderableType:
+        progress = self._progress
+        if name != "Trainer" or node.state in ("waiting", "cached"):
+            return ""
+        last = Text(_epoch(progress.validated) if progress.validated else "", style="dim")
+        if node.state != "running":
+            return last
+        if progress.stage in _STAGES:
+            return Text(_STAGES[progress.stage], style="dim")
+        if not progress.training:
+            return Text("starting the training process", style="dim")
+        step = progress.training
+        bar = ProgressBar(total=step["steps"], completed=step["step"], width=24)
+        text = Text(
+            f"epoch {step['epoch']}/{step['epochs']}  loss {step['loss']:.3f}  "
+            f"accuracy {step['accuracy']:.3f}"
+        )
+        line = Table.grid(padding=(0, 2, 0, 0))
+        line.add_row(bar, text)
+        return Group(line, last) if progress.validated else line
+
+
+def make_display(console: Console) -> LiveDisplay | PlainDisplay:
+    """The display that fits where the output goes."""
+    return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
+
+
+def _title(config: PipelineConfig) -> str:
+    train = config.train
+    return f"{config.name}: {train.model} ({train.framework}), data {config.data.path}"
+
+
+def _epoch(event: dict[str, Any]) -> str:
+    return (
+        f"epoch {event['epoch']}/{event['epochs']}: loss {event['loss']:.3f}, "
+        f"accuracy {event['accuracy']:.3f}, validation loss {event['val_loss']:.3f}, "
+        f"validation accuracy {event['val_accuracy']:.3f}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"

@@ -1,0 +1,97 @@
+"""What came out of a run, gathered from its artifacts, for people and for MLMD."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.orchestration import metadata
+
+from components import pusher
+from components.evaluator import Evaluation, read_evaluation
+from pipeline import pictures
+from pipeline.config import PipelineConfig
+from pipeline.recorder import Recorder
+from trainers.artifact import SERVING_FORMAT, ModelCard
+from trainers.files import write_json
+from trainers.strict import dump
+
+EVALUATION = "evaluation.json"
+PICTURE = "evaluation.png"
+
+
+def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[str, Any]:
+    """Reads the run's outputs; writes evaluation.json and evaluation.png to `run_dir`.
+
+    Returns:
+      The summary: framework, model, accuracy, blessed, version, where, …
+    """
+    with metadata.Metadata(recorder.connection) as handle:
+        outputs = {
+            node: _outputs(handle.store, execution_id)
+            for node, execution_id in recorder.executions.items()
+        }
+    model = outputs["Trainer"]["model"]
+    card = ModelCard.read(Path(model.uri) / SERVING_FORMAT)
+    evaluation = read_evaluation(Path(outputs["Evaluator"]["evaluation"].uri), card.class_names)
+    write_json(run_dir / EVALUATION, dump(evaluation))
+    pictures.draw_evaluation(
+        confusion_CC=evaluation.confusion,
+        class_names=card.class_names,
+        calibration=evaluation.calibration,
+        title=f"{config.name}: {card.architecture} ({card.framework})",
+        path=run_dir / PICTURE,
+    )
+    pushed = outputs["Pusher"]["pushed_model"].custom_properties
+    was_pushed = bool(pushed[pusher.PUSHED].int_value)
+    recorder.annotate("Evaluator", _metrics(evaluation))
+    return {
+        "name": config.name,
+        "run_id": recorder.run_id,
+        "framework": card.framework,
+        "model": card.architecture,
+        "parameter_count": card.parameter_count,
+        "accuracy": evaluation.accuracy,
+        "accuracy_interval": evaluation.accuracy_interval,
+        "examples": evaluation.examples,
+        "baseline_accuracy": evaluation.baseline_accuracy,
+        "blessed": evaluation.blessed,
+        "why_not": list(evaluation.failures),
+        "version": pushed[pusher.PUSHED_VERSION].int_value if was_pushed else None,
+        "where": pushed[pusher.DESTINATION].string_value if was_pushed else None,
+        "accelerator": card.accelerator,
+        "dataset_digest": card.dataset_digest,
+        "train_seconds": card.metrics["train_seconds"],
+        "curves": str(Path(outputs["Trainer"]["model_run"].uri) / "training_curves.png"),
+        "evaluation": str(run_dir / EVALUATION),
+    }
+
+
+def _metrics(evaluation: Evaluation) -> dict[str, str | int | float]:
+    values: dict[str, str | int | float] = {
+        "accuracy": evaluation.accuracy,
+        "loss": evaluation.loss,
+        "top_k_accuracy": evaluation.top_k_accuracy,
+        "expected_calibration_error": evaluation.expected_calibration_error,
+        "examples": evaluation.examples,
+        "blessed": int(evaluation.blessed),
+        "per_class": json.dumps(dump(evaluation.classes)),
+    }
+    if evaluation.baseline_accuracy is not None:
+        values["baseline_accuracy"] = evaluation.baseline_accuracy
+    if evaluation.failures:
+        values["why_not_blessed"] = "\n".join(evaluation.failures)
+    return values
+
+
+def _outputs(store: Any, execution_id: int) -> dict[str, Any]:
+    """An execution's output artifacts by key."""
+    events = [
+        e
+        for e in store.get_events_by_execution_ids([execution_id])
+        if e.type in (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT)
+    ]
+    artifacts = {a.id: a for a in store.get_artifacts_by_id([e.artifact_id for e in events])}
+    return {e.path.steps[0].key: artifacts[e.artifact_id] for e in events}

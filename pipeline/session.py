@@ -1,0 +1,169 @@
+"""Runs pipelines in a child process and shows how they go.
+
+The child (`pipeline.orchestrate`) loads TFX; this side stays light, owns the
+terminal, the output folder's lock, and Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.config import PipelineConfig
+from pipeline.workspace import Workspace, new_run_id
+from trainers import progress
+from trainers.files import write_json
+from trainers.strict import dump
+
+LOG = "log.txt"
+CONFIG = "config.json"
+_ROOT = Path(__file__).parent.parent
+_GRACE_SECONDS = 20
+
+
+class Display(Protocol):
+    """Shows events; see `pipeline.display`."""
+
+    def start(self, config: PipelineConfig, log: Path) -> None: ...
+
+    def handle(self, event: dict[str, Any]) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How one run ended."""
+
+    state: str
+    """complete, failed or interrupted."""
+    summary: dict[str, Any]
+    """Of a complete run, see `pipeline.results.collect`."""
+    error: str
+    log: Path
+
+
+def run_pipelines(configs: Sequence[PipelineConfig], display: Display) -> list[Finished]:
+    """Runs pipelines one after the other, in one child; stops at one that fails.
+
+    All of them write to one output folder.
+
+    Raises:
+      RunError: the output folder cannot be used.
+    """
+    workspace = Workspace(configs[0].output)
+    workspace.claim(configs[0].pipeline_name)
+    with workspace.lock():
+        runs = [_prepare(workspace, config) for config in configs]
+        return _Child(workspace, configs, runs, display).run()
+
+
+def _prepare(workspace: Workspace, config: PipelineConfig) -> str:
+    run_id = new_run_id()
+    run_dir = workspace.run_dir(run_id)
+    run_dir.mkdir(parents=True)
+    write_json(run_dir / CONFIG, dump(config))
+    write_json(run_dir / "request.json", {"run_id": run_id, "config": dump(config)})
+    return run_id
+
+
+class _Child:
+    def __init__(
+        self,
+        workspace: Workspace,
+        configs: Sequence[PipelineConfig],
+        runs: Sequence[str],
+        display: Display,
+    ) -> None:
+        self._workspace = workspace
+        self._configs = configs
+        self._runs = runs
+        self._display = display
+        self._finished: list[Finished] = []
+
+    def run(self) -> list[Finished]:
+        reading, writing = os.pipe()
+        requests = [str(self._workspace.run_dir(r) / "request.json") for r in self._runs]
+        with open(self._log(0), "ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "pipeline.orchestrate", *requests],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environment(writing),
+                pass_fds=(writing,),
+                start_new_session=True,  # Ctrl-C reaches it through us alone
+            )
+        os.close(writing)
+        index = 0
+        self._display.start(self._configs[0], self._log(0))
+        try:
+            for event in progress.events(reading):
+                if event["kind"] == "run" and event["index"] != index:
+                    index = event["index"]
+                    self._display.stop()
+                    self._display.start(self._configs[index], self._log(index))
+                if event["kind"] == "result":
+                    self._finish(event, index)
+                self._display.handle(event)
+            code = child.wait()
+        except KeyboardInterrupt:
+            _stop(child)
+            self._finished.append(Finished("interrupted", {}, "", self._log(index)))
+            return self._finished
+        finally:
+            _stop(child)
+            self._display.stop()
+        if code and (not self._finished or self._finished[-1].state == "complete"):
+            if code != 3:
+                self._finished.append(Finished("failed", {}, _died(code), self._log(index)))
+        return self._finished
+
+    def _log(self, index: int) -> Path:
+        return self._workspace.run_dir(self._runs[index]) / LOG
+
+    def _finish(self, event: dict[str, Any], index: int) -> None:
+        summary = {k: v for k, v in event.items() if k not in ("kind", "state", "error")}
+        self._finished.append(
+            Finished(event["state"], summary, event.get("error", ""), self._log(index))
+        )
+
+
+def _environment(fd: int) -> dict[str, str]:
+    paths = [os.getcwd(), str(_ROOT), os.environ.get("PYTHONPATH", "")]
+    return {
+        "TF_CPP_MIN_LOG_LEVEL": "1",
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(p for p in paths if p),
+        "PYTHONUNBUFFERED": "1",
+        progress.FD_VARIABLE: str(fd),
+    }
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    """Ends the child, and lets it mark in MLMD what it was doing."""
+    if child.poll() is not None:
+        return
+    child.terminate()
+    with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
+        child.wait(_GRACE_SECONDS)
+    if child.poll() is None:
+        child.kill()
+        child.wait()
+
+
+def _died(code: int) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = " Memory may have run out." if -code == signal.SIGKILL else ""
+        return f"The pipeline's process was killed by {name}.{hint}"
+    return f"The pipeline's process ended with exit code {code}."
+
+

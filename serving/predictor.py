@@ -1,0 +1,95 @@
+"""Classifies image files with a pushed version, with TensorFlow alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainers.artifact import ModelCard, PushManifest
+from trainers.errors import DataError, nearest
+from trainers.versions import list_versions
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The classes of one image, likeliest first."""
+
+    image: str
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+    """Probabilities of `labels`."""
+
+
+class SavedModelPredictor:
+    """A pushed version, loaded.
+
+    Args:
+      directory: `<serving>/<name>/<version>`.
+
+    Raises:
+      DataError: it is not a pushed model.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        import tensorflow as tf
+
+        self.card = ModelCard.read(directory)
+        self.manifest = PushManifest.read(directory)
+        self._tf = tf
+        try:
+            self._model = tf.saved_model.load(str(directory))
+        except (OSError, ValueError, tf.errors.OpError) as e:
+            raise DataError(f"{directory} cannot be loaded: {e}") from None
+        self._classify = self._model.signatures["serving_bytes"]
+
+    def predict(self, path: Path) -> Prediction:
+        """Classifies one image file.
+
+        Raises:
+          DataError: the file cannot be read or is no image.
+        """
+        try:
+            data = path.read_bytes()
+        except OSError as e:
+            raise DataError(f"Cannot read {path}: {e.strerror}.") from None
+        try:
+            outputs = self._classify(images=self._tf.constant([data]))
+        except self._tf.errors.InvalidArgumentError:
+            raise DataError(
+                f"{path} is not an image the model can decode. Expected JPEG, PNG, GIF or BMP."
+            ) from None
+        labels = [label.decode() for label in outputs["labels"].numpy()[0]]
+        scores = [float(score) for score in outputs["label_scores"].numpy()[0]]
+        return Prediction(str(path), tuple(labels), tuple(scores))
+
+
+def find_version(serving: Path, name: str | None, version: int | None) -> Path:
+    """The folder of a pushed version; the latest one where none is named.
+
+    Raises:
+      DataError: there is none, or the name is missing and not clear.
+    """
+    names = model_names(serving)
+    if not names:
+        raise DataError(f"No pushed model in {serving}. Expected <name>/<version>/ folders there.")
+    if name is None:
+        if len(names) > 1:
+            raise DataError(f"{serving} serves {', '.join(names)}: choose one with --name.")
+        name = names[0]
+    if name not in names:
+        raise DataError(f"No pushed model {name!r} in {serving}.{nearest(name, names)}")
+    versions = list_versions(serving / name)
+    if version is None:
+        return serving / name / str(versions[-1])
+    if version not in versions:
+        found = ", ".join(map(str, versions))
+        raise DataError(f"{name} has no version {version}. Versions: {found}.")
+    return serving / name / str(version)
+
+
+def model_names(serving: Path) -> Sequence[str]:
+    """The names with at least one version in a serving folder."""
+    if not serving.is_dir():
+        return []
+    return sorted(d.name for d in serving.iterdir() if d.is_dir() and list_versions(d))
