@@ -1,0 +1,11 @@
+"""Artifact types of visionline's own."""
+
+from __future__ import annotations
+
+from tfx.types import artifact
+
+
+class IngestionReport(artifact.Artifact):
+    """What ImageExampleGen read: `report.json` and `quarantine.jsonl`."""
+
+    TYPE_NAME = "IngestionReport"

@@ -1,0 +1,44 @@
+"""The ImageExampleGen component."""
+
+from __future__ import annotations
+
+from tfx import types
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.artifacts import IngestionReport
+from components.example_gen.config import DataConfig, to_json
+from components.example_gen.driver import CONFIG, EXAMPLES, Driver
+from components.example_gen.executor import REPORT, Executor
+
+
+class ImageExampleGenSpec(ComponentSpec):
+    PARAMETERS = {CONFIG: ExecutionParameter(type=str)}  # noqa: RUF012
+    INPUTS = {}  # noqa: RUF012
+    OUTPUTS = {  # noqa: RUF012
+        EXAMPLES: ChannelParameter(type=standard_artifacts.Examples),
+        REPORT: ChannelParameter(type=IngestionReport),
+    }
+
+
+class ImageExampleGen(base_beam_component.BaseBeamComponent):
+    """Labelled images → Examples of the raw-example contract, and a report.
+
+    Outputs: `examples` (Examples) and `report` (IngestionReport).
+    """
+
+    SPEC_CLASS = ImageExampleGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+    DRIVER_CLASS = Driver
+
+    def __init__(self, config: DataConfig) -> None:
+        super().__init__(
+            ImageExampleGenSpec(
+                **{
+                    CONFIG: to_json(config),
+                    EXAMPLES: types.Channel(type=standard_artifacts.Examples),
+                    REPORT: types.Channel(type=IngestionReport),
+                }
+            )
+        )

@@ -1,0 +1,91 @@
+"""Reading files, and the digest that identifies a dataset by its content.
+
+The digest covers every record's path, label, split, extra columns and the
+SHA-256 of its bytes, in any order; file times and where the folder lies do
+not matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from components.example_gen.records import Record, Source, show
+
+MAX_FILE_BYTES = 1 << 29
+"""A `tf.Example` cannot exceed 2 GiB; no sensible image file is half a GiB."""
+
+
+class Unreadable(Exception):
+    """A file that cannot be read; `reason` and `detail` as in `Quarantined`."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+def read_file(path: bytes) -> bytes:
+    """The bytes of a regular file; raises Unreadable."""
+    size = _size(path)
+    if size > MAX_FILE_BYTES:
+        raise Unreadable("too-large", f"{size} bytes, at most {MAX_FILE_BYTES}")
+    try:
+        with open(path, "rb") as f:
+            return f.read()
+    except OSError as e:
+        raise Unreadable("unreadable", e.strerror or str(e)) from None
+
+
+def hash_file(path: bytes) -> str:
+    """SHA-256 of a file in hexadecimal, or "" where it cannot be read."""
+    try:
+        small = _size(path) < 1 << 20
+        with open(path, "rb", buffering=0) as f:
+            # file_digest sets up a buffer of 256 KiB for each file.
+            content = hashlib.sha256(f.read()) if small else hashlib.file_digest(f, "sha256")
+            return content.hexdigest()
+    except (Unreadable, OSError):
+        return ""
+
+
+def _size(path: bytes) -> int:
+    # Looked at before opening: opening a named pipe would wait for ever.
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        dangling = os.path.islink(path)
+        raise Unreadable("missing", "dangling symbolic link" if dangling else "") from None
+    except (OSError, ValueError) as e:
+        raise Unreadable("unreadable", getattr(e, "strerror", None) or str(e)) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise Unreadable("directory")
+    if not stat.S_ISREG(status.st_mode):
+        raise Unreadable("not-a-file", "a pipe, socket or device")
+    return status.st_size
+
+
+def record_digest(record: Record, content_sha256: str) -> bytes:
+    """32 bytes that identify one record of a dataset."""
+    fields = [show(record.path), record.label, record.split, record.extra, content_sha256]
+    return hashlib.sha256(json.dumps(fields).encode()).digest()
+
+
+def dataset_digest(record_digests: Iterable[bytes]) -> str:
+    """SHA-256 over the sorted record digests, in hexadecimal."""
+    return hashlib.sha256(b"".join(sorted(record_digests))).hexdigest()
+
+
+def digest_source(source: Source, threads: int | None = None) -> str:
+    """The digest of a listed source; reads every file."""
+    threads = threads or 2 * (os.cpu_count() or 1)
+
+    def one(record: Record) -> bytes:
+        return record_digest(record, hash_file(source.file(record)))
+
+    with ThreadPoolExecutor(threads) as pool:
+        return dataset_digest(pool.map(one, source.records, chunksize=64))

@@ -1,0 +1,242 @@
+"""Reading, checking and serialising images in Beam.
+
+Works on batches of records, so that Beam's cost per element does not matter.
+Imports no TFX: worker processes load this module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import apache_beam as beam
+
+from components.example_gen import digest, features
+from components.example_gen.images import BadImage, CheckedImage, check_image
+from components.example_gen.records import Quarantined, Record, check_label
+from components.example_gen.splits import SplitPlan
+from trainers.errors import DataError
+
+BATCH = 200
+"""Records per Beam element."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What the report keeps of an ingested image."""
+
+    path: bytes
+    label: str
+    given_split: str | None
+    sha256: str
+    format: str
+    normalised: str | None
+    width: int
+    height: int
+    size: int
+    """Bytes of the original file."""
+
+
+@dataclass(slots=True)
+class Notes:
+    """What one batch tells the report."""
+
+    digests: list[bytes] = field(default_factory=list)
+    images: list[Note] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    extra_columns: set[str] = field(default_factory=set)
+    errors: list[str] = field(default_factory=list)
+    """Messages that end the run."""
+
+
+Serialised = tuple[str | None, str, bytes]
+"""Given split, content SHA-256, serialised tf.Example."""
+
+
+class IngestImages(beam.DoFn):
+    """Batches of records → batches of `Serialised`, and `Notes` under "notes"."""
+
+    def __init__(self, base: bytes, max_pixels: int) -> None:
+        self._base = base
+        self._max_pixels = max_pixels
+        self._ingested = beam.metrics.Metrics.counter("visionline", "images_ingested")
+        self._quarantined = beam.metrics.Metrics.counter("visionline", "images_quarantined")
+
+    def setup(self) -> None:
+        # Pillow decodes outside the interpreter lock.
+        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count())
+
+    def teardown(self) -> None:
+        self._pool.shutdown()
+
+    def process(self, records: list[Record]) -> Iterator[Any]:
+        notes, serialised = Notes(), []
+        for digest_, outcome in self._pool.map(self._ingest, records):
+            notes.digests.append(digest_)
+            if isinstance(outcome, Quarantined):
+                notes.quarantined.append(outcome)
+            else:
+                note, example = outcome
+                notes.images.append(note)
+                serialised.append((note.given_split, note.sha256, example))
+        self._ingested.inc(len(notes.images))
+        self._quarantined.inc(len(notes.quarantined))
+        yield serialised
+        yield beam.pvalue.TaggedOutput("notes", notes)
+
+    def _ingest(self, record: Record) -> tuple[bytes, Quarantined | tuple[Note, bytes]]:
+        file = os.path.join(self._base, record.path)
+        try:
+            data = digest.read_file(file)
+        except digest.Unreadable as e:
+            sha256 = digest.hash_file(file)
+            return digest.record_digest(record, sha256), _quarantine(record, e)
+        sha256 = hashlib.sha256(data).hexdigest()
+        record_digest = digest.record_digest(record, sha256)
+        try:
+            return record_digest, example_of(record, data, sha256, self._max_pixels)
+        except BadImage as e:
+            return record_digest, _quarantine(record, e)
+
+
+class IngestTFRecords(beam.DoFn):
+    """Batches of TFRecord files → the same as IngestImages."""
+
+    def __init__(self, base: bytes, max_pixels: int) -> None:
+        self._base = base
+        self._max_pixels = max_pixels
+
+    def process(self, files: list[Record]) -> Iterator[Any]:
+        for file in files:
+            path = os.path.join(self._base, file.path)
+            yield beam.pvalue.TaggedOutput(
+                "notes", Notes(digests=[digest.record_digest(file, digest.hash_file(path))])
+            )
+            examples = enumerate(_read_tfrecords(path))
+            try:
+                while batch := list(islice(examples, BATCH)):
+                    yield from self._batch(file, batch)
+            except DataError as e:
+                yield beam.pvalue.TaggedOutput("notes", Notes(errors=[str(e)]))
+
+    def _batch(self, file: Record, batch: list[tuple[int, bytes]]) -> Iterator[Any]:
+        notes, serialised = Notes(), []
+        for index, payload in batch:
+            record, data = _record_of(file, index, payload)
+            notes.extra_columns.update(name for name, _ in record.extra)
+            sha256 = hashlib.sha256(data).hexdigest()
+            try:
+                note, example = example_of(record, data, sha256, self._max_pixels)
+            except BadImage as e:
+                notes.quarantined.append(_quarantine(record, e))
+                continue
+            notes.images.append(note)
+            serialised.append((note.given_split, sha256, example))
+        yield serialised
+        yield beam.pvalue.TaggedOutput("notes", notes)
+
+
+def _quarantine(record: Record, e: BadImage | digest.Unreadable) -> Quarantined:
+    return Quarantined(path=record.path, label=record.label, reason=e.reason, detail=e.detail)
+
+
+def example_of(record: Record, data: bytes, sha256: str, max_pixels: int) -> tuple[Note, bytes]:
+    """One image as a note and a serialised raw example; raises BadImage."""
+    image = check_image(data, max_pixels=max_pixels)
+    note = Note(
+        path=record.path,
+        label=record.label,
+        given_split=record.split,
+        sha256=sha256,
+        format=image.format,
+        normalised=image.normalised,
+        width=image.width,
+        height=image.height,
+        size=len(data),
+    )
+    return note, _serialise(record, image, note)
+
+
+def _serialise(record: Record, image: CheckedImage, note: Note) -> bytes:
+    from tensorflow.core.example import example_pb2
+
+    example = example_pb2.Example()
+    feature = example.features.feature
+    for name, value in (
+        (features.ENCODED, image.encoded),
+        (features.FORMAT, image.format.encode()),
+        (features.PATH, record.path),
+        (features.SHA256, note.sha256.encode()),
+        (features.LABEL, record.label.encode()),
+        *((name, value.encode()) for name, value in record.extra),
+    ):
+        feature[name].bytes_list.value.append(value)
+    for name, number in (
+        (features.WIDTH, image.width),
+        (features.HEIGHT, image.height),
+        (features.CHANNELS, image.channels),
+        (features.BYTES, note.size),
+    ):
+        feature[name].int64_list.value.append(number)
+    return example.SerializeToString(deterministic=True)
+
+
+def _read_tfrecords(path: bytes) -> Iterator[bytes]:
+    """The payloads of a TFRecord file; raises DataError where it is broken."""
+    import tensorflow as tf
+
+    name = os.fsdecode(path)
+    compression = "GZIP" if name.endswith(".gz") else ""
+    try:
+        yield from tf.data.TFRecordDataset(name, compression).as_numpy_iterator()
+    except tf.errors.OpError as e:
+        raise DataError(f"{name}: the TFRecord file is broken: {e.message}") from None
+
+
+def _record_of(file: Record, index: int, payload: bytes) -> tuple[Record, bytes]:
+    """A raw example's record and encoded image; raises DataError."""
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.example import example_pb2
+
+    where = f"{os.fsdecode(file.path)}, example {index}"
+    try:
+        values = example_pb2.Example.FromString(payload).features.feature
+    except DecodeError:
+        raise DataError(f"{where}: expected a tf.Example, got something else.") from None
+    for name in (features.ENCODED, features.LABEL):
+        if name not in values or len(values[name].bytes_list.value) != 1:
+            raise DataError(
+                f"{where}: expected one bytes value for {name!r}, found the features "
+                f"{', '.join(sorted(values))}."
+            )
+    given_path = values[features.PATH].bytes_list.value if features.PATH in values else []
+    extra = []
+    for name in sorted(set(values) - features.RESERVED):
+        if not name.startswith("image/") and len(values[name].bytes_list.value) == 1:
+            extra.append((name, values[name].bytes_list.value[0].decode("utf-8", "replace")))
+    record = Record(
+        path=given_path[0] if given_path else file.path + b"#%d" % index,
+        label=check_label(values[features.LABEL].bytes_list.value[0], where),
+        split=file.split,
+        extra=tuple(extra),
+    )
+    return record, values[features.ENCODED].bytes_list.value[0]
+
+
+class RouteToSplits(beam.DoFn):
+    """Batches of `Serialised` → serialised examples, tagged with their split."""
+
+    def process(self, batch: list[Serialised], plan: SplitPlan) -> Iterator[Any]:
+        for given, sha256, example in batch:
+            yield beam.pvalue.TaggedOutput(plan.split_of(sha256, given), example)
+
+
+def batches(records: Iterable[Record], size: int = BATCH) -> Iterator[list[Record]]:
+    iterator = iter(records)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,112 @@
+"""What a listing of a data source consists of.
+
+Paths are bytes throughout: a file name need not be UTF-8.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from trainers.errors import DataError
+
+SPLIT_NAMES = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "eval": "val",
+    "test": "test",
+}
+"""What people call the splits, and what they are called here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One image that a source lists, unread (or one TFRecord file)."""
+
+    path: bytes
+    """As stored in `image/path`: relative to `Source.base`, or absolute."""
+    label: str
+    split: str | None = None
+    """"train", "val" or "test" where the source says so."""
+    extra: tuple[tuple[str, str], ...] = ()
+    """Further columns, in the order of `Source.extra_columns`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """A file that is not ingested, and why."""
+
+    path: bytes
+    label: str
+    reason: str
+    """One of a few words, such as "truncated" or "missing", to count by."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A listed source: everything known before an image is read."""
+
+    kind: Literal["folder", "manifest", "tfrecord"]
+    base: bytes
+    """Folder that relative paths start from."""
+    records: tuple[Record, ...]
+    quarantined: tuple[Quarantined, ...] = ()
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    """Files that are no images by name, counted by kind."""
+    extra_columns: tuple[str, ...] = ()
+
+    def file(self, record: Record) -> bytes:
+        return os.path.join(self.base, record.path)
+
+
+def show(path: bytes | str) -> str:
+    """A path for people and JSON; bytes that are not UTF-8 become \\xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def check_label(label: bytes | str, where: str) -> str:
+    """The label as text.
+
+    Raises:
+      DataError: empty, not UTF-8, or with control characters (class names
+        are kept one per line in vocabularies).
+    """
+    try:
+        text = os.fsencode(label).decode("utf-8")
+    except UnicodeError:
+        raise DataError(
+            f"{where}: expected a class name in UTF-8, got {label!a}; rename it."
+        ) from None
+    if not text.strip() or any(unicodedata.category(c) == "Cc" for c in text):
+        raise DataError(
+            f"{where}: expected a class name without control characters, got {text!r}; rename it."
+        )
+    return text
+
+
+def check_labels(labels: Iterable[str], where: str) -> None:
+    """Raises DataError for fewer than two classes, or two that look the same."""
+    seen: dict[str, str] = {}
+    for label in sorted(set(labels)):
+        other = seen.setdefault(unicodedata.normalize("NFC", label), label)
+        if other != label:
+            raise DataError(
+                f"{where}: the classes {other!a} and {label!a} look the same but are "
+                "written with different Unicode characters; rename one of them."
+            )
+    if len(seen) < 2:
+        raise DataError(f"{where}: expected at least two classes, got {sorted(seen.values())}.")
+
+
+def check_split(name: str, where: str) -> str:
+    split = SPLIT_NAMES.get(name.strip().lower())
+    if split is None:
+        known = ", ".join(SPLIT_NAMES)
+        raise DataError(f"{where}: unknown split {name!r}; expected one of {known}.")
+    return split

@@ -1,0 +1,137 @@
+"""Which split an image belongs to.
+
+Images without a given split get one by the hash of their content, so equal
+images never straddle splits and an image stays where it is as data grows.
+Two exceptions keep small data usable: a class without a training image gets
+one, and no split stays empty.  The images moved for this are reported; they
+return to their hash's split once the data has grown.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from trainers.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitPlan:
+    """How splits are assigned; `split_of` needs nothing else about the data."""
+
+    shares: Mapping[str, float]
+    """Splits drawn by hash, in order, and their relative shares."""
+    moved: Mapping[str, str]
+    """Content SHA-256 → split, for the images that the hash does not place."""
+
+    def split_of(self, sha256: str, given: str | None) -> str:
+        if given is not None and (given != "train" or len(self.shares) == 1):
+            return given
+        return self.moved.get(sha256) or by_hash(sha256, self.shares)
+
+
+def by_hash(sha256: str, shares: Mapping[str, float]) -> str:
+    """The split whose part of the unit interval the hash falls into."""
+    position = hash_fraction(sha256) * sum(shares.values())
+    for name, share in shares.items():
+        position -= share
+        if position < 0:
+            return name
+    return name
+
+
+def hash_fraction(sha256: str) -> float:
+    """The content's place in [0, 1), evenly spread."""
+    return int(sha256[:13], 16) / 16**13
+
+
+def plan_splits(
+    images: Iterable[tuple[str, str, str | None]], shares: Mapping[str, float]
+) -> SplitPlan:
+    """Decides how images are split.
+
+    Splits that the data does not bring are carved from its train images.
+
+    Args:
+      images: (content SHA-256, label, given split) of every usable image.
+      shares: split → share, of all splits wanted, "train" first.
+
+    Raises:
+      DataError: a split would be empty.
+    """
+    images = list(images)
+    given = {g for _, _, g in images if g is not None}
+    carved = {n: s for n, s in shares.items() if n == "train" or n not in given}
+    plan = SplitPlan(shares=carved, moved={})
+    contents: dict[str, dict[str, set[str]]] = {n: defaultdict(set) for n in carved}
+    for sha256, label, given_split in images:
+        if given_split in (None, "train"):
+            contents[plan.split_of(sha256, given_split)][sha256].add(label)
+    moved = _train_every_class(contents) | _fill_empty(contents)
+    filled = {n for n, c in contents.items() if c} | (given - {"train"})
+    for name in shares:
+        if name not in filled:
+            raise DataError(_empty_split(name, len(images)))
+    return SplitPlan(shares=carved, moved=moved)
+
+
+_Contents = dict[str, dict[str, set[str]]]
+"""Split → content SHA-256 → labels (more than one where labels conflict)."""
+
+
+def _train_every_class(contents: _Contents) -> dict[str, str]:
+    """Moves one image of each class that has none in train there."""
+    moved = {}
+    trained = {label for labels in contents["train"].values() for label in labels}
+    elsewhere: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for name, by_content in contents.items():
+        if name != "train":
+            for sha256, labels in by_content.items():
+                for label in labels:
+                    elsewhere[label].append((sha256, name))
+    for label in sorted(elsewhere):
+        if label not in trained:
+            sha256, name = min(elsewhere[label])
+            if sha256 not in moved:
+                contents["train"][sha256] = contents[name].pop(sha256)
+                moved[sha256] = "train"
+    return moved
+
+
+def _fill_empty(contents: _Contents) -> dict[str, str]:
+    """Moves one image into each empty split, never a class's last in train."""
+    moved = {}
+    counts: dict[str, int] = defaultdict(int)
+    for labels in contents["train"].values():
+        for label in labels:
+            counts[label] += 1
+    for name in contents:
+        if name == "train" or contents[name]:
+            continue
+        spare = [c for c, ls in contents["train"].items() if all(counts[x] > 1 for x in ls)]
+        if spare:
+            sha256 = max(spare, key=hash_fraction)
+            labels = contents["train"].pop(sha256)
+            for label in labels:
+                counts[label] -= 1
+            contents[name][sha256] = labels
+            moved[sha256] = name
+    return moved
+
+
+def _empty_split(name: str, images: int) -> str:
+    return (
+        f"The split {name!r} has no images ({images} usable images in all). Add images, give the "
+        f"data folders train/, val/ and test/ of its own, or change data.splits."
+    )
+
+
+def straddling(
+    images: Sequence[tuple[str, str]],
+) -> dict[str, set[str]]:
+    """Contents that come with more than one value: SHA-256 → values."""
+    values: dict[str, set[str]] = defaultdict(set)
+    for sha256, value in images:
+        values[sha256].add(value)
+    return {c: v for c, v in values.items() if len(v) > 1}

@@ -1,0 +1,222 @@
+"""ExampleValidator that knows classes, and stops on what nobody has accepted."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tfx import types
+from tfx.components.example_validator import component, labels
+from tfx.components.example_validator import executor as base
+from tfx.dsl.components.base import executor_spec
+from tfx.proto.orchestration import execution_result_pb2
+from tfx.types import standard_artifacts, standard_component_specs
+from tfx.types.component_spec import ComponentSpec, ExecutionParameter
+from tfx.utils import writer_utils
+
+import tensorflow_data_validation as tfdv  # isort: skip
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2  # isort: skip
+
+from components import schema as schemas
+from components.example_gen import features
+from components.statistics import value_counts
+from trainers.config import require
+from trainers.errors import DataError
+
+UNSEEN_CLASS = "unseen-class"
+VANISHED_CLASS = "vanished-class"
+CLASS_BALANCE = "class-balance"
+KINDS = (UNSEEN_CLASS, VANISHED_CLASS, CLASS_BALANCE)
+
+_ACCEPTED = "accepted"
+_LISTED = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anomaly:
+    split: str
+    kind: str
+    """One of KINDS, or the name of the feature that TFDV finds fault with."""
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.message} (split {self.split}; accept as {self.kind!r})"
+
+
+def class_anomalies(
+    split: str, counts: Mapping[str, int], schema: schema_pb2.Schema
+) -> list[Anomaly]:
+    """What differs between a split's classes and the schema's.
+
+    Vanished classes and the balance are matters of the train split: others
+    may be too small to tell, or balanced differently on purpose.
+    """
+    known = set(schemas.classes(schema))
+    found = [
+        Anomaly(
+            split=split,
+            kind=UNSEEN_CLASS,
+            message=f"label: class {name!r} ({counts[name]} images) is not in the schema",
+        )
+        for name in sorted(set(counts) - known)
+    ]
+    if split != "train":
+        return found
+    for name in sorted(known - set(counts)):
+        message = f"label: class {name!r} of the schema has no train images"
+        found.append(Anomaly(split=split, kind=VANISHED_CLASS, message=message))
+    return found + _balance_anomalies(split, counts, schema)
+
+
+def _balance_anomalies(
+    split: str, counts: Mapping[str, int], schema: schema_pb2.Schema
+) -> list[Anomaly]:
+    then, now = schemas.class_shares(schema), schemas.shares(counts)
+    comparator = schemas.feature(schema, features.LABEL).drift_comparator
+    if not then or not comparator.HasField("infinity_norm"):
+        return []
+    threshold = comparator.infinity_norm.threshold
+    anomalies = []
+    for name in sorted(set(then) & set(now)):
+        if abs(then[name] - now[name]) > threshold:
+            message = (
+                f"label: class {name!r} is {now[name]:.1%} of the train images, was "
+                f"{then[name]:.1%} (more than {threshold:.1%} apart)"
+            )
+            anomalies.append(Anomaly(split=split, kind=CLASS_BALANCE, message=message))
+    return anomalies
+
+
+class Executor(base.Executor):
+    """TFX's executor with class checks; fails on anomalies not accepted."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> execution_result_pb2.ExecutorOutput:
+        """Validates every split.
+
+        Raises:
+          DataError: one line for each anomaly that is not accepted.
+        """
+        self._found: list[Anomaly] = []
+        output = super().Do(input_dict, output_dict, exec_properties)
+        accepted = set(json.loads(exec_properties[_ACCEPTED]))
+        refused = [a for a in self._found if a.kind not in accepted]
+        if refused:
+            raise DataError(_message(refused))
+        return output
+
+    def _Validate(self, inputs: dict[str, Any], outputs: dict[str, Any]) -> anomalies_pb2.Anomalies:
+        """Validates one split; called by TFX's executor."""
+        statistics = inputs[standard_component_specs.STATISTICS_KEY]
+        schema = inputs[standard_component_specs.SCHEMA_KEY]
+        uri = outputs[labels.SCHEMA_DIFF_PATH]
+        split = os.path.basename(uri.rstrip("/")).removeprefix("Split-")
+        anomalies = tfdv.validate_statistics(statistics, _validated_part(schema))
+        found = _tfdv_anomalies(split, anomalies)
+        of_classes = class_anomalies(split, value_counts(statistics, features.LABEL), schema)
+        _add(anomalies, of_classes)
+        self._found += of_classes + found
+        writer_utils.write_anomalies(os.path.join(uri, base.DEFAULT_FILE_NAME), anomalies)
+        return anomalies
+
+
+def _validated_part(schema: schema_pb2.Schema) -> schema_pb2.Schema:
+    """The schema without the features that have no statistics."""
+    part = schema_pb2.Schema()
+    part.CopyFrom(schema)
+    for feature in list(part.feature):
+        if feature.name in schemas.NOT_IN_STATISTICS:
+            part.feature.remove(feature)
+    return part
+
+
+def _tfdv_anomalies(split: str, anomalies: anomalies_pb2.Anomalies) -> list[Anomaly]:
+    """TFDV's anomalies, less the unseen classes, which are told one by one."""
+    found = []
+    for name, info in sorted(anomalies.anomaly_info.items()):
+        for reason in info.reason:
+            if name == features.LABEL and (
+                reason.type == anomalies_pb2.AnomalyInfo.ENUM_TYPE_UNEXPECTED_STRING_VALUES
+            ):
+                continue
+            message = f"{name}: {reason.short_description}. {reason.description}".rstrip()
+            found.append(Anomaly(split=split, kind=name, message=message))
+    if anomalies.HasField("dataset_anomaly_info"):
+        message = f"dataset: {anomalies.dataset_anomaly_info.description}"
+        found.append(Anomaly(split=split, kind="dataset", message=message))
+    return found
+
+
+def _add(anomalies: anomalies_pb2.Anomalies, found: list[Anomaly]) -> None:
+    """Puts class anomalies into the artifact, beside TFDV's."""
+    for anomaly in found:
+        info = anomalies.anomaly_info[features.LABEL]
+        info.path.step[:] = [features.LABEL]
+        info.severity = anomalies_pb2.AnomalyInfo.ERROR
+        info.reason.add(
+            type=anomalies_pb2.AnomalyInfo.CUSTOM_VALIDATION,
+            short_description=anomaly.kind,
+            description=anomaly.message,
+        )
+    if found:
+        info.short_description = "Class anomalies"
+        info.description = "; ".join(r.description for r in info.reason)
+
+
+def _message(refused: list[Anomaly]) -> str:
+    lines = [f"  {anomaly}" for anomaly in refused[:_LISTED]]
+    if len(refused) > _LISTED:
+        lines.append(f"  and {len(refused) - _LISTED} more")
+    return (
+        "The images differ from what the schema says:\n"
+        + "\n".join(lines)
+        + "\nCorrect the images, accept these kinds in the config, or freeze a new schema."
+    )
+
+
+class ExampleValidatorSpec(ComponentSpec):
+    PARAMETERS = {  # noqa: RUF012
+        **standard_component_specs.ExampleValidatorSpec.PARAMETERS,
+        _ACCEPTED: ExecutionParameter(type=str),
+    }
+    INPUTS = standard_component_specs.ExampleValidatorSpec.INPUTS
+    OUTPUTS = standard_component_specs.ExampleValidatorSpec.OUTPUTS
+
+
+class ExampleValidator(component.ExampleValidator):
+    """Holds every split to the schema.
+
+    Output: `anomalies` (ExampleAnomalies), as of TFX's ExampleValidator.
+    """
+
+    SPEC_CLASS = ExampleValidatorSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        statistics: types.BaseChannel,
+        schema: types.BaseChannel,
+        accepted: Iterable[str] = (),
+    ) -> None:
+        """
+        Args:
+          accepted: anomalies that do not stop the run: KINDS, or feature names.
+        """
+        require(not isinstance(accepted, str), f"accepted: expected a list, got {accepted!r}.")
+        # The parent's constructor makes a spec without `accepted`.
+        super(component.ExampleValidator, self).__init__(
+            spec=ExampleValidatorSpec(
+                statistics=statistics,
+                schema=schema,
+                exclude_splits=json.dumps([]),
+                accepted=json.dumps(sorted(accepted)),
+                anomalies=types.Channel(type=standard_artifacts.ExampleAnomalies),
+            )
+        )

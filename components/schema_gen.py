@@ -1,0 +1,92 @@
+"""SchemaGen: what the train split looks like, written down to hold others to."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tfx import types
+from tfx.components.statistics_gen import stats_artifact_utils
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.utils import io_utils
+
+import tensorflow_data_validation as tfdv  # isort: skip
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2  # isort: skip
+
+from components import schema as schemas
+from components.example_gen import features
+from components.statistics import value_counts
+
+CLASS_BALANCE_THRESHOLD = 0.1
+"""Largest change of a class's share of the train images (L-infinity norm)."""
+
+_STATISTICS, _SCHEMA, _THRESHOLD = "statistics", "schema", "class_balance_threshold"
+
+
+def infer(
+    train: statistics_pb2.DatasetFeatureStatisticsList, class_balance_threshold: float
+) -> schema_pb2.Schema:
+    """The schema of raw examples, from the statistics of the train split."""
+    schema = tfdv.infer_schema(train, infer_feature_shape=True, max_string_domain_size=0)
+    schemas.set_class_counts(schema, value_counts(train, features.LABEL))
+    label = schemas.feature(schema, features.LABEL)
+    label.drift_comparator.infinity_norm.threshold = class_balance_threshold
+    formats = schemas.feature(schema, features.FORMAT)
+    formats.string_domain.CopyFrom(schema_pb2.StringDomain(value=features.FORMATS))
+    for name in schemas.NOT_IN_STATISTICS:
+        schema.feature.add(
+            name=name,
+            type=schema_pb2.BYTES,
+            presence=schema_pb2.FeaturePresence(min_fraction=1.0, min_count=1),
+            shape=schema_pb2.FixedShape(dim=[schema_pb2.FixedShape.Dim(size=1)]),
+        )
+    return schema
+
+
+class Executor(base_executor.BaseExecutor):
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        statistics = artifact_utils.get_single_instance(input_dict[_STATISTICS])
+        train = stats_artifact_utils.load_statistics(statistics, "train").proto()
+        schema = infer(train, exec_properties[_THRESHOLD])
+        uri = artifact_utils.get_single_uri(output_dict[_SCHEMA])
+        io_utils.write_pbtxt_file(os.path.join(uri, schemas.FILE_NAME), schema)
+
+
+class SchemaGenSpec(ComponentSpec):
+    PARAMETERS = {_THRESHOLD: ExecutionParameter(type=float)}  # noqa: RUF012
+    INPUTS = {  # noqa: RUF012
+        _STATISTICS: ChannelParameter(type=standard_artifacts.ExampleStatistics)
+    }
+    OUTPUTS = {_SCHEMA: ChannelParameter(type=standard_artifacts.Schema)}  # noqa: RUF012
+
+
+class SchemaGen(base_component.BaseComponent):
+    """Infers the schema from the train split's statistics.
+
+    The label's classes are its domain, however many; their counts and the
+    balance threshold are part of the schema, so that a frozen one is enough
+    to validate later data.
+    """
+
+    SPEC_CLASS = SchemaGenSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        statistics: types.BaseChannel,
+        class_balance_threshold: float = CLASS_BALANCE_THRESHOLD,
+    ) -> None:
+        super().__init__(
+            SchemaGenSpec(
+                statistics=statistics,
+                schema=types.Channel(type=standard_artifacts.Schema),
+                class_balance_threshold=class_balance_threshold,
+            )
+        )
