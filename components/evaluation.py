@@ -14,6 +14,8 @@ class EvaluateConfig:
 
     min_accuracy: float
     """On the evaluation split; there is no default: only you know what is good enough."""
+    min_class_accuracy: float | None = None
+    """On each class of the evaluation split; None: not asked for."""
     max_regression: float = 0.01
     """How much accuracy may be lost against the model last pushed under this name."""
     top_k: int = 5
@@ -26,6 +28,11 @@ class EvaluateConfig:
         require(
             math.isfinite(self.min_accuracy) and 0 < self.min_accuracy <= 1,
             f"min_accuracy: expected more than 0 and at most 1, got {self.min_accuracy!r}.",
+        )
+        require(
+            self.min_class_accuracy is None or 0 < self.min_class_accuracy <= 1,
+            "min_class_accuracy: expected more than 0 and at most 1, "
+            f"got {self.min_class_accuracy!r}.",
         )
         require(
             0 <= self.max_regression < 1,

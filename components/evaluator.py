@@ -1,10 +1,7 @@
-"""The verdict: a config for TFX's own, unmodified Evaluator, and its results read back."""
+"""The verdict: a config for TFX's own, unmodified Evaluator."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import tensorflow_model_analysis as tfma
@@ -15,6 +12,9 @@ from components.evaluation import EvaluateConfig
 from trainers.savedmodel import LABEL_ID, SCORES, SIGNATURE_EXAMPLES, SIGNATURE_LABELS
 
 ACCURACY = "accuracy"
+LOSS = "loss"
+TOP_K = "top_k_accuracy"
+BINS = 10
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 LABEL = "label"
@@ -26,26 +26,17 @@ def eval_config(config: EvaluateConfig) -> tfma.EvalConfig:
     The label comes from each model's own `transform_features`, so candidate
     and baseline may number the classes differently.
     """
-    accuracy = tfma.MetricConfig(
-        class_name="SparseCategoricalAccuracy",
-        config=f'{{"name": "{ACCURACY}"}}',
-        threshold=tfma.MetricThreshold(
-            value_threshold=tfma.GenericValueThreshold(
-                lower_bound=DoubleValue(value=config.min_accuracy)
-            ),
-            change_threshold=tfma.GenericChangeThreshold(
-                direction=tfma.MetricDirection.HIGHER_IS_BETTER,
-                absolute=DoubleValue(value=-config.max_regression),
-            ),
-        ),
-    )
     metrics = [
-        accuracy,
+        tfma.MetricConfig(
+            class_name="SparseCategoricalAccuracy",
+            config=f'{{"name": "{ACCURACY}"}}',
+            per_slice_thresholds=_thresholds(config),
+        ),
         tfma.MetricConfig(class_name="ExampleCount"),
-        tfma.MetricConfig(class_name="SparseCategoricalCrossentropy", config='{"name": "loss"}'),
+        tfma.MetricConfig(class_name="SparseCategoricalCrossentropy", config=f'{{"name": "{LOSS}"}}'),
         tfma.MetricConfig(
             class_name="SparseTopKCategoricalAccuracy",
-            config=f'{{"name": "top_{config.top_k}_accuracy", "k": {config.top_k}}}',
+            config=f'{{"name": "{TOP_K}", "k": {config.top_k}}}',
         ),
         tfma.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
     ]
@@ -55,7 +46,18 @@ def eval_config(config: EvaluateConfig) -> tfma.EvalConfig:
     ]
     return tfma.EvalConfig(
         model_specs=[_model_spec(CANDIDATE), _model_spec(BASELINE, is_baseline=True)],
-        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
+        metrics_specs=[
+            tfma.MetricsSpec(metrics=metrics),
+            # All classes' scores in one plot: there are as many bins as of a binary model.
+            tfma.MetricsSpec(
+                metrics=[
+                    tfma.MetricConfig(
+                        class_name="CalibrationPlot", config=f'{{"num_buckets": {BINS}}}'
+                    )
+                ],
+                aggregate=config_pb2.AggregationOptions(micro_average=True),
+            ),
+        ],
         slicing_specs=slicing,
         options=config_pb2.Options(
             compute_confidence_intervals=BoolValue(value=config.confidence_intervals),
@@ -64,6 +66,34 @@ def eval_config(config: EvaluateConfig) -> tfma.EvalConfig:
             ),
         ),
     )
+
+
+def _thresholds(config: EvaluateConfig) -> list[config_pb2.PerSliceMetricThreshold]:
+    """TFMA applies a plain threshold to every slice; these name theirs."""
+    overall = tfma.MetricThreshold(
+        value_threshold=_at_least(config.min_accuracy),
+        change_threshold=tfma.GenericChangeThreshold(
+            direction=tfma.MetricDirection.HIGHER_IS_BETTER,
+            absolute=DoubleValue(value=-config.max_regression),
+        ),
+    )
+    thresholds = [
+        config_pb2.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=overall)
+    ]
+    if config.min_class_accuracy is not None:
+        thresholds.append(
+            config_pb2.PerSliceMetricThreshold(
+                slicing_specs=[tfma.SlicingSpec(feature_keys=[LABEL])],
+                threshold=tfma.MetricThreshold(
+                    value_threshold=_at_least(config.min_class_accuracy)
+                ),
+            )
+        )
+    return thresholds
+
+
+def _at_least(value: float) -> tfma.GenericValueThreshold:
+    return tfma.GenericValueThreshold(lower_bound=DoubleValue(value=value))
 
 
 def _model_spec(name: str, **kwargs: Any) -> tfma.ModelSpec:
@@ -75,57 +105,3 @@ def _model_spec(name: str, **kwargs: Any) -> tfma.ModelSpec:
         prediction_key=SCORES,
         **kwargs,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassMetrics:
-    """One class of the evaluation split."""
-
-    name: str
-    examples: int
-    precision: float | None
-    """None where the class was never predicted."""
-    recall: float | None
-    """None where the split has no example of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SliceMetrics:
-    """One slice, such as ("site", "north")."""
-
-    feature: str
-    value: str
-    examples: int
-    accuracy: float
-    accuracy_interval: tuple[float, float] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """What the Evaluator found, read back from its artifact."""
-
-    blessed: bool
-    failures: tuple[str, ...]
-    """Each threshold that was not met, in words."""
-    accuracy: float
-    accuracy_interval: tuple[float, float] | None
-    """95 %."""
-    baseline_accuracy: float | None
-    loss: float
-    top_k_accuracy: float
-    top_k: int
-    examples: int
-    expected_calibration_error: float
-    """Of all class scores: sum over bins of share × |mean score - frequency|
-    (Naeini et al., 2015)."""
-    calibration: tuple[tuple[float, float, float], ...]
-    """Bins as (mean score, frequency, weight)."""
-    classes: tuple[ClassMetrics, ...]
-    slices: tuple[SliceMetrics, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    """Examples by true class (row) and predicted class (column)."""
-
-
-def read_evaluation(directory: Path, class_names: Sequence[str]) -> Evaluation:
-    """Reads the Evaluator's output."""
-    raise RuntimeError

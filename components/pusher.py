@@ -151,7 +151,7 @@ def _publish(executor: PusherExecutor, folder: Path, inputs: dict[str, list[Any]
             architecture=card.architecture,
             model_uri=model.uri,
             run_id=context.pipeline_run_id or "",
-            mlmd={**ids, "pusher_execution": int(context.unique_id)},
+            mlmd={**ids, "pusher_execution": int(context._unique_id)},
         )
 
     pushed = publish(source, folder, manifest)

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -133,9 +134,15 @@ def _cancellable(recorder: Any) -> Any:
             signal.signal(number, handler)
 
 
-if __name__ == "__main__":
+def _guarded(*request_paths: str) -> int:
     try:
-        sys.exit(main(*sys.argv[1:]))
-    except VisionlineError as e:
-        emit({"kind": "result", "state": "failed", "error": str(e)})
-        sys.exit(EXIT_FAILED)
+        return main(*request_paths)
+    except Exception as e:
+        traceback.print_exc()
+        reason = str(e) if isinstance(e, VisionlineError) else f"{type(e).__name__}: {e}"
+        emit({"kind": "result", "state": "failed", "error": reason})
+        return EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(_guarded(*sys.argv[1:]))

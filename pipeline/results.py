@@ -10,7 +10,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.orchestration import metadata
 
 from components import pusher
-from components.evaluator import Evaluation, read_evaluation
+from components.evaluation_result import Evaluation, read_evaluation
 from pipeline import pictures
 from pipeline.config import PipelineConfig
 from pipeline.recorder import Recorder
