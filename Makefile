@@ -1,0 +1,36 @@
+# `make demo` and `make test` set everything up themselves.
+.PHONY: setup demo test test-all check format lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+REQUIREMENTS := requirements/dev.txt
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: $(REQUIREMENTS) pyproject.toml scripts/setup.sh
+	bash scripts/setup.sh $(VENV) $(REQUIREMENTS)
+
+demo: setup
+	$(BIN)/visionline demo
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Renews the pins: UPGRADE=1 takes the newest versions the constraints allow.
+lock:
+	bash scripts/lock.sh $(if $(UPGRADE),--upgrade)
+
+clean:
+	rm -rf $(VENV) .tools build
