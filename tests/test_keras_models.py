@@ -15,7 +15,7 @@ import pytest
 from trainers.backends import load_backend
 from trainers.config import TrainConfig
 from trainers.contract import Batch
-from trainers.errors import ConfigError
+from trainers.errors import ConfigError, TrainingError
 
 SIZE = (32, 32)
 
@@ -144,6 +144,58 @@ def test_model_that_cannot_be_saved_is_refused_before_training(
         build(backend, "lambda_models:net")
 
 
+class TestOnnx:
+    """What tf2onnx cannot write by itself."""
+
+    MODULE = (
+        "import keras\n"
+        "def net(num_classes, image_size):\n"
+        "    images = keras.Input((*image_size, 3))\n"
+        "    mean, variance = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]\n"
+        "    x = keras.layers.Normalization(mean=mean, variance=variance)(images)\n"
+        "    x = keras.layers.Conv2D(6, 3, groups=3, activation='gelu')(x)\n"
+        "    return keras.Model(images, head(x, num_classes))\n"
+        "def exotic(num_classes, image_size):\n"
+        "    images = keras.Input((*image_size, 3))\n"
+        "    return keras.Model(images, head(keras.ops.erfinv(images / 2), num_classes))\n"
+        "def head(x, num_classes):\n"
+        "    x = keras.layers.GlobalAveragePooling2D()(x)\n"
+        "    return keras.layers.Dense(num_classes)(x)\n"
+    )
+
+    @pytest.fixture
+    def native(self, backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+        (tmp_path / "onnx_models.py").write_text(self.MODULE)
+        monkeypatch.syspath_prepend(tmp_path)
+
+        def native(function: str) -> Any:
+            learner = build(backend, f"onnx_models:{function}")
+            learner.save(tmp_path)
+            return learner
+
+        return native
+
+    def test_normalization_grouped_convolution_and_gelu(
+        self, backend: Any, native: Any, tmp_path: Path
+    ) -> None:
+        import onnxruntime
+
+        learner = native("net")
+        backend.to_onnx(tmp_path, tmp_path / "model.onnx")
+        session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+        images = random_images(3)
+        (scores,) = session.run(None, {"images": images})
+        np.testing.assert_allclose(scores, learner.predict(images), atol=1e-5)
+
+    def test_operations_that_onnx_lacks_are_named(
+        self, backend: Any, native: Any, tmp_path: Path
+    ) -> None:
+        native("exotic")
+        with pytest.raises(TrainingError, match="Erfinv"):
+            backend.to_onnx(tmp_path, tmp_path / "model.onnx")
+        assert not (tmp_path / "model.onnx").exists()
+
+
 class TestPretrained:
     """`config.pretrained` from the files Keras writes."""
 
@@ -234,35 +286,52 @@ class TestPretrained:
             build(backend, "small_cnn", pretrained=str(tmp_path / name))
 
 
+def adamw(weight: Any, gradients: Any, rates: Any, decay: float) -> Any:
+    """The algorithm on https://pytorch.org/docs/stable/generated/torch.optim.AdamW.html."""
+    mean = square = 0.0
+    for t, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
+        weight = weight - rate * decay * weight
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient**2
+        corrected = np.sqrt(square / (1 - 0.999**t)) + 1e-8
+        weight = weight - rate * mean / (1 - 0.9**t) / corrected
+    return weight
+
+
+def sgd(weight: Any, gradients: Any, rates: Any, decay: float) -> Any:
+    """The algorithm on https://pytorch.org/docs/stable/generated/torch.optim.SGD.html."""
+    velocity = 0.0
+    for gradient, rate in zip(gradients, rates, strict=True):
+        velocity = 0.9 * velocity + gradient + decay * weight
+        weight = weight - rate * velocity
+    return weight
+
+
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
-def test_optimizers_have_the_arithmetic_of_torch(backend: Any, name: Any) -> None:
+def test_optimizers_have_the_arithmetic_of_pytorch(backend: Any, name: Any) -> None:
     import tensorflow as tf
-    import torch
 
     from trainers.keras_backend import optimizer
 
     rng = np.random.default_rng(0)
-    starts = [rng.normal(size=shape).astype(np.float32) for shape in ((3, 4), (4,))]
+    kernel, bias = rng.normal(size=(3, 4)), rng.normal(size=4)
+    rates = np.linspace(0.01, 0.2, 20)
+    # Tiny gradients, so that the place of Adam's epsilon counts.
+    kernel_gradients = 1e-8 * rng.normal(size=(20, 3, 4))
+    bias_gradients = 1e-8 * rng.normal(size=(20, 4))
     config = TrainConfig(framework="keras", model="small_cnn", optimizer=name, weight_decay=0.1)
-    ours = [tf.Variable(start) for start in starts]
-    keras_optimizer = optimizer.make(config, ours)
-    theirs = [torch.nn.Parameter(torch.tensor(start)) for start in starts]
-    groups = [
-        {"params": theirs[:1], "weight_decay": config.weight_decay},
-        {"params": theirs[1:], "weight_decay": 0.0},
-    ]
-    torch_optimizer = (
-        torch.optim.AdamW(groups) if name == "adamw" else torch.optim.SGD(groups, momentum=0.9)
-    )
-    for step in range(20):
-        rate = 0.01 * (step + 1)
-        # Tiny gradients, so that the place of Adam's epsilon counts.
-        gradients = [rng.normal(size=w.shape).astype(np.float32) * 1e-7 for w in starts]
-        keras_optimizer.apply([tf.constant(g) for g in gradients], tf.constant(rate))
-        for group in torch_optimizer.param_groups:
-            group["lr"] = rate
-        for parameter, gradient in zip(theirs, gradients, strict=True):
-            parameter.grad = torch.tensor(gradient)
-        torch_optimizer.step()
-    for mine, other in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(mine.numpy(), other.detach().numpy(), rtol=2e-5, atol=1e-6)
+    weights = [tf.Variable(start, dtype=tf.float32) for start in (kernel, bias)]
+    ours = optimizer.make(config, weights)
+    for of_kernel, of_bias, rate in zip(kernel_gradients, bias_gradients, rates, strict=True):
+        ours.apply(
+            [tf.constant(of_kernel, tf.float32), tf.constant(of_bias, tf.float32)],
+            tf.constant(rate, tf.float32),
+        )
+    expected = {"adamw": adamw, "sgd": sgd}[name]
+    for weight, start, gradients, decay in (
+        (weights[0], kernel, kernel_gradients, 0.1),
+        (weights[1], bias, bias_gradients, 0.0),
+    ):
+        np.testing.assert_allclose(
+            weight.numpy(), expected(start, gradients, rates, decay), rtol=1e-4, atol=1e-5
+        )
