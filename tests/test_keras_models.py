@@ -316,9 +316,10 @@ def test_optimizers_have_the_arithmetic_of_pytorch(backend: Any, name: Any) -> N
     rng = np.random.default_rng(0)
     kernel, bias = rng.normal(size=(3, 4)), rng.normal(size=4)
     rates = np.linspace(0.01, 0.2, 20)
-    # Tiny gradients, so that the place of Adam's epsilon counts.
-    kernel_gradients = 1e-8 * rng.normal(size=(20, 3, 4))
-    bias_gradients = 1e-8 * rng.normal(size=(20, 4))
+    # For Adam tiny ones, so that the place of its epsilon counts.
+    scale = {"adamw": 1e-8, "sgd": 1.0}[name]
+    kernel_gradients = scale * rng.normal(size=(20, 3, 4))
+    bias_gradients = scale * rng.normal(size=(20, 4))
     config = TrainConfig(framework="keras", model="small_cnn", optimizer=name, weight_decay=0.1)
     weights = [tf.Variable(start, dtype=tf.float32) for start in (kernel, bias)]
     ours = optimizer.make(config, weights)
