@@ -238,7 +238,7 @@ def test_a_last_batch_of_one_image_trains(framework: Framework) -> None:
 
 def augmentations() -> dict[str, Augmentation]:
     rng = np.random.default_rng(0)
-    height, width = PROBE_SIZE
+    width = PROBE_SIZE[1]
     turned = np.eye(2, 3) + rng.uniform(-0.4, 0.4, (2, 2, 3))
     turned[:, :, 2] += rng.uniform(-2, 2, (2, 2))
     flip_and_shift = np.array([[[-1, 0, width - 1], [0, 1, 1]], [[1, 0, -2], [0, 1, 0]]])
@@ -374,7 +374,7 @@ def test_arguments_a_model_does_not_have_are_refused(framework: Framework) -> No
 
 
 def test_images_too_small_for_the_model_are_refused(framework: Framework) -> None:
-    with pytest.raises(ConfigError, match="small_cnn.*4×4|4×4.*small_cnn"):
+    with pytest.raises(ConfigError, match=r"small_cnn.*4×4"):
         framework.learner("small_cnn", size=(4, 4))
 
 

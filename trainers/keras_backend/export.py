@@ -6,13 +6,15 @@ import contextlib
 import importlib
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from trainers.errors import ConfigError
+from trainers.errors import ConfigError, TrainingError
 from trainers.keras_backend.learner import MODEL_FILE, SPEC_FILE, scores_function
 
 OPSET = 18
@@ -51,17 +53,80 @@ def to_tensorflow(directory: Path) -> Any:
 
 
 def to_onnx(directory: Path, path: Path) -> None:
-    """See `trainers.contract.Backend.to_onnx`."""
+    """See `trainers.contract.Backend.to_onnx`.
+
+    Raises:
+      TrainingError: the model has operations that ONNX or tf2onnx lacks.
+    """
     import onnx
     import tf2onnx
 
-    logging.getLogger("tf2onnx").setLevel(logging.WARNING)
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # Said below, in one message.
     scores = scores_function(load_model(directory))
     named = tf.function(lambda images: {"scores": scores(images)}, autograph=False)
+    with _inlined_calls():
+        traced = named.get_concrete_function(*scores.input_signature)
     model, _ = tf2onnx.convert.from_function(
-        named, input_signature=scores.input_signature, opset=OPSET
+        named,
+        input_signature=scores.input_signature,
+        opset=OPSET,
+        custom_op_handlers={"Erfc": (_erfc, [])},
     )
+    _inline_constants(model.graph, traced.graph.captures)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
-    onnx.checker.check_model(model)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as e:
+        reason = str(e).splitlines()[0]
+        raise TrainingError(f"The model cannot be written as ONNX: {reason}.") from e
     onnx.save(model, str(path))
+
+
+@contextlib.contextmanager
+def _inlined_calls() -> Iterator[None]:
+    """Traces functions within functions into one graph.
+
+    Keras wraps grouped convolutions in a function that XLA must compile, which
+    tf2onnx does not look into; ONNX needs no such help.
+    """
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Erfc(x) as 1 - Erf(x): tf2onnx does not know the op, which Keras's GELU uses."""
+    outputs, shape = node.output, ctx.get_shape(node.output[0])
+    dtype = ctx.get_dtype(outputs[0])
+    inputs = node.input
+    ctx.remove_node(node.name)
+    one = ctx.make_const(f"{name}_one", np.array(1, np.float32))
+    erf = ctx.make_node("Erf", inputs, dtypes=[dtype], shapes=[shape])
+    ctx.make_node(
+        "Sub",
+        [one.output[0], erf.output[0]],
+        name=name,
+        outputs=outputs,
+        dtypes=[dtype],
+        shapes=[shape],
+    )
+
+
+def _inline_constants(graph: Any, captures: Any) -> None:
+    """Gives the tensors that layers hold (Normalization does) their values.
+
+    tf2onnx freezes variables only and leaves such tensors as further inputs.
+    """
+    from onnx import numpy_helper
+
+    values = {inner.name: outer for outer, inner in captures if outer.dtype != tf.resource}
+    used = {name for node in graph.node for name in node.input}
+    for value in [value for value in graph.input if value.name in values]:
+        graph.input.remove(value)
+        if value.name in used:
+            array = np.asarray(values[value.name])
+            graph.initializer.append(numpy_helper.from_array(array, value.name))

@@ -5,6 +5,7 @@ Shape suffixes: N batch, H height, W width, C classes, 3 colour channels.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -56,9 +57,12 @@ class KerasPredictor:
         self.model = model
         _, height, width, _ = model.input_shape
         self._at_once = int(np.clip(PIXELS_AT_ONCE // (height * width), 1, 256))
-        # Called as a concrete function: TensorFlow takes the traces of several
-        # models for retracing of one and warns.
-        self._scores = scores_function(model).get_concrete_function()
+
+    @functools.cached_property
+    def _scores(self) -> Callable[[Any], Any]:
+        # A concrete function, as TensorFlow takes the traces of several models
+        # for retracing of one and warns; traced when it is first needed.
+        return scores_function(self.model).get_concrete_function()  # type: ignore[no-any-return]
 
     def predict(self, images_NHW3: Images) -> Floats:
         """Class probabilities, float32 N×C; computed in batches of bounded size."""

@@ -42,26 +42,33 @@ def load(model: Any, pretrained: str, num_classes: int) -> None:
     path = _file(Path(pretrained))
     with tempfile.TemporaryDirectory() as folder, _weights(path) as source:
         found = _shapes(source)
-        problems: list[str] = []
-        for target in dict.fromkeys((model, network_of(model))):
-            fresh = Path(folder) / f"{len(problems)}.weights.h5"
-            target.save_weights(fresh)
-            with h5py.File(fresh, "r+") as own:
-                problem, head = _compare(_shapes(own), found, num_classes)
-                if problem:
-                    problems.append(problem)
-                    continue
-                for name in found.keys() - head:
-                    own[name][...] = source[name][...]
-            target.load_weights(fresh)
-            _correct_efficientnet(target)
-            if head:
-                log.info("%s: the classifier has other classes and starts fresh.", path)
-            return
-    raise ConfigError(
-        f"pretrained: {path} does not fit the model: {problems[-1]}"
-        " Expected weights of the same architecture."
-    )
+        target, fresh = _likeliest(model, found, Path(folder))
+        with h5py.File(fresh, "r+") as own:
+            problem, head = _compare(_shapes(own), found, num_classes)
+            if problem:
+                raise ConfigError(
+                    f"pretrained: {path} does not fit the model: {problem}"
+                    " Give weights of the same architecture and arguments."
+                )
+            for name in found.keys() - head:
+                own[name][...] = source[name][...]
+        target.load_weights(fresh)
+    _correct_efficientnet(target)
+    if head:
+        log.info("%s: the classifier has other classes and starts fresh.", path)
+
+
+def _likeliest(model: Any, found: Shapes, folder: Path) -> tuple[Any, Path]:
+    """The model or its network, whichever shares more paths with a file; saved to a file."""
+    candidates: list[tuple[int, Any, Path]] = []
+    for target in dict.fromkeys((model, network_of(model))):
+        fresh = folder / f"{len(candidates)}.weights.h5"
+        target.save_weights(fresh)
+        with h5py.File(fresh, "r") as own:
+            shared = len(_shapes(own).keys() & found.keys())
+        candidates.append((shared, target, fresh))
+    _, target, fresh = max(candidates, key=lambda candidate: candidate[0])
+    return target, fresh
 
 
 def _file(path: Path) -> Path:
