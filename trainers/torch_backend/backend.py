@@ -61,7 +61,7 @@ def count_parameters(model: str, *, num_classes: int, image_size: tuple[int, int
 
 
 def load(directory: Path) -> Predictor:
-    from trainers.torch_backend.learner import ProgramPredictor
+    from trainers.torch_backend.scorer import ProgramPredictor
 
     return ProgramPredictor(directory)
 

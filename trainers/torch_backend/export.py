@@ -16,7 +16,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from trainers.torch_backend.learner import PROGRAM
+from trainers.torch_backend.scorer import PROGRAM
 
 PLATFORMS = ("cpu", "cuda")
 """Where the SavedModel runs."""

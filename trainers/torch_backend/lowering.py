@@ -74,10 +74,7 @@ def _taps(
     rows, columns = padding
     x_NHWI = jnp.pad(x_NHWI, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
     spans = [
-        [
-            slice(k * d, size - (n - 1 - k) * d, s)
-            for k in range(n)
-        ]
+        [slice(k * d, size - (n - 1 - k) * d, s) for k in range(n)]
         for n, s, d, size in zip(kernel, stride, dilation, x_NHWI.shape[1:3], strict=True)
     ]
     return [x_NHWI[:, row, column] for row in spans[0] for column in spans[1]]
