@@ -31,10 +31,12 @@ def configure(*, threads: int, seed: int) -> str:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+    if not torch.cuda.is_available():
+        return "cpu"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    device = _device()
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    # As use_deterministic_algorithms(True, warn_only=True), which imports the compiler.
+    torch.set_deterministic_debug_mode("warn")
+    return torch.cuda.get_device_name()
 
 
 def versions() -> dict[str, str]:
@@ -61,7 +63,7 @@ def count_parameters(model: str, *, num_classes: int, image_size: tuple[int, int
 
 
 def load(directory: Path) -> Predictor:
-    from trainers.torch_backend.learner import ProgramPredictor
+    from trainers.torch_backend.scorer import ProgramPredictor
 
     return ProgramPredictor(directory)
 

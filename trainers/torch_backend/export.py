@@ -16,7 +16,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from trainers.torch_backend.learner import PROGRAM
+from trainers.torch_backend.scorer import PROGRAM
 
 PLATFORMS = ("cpu", "cuda")
 """Where the SavedModel runs."""
@@ -82,19 +82,12 @@ def to_jax(
     """The weights, and a JAX function of (weights, images) to probabilities."""
     import jax
     from torchax import decompositions
-    from torchax.export import JaxInterpreter
 
-    from trainers.torch_backend import lowering
+    from trainers.torch_backend.lowering import FastInterpreter, JaxInterpreter
 
     program = program.run_decompositions().run_decompositions(decompositions.DECOMPOSITIONS)
     graph = program.graph_module
     weights, names = _weights(program)
-
-    class FastInterpreter(JaxInterpreter):  # type: ignore[misc]
-        def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-            if target is torch.ops.aten.convolution.default:
-                return lowering.convolution(*args, **kwargs)
-            return super().call_function(target, args, kwargs)
 
     def run(interpreter: Any) -> Callable[[Any, Any], Any]:
         def score(weights: Any, images_NHW3: Any) -> Any:

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,31 +14,11 @@ from torch.nn import functional as F
 from trainers.config import TrainConfig
 from trainers.contract import Augmentation, Batch, Floats, Images, StepResult
 from trainers.torch_backend import augment
-from trainers.torch_backend.models import Colours, Model
+from trainers.torch_backend.models import Model
+from trainers.torch_backend.scorer import PROGRAM, Scorer, export_program, predict, to_device
 
-PROGRAM, STATE, SPEC = "model.pt2", "state_dict.pt", "spec.json"
-"""The files of the native model."""
-
-_PIXELS_AT_ONCE = 2**21
-"""Predictions go through the network in batches of about this many pixels."""
-
-
-class Scorer(nn.Module):
-    """Images in, probabilities out: what is evaluated, exported and served."""
-
-    def __init__(self, net: nn.Module, mean: Colours, std: Colours) -> None:
-        super().__init__()
-        self.net = net
-        self.register_buffer("mean", 255 * torch.tensor(mean), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(std), persistent=False)
-
-    def forward(self, images_NHW3: Tensor) -> Tensor:
-        """uint8 N×H×W×3 to probabilities, float32 N×C."""
-        return self.net(self.normalise(images_NHW3.to(torch.float32))).softmax(dim=1)
-
-    def normalise(self, images_NHW3: Tensor) -> Tensor:
-        """Floats from 0 to 255, NHW3, as the network wants them, N3HW."""
-        return ((images_NHW3 - self.mean) / self.std).permute(0, 3, 1, 2)
+STATE, SPEC = "state_dict.pt", "spec.json"
+"""The files of the native model, beside the program."""
 
 
 class TorchLearner:
@@ -69,8 +48,7 @@ class TorchLearner:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         images_NHW3, labels_N, weights_N = (
-            torch.tensor(a, device=self._device)
-            for a in (batch.images_NHW3, batch.labels_N, batch.weights_N)
+            to_device(a, self._device) for a in (batch.images_NHW3, batch.labels_N, batch.weights_N)
         )
         self._scorer.train()
         self._optimizer.zero_grad()
@@ -120,41 +98,11 @@ class TorchLearner:
         return images_N3HW.contiguous(memory_format=torch.channels_last)
 
     def _logits(self, images_N3HW: Tensor) -> Tensor:
-        if len(images_N3HW) > 1:
-            return self._scorer.net(images_N3HW)
-        # BatchNorm refuses to train on one value per channel: see it twice.
-        return self._scorer.net(images_N3HW.expand(2, -1, -1, -1))[:1]
-
-
-class ProgramPredictor:
-    """The native model read back (`trainers.contract.Predictor`), on the CPU."""
-
-    def __init__(self, directory: Path) -> None:
-        self._program = torch.export.load(directory / PROGRAM).module()
-
-    def predict(self, images_NHW3: Images) -> Floats:
-        return predict(self._program, images_NHW3, torch.device("cpu"))
-
-
-def predict(scorer: nn.Module, images_NHW3: Images, device: torch.device) -> Floats:
-    """Probabilities, float32 N×C, with bounded memory whatever N."""
-    height, width = images_NHW3.shape[1:3]
-    step = min(512, max(1, _PIXELS_AT_ONCE // (height * width)))
-    with torch.inference_mode():
-        scores = [
-            scorer(torch.tensor(images_NHW3[i : i + step], device=device)).cpu()
-            for i in range(0, max(1, len(images_NHW3)), step)
-        ]
-    return np.asarray(torch.cat(scores).numpy(), dtype=np.float32)
-
-
-def export_program(scorer: Scorer, image_size: tuple[int, int]) -> torch.export.ExportedProgram:
-    """The scorer as a graph of its own, for any batch size."""
-    example = torch.zeros(2, *image_size, 3, dtype=torch.uint8)
-    with torch.no_grad():
-        return torch.export.export(
-            scorer, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)
-        )
+        alone = len(images_N3HW) == 1
+        if alone:  # BatchNorm refuses to train on one value per channel: show it twice.
+            images_N3HW = images_N3HW.expand(2, -1, -1, -1)
+        logits_NC: Tensor = self._scorer.net(images_N3HW)
+        return logits_NC[:1] if alone else logits_NC
 
 
 def optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

@@ -1,9 +1,10 @@
 """Convolutions that XLA runs fast on a CPU.
 
-XLA's own CPU convolution takes 4 to 10 times PyTorch's time; its matrix
-product and its fused elementwise loops do not.  So a convolution becomes, in
-NHWC, a product of patches and a matrix, and a depthwise one a sum of shifted
-products.  benchmarks/torch_savedmodel.py measures the difference.
+XLA's own CPU convolution is as fast as PyTorch's on dense kernels, but takes
+several times as long where there is little to do per input value: 1×1 and
+depthwise convolutions.  So a 1×1 convolution becomes a matrix product, and a
+depthwise one a sum of shifted products, both in NHWC.
+benchmarks/torch_savedmodel.py measures the difference.
 
 Shape suffixes: N batch, H height, W width, I input and O output channels.
 """
@@ -14,9 +15,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import torch
+import torchax.device_module
+from torchax.export import JaxInterpreter
 from torchax.ops.jaten import _aten_convolution as xla_convolution
 
 Array = Any
+
+# torchax announces to PyTorch a device that PyTorch's optimizers then ask for
+# its streams, and fail: without this, no training after a conversion.
+torchax.device_module.is_available = lambda: False
+
+
+class FastInterpreter(JaxInterpreter):  # type: ignore[misc]
+    """Runs a PyTorch graph in JAX, with the convolutions of this module."""
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if target is torch.ops.aten.convolution.default:
+            return convolution(*args, **kwargs)
+        return super().call_function(target, args, kwargs)
 
 
 def convolution(
@@ -27,37 +44,22 @@ def convolution(
     padding: Sequence[int],
     dilation: Sequence[int],
     transposed: bool,
-    output_padding: Sequence[int],
-    groups: int,
+    *rest: Any,
 ) -> Array:
-    """`torch.ops.aten.convolution` in JAX, NCHW in and out.
-
-    Transposed, grouped (other than depthwise) and other than two-dimensional
-    convolutions are left to XLA's own.
-    """
-    channels = x_NIHW.shape[1]
-    depthwise = groups == channels == weight.shape[0]
-    if x_NIHW.ndim != 4 or transposed or (groups != 1 and not depthwise):
-        return xla_convolution(
-            x_NIHW,
-            weight,
-            bias_O,
-            stride,
-            padding,
-            dilation,
-            transposed,
-            output_padding,
-            groups,
-        )
-    x_NHWI = jnp.transpose(x_NIHW, (0, 2, 3, 1))
-    taps = _taps(x_NHWI, weight.shape[2:], stride, padding, dilation)
+    """`torch.ops.aten.convolution` in JAX, NCHW in and out."""
+    groups = rest[-1]
+    depthwise = groups == x_NIHW.shape[1] == weight.shape[0]
+    pointwise = groups == 1 and weight.shape[2:] == (1, 1)
+    if transposed or x_NIHW.ndim != 4 or not (depthwise or pointwise):
+        return xla_convolution(x_NIHW, weight, bias_O, stride, padding, dilation, transposed, *rest)
+    taps = _taps(jnp.transpose(x_NIHW, (0, 2, 3, 1)), weight.shape[2:], stride, padding, dilation)
     if depthwise:
-        weight_KO = weight.reshape(channels, -1).T
-        y_NHWO = sum(tap * weight_KO[k] for k, tap in enumerate(taps))
+        weight_KO = weight.reshape(len(weight), -1).T
+        y_NHWO = sum(
+            tap_NHWO * weight_O for tap_NHWO, weight_O in zip(taps, weight_KO, strict=True)
+        )
     else:
-        # O×I×h×w to (h·w·I)×O: the order in which the taps are joined.
-        weight_KO = jnp.transpose(weight, (2, 3, 1, 0)).reshape(-1, weight.shape[0])
-        y_NHWO = jnp.concatenate(taps, axis=-1) @ weight_KO
+        y_NHWO = taps[0] @ weight[:, :, 0, 0].T
     if bias_O is not None:
         y_NHWO = y_NHWO + bias_O
     return jnp.transpose(y_NHWO, (0, 3, 1, 2))
@@ -70,14 +72,11 @@ def _taps(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> list[Array]:
-    """For each position in the kernel, row by row, the inputs it meets (NHWI)."""
+    """For each of the K positions in the kernel, row by row, the inputs it meets (NHWI)."""
     rows, columns = padding
     x_NHWI = jnp.pad(x_NHWI, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
     spans = [
-        [
-            slice(k * d, size - (n - 1 - k) * d, s)
-            for k in range(n)
-        ]
+        [slice(k * d, size - (n - 1 - k) * d, s) for k in range(n)]
         for n, s, d, size in zip(kernel, stride, dilation, x_NHWI.shape[1:3], strict=True)
     ]
     return [x_NHWI[:, row, column] for row in spans[0] for column in spans[1]]

@@ -14,8 +14,7 @@ from trainers.config import TrainConfig
 from trainers.errors import ConfigError, nearest
 from trainers.torch_backend import pretrained, small
 from trainers.torch_backend.names import BUILT_IN, model_names, timm_names
-
-Colours = tuple[float, float, float]
+from trainers.torch_backend.scorer import Colours, Scorer, export_program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +33,10 @@ def build_model(config: TrainConfig, *, num_classes: int, image_size: tuple[int,
     Raises:
       ConfigError: see `trainers.contract.Backend.build`.
     """
-    net = build_net(
-        config.model, config.model_args, num_classes=num_classes, image_size=image_size
-    )
+    net = build_net(config.model, config.model_args, num_classes=num_classes, image_size=image_size)
     _check_output(config.model, net, num_classes, image_size)
+    if ":" in config.model:
+        _check_export(config.model, net, image_size)
     if config.pretrained is None:
         return Model(net=net)
     norm = pretrained.load(net, config.pretrained, num_classes)
@@ -116,9 +115,7 @@ def _users_function(name: str) -> Callable[..., Any]:
     return cast("Callable[..., Any]", function)
 
 
-def _check_output(
-    name: str, net: nn.Module, num_classes: int, image_size: tuple[int, int]
-) -> None:
+def _check_output(name: str, net: nn.Module, num_classes: int, image_size: tuple[int, int]) -> None:
     """One forward pass on two black images, before any time is spent on data."""
     net.eval()
     try:
@@ -135,6 +132,17 @@ def _check_output(
             f"model: expected {name} to turn 2 images into logits of shape (2, {num_classes}), "
             f"got {received}."
         )
+
+
+def _check_export(name: str, net: nn.Module, image_size: tuple[int, int]) -> None:
+    """Finds what cannot be exported before the training rather than after it."""
+    try:
+        export_program(Scorer(net, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), image_size)
+    except Exception as e:
+        raise ConfigError(
+            f"model: {name} cannot be exported, as evaluation and serving need: {_words(e)} "
+            "Its forward must not branch on the values of tensors (see torch.export)."
+        ) from e
 
 
 def _size(image_size: tuple[int, int]) -> str:

@@ -32,10 +32,10 @@ def load(net: nn.Module, path: str, num_classes: int) -> Normalisation | None:
     """Loads weights into `net`, all but a classifier with another class count.
 
     Args:
-      path: a checkpoint, or a folder with one (and perhaps timm's config.json).
+      path: a checkpoint, or a folder with one, such as a native model's or timm's.
 
     Returns:
-      The normalisation the weights expect, where they are timm's.
+      The normalisation the weights were trained with, where that is known.
 
     Raises:
       ConfigError: no or several checkpoints, not readable, weights that don't fit.
@@ -44,11 +44,7 @@ def load(net: nn.Module, path: str, num_classes: int) -> Normalisation | None:
     state = _adapted(net, _read(file), file)
     state = _without_other_head(net, state, num_classes)
     _fill(net, state, file)
-    if not hasattr(net, "pretrained_cfg"):
-        return None
-    cfg = net.pretrained_cfg | _folder_config(file.parent)
-    mean, std = (tuple(map(float, cfg[k])) for k in ("mean", "std"))
-    return Normalisation(mean=mean, std=std)
+    return _normalisation(file.parent, getattr(net, "pretrained_cfg", None))
 
 
 def _checkpoint(path: Path) -> Path:
@@ -151,14 +147,22 @@ def _fill(net: nn.Module, state: Mapping[str, Tensor], file: Path) -> None:
         net.load_state_dict(dict(state), strict=False)
 
 
-def _folder_config(folder: Path) -> dict[str, Any]:
-    """timm's description of the weights beside it, as published on model hubs."""
+def _normalisation(folder: Path, timm_cfg: Any) -> Normalisation | None:
+    """What is said beside the weights, or else what timm knows of the model."""
+    ours = _json(folder / "spec.json")
+    theirs = _json(folder / "config.json").get("pretrained_cfg")
+    for said in (ours, theirs, timm_cfg):
+        if isinstance(said, dict) and "mean" in said and "std" in said:
+            return Normalisation(mean=tuple(said["mean"]), std=tuple(said["std"]))
+    return None
+
+
+def _json(file: Path) -> dict[str, Any]:
     try:
-        config = json.loads((folder / "config.json").read_text())
+        content = json.loads(file.read_text())
     except (OSError, ValueError):
         return {}
-    cfg = config.get("pretrained_cfg", {}) if isinstance(config, dict) else {}
-    return {k: cfg[k] for k in ("mean", "std") if k in cfg}
+    return content if isinstance(content, dict) else {}
 
 
 def _some(keys: Sequence[str]) -> str:
