@@ -13,8 +13,9 @@ import os
 import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
-from components.example_gen.records import Record, Source, show
+from components.example_gen.records import Record, Source, batches, show
 
 MAX_FILE_BYTES = 1 << 29
 """A `tf.Example` cannot exceed 2 GiB; no sensible image file is half a GiB."""
@@ -84,8 +85,8 @@ def digest_source(source: Source, threads: int | None = None) -> str:
     """The digest of a listed source; reads every file."""
     threads = threads or 2 * (os.cpu_count() or 1)
 
-    def one(record: Record) -> bytes:
-        return record_digest(record, hash_file(source.file(record)))
+    def some(records: list[Record]) -> list[bytes]:
+        return [record_digest(r, hash_file(source.file(r))) for r in records]
 
     with ThreadPoolExecutor(threads) as pool:
-        return dataset_digest(pool.map(one, source.records, chunksize=64))
+        return dataset_digest(chain.from_iterable(pool.map(some, batches(source.records, 64))))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
+import pickle
+import random
 from typing import Any
 
 import apache_beam as beam
@@ -28,7 +31,7 @@ from components.example_gen.driver import (
     VERSION,
     resolve,
 )
-from components.example_gen.records import Source
+from components.example_gen.records import Source, batches
 from components.example_gen.report import QUARANTINE_FILE, REPORT_FILE, Outcome, conclude
 from components.example_gen.source import list_source
 from components.example_gen.splits import SplitPlan
@@ -80,19 +83,14 @@ def _build(
     """The pipeline: read → notes → plan and report → examples routed to splits."""
     tfrecords = source.kind == "tfrecord"
     reader = ingest.IngestTFRecords if tfrecords else ingest.IngestImages
-    batches = ingest.batches(source.records, 1 if tfrecords else ingest.BATCH)
+    # Written class after class, a file would be useless to whoever streams it.
+    shuffled = random.Random(0).sample(source.records, len(source.records))
+    packed = map(ingest.pack, batches(shuffled, 1 if tfrecords else ingest.BATCH))
     # The records travel in the batches; functions need the rest alone.
-    header = Source(
-        kind=source.kind,
-        base=source.base,
-        records=(),
-        quarantined=source.quarantined,
-        ignored=source.ignored,
-        extra_columns=source.extra_columns,
-    )
+    header = dataclasses.replace(source, records=())
     ingested = (
         pipeline
-        | "List" >> beam.Create(list(batches), reshuffle=False)
+        | "List" >> beam.Create(list(packed), reshuffle=False)
         | "Distribute" >> beam.Reshuffle()
         | "Ingest"
         >> beam.ParDo(reader(source.base, config.max_pixels)).with_outputs("notes", main="examples")
@@ -106,14 +104,9 @@ def _build(
         ingest.RouteToSplits(), plan=beam.pvalue.AsSingleton(plan)
     ).with_outputs(*config.split_names)
     for name in config.split_names:
-        _ = (
-            routed[name]
-            | f"Shuffle[{name}]" >> beam.Reshuffle().with_output_types(bytes)
-            | f"Write[{name}]"
-            >> beam.io.WriteToTFRecord(
-                os.path.join(artifact_utils.get_split_uri([examples], name), _FILE_NAME),
-                file_name_suffix=".gz",
-            )
+        _ = routed[name] | f"Write[{name}]" >> beam.io.WriteToTFRecord(
+            os.path.join(artifact_utils.get_split_uri([examples], name), _FILE_NAME),
+            file_name_suffix=".gz",
         )
 
 
@@ -129,9 +122,9 @@ class WriteReport(beam.DoFn):
         self._config = config
         self._uri = uri
 
-    def process(self, notes: list[ingest.Notes]) -> Any:
+    def process(self, packed: list[bytes]) -> Any:
         try:
-            outcome = conclude(self._source, self._config, notes)
+            outcome = conclude(self._source, self._config, map(pickle.loads, packed))
         except DataError as e:
             empty = SplitPlan(shares={"train": 1.0}, moved={})
             outcome = Outcome(plan=empty, report={"error": str(e)}, quarantined=[])

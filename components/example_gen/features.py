@@ -14,7 +14,7 @@ LABEL = "label"
 
 RESERVED = frozenset({ENCODED, FORMAT, PATH, SHA256, WIDTH, HEIGHT, CHANNELS, BYTES, LABEL})
 
-FORMATS = ("bmp", "gif", "jpeg", "png")
-"""Values of `image/format`: what TensorFlow's decoder reads."""
+FORMATS = ("jpeg", "png")
+"""Values of `image/format`."""
 
 SPLITS = ("train", "val", "test")

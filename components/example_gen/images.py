@@ -1,7 +1,10 @@
 """Checking one encoded image, and normalising what TensorFlow cannot read.
 
-Images that TensorFlow's decoder reads to the same pixels pass unchanged; all
-others that Pillow reads become JPEG (lossy sources) or PNG (the rest).
+JPEGs and PNGs that TensorFlow's decoder reads to the same pixels pass
+unchanged; all others that Pillow reads become JPEG (lossy sources) or PNG.
+GIF and BMP are among the others, although TensorFlow reads most of them: it
+refuses some that Pillow reads, takes a BMP's palette for grey, and gives GIFs
+another shape.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +23,9 @@ _READABLE = [
     "JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA",
 ]
 # fmt: on
-"""Pillow's formats that are tried: no vector formats or programs (EPS)."""
+"""Pillow's formats that are tried: no vector formats or programs (EPS).
+JPEG includes MPO, the JPEGs of phones that hold several pictures."""
 _LOSSY = frozenset({"JPEG", "MPO", "WEBP", "AVIF", "JPEG2000"})
-_PNG_END = b"IEND\xaeB`\x82"
 _ORIENTATION = 0x0112
 
 # Pillow warns of images that `max_pixels` judges anyway.
@@ -43,7 +47,7 @@ class CheckedImage:
 
     encoded: bytes
     format: str
-    """"jpeg", "png", "gif" or "bmp"."""
+    """"jpeg" or "png"."""
     width: int
     height: int
     channels: int
@@ -66,10 +70,9 @@ def check_image(data: bytes, *, max_pixels: int) -> CheckedImage:
     try:
         with Image.open(io.BytesIO(data), formats=_READABLE) as image:
             _check_size(image, max_pixels)
-            reason = _gif_reason(image) if image.format == "GIF" else None
             image.load()
             _check_size(image, max_pixels)
-            reason = reason or _reason(image, data)
+            reason = _reason(image, data)
             return _normalise(image, data, reason) if reason else _unchanged(image, data)
     except BadImage:
         raise
@@ -89,23 +92,12 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
         raise BadImage("too-large", f"{image.width}×{image.height} pixels, at most {max_pixels}")
 
 
-def _gif_reason(image: Image.Image) -> str | None:
-    """Why a GIF is normalised; looked at before its first frame is decoded."""
-    if image.tile and image.tile[0][1] != (0, 0, image.width, image.height):
-        return "partial frame"
-    return "animation" if getattr(image, "is_animated", False) else None
-
-
 def _reason(image: Image.Image, data: bytes) -> str | None:
     """Why a decoded image must be normalised, or None."""
-    if image.format not in ("JPEG", "MPO", "PNG", "GIF", "BMP"):
+    if image.format not in ("JPEG", "MPO", "PNG"):
         return str(image.format).lower()
-    if image.format == "BMP":
-        return _bmp_reason(image, data)
     if image.format == "PNG":
-        # Pillow does not miss the end of a file, libpng does.
-        if _PNG_END not in data:
-            raise BadImage("truncated", "the PNG has no valid end")
+        _check_png(data)
         if data[24] == 16:
             return "16-bit"
     if image.has_transparency_data:
@@ -115,15 +107,20 @@ def _reason(image: Image.Image, data: bytes) -> str | None:
     return "rotated" if _orientation(image) != 1 else None
 
 
-def _bmp_reason(image: Image.Image, data: bytes) -> str | None:
-    """TensorFlow reads 24-bit uncompressed BMPs well, palettes as grey."""
-    header_size, width, height, _, bits, compression = struct.unpack_from("<IiiHHI", data, 14)
-    if header_size < 40 or bits != 24 or compression != 0:
-        return "bmp variant"
-    (offset,) = struct.unpack_from("<I", data, 10)
-    if len(data) < offset + (3 * width + 3) // 4 * 4 * abs(height):
-        raise BadImage("truncated", "fewer bytes than the BMP's header says")
-    return None
+def _check_png(data: bytes) -> None:
+    """Raises BadImage for damage that Pillow overlooks and libpng does not."""
+    position, kind = 8, b""
+    while kind != b"IEND":
+        if position + 12 > len(data):
+            raise BadImage("truncated", "the PNG has no end")
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        checksum = struct.pack(">I", zlib.crc32(memoryview(data)[position + 4 : end - 4]))
+        # An upper-case first letter: the chunk is needed to decode the image.
+        if kind[0] & 0x20 == 0 and data[end - 4 : end] != checksum:
+            reason = "truncated" if end > len(data) else "damaged"
+            raise BadImage(reason, f"the PNG's {kind.decode('latin-1')} chunk")
+        position = end
 
 
 def _orientation(image: Image.Image) -> int:
@@ -135,13 +132,12 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _unchanged(image: Image.Image, data: bytes) -> CheckedImage:
-    kind = "jpeg" if image.format == "MPO" else str(image.format).lower()
     return CheckedImage(
         encoded=data,
-        format=kind,
+        format="png" if image.format == "PNG" else "jpeg",
         width=image.width,
         height=image.height,
-        channels=1 if kind in ("jpeg", "png") and image.mode in ("L", "1") else 3,
+        channels=1 if image.mode in ("L", "1") else 3,
         normalised=None,
     )
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+import pickle
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import apache_beam as beam
 
 from components.example_gen import digest, features
 from components.example_gen.images import BadImage, CheckedImage, check_image
-from components.example_gen.records import Quarantined, Record, check_label
+from components.example_gen.records import Quarantined, Record, batches, check_label
 from components.example_gen.splits import SplitPlan
 from trainers.errors import DataError
 
@@ -58,8 +59,17 @@ Serialised = tuple[str | None, str, bytes]
 """Given split, content SHA-256, serialised tf.Example."""
 
 
+def pack(batch: Any) -> bytes:
+    """Pickles a batch as one; Beam would pickle each of its objects alone."""
+    return pickle.dumps(batch, pickle.HIGHEST_PROTOCOL)
+
+
+def _tagged(notes: Notes) -> beam.pvalue.TaggedOutput:
+    return beam.pvalue.TaggedOutput("notes", pack(notes))
+
+
 class IngestImages(beam.DoFn):
-    """Batches of records → batches of `Serialised`, and `Notes` under "notes"."""
+    """Packed records → lists of `Serialised`, and packed `Notes` under "notes"."""
 
     def __init__(self, base: bytes, max_pixels: int) -> None:
         self._base = base
@@ -74,9 +84,10 @@ class IngestImages(beam.DoFn):
     def teardown(self) -> None:
         self._pool.shutdown()
 
-    def process(self, records: list[Record]) -> Iterator[Any]:
+    def process(self, packed: bytes) -> Iterator[Any]:
         notes, serialised = Notes(), []
-        for digest_, outcome in self._pool.map(self._ingest, records):
+        slices = batches(pickle.loads(packed), BATCH // (2 * (os.cpu_count() or 1)) + 1)
+        for digest_, outcome in chain.from_iterable(self._pool.map(self._ingest_all, slices)):
             notes.digests.append(digest_)
             if isinstance(outcome, Quarantined):
                 notes.quarantined.append(outcome)
@@ -87,7 +98,12 @@ class IngestImages(beam.DoFn):
         self._ingested.inc(len(notes.images))
         self._quarantined.inc(len(notes.quarantined))
         yield serialised
-        yield beam.pvalue.TaggedOutput("notes", notes)
+        yield _tagged(notes)
+
+    def _ingest_all(
+        self, records: list[Record]
+    ) -> list[tuple[bytes, Quarantined | tuple[Note, bytes]]]:
+        return [self._ingest(record) for record in records]
 
     def _ingest(self, record: Record) -> tuple[bytes, Quarantined | tuple[Note, bytes]]:
         file = os.path.join(self._base, record.path)
@@ -105,24 +121,22 @@ class IngestImages(beam.DoFn):
 
 
 class IngestTFRecords(beam.DoFn):
-    """Batches of TFRecord files → the same as IngestImages."""
+    """Packed records of TFRecord files → the same as IngestImages."""
 
     def __init__(self, base: bytes, max_pixels: int) -> None:
         self._base = base
         self._max_pixels = max_pixels
 
-    def process(self, files: list[Record]) -> Iterator[Any]:
-        for file in files:
+    def process(self, packed: bytes) -> Iterator[Any]:
+        for file in pickle.loads(packed):
             path = os.path.join(self._base, file.path)
-            yield beam.pvalue.TaggedOutput(
-                "notes", Notes(digests=[digest.record_digest(file, digest.hash_file(path))])
-            )
+            yield _tagged(Notes(digests=[digest.record_digest(file, digest.hash_file(path))]))
             examples = enumerate(_read_tfrecords(path))
             try:
                 while batch := list(islice(examples, BATCH)):
                     yield from self._batch(file, batch)
             except DataError as e:
-                yield beam.pvalue.TaggedOutput("notes", Notes(errors=[str(e)]))
+                yield _tagged(Notes(errors=[str(e)]))
 
     def _batch(self, file: Record, batch: list[tuple[int, bytes]]) -> Iterator[Any]:
         notes, serialised = Notes(), []
@@ -138,7 +152,7 @@ class IngestTFRecords(beam.DoFn):
             notes.images.append(note)
             serialised.append((note.given_split, sha256, example))
         yield serialised
-        yield beam.pvalue.TaggedOutput("notes", notes)
+        yield _tagged(notes)
 
 
 def _quarantine(record: Record, e: BadImage | digest.Unreadable) -> Quarantined:
@@ -234,9 +248,3 @@ class RouteToSplits(beam.DoFn):
     def process(self, batch: list[Serialised], plan: SplitPlan) -> Iterator[Any]:
         for given, sha256, example in batch:
             yield beam.pvalue.TaggedOutput(plan.split_of(sha256, given), example)
-
-
-def batches(records: Iterable[Record], size: int = BATCH) -> Iterator[list[Record]]:
-    iterator = iter(records)
-    while batch := list(islice(iterator, size)):
-        yield batch

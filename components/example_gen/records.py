@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 from trainers.errors import DataError
@@ -63,6 +64,13 @@ class Source:
 
     def file(self, record: Record) -> bytes:
         return os.path.join(self.base, record.path)
+
+
+def batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
+    """Lists of at most `size` records, in order."""
+    iterator = iter(records)
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 def show(path: bytes | str) -> str:
