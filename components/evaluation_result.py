@@ -132,7 +132,10 @@ def _by_name(pairs: Iterable[Any]) -> dict[Any, _Value]:
         interval = None
         if pair.HasField("confidence_interval"):
             bounds = pair.confidence_interval
-            interval = (bounds.lower_bound.double_value.value, bounds.upper_bound.double_value.value)
+            interval = (
+                bounds.lower_bound.double_value.value,
+                bounds.upper_bound.double_value.value,
+            )
         key = (BASELINE, name) if pair.key.model_name == BASELINE else name
         found[key] = _Value(pair.value.double_value.value, interval)
     return found

@@ -33,7 +33,9 @@ def eval_config(config: EvaluateConfig) -> tfma.EvalConfig:
             per_slice_thresholds=_thresholds(config),
         ),
         tfma.MetricConfig(class_name="ExampleCount"),
-        tfma.MetricConfig(class_name="SparseCategoricalCrossentropy", config=f'{{"name": "{LOSS}"}}'),
+        tfma.MetricConfig(
+            class_name="SparseCategoricalCrossentropy", config=f'{{"name": "{LOSS}"}}'
+        ),
         tfma.MetricConfig(
             class_name="SparseTopKCategoricalAccuracy",
             config=f'{{"name": "{TOP_K}", "k": {config.top_k}}}',

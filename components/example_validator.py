@@ -182,7 +182,7 @@ def _message(refused: list[Anomaly]) -> str:
 
 
 class ExampleValidatorSpec(ComponentSpec):
-    PARAMETERS = {  # noqa: RUF012
+    PARAMETERS = {
         **standard_component_specs.ExampleValidatorSpec.PARAMETERS,
         _ACCEPTED: ExecutionParameter(type=str),
     }

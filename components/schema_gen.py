@@ -60,11 +60,11 @@ class Executor(base_executor.BaseExecutor):
 
 
 class SchemaGenSpec(ComponentSpec):
-    PARAMETERS = {_THRESHOLD: ExecutionParameter(type=float)}  # noqa: RUF012
-    INPUTS = {  # noqa: RUF012
+    PARAMETERS = {_THRESHOLD: ExecutionParameter(type=float)}
+    INPUTS = {
         _STATISTICS: ChannelParameter(type=standard_artifacts.ExampleStatistics)
     }
-    OUTPUTS = {_SCHEMA: ChannelParameter(type=standard_artifacts.Schema)}  # noqa: RUF012
+    OUTPUTS = {_SCHEMA: ChannelParameter(type=standard_artifacts.Schema)}
 
 
 class SchemaGen(base_component.BaseComponent):

@@ -6,12 +6,14 @@ import json
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from trainers.errors import ConfigError, VisionlineError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(
     name="visionline",
@@ -19,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -37,7 +40,7 @@ def main() -> None:
     try:
         app()
     except VisionlineError as e:
-        Console(stderr=True).print(f"visionline: {e}", markup=False, highlight=False, style="red")
+        _complain(f"visionline: {e}")
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
@@ -108,7 +111,7 @@ def demo(
     """Train, judge and push a digit classifier, with Keras and with PyTorch."""
     from pipeline.demo import run_demo
 
-    raise typer.Exit(run_demo(output, Console()))
+    raise typer.Exit(run_demo(output, _console()))
 
 
 @app.command()
@@ -124,18 +127,17 @@ def models(
     if as_json:
         _print_json(found)
     else:
-        _table(("framework", "model", "parameters"), [
-            (m["framework"], m["model"], _millions(m["parameters"])) for m in found
-        ])
+        _table(
+            ("framework", "model", "parameters"),
+            [(m["framework"], m["model"], _millions(m["parameters"])) for m in found],
+        )
     if not found:
         raise typer.Exit(1)
 
 
 @app.command()
 def schema(
-    output: Annotated[
-        Path | None, typer.Option(help="The pipeline's output folder.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="The pipeline's output folder.")] = None,
     freeze: Annotated[
         Path | None, typer.Option(help="Write the schema here, for --schema.")
     ] = None,
@@ -145,7 +147,7 @@ def schema(
 
     uri = latest_schema(_output_folder(output))
     if freeze is None:
-        show_schema(uri, Console())
+        show_schema(uri, _console())
     else:
         freeze_schema(uri, freeze)
         typer.echo(f"Schema written to {freeze}. Use it with: visionline run --schema {freeze} …")
@@ -171,20 +173,31 @@ def predict(
             failures.append(str(e))
     manifest = predictor.manifest
     if as_json:
-        _print_json([
-            {"image": p.image, "name": manifest.name, "version": manifest.version,
-             "labels": p.labels, "scores": p.scores}
-            for p in predictions
-        ])
+        _print_json(
+            [
+                {
+                    "image": p.image,
+                    "name": manifest.name,
+                    "version": manifest.version,
+                    "labels": p.labels,
+                    "scores": p.scores,
+                }
+                for p in predictions
+            ]
+        )
     else:
         rows = [
-            (p.image, p.labels[0], f"{p.scores[0]:.3f}",
-             ", ".join(f"{n} {s:.3f}" for n, s in list(zip(p.labels, p.scores))[1:3]))
+            (
+                p.image,
+                p.labels[0],
+                f"{p.scores[0]:.3f}",
+                ", ".join(f"{n} {s:.3f}" for n, s in list(zip(p.labels, p.scores))[1:3]),
+            )
             for p in predictions
         ]
         _table(("image", f"{manifest.name} v{manifest.version}", "score", "then"), rows)
     for failure in failures:
-        Console(stderr=True).print(failure, markup=False, style="red")
+        _complain(failure)
     if failures:
         raise typer.Exit(1)
 
@@ -205,8 +218,14 @@ def versions(
         _table(
             ("name", "version", "framework", "model", "pushed at", "files"),
             [
-                (v["name"], str(v["version"]), v["framework"], v["architecture"],
-                 v["pushed_at"], "whole" if not v["damage"] else "; ".join(v["damage"]))
+                (
+                    v["name"],
+                    str(v["version"]),
+                    v["framework"],
+                    v["architecture"],
+                    v["pushed_at"],
+                    "whole" if not v["damage"] else "; ".join(v["damage"]),
+                )
                 for v in found
             ],
         )
@@ -219,7 +238,7 @@ def _run(configs: list[Any]) -> int:
     from pipeline.display import make_display
     from pipeline.session import run_pipelines
 
-    console = Console()
+    console = _console()
     return print_outcome(run_pipelines(configs, make_display(console))[-1], console)
 
 
@@ -264,9 +283,19 @@ def _only(pattern: str, what: str, flag: str) -> Path:
     return found[0]
 
 
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def _complain(message: str) -> None:
+    _console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True, style="red")
+
+
 def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     """A table for a terminal; tab-separated lines for a pipe."""
-    console = Console()
+    console = _console()
     if not console.is_terminal:
         for row in (columns, *rows):
             typer.echo("\t".join(row))
@@ -288,8 +317,6 @@ def _print_json(value: Any) -> None:
 
 def _millions(count: int | None) -> str:
     return "" if count is None else f"{count / 1e6:.2f} M" if count >= 1e6 else f"{count:,}"
-
-
 
 
 if __name__ == "__main__":

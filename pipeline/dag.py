@@ -33,6 +33,8 @@ from pipeline.workspace import Workspace
 from trainers.files import digest, sha256_file, tree_digest
 from trainers.strict import dump
 
+BASELINE_NODE = "Baseline"
+"""TFX's Resolver: it looks something up, takes no time and is never cached."""
 _TRAINERS = Path(__file__).parent.parent / "trainers"
 
 
@@ -65,6 +67,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
     transformer.add_upstream_node(validator)
     trainer = Trainer(
         examples=transformer.outputs["transformed_examples"],
+        raw_examples=example_gen.outputs["examples"],
         transform_graph=transformer.outputs["transform_graph"],
         config=json.dumps(dump(config.train), sort_keys=True),
         image_size=config.transform.size,
@@ -77,7 +80,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         candidate=trainer.outputs["model"],
         model=Channel(type=Model),
         pushed_model=Channel(type=PushedModel),
-    ).with_id("Baseline")
+    ).with_id(BASELINE_NODE)
     evaluator = Evaluator(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],

@@ -129,9 +129,7 @@ def _predict(version: Path, images: list[Path]) -> list[dict[str, Any]]:
     return predictions
 
 
-def _print_predictions(
-    console: Console, runs: list[dict[str, Any]], images: list[Path]
-) -> None:
+def _print_predictions(console: Console, runs: list[dict[str, Any]], images: list[Path]) -> None:
     table = Table(title="Kept-aside images", title_justify="left", box=None, header_style="bold")
     table.add_column("image")
     for run in runs:

@@ -99,9 +99,7 @@ class LiveDisplay:
         self._progress = _Progress()
         self._console.print(Text(_title(config), style="bold"))
         self._console.print(Text(f"log: {log}", style="dim"), soft_wrap=True)
-        self._live = Live(
-            get_renderable=self._render, console=self._console, refresh_per_second=8
-        )
+        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=8)
         self._live.start()
 
     def handle(self, event: dict[str, Any]) -> None:

@@ -59,7 +59,7 @@ def run(request: RunRequest) -> int:
     from tfx.orchestration.portable import runtime_parameter_utils
 
     from pipeline import results
-    from pipeline.dag import create_pipeline
+    from pipeline.dag import BASELINE_NODE, create_pipeline
     from pipeline.provenance import describe
     from pipeline.recorder import NodeFailed, Recorder, explain, recording
     from pipeline.runners import RUNNERS
@@ -73,7 +73,7 @@ def run(request: RunRequest) -> int:
     runtime_parameter_utils.substitute_runtime_parameter(
         ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: request.run_id}
     )
-    emit({"kind": "nodes", "nodes": [n.pipeline_node.node_info.id for n in ir.nodes]})
+    emit({"kind": "nodes", "nodes": [c.id for c in pipeline.components if c.id != BASELINE_NODE]})
     recorder = Recorder(pipeline.metadata_connection_config, config.pipeline_name, request.run_id)
     recorder.recover()
     recorder.annotate_run(

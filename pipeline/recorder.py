@@ -78,9 +78,7 @@ class Recorder:
         failure = NodeFailed(node, reason)
         self.failure = failure
         self._end_running(mlmd.Execution.FAILED, reason, seconds, failed_node=node)
-        emit(
-            {"kind": "node", "node": node, "state": "failed", "seconds": seconds, "error": reason}
-        )
+        emit({"kind": "node", "node": node, "state": "failed", "seconds": seconds, "error": reason})
         return failure
 
     def annotate(self, node: str, values: Mapping[str, Value]) -> None:
@@ -162,7 +160,7 @@ def explain(error: BaseException) -> str:
     """An exception as a sentence for people."""
     if isinstance(error, VisionlineError):
         return str(error)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC or "No space left" in str(error):
+    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left" in str(error):
         return "No room left on the disk. Free some, then run the same command again."
     if isinstance(error.__cause__, VisionlineError):
         return str(error.__cause__)
@@ -176,6 +174,8 @@ def recording(recorder: Recorder) -> Iterator[None]:
     class RecordingLauncher(launcher.Launcher):  # type: ignore[misc]
         def launch(self) -> Any:
             node = self._pipeline_node.node_info.id
+            if self._executor_operator is None:  # a Resolver: a look-up, not a step
+                return super().launch()
             recorder.node_started(node)
             began = time.monotonic()
             try:

@@ -165,5 +165,3 @@ def _died(code: int) -> str:
         hint = " Memory may have run out." if -code == signal.SIGKILL else ""
         return f"The pipeline's process was killed by {name}.{hint}"
     return f"The pipeline's process ended with exit code {code}."
-
-

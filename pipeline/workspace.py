@@ -1,10 +1,10 @@
 """The output folder of a pipeline: its layout, its owner, its lock.
 
-    metadata.sqlite   ML Metadata
-    artifacts/        TFX's pipeline root
-    cache/            memory-mapped training data, remade when missing
-    runs/<run id>/    config.json, log.txt, summary.json, pictures
-    serving/          pushed models, unless the config names another folder
+metadata.sqlite   ML Metadata
+artifacts/        TFX's pipeline root
+cache/            memory-mapped training data, remade when missing
+runs/<run id>/    config.json, log.txt, summary.json, pictures
+serving/          pushed models, unless the config names another folder
 """
 
 from __future__ import annotations

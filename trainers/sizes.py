@@ -24,9 +24,7 @@ def count(framework: str) -> dict[str, int]:
     backend = load_backend(framework)
     sizes = {"small_cnn": (32, 32), "resnet20": (32, 32)}
     return {
-        name: backend.count_parameters(
-            name, num_classes=10, image_size=sizes.get(name, (224, 224))
-        )
+        name: backend.count_parameters(name, num_classes=10, image_size=sizes.get(name, (224, 224)))
         for name in model_names(framework)
         if name in SMALL
     }

@@ -14,9 +14,9 @@ from components.example_gen.executor import REPORT, Executor
 
 
 class ImageExampleGenSpec(ComponentSpec):
-    PARAMETERS = {CONFIG: ExecutionParameter(type=str)}  # noqa: RUF012
-    INPUTS = {}  # noqa: RUF012
-    OUTPUTS = {  # noqa: RUF012
+    PARAMETERS = {CONFIG: ExecutionParameter(type=str)}
+    INPUTS = {}
+    OUTPUTS = {
         EXAMPLES: ChannelParameter(type=standard_artifacts.Examples),
         REPORT: ChannelParameter(type=IngestionReport),
     }

@@ -20,6 +20,7 @@ class TrainerSpec(component_spec.ComponentSpec):
     }
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "raw_examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "transform_graph": component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
     }
     OUTPUTS = {
@@ -33,6 +34,7 @@ class Trainer(base_component.BaseComponent):
 
     Args:
       examples: transformed examples with the splits train and val.
+      raw_examples: what they were made from, for the dataset's digest.
       transform_graph: the graph that made them; the model carries it.
       config: a `trainers.config.TrainConfig` as JSON.
       image_size: height and width of the transformed images.
@@ -48,6 +50,7 @@ class Trainer(base_component.BaseComponent):
         self,
         *,
         examples: BaseChannel,
+        raw_examples: BaseChannel,
         transform_graph: BaseChannel,
         config: str,
         image_size: tuple[int, int],
@@ -57,6 +60,7 @@ class Trainer(base_component.BaseComponent):
         super().__init__(
             TrainerSpec(
                 examples=examples,
+                raw_examples=raw_examples,
                 transform_graph=transform_graph,
                 config=config,
                 image_size=json.dumps(image_size),

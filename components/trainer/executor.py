@@ -38,6 +38,7 @@ class TrainerExecutor(base_executor.BaseExecutor):
     ) -> None:
         config = parse(TrainConfig, json.loads(exec_properties["config"]), "train.")
         (examples,) = input_dict["examples"]
+        (raw_examples,) = input_dict["raw_examples"]
         (graph,) = input_dict["transform_graph"]
         (model,) = output_dict["model"]
         (model_run,) = output_dict["model_run"]
@@ -55,7 +56,7 @@ class TrainerExecutor(base_executor.BaseExecutor):
             transform_graph=graph.uri,
             model_dir=os.path.join(model.uri, SERVING_FORMAT),
             run_dir=model_run.uri,
-            dataset_digest=examples.get_string_custom_property("dataset_digest"),
+            dataset_digest=raw_examples.get_string_custom_property("dataset_digest"),
             transform_digest=tree_digest(Path(graph.uri) / "transform_fn"),
         )
         result = run_job(job, Path(model_run.uri))

@@ -1,0 +1,60 @@
+"""`visionline schema`: the schema of a pipeline's last run, shown or frozen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from components import schema as schemas
+from pipeline.workspace import Workspace
+from trainers.errors import DataError
+
+
+def latest_schema(output: Path) -> Path:
+    """The newest Schema artifact in a pipeline's output folder.
+
+    Reads ML Metadata without TFX, and without making a store where none is.
+    """
+    from ml_metadata.metadata_store import metadata_store
+    from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+    path = Workspace(output).metadata
+    if not path.is_file():
+        raise DataError(
+            f"No pipeline has run in {output}: expected {path.name} there. "
+            "Name the folder with --output."
+        )
+    config = mlmd.ConnectionConfig()
+    config.sqlite.filename_uri = str(path)
+    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
+    store = metadata_store.MetadataStore(config)
+    found = [
+        a
+        for a in store.get_artifacts_by_type("Schema")
+        if a.state == mlmd.Artifact.LIVE and Path(a.uri, schemas.FILE_NAME).exists()
+    ]
+    if not found:
+        raise DataError(f"No run in {output} has got as far as SchemaGen yet.")
+    return Path(max(found, key=lambda a: a.id).uri)
+
+
+def freeze_schema(uri: Path, destination: Path) -> Path:
+    """Writes a schema to a file that `--schema` takes."""
+    return Path(schemas.freeze(str(uri), str(destination)))
+
+
+def show_schema(uri: Path, console: Console) -> None:
+    """Prints the classes with their shares, and the other features."""
+    schema = schemas.read(str(uri))
+    counts = schemas.class_counts(schema)
+    total = sum(counts.values()) or 1
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("class", "train images", "share"):
+        table.add_column(column)
+    for name in schemas.classes(schema):
+        count = counts.get(name, 0)
+        table.add_row(name, f"{count:,}", f"{count / total:.1%}")
+    console.print(table)
+    console.print(f"\nSchema file: {uri / schemas.FILE_NAME}", soft_wrap=True, highlight=False)
