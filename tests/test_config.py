@@ -104,8 +104,11 @@ def test_flags_win_over_the_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("name = ", "is not valid TOML"), (b"name = '\xff'", "is not valid TOML")]
-    + [("data = 3", "data: expected a table, got 3.")],
+    [
+        ("name = ", "is not valid TOML"),
+        (b"name = '\xff'", "is not valid TOML"),
+        ("data = 3", "data: expected a table, got 3."),
+    ],
 )
 def test_a_file_that_is_no_config(tmp_path, text, message):
     with refused(message):
@@ -212,8 +215,11 @@ def test_any_folder_gives_a_name_that_can_be_used(folder):
 
 @pytest.mark.parametrize(
     ("path", "name"),
-    [("my photos/", "my-photos"), ("_raw", "raw"), ("/", "model"), ("日本", "model")]
-    + [
+    [
+        ("my photos/", "my-photos"),
+        ("_raw", "raw"),
+        ("/", "model"),
+        ("日本", "model"),
         ("data/cats/{SPAN}/v{VERSION}", "cats"),
         ("records.tfrecord", "records"),
         ("a" * 200, "a" * 100),

@@ -113,8 +113,13 @@ def framework_switches(tree: ast.Module) -> list[str]:
 
 @pytest.mark.parametrize(
     "switch",
-    ["x == 'keras'", "'pytorch' in x", "x in ('keras', 'y')", "d = {'keras': 1}"]
-    + ["match x:\n    case 'pytorch':\n        pass"],
+    [
+        "x == 'keras'",
+        "'pytorch' in x",
+        "x in ('keras', 'y')",
+        "d = {'keras': 1}",
+        "match x:\n    case 'pytorch':\n        pass",
+    ],
 )
 def test_a_switch_on_the_framework_is_seen(switch):
     assert framework_switches(ast.parse(switch))

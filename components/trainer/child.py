@@ -30,7 +30,7 @@ def run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
     env, inherited = _environment(job.config.threads)
     kills_before = _oom_kills()
     child = subprocess.Popen(
-        [sys.executable, "-m", "trainers.job", str(job_path), str(result_path)],
+        [sys.executable, "-P", "-m", "trainers.job", str(job_path), str(result_path)],
         stdin=subprocess.DEVNULL,
         env=env,
         pass_fds=inherited,
