@@ -28,12 +28,9 @@ def list_models(pattern: str, framework: str | None) -> list[dict[str, Any]]:
         raise ConfigError(f"Unknown framework {framework!r}.{nearest(framework, FRAMEWORKS)}")
     found = []
     for each in [framework] if framework else FRAMEWORKS:
-        counts = _parameter_counts(each)
-        found += [
-            {"framework": each, "model": name, "parameters": counts.get(name)}
-            for name in model_names(each)
-            if pattern.lower() in name.lower()
-        ]
+        names = [name for name in model_names(each) if pattern.lower() in name.lower()]
+        counts = _parameter_counts(each) if names else {}
+        found += [{"framework": each, "model": n, "parameters": counts.get(n)} for n in names]
     return found
 
 
@@ -75,7 +72,7 @@ def _parameter_counts(framework: str) -> dict[str, int]:
         return counts
     root = Path(__file__).parent.parent
     done = subprocess.run(
-        [sys.executable, "-m", "trainers.sizes", framework],
+        [sys.executable, "-P", "-m", "trainers.sizes", framework],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(root), "TF_CPP_MIN_LOG_LEVEL": "3"},

@@ -37,8 +37,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of a tabl
 
 def main() -> None:
     """The `visionline` command: errors for people, exit codes for scripts."""
+    sys.path.append("")  # own models lie in the folder visionline is run in
     try:
-        app()
+        app(prog_name="visionline")
     except VisionlineError as e:
         _complain(f"visionline: {e}")
         sys.exit(e.exit_code)

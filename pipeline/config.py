@@ -20,7 +20,7 @@ from trainers.backends import model_names
 from trainers.config import TrainConfig, require
 from trainers.errors import ConfigError, nearest
 from trainers.files import digest
-from trainers.strict import dump, parse
+from trainers.strict import MissingKeyError, dump, parse
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -145,15 +145,18 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> PipelineConf
     for key, value in overrides.items():
         table = data
         *parents, leaf = key.split(".")
-        for parent in parents:
+        for depth, parent in enumerate(parents, 1):
             table = table.setdefault(parent, {})
             if not isinstance(table, dict):
-                raise ConfigError(f"{parent}: expected a table, got {table!r}.")
+                where = ".".join(parents[:depth])
+                raise ConfigError(f"{where}: expected a table, got {table!r}.")
         table[leaf] = value
-    _explain_missing(data)
-    if "name" not in data:
-        data["name"] = _default_name(str(data["data"]["path"]))
-    return parse(PipelineConfig, data)
+    data.setdefault("name", _default_name(data.get("data")))
+    try:
+        return parse(PipelineConfig, data)
+    except MissingKeyError:
+        _explain_missing(data)
+        raise
 
 
 _REQUIRED = {
@@ -171,26 +174,32 @@ def _explain_missing(data: Mapping[str, Any]) -> None:
     missing = [
         f"  {table}.{key}: say {why}"
         for (table, key), why in _REQUIRED.items()
-        if not isinstance(data.get(table, {}), dict) or key not in data.get(table, {})
+        if key not in data.get(table, {})
     ]
     if missing:
         raise ConfigError("The config lacks what only you can say:\n" + "\n".join(missing))
 
 
-def _default_name(data_path: str) -> str:
+def _default_name(data: Any) -> str:
     """A model's name from the data folder's."""
-    parts = [p for p in Path(data_path).absolute().parts if "{" not in p]
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(parts[-1]).stem).strip("-.")
-    return name or "model"
+    path = data.get("path", "") if isinstance(data, Mapping) else ""
+    parts = [p for p in Path(str(path)).absolute().parts if "{" not in p]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(parts[-1]).stem).lstrip("-._")[:100]
+    return name.rstrip("-.") or "model"
 
 
 def _check_model(train: TrainConfig) -> None:
     if ":" in train.model:
         module = train.model.partition(":")[0]
         try:
-            found = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
+            found = importlib.util.find_spec(module) if module else None
+        except Exception as e:  # looking for a.b runs a/__init__.py
             found = None
+            require(
+                isinstance(e, ModuleNotFoundError) and module.startswith(f"{e.name}."),
+                f"train.model: cannot import {module!r} of {train.model!r}: "
+                f"{type(e).__name__}: {e}",
+            )
         require(
             found is not None,
             f"train.model: no module {module!r} to take {train.model!r} from. Expected "

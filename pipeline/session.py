@@ -93,7 +93,8 @@ class _Child:
         requests = [str(self._workspace.run_dir(r) / "request.json") for r in self._runs]
         with open(self._log(0), "ab") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.orchestrate", *requests],
+                # -P: a folder named pipeline/ where we are run must not hide ours.
+                [sys.executable, "-P", "-m", "pipeline.orchestrate", *requests],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -137,7 +138,7 @@ class _Child:
 
 
 def _environment(fd: int) -> dict[str, str]:
-    paths = [os.getcwd(), str(_ROOT), os.environ.get("PYTHONPATH", "")]
+    paths = [str(_ROOT), os.environ.get("PYTHONPATH", ""), os.getcwd()]
     return {
         "TF_CPP_MIN_LOG_LEVEL": "1",
         **os.environ,

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 from pathlib import Path
+from typing import Any
 
 from trainers.loop import Epoch
 
 
 class TensorBoardLog:
-    """Writes each epoch's figures where `tensorboard --logdir` reads them."""
+    """Writes each epoch's figures where `tensorboard --logdir` reads them.
+
+    Not by TensorBoard's own file writer, which imports TensorFlow where it is
+    installed: ten seconds, and no business of a PyTorch training.
+    """
 
     def __init__(self, directory: Path) -> None:
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
         directory.mkdir(parents=True, exist_ok=True)
-        self._writer = EventFileWriter(str(directory))
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+        file = open(directory / name, "wb")  # noqa: SIM115 - open until `close`
+        self._writer = RecordWriter(file)  # type: ignore[no-untyped-call]
+        self._add(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def write(self, epoch: Epoch) -> None:
-        import time
-
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -33,12 +43,14 @@ class TensorBoardLog:
                 ("images_per_second", epoch.images_per_second),
             )
         ]
-        self._writer.add_event(
-            Event(wall_time=time.time(), step=epoch.epoch, summary=Summary(value=values))
-        )
+        self._add(Event(wall_time=time.time(), step=epoch.epoch, summary=Summary(value=values)))
 
     def close(self) -> None:
         self._writer.close()
+
+    def _add(self, event: Any) -> None:
+        self._writer.write(event.SerializeToString())
+        self._writer.flush()
 
 
 def draw_curves(epochs: list[Epoch], best_epoch: int, title: str, path: Path) -> None:

@@ -54,6 +54,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
     if close:
         return f" Did you mean {folded[close[0]]!r}?"
-    if len(names) <= 12:
+    if 1 <= len(names) <= 12:
         return f" Known: {', '.join(names)}."
     return ""

@@ -8,6 +8,8 @@ thread variables and reads progress (`trainers.progress`) and the result.
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import resource
 import sys
 import time
@@ -28,6 +30,8 @@ from trainers.strict import dump, parse
 CURVES = "training_curves.png"
 HISTORY = "history.json"
 TENSORBOARD = "tensorboard"
+PARENT_VARIABLE = "VISIONLINE_PARENT_PID"
+"""Environment variable with the process that must be alive for this one to go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,13 +165,23 @@ def main(job_path: str, result_path: str) -> int:
         result = {"card": dump(card), "peak_memory_bytes": peak}
     except VisionlineError as e:
         result = {"error": str(e), "kind": type(e).__name__}
-    except MemoryError as e:
-        result = {"error": f"Out of memory: {e}. Try a smaller train.batch_size or image size."}
     except Exception as e:
         traceback.print_exc()
-        result = {"error": f"{type(e).__name__}: {e}"}
+        result = {"error": _explained(e)}
     write_json(Path(result_path), result)
     return 1 if "error" in result else 0
+
+
+def _explained(error: Exception) -> str:
+    """An unforeseen error in words, with a remedy where memory ran out."""
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(reason):
+        return f"Out of memory: try a smaller train.batch_size or image size. {reason}"
+    return reason
+
+
+_NO_MEMORY = re.compile(r"out of memory|can't allocate memory|\bOOM when allocating", re.IGNORECASE)
+"""How CUDA, PyTorch and TensorFlow say it in exceptions that are no MemoryError."""
 
 
 def _die_with_parent() -> None:
@@ -177,6 +191,9 @@ def _die_with_parent() -> None:
 
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent and int(parent) != os.getppid():  # it died before we could ask
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,10 @@ from trainers.errors import ConfigError, nearest
 T = TypeVar("T")
 
 
+class MissingKeyError(ConfigError):
+    """What is there can be used, but something required is not there."""
+
+
 def parse(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
     """Builds the dataclass `cls` from `data`.
 
@@ -27,8 +31,8 @@ def parse(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
       where: dotted prefix for error messages, such as "train.".
 
     Raises:
-      ConfigError: for an unknown key, a missing one, or a value of the wrong
-        type or outside its range.
+      ConfigError: for an unknown key, a value of the wrong type or outside
+        its range, or a missing key (then it is a `MissingKeyError`).
     """
     if not isinstance(data, Mapping):
         raise ConfigError(f"{where.rstrip('.') or 'the config'}: expected a table, got {data!r}.")
@@ -46,7 +50,7 @@ def parse(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
         and f.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise ConfigError(f"Missing config key{'s' * (len(missing) > 1)} {', '.join(missing)}.")
+        raise MissingKeyError(f"Missing config key{'s' * (len(missing) > 1)} {', '.join(missing)}.")
     try:
         return cls(**values)
     except ConfigError as e:
@@ -70,15 +74,18 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         options = typing.get_args(hint)
         if value is None and type(None) in options:
             return None
-        errors = []
+        errors = {}
         for option in options:
             if option is type(None):
                 continue
             try:
                 return _value(option, value, where)
             except ConfigError as e:
-                errors.append(e)
-        raise errors[0]
+                errors[typing.get_origin(option) or option] = e
+        # The option that the value was meant for has the most to say.
+        is_list = isinstance(value, list | tuple)
+        meant = dict if isinstance(value, Mapping) else tuple if is_list else None
+        raise errors.get(meant) or next(iter(errors.values()))
     if origin is Literal:
         choices = typing.get_args(hint)
         if value not in choices:
@@ -97,7 +104,9 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             return tuple(_value(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
         if len(value) != len(args):
             raise ConfigError(f"{where}: expected {len(args)} values, got {value!r}.")
-        return tuple(_value(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True)))
+        return tuple(
+            _value(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True))
+        )
     if origin is dict:
         key_hint, value_hint = typing.get_args(hint)
         if not isinstance(value, Mapping):

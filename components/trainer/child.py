@@ -1,0 +1,108 @@
+"""Runs one training in a child process and tells why, when it fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from trainers.errors import TrainingError
+from trainers.files import read_json, write_json
+from trainers.job import PARENT_VARIABLE, TrainJob
+from trainers.progress import FD_VARIABLE
+from trainers.strict import dump
+
+
+def run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
+    """Runs `trainers.job` in a child process; returns its result.
+
+    Raises:
+      TrainingError: with the reason, when the child fails or is killed.
+    """
+    job_path, result_path = work_dir / "job.json", work_dir / "result.json"
+    write_json(job_path, dump(job))
+    env, inherited = _environment(job.config.threads)
+    kills_before = _oom_kills()
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", "trainers.job", str(job_path), str(result_path)],
+        stdin=subprocess.DEVNULL,
+        env=env,
+        pass_fds=inherited,
+    )
+    try:
+        _prefer_as_oom_victim(child.pid)
+        code = child.wait()
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+    if code < 0:
+        raise TrainingError(_killed(-code, _oom_kills() > kills_before))
+    result: dict[str, Any] = read_json(result_path) if result_path.exists() else {}
+    if code or "card" not in result:
+        reason = result.get("error", f"the training process ended with exit code {code}")
+        raise TrainingError(f"{reason}" if "kind" in result else f"Training failed: {reason}")
+    return result
+
+
+def _environment(threads: int) -> tuple[Mapping[str, str], tuple[int, ...]]:
+    """The child's environment, and the file descriptors it inherits."""
+    count = str(threads or len(os.sched_getaffinity(0)))
+    env = {
+        **os.environ,
+        # TensorFlow's, torch's and OpenMP's pools fight where each takes all cores.
+        "OMP_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "PYTHONUNBUFFERED": "1",
+        PARENT_VARIABLE: str(os.getpid()),
+    }
+    fd = os.environ.get(FD_VARIABLE)
+    return env, (int(fd),) if fd else ()
+
+
+def _prefer_as_oom_victim(pid: int) -> None:
+    """Makes the kernel kill the training rather than the pipeline."""
+    try:
+        Path(f"/proc/{pid}/oom_score_adj").write_text("800")
+    except OSError:
+        logging.info("oom_score_adj of the training process could not be raised.")
+
+
+def _oom_kills() -> int:
+    """Processes the kernel has killed for lack of memory, as far as can be seen."""
+    total = 0
+    for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
+        try:
+            for line in Path(path).read_text().splitlines():
+                key, _, value = line.partition(" ")
+                if key == "oom_kill":
+                    total += int(value)
+        except OSError:
+            continue
+    return total
+
+
+def _killed(number: int, by_oom: bool) -> str:
+    name = signal.Signals(number).name
+    if by_oom and number == signal.SIGKILL:
+        return (
+            f"The kernel killed the training process for lack of memory ({name}). "
+            "Try a smaller train.batch_size, image size or model."
+        )
+    if number == signal.SIGKILL:
+        return (
+            f"The training process was killed ({name}), which is what the kernel or a "
+            "container does when memory runs out. Try a smaller train.batch_size, image "
+            "size or model, or allow it more memory."
+        )
+    return f"The training process was killed by {name}; the log file has its last words."

@@ -1,0 +1,69 @@
+"""What several tests need: Python in a process of its own, a disk that is nearly full."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PLAIN = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
+"""Environment for output that is the same everywhere."""
+
+
+def python(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python with the project on its path, to the end."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def start_python(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.Popen[str]:
+    """Starts Python with the project on its path."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment(**env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def environment(**env: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "PYTHONSAFEPATH")}
+    return {**kept, **PLAIN, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **env}
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str, *options: str) -> Iterator[Path]:
+    """A file system of a few bytes, where the test may mount one.
+
+    Raises:
+      PermissionError: it may not.
+    """
+    folder.mkdir()
+    choices = ",".join((f"size={size}", *options))
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", choices, "tmpfs", str(folder)])
+    if mounted.returncode:
+        raise PermissionError("mounting a file system needs root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -1,0 +1,152 @@
+"""Who may import whom, read from the sources: pipeline → components → trainers ← serving."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers import ROOT, python
+
+from trainers.backends import FRAMEWORKS
+
+PACKAGES = ("pipeline", "components", "trainers", "serving")
+TFX = {"tfx", "apache_beam", "ml_metadata", "tfx_bsl", "tensorflow_data_validation"}
+HEAVY = {
+    *("tensorflow", "tensorflow_transform", "tensorflow_model_analysis", "tf_keras", "keras"),
+    *("torch", "torchvision", "timm", "torchax", "jax", "flax"),
+    *("onnx", "onnxruntime", "onnxscript", "tf2onnx", "tensorflow_hub", "safetensors"),
+}
+ALLOWED = {
+    "trainers/savedmodel.py": {"tensorflow"},
+    "trainers/export.py": {"tensorflow", "onnxruntime"},
+}
+"""What every framework's model becomes, and is compared with."""
+
+
+def sources(*packages: str) -> list[str]:
+    return sorted(
+        f.relative_to(ROOT).as_posix() for p in packages for f in (ROOT / p).rglob("*.py")
+    )
+
+
+def in_backend(path: str) -> bool:
+    return any(path.startswith(p.replace(".", "/") + "/") for p in FRAMEWORKS.values())
+
+
+def imported(path: str) -> set[str]:
+    """Top-level names a file imports, wherever in it."""
+    return {name.partition(".")[0] for name in imported_modules(ast.parse(read(path)))}
+
+
+def imported_modules(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module or ""
+        elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
+            yield from (a.value for a in node.args if isinstance(a, ast.Constant))
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text("utf-8")
+
+
+def test_the_reader_sees_every_kind_of_import():
+    source = (
+        "import a.b as c\nfrom d.e import f\n"
+        "def g():\n    import h\n    importlib.import_module('i.j')\n"
+    )
+    assert set(imported_modules(ast.parse(source))) == {"a.b", "d.e", "h", "i.j"}
+
+
+@pytest.mark.parametrize("path", sources("trainers"))
+def test_trainers_know_nothing_above_them_and_no_tfx(path):
+    assert not imported(path) & (TFX | {"pipeline", "components", "serving"})
+
+
+@pytest.mark.parametrize("path", [p for p in sources("trainers") if not in_backend(p)])
+def test_outside_its_backend_no_training_code_imports_a_framework(path):
+    assert imported(path) & HEAVY <= ALLOWED.get(path, set())
+
+
+@pytest.mark.parametrize("path", sources("serving"))
+def test_serving_needs_neither_tfx_nor_a_training_framework(path):
+    forbidden = TFX | {"jax", "torch", "torchvision", "timm", "torchax", "keras"}
+    assert not imported(path) & (forbidden | {"components", "pipeline"})
+
+
+@pytest.mark.parametrize("path", sources("components"))
+def test_components_do_not_know_the_pipeline(path):
+    assert not imported(path) & {"pipeline", "serving"}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_backend_does_not_import_another(framework):
+    own = FRAMEWORKS[framework]
+    others = [p for p in FRAMEWORKS.values() if p != own]
+    for path in sources(own.replace(".", "/")):
+        names = set(imported_modules(ast.parse(read(path))))
+        assert not [n for n in names if n.startswith(tuple(others))], path
+
+
+def framework_switches(tree: ast.Module) -> list[str]:
+    """Comparisons with a framework's name, and tables with one as a key."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            parts: list[ast.AST] = [node.left, *node.comparators]
+        elif isinstance(node, ast.Dict):
+            parts = [key for key in node.keys if key]
+        elif isinstance(node, ast.MatchValue):
+            parts = [node.value]
+        else:
+            continue
+        inside = [leaf for part in parts for leaf in ast.walk(part)]
+        if any(isinstance(leaf, ast.Constant) and leaf.value in FRAMEWORKS for leaf in inside):
+            found.append(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        "x == 'keras'",
+        "'pytorch' in x",
+        "x in ('keras', 'y')",
+        "d = {'keras': 1}",
+        "match x:\n    case 'pytorch':\n        pass",
+    ],
+)
+def test_a_switch_on_the_framework_is_seen(switch):
+    assert framework_switches(ast.parse(switch))
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in sources(*PACKAGES) if not in_backend(p) and p != "trainers/backends.py"]
+)
+def test_no_code_switches_on_the_framework_by_name(path):
+    assert not framework_switches(ast.parse(read(path)))
+
+
+def test_a_backend_has_the_modules_that_the_others_have():
+    shared = {"__init__.py", "backend.py", "export.py", "learner.py", "models.py", "names.py"}
+    for package in FRAMEWORKS.values():
+        names = {f.name for f in Path(ROOT / package.replace(".", "/")).glob("*.py")}
+        assert shared <= names, package
+
+
+@pytest.mark.parametrize("module", ["pipeline.cli", "pipeline.config", "pipeline.session"])
+def test_the_command_line_starts_light(module):
+    heavy = HEAVY | TFX | {"numpy", "matplotlib", "sklearn", "pandas", "PIL", "tensorboard"}
+    code = f"import sys, {module}; print(sorted(set(sys.modules) & {heavy!r}))"
+    done = python("-c", code)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_each_half_of_the_serving_code_is_light_to_import():
+    code = "import sys, serving.predictor; print('tensorflow' in sys.modules)"
+    assert python("-c", code).stdout == "False\n"
