@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any
 
 from pipeline.config import PipelineConfig
-from pipeline.workspace import Workspace
+from pipeline.workspace import LOG, Workspace
 from trainers.errors import VisionlineError
 from trainers.files import read_json, write_json
 from trainers.progress import emit
@@ -44,6 +44,7 @@ def main(*request_paths: str) -> int:
     lean_imports.install()
     for index, path in enumerate(request_paths):
         request = parse(RunRequest, read_json(Path(path)))
+        _log_to(Workspace(request.config.output).run_dir(request.run_id) / LOG)
         emit({"kind": "run", "index": index, "run_id": request.run_id})
         code = run(request)
         if code:
@@ -114,6 +115,15 @@ def run(request: RunRequest) -> int:
     write_json(workspace.run_dir(request.run_id) / "summary.json", summary)
     emit({"kind": "result", "state": "complete", **summary})
     return 0 if summary["blessed"] else EXIT_NOT_BLESSED
+
+
+def _log_to(path: Path) -> None:
+    """Everything this process and its children print from now on."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with open(path, "ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
 
 
 @contextlib.contextmanager

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.config import PipelineConfig
-from pipeline.workspace import Workspace, new_run_id
+from pipeline.workspace import LOG, Workspace, new_run_id
 from trainers import progress
 from trainers.files import write_json
 from trainers.strict import dump
 
-LOG = "log.txt"
 CONFIG = "config.json"
 _ROOT = Path(__file__).parent.parent
 _GRACE_SECONDS = 20
