@@ -82,8 +82,9 @@ def to_jax(
     """The weights, and a JAX function of (weights, images) to probabilities."""
     import jax
     from torchax import decompositions
+    from torchax.export import JaxInterpreter
 
-    from trainers.torch_backend.lowering import FastInterpreter, JaxInterpreter
+    from trainers.torch_backend.lowering import FastInterpreter
 
     program = program.run_decompositions().run_decompositions(decompositions.DECOMPOSITIONS)
     graph = program.graph_module
