@@ -40,8 +40,8 @@ def to_tensorflow(directory: Path, *, fast_convolutions: bool = True) -> Any:
     """See `trainers.contract.Backend.to_tensorflow`.
 
     Args:
-      fast_convolutions: whether convolutions run as matrix products on CPUs
-        (see `lowering`); the benchmark turns them off to compare.
+      fast_convolutions: whether CPUs run depthwise convolutions as `lowering`
+        does or, for the benchmark to compare, as XLA does.
     """
     import tensorflow as tf
     from jax.experimental import jax2tf
