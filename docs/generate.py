@@ -1,0 +1,198 @@
+"""Writes the generated parts of the documentation: `python docs/generate.py [FOLDER]`.
+
+In configuration.md and cli.md, what stands between `<!-- generated: NAME -->`
+and `<!-- end -->` comes from the code; tests/test_docs.py compares.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+sys.path.insert(0, str(ROOT))
+
+from pipeline.config import PipelineConfig  # noqa: E402
+
+PAGES = ("configuration.md", "cli.md")
+
+MEANINGS = {
+    "data.format": "What the path names, see [data.md](data.md); auto guesses.",
+    "data.follow_symlinks": "Whether symbolic links in an image folder are followed.",
+    "evaluate.top_k": "The k of the top-k accuracy that is reported.",
+    "train.augment.horizontal_flip": "Every second image is mirrored, left to right.",
+    "train.augment.brightness": "Largest relative change, as for saturation.",
+    "train.augment.contrast": "Largest relative change, as for saturation.",
+    "train.batch_size": "Images per training step.",
+    "train.epochs": "Passes over the training images.",
+    "train.label_smoothing": "Share of the target spread evenly over all classes.",
+    "train.momentum": "Of sgd; adamw does not use it.",
+    "train.optimizer": "The same arithmetic in both frameworks, see [training.md](training.md).",
+    "train.seed": "Of the weights, the order of the images and the augmentation.",
+}
+"""Of the fields that have no docstring of their own; `table` refuses any other."""
+
+DEFAULTS = {"name": "the name of the data folder"}
+"""Of the fields whose default `load_config` finds."""
+
+
+def main(folder: Path) -> None:
+    parts = {"cli": cli(), **{name: table(name, cls) for name, cls in tables()}}
+    for page in PAGES:
+        text = (DOCS / page).read_text()
+        for name in re.findall(r"<!-- generated: (\S+) -->", text):
+            text = replaced(text, name, parts[name])
+        (folder / page).write_text(text)
+
+
+def replaced(text: str, name: str, part: str) -> str:
+    """The text with a new part between the markers of a name."""
+    begin, end = f"<!-- generated: {name} -->\n", "<!-- end -->"
+    head, _, rest = text.partition(begin)
+    return f"{head}{begin}{part}{end}{rest.partition(end)[2]}"
+
+
+def cli() -> str:
+    """The help of every command, at 80 columns."""
+    listed = help_of()
+    commands = re.findall(r"^  (\S+)", listed.partition("Commands:")[2], re.MULTILINE)
+    pages = [("visionline", listed), *((f"visionline {c}", help_of(c)) for c in commands)]
+    return "\n".join(f"## {title}\n\n```text\n{text}```\n" for title, text in pages)
+
+
+def help_of(*command: str) -> str:
+    plain = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "pipeline.cli", *command, "--help"],
+        env={k: v for k, v in os.environ.items() if k != "FORCE_COLOR"} | plain,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def tables() -> Iterator[tuple[str, type]]:
+    """Each table of the TOML file, by dotted name; "top" for the keys outside any."""
+    yield "top", PipelineConfig
+    yield from _tables_in(PipelineConfig, "")
+
+
+def _tables_in(cls: type, prefix: str) -> Iterator[tuple[str, type]]:
+    hints = get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield prefix + field.name, hints[field.name]
+            yield from _tables_in(hints[field.name], f"{prefix}{field.name}.")
+
+
+def table(name: str, cls: type) -> str:
+    """The keys of one table: type, default, flag, meaning."""
+    prefix = "" if name == "top" else f"{name}."
+    said, flags, hints = docstrings(cls), flags_by_key(), get_type_hints(cls)
+    lines = ["| key | type | default | flag | meaning |", "|---|---|---|---|---|"]
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[field.name]):
+            continue
+        key = prefix + field.name
+        if (field.name in said) == (key in MEANINGS):
+            raise SystemExit(f"{key}: expected a docstring, or an entry in MEANINGS (not both).")
+        meaning = said.get(field.name) or MEANINGS[key]
+        flag = f"`{flags[key]}`" if key in flags else ""
+        cells = [f"`{field.name}`", toml_type(str(field.type)), default(key, field), flag, meaning]
+        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def docstrings(cls: type) -> dict[str, str]:
+    """The strings below the fields of a dataclass, by field."""
+    source = Path(sys.modules[cls.__module__].__file__ or "").read_text()
+    (node,) = (n for n in ast.parse(source).body if getattr(n, "name", "") == cls.__name__)
+    assert isinstance(node, ast.ClassDef)
+    found = {}
+    for field, after in zip(node.body, node.body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+        ):
+            found[field.target.id] = " ".join(textwrap.dedent(str(after.value.value)).split())
+    return found
+
+
+def flags_by_key() -> dict[str, str]:
+    """The flag of `visionline run` for each key that has one, from the command's source."""
+    tree = ast.parse((ROOT / "pipeline" / "cli.py").read_text())
+    (run,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "run")
+    parameters = {a.arg for a in run.args.args}
+    (flags,) = (
+        n.value
+        for n in run.body
+        if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "flags"
+    )
+    assert isinstance(flags, ast.Dict)
+    found = {}
+    for key, value in zip(flags.keys, flags.values, strict=True):
+        assert isinstance(key, ast.Constant)
+        (name,) = {n.id for n in ast.walk(value) if isinstance(n, ast.Name)} & parameters
+        found[str(key.value)] = "--" + name.replace("_", "-")
+    return found
+
+
+def toml_type(annotation: str) -> str:
+    """A field's annotation in the words of TOML."""
+    return _toml_type(ast.parse(annotation, mode="eval").body)
+
+
+def _toml_type(node: ast.expr) -> str:
+    if isinstance(node, ast.BinOp):
+        sides = [n for n in (node.left, node.right) if ast.unparse(n) != "None"]
+        return " or ".join(map(_toml_type, sides))
+    if isinstance(node, ast.Subscript):
+        inside = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        match ast.unparse(node.value):
+            case "Literal":
+                return ", ".join(f"`{ast.unparse(n)}`" for n in inside).replace("'", '"')
+            case "dict":
+                return f"table of {_toml_type(inside[1])}".replace("of any", "").strip()
+            case "tuple" if ast.unparse(inside[-1]) == "...":
+                return f"list of {_toml_type(inside[0])}s"
+            case "tuple":
+                return f"list of {len(inside)} {_toml_type(inside[0])}s"
+    words = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "Any": "any"}
+    return words[ast.unparse(node)]
+
+
+def default(key: str, field: dataclasses.Field[Any]) -> str:
+    if key in DEFAULTS:
+        return DEFAULTS[key]
+    value = field.default
+    if field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+    if value is dataclasses.MISSING:
+        return "**required**"
+    return "not set" if value is None else f"`{toml(value)}`"
+
+
+def toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{k} = {toml(v)}" for k, v in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(toml, value))}]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS)
