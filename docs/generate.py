@@ -29,7 +29,7 @@ MEANINGS = {
     "data.format": "What the path names, see [data.md](data.md); auto guesses.",
     "data.follow_symlinks": "Whether symbolic links in an image folder are followed.",
     "evaluate.top_k": "The k of the top-k accuracy that is reported.",
-    "train.augment.horizontal_flip": "Every second image is mirrored, left to right.",
+    "train.augment.horizontal_flip": "Half of the images, drawn at random, are mirrored.",
     "train.augment.brightness": "Largest relative change, as for saturation.",
     "train.augment.contrast": "Largest relative change, as for saturation.",
     "train.batch_size": "Images per training step.",
@@ -47,6 +47,9 @@ DEFAULTS = {"name": "the name of the data folder"}
 
 def main(folder: Path) -> None:
     parts = {"cli": cli(), **{name: table(name, cls) for name, cls in tables()}}
+    stale = MEANINGS.keys() - documented_keys()
+    if stale:
+        raise SystemExit(f"MEANINGS has keys that no config has: {', '.join(sorted(stale))}.")
     for page in PAGES:
         text = (DOCS / page).read_text()
         for name in re.findall(r"<!-- generated: (\S+) -->", text):
@@ -94,6 +97,15 @@ def _tables_in(cls: type, prefix: str) -> Iterator[tuple[str, type]]:
             yield from _tables_in(hints[field.name], f"{prefix}{field.name}.")
 
 
+def documented_keys() -> set[str]:
+    """Every key of a config, by dotted name."""
+    return {
+        f.name if name == "top" else f"{name}.{f.name}"
+        for name, cls in tables()
+        for f in dataclasses.fields(cls)
+    }
+
+
 def table(name: str, cls: type) -> str:
     """The keys of one table: type, default, flag, meaning."""
     prefix = "" if name == "top" else f"{name}."
@@ -105,11 +117,16 @@ def table(name: str, cls: type) -> str:
         key = prefix + field.name
         if (field.name in said) == (key in MEANINGS):
             raise SystemExit(f"{key}: expected a docstring, or an entry in MEANINGS (not both).")
-        meaning = said.get(field.name) or MEANINGS[key]
+        meaning = in_words(said.get(field.name) or MEANINGS[key])
         flag = f"`{flags[key]}`" if key in flags else ""
         cells = [f"`{field.name}`", toml_type(str(field.type)), default(key, field), flag, meaning]
         lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def in_words(meaning: str) -> str:
+    """A docstring for readers of TOML: links, and no None."""
+    return re.sub(r"\bdocs/(\w+\.md)", r"[\1](\1)", meaning).replace("None:", "not set:")
 
 
 def docstrings(cls: type) -> dict[str, str]:
@@ -163,7 +180,8 @@ def _toml_type(node: ast.expr) -> str:
             case "Literal":
                 return ", ".join(f"`{ast.unparse(n)}`" for n in inside).replace("'", '"')
             case "dict":
-                return f"table of {_toml_type(inside[1])}".replace("of any", "").strip()
+                value = _toml_type(inside[1])
+                return "table" if value == "any" else f"table of {value}s"
             case "tuple" if ast.unparse(inside[-1]) == "...":
                 return f"list of {_toml_type(inside[0])}s"
             case "tuple":
