@@ -1,0 +1,254 @@
+"""The documentation against the code: commands, links, generated pages, examples."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer.main
+from conftest import Cli, Demo
+from helpers import ROOT, python
+from packaging.requirements import Requirement
+
+from pipeline.cli import app
+from pipeline.config import load_config
+from trainers.backends import FRAMEWORKS, load_backend
+from trainers.config import TrainConfig
+from trainers.contract import Batch
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
+COMMANDS = typer.main.get_command(app).commands
+FOLDERS = "pipeline components trainers serving tests docs scripts requirements benchmarks examples"
+
+
+def blocks(*languages: str) -> list[str]:
+    """The code blocks of all pages in one of the languages."""
+    found = [m for t in TEXTS.values() for m in re.findall(r"^```(\w*)\n(.*?)^```", t, re.M | re.S)]
+    return [text for language, text in found if not languages or language in languages]
+
+
+def prose(page: str) -> str:
+    """A page without its code blocks."""
+    return re.sub(r"^```.*?^```", "", TEXTS[page], flags=re.M | re.S)
+
+
+def inline_code() -> set[str]:
+    return {code for page in TEXTS for code in re.findall(r"`([^`\n]+)`", prose(page))}
+
+
+def command_lines() -> list[tuple[str, ...]]:
+    """Every `visionline …` line of the code blocks, without the program's name."""
+    lines = [line.strip() for block in blocks() for line in block.splitlines()]
+    found = [re.fullmatch(r"(?:\.venv/bin/)?visionline (.+)", line) for line in lines]
+    return sorted({tuple(shlex.split(m[1])) for m in found if m})
+
+
+def lines_of(*commands: str) -> list[tuple[str, ...]]:
+    return [line for line in command_lines() if line[0] in commands]
+
+
+def runnable() -> list[tuple[str, ...]]:
+    """Those that need nothing but what the demo leaves, and seconds."""
+    quick = lines_of("models", "schema", "predict", "versions")
+    return [c for c in quick if c[0] == "models" or any("build/demo" in word for word in c)]
+
+
+@pytest.fixture(scope="module")
+def folder(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a reader types the commands: the demo has run, the examples were copied."""
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "build").mkdir()
+    (folder / "build" / "demo").symlink_to(demo.root)
+    (folder / "config.toml").write_text(blocks("toml")[0])
+    for example in (ROOT / "examples").glob("*.py"):
+        shutil.copy(example, folder)
+    (folder / "no-folder").touch()
+    return folder
+
+
+@pytest.mark.parametrize("line", command_lines(), ids=" ".join)
+def test_commands_are_what_the_parser_takes(line: tuple[str, ...]) -> None:
+    COMMANDS[line[0]].make_context(line[0], list(line[1:]))
+
+
+@pytest.mark.parametrize(
+    "code", sorted(c for c in inline_code() if c.startswith("visionline ")), ids=str
+)
+def test_commands_within_sentences_exist(code: str) -> None:
+    command, *words = code.split()[1:]
+    options = {o for p in COMMANDS[command].params for o in p.opts}
+    assert {w for w in words if w.startswith("--")} <= options
+
+
+@pytest.mark.parametrize("line", runnable(), ids=" ".join)
+def test_quick_commands_do_what_they_are_shown_to_do(
+    line: tuple[str, ...], folder: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    done = cli(*line, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 1 and "Traceback" not in done.stderr
+
+
+def test_each_quick_command_is_shown_with_the_demo() -> None:
+    assert {line[0] for line in runnable()} == {"models", "schema", "predict", "versions"}
+
+
+@pytest.mark.parametrize("line", lines_of("run"), ids=" ".join)
+def test_runs_are_accepted_up_to_the_output_folder(
+    line: tuple[str, ...], folder: Path, cli: Cli
+) -> None:
+    done = cli(*line, "--output", "no-folder", cwd=folder)
+    assert "Cannot write to the output folder" in done.stderr
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("text", blocks("toml"), ids=lambda text: text.splitlines()[0])
+def test_configs_are_valid(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    load_config(path, {})
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[0])
+def test_python_runs_on_what_the_demo_leaves(code: str, folder: Path) -> None:
+    done = python("-P", "-c", code, cwd=folder)
+    assert done.returncode == 0, done.stderr
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    code = "\n".join([*inline_code(), *blocks("sh")])
+    named = set(re.findall(r"\bmake ([a-z-]+)", code))
+    assert {"demo", "test"} <= named <= targets
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if target.startswith("http"):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (ROOT / page).parent / name if name else ROOT / page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.M)
+            slugs = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
+            assert anchor in slugs, target
+
+
+def test_every_page_is_linked() -> None:
+    linked = set()
+    for page in TEXTS:
+        parent = (ROOT / page).parent
+        targets = re.findall(r"\]\(([^)#\s]+)", prose(page))
+        linked |= {(parent / t).resolve() for t in targets if not t.startswith("http")}
+    folders = {p / "README.md" for p in linked if p.is_dir()}
+    assert set(PAGES) - {ROOT / "README.md"} <= linked | folders
+
+
+def test_files_that_are_named_exist() -> None:
+    pattern = rf"(?<![\w/.-])(?:{FOLDERS.replace(' ', '|')})/[\w./-]*"
+    named = {path for code in inline_code() for path in re.findall(pattern, code)}
+    assert len(named) > 10
+    assert [p for p in sorted(named) if not (ROOT / p).exists()] == []
+
+
+def test_generated_pages_are_up_to_date(tmp_path: Path) -> None:
+    done = python("docs/generate.py", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    for page in tmp_path.iterdir():
+        told = "run `python docs/generate.py`"
+        assert page.read_text() == (ROOT / "docs" / page.name).read_text(), told
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def messages() -> str:
+    """All that the sources can say; the values that they fill in are left out."""
+    found = [p.read_text() for p in (ROOT / "scripts").glob("*.sh")]
+    for package in ("pipeline", "components", "trainers", "serving"):
+        for source in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(source.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    parts = [v.value if isinstance(v, ast.Constant) else "\n" for v in node.values]
+                    found.append("".join(map(str, parts)))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.append(node.value)
+    return "\n".join(found)
+
+
+def test_errors_in_troubleshooting_are_said_by_the_code() -> None:
+    rows = re.findall(r"^\| (`.*?) \| ", TEXTS["docs/troubleshooting.md"], re.M)
+    parts = [
+        p.strip() for r in rows for quoted in re.findall("`(.+?)`", r) for p in quoted.split("…")
+    ]
+    said = messages()
+    assert len(parts) > 20
+    assert [part for part in parts if part not in said] == []
+
+
+def unmet_requirements() -> set[tuple[str, str]]:
+    """(package, what it asks for and does not get), as `uv pip check` has it."""
+    unmet = set()
+    for package in importlib.metadata.distributions():
+        for text in package.requires or []:
+            requirement = Requirement(text)
+            if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+                continue
+            try:
+                version = importlib.metadata.version(requirement.name)
+            except importlib.metadata.PackageNotFoundError:
+                version = None
+            if version is None or not requirement.specifier.contains(version, prereleases=True):
+                unmet.add((package.name, requirement.name))
+    return unmet
+
+
+def test_every_unmet_requirement_is_explained() -> None:
+    table = TEXTS["docs/decisions/0001-dependencies.md"]
+    explained = set(re.findall(r"^\| `([\w-]+)` \| `([\w-]+)` \| \S", table, re.M))
+    assert explained == unmet_requirements()
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_example_models_train_and_are_saved(
+    framework: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    (name,) = {
+        line[line.index("--model") + 1]
+        for line in lines_of("run")
+        if framework in line and any(":separable" in word for word in line)
+    }
+    backend = load_backend(framework)
+    backend.configure(threads=2, seed=0)
+    config = TrainConfig(framework=framework, model=name, model_args={"width": 8})
+    learner = backend.build(config, num_classes=3, image_size=(16, 20))
+    # Depthwise, pointwise and norm weights of each block, and the classifier's.
+    blocks_of_8 = (27 + 24 + 16) + (72 + 128 + 32) + (144 + 512 + 64)
+    assert learner.parameter_count == blocks_of_8 + 3 * 32 + 3
+    images = np.random.default_rng(0).integers(0, 256, (6, 16, 20, 3), dtype=np.uint8)
+    weights = np.ones(6, np.float32)
+    batch = Batch(images, np.arange(6) % 3, weights, augmentation=None)
+    before = learner.predict(images)
+    result = learner.train_step(batch, 1e-2)
+    assert result.loss == pytest.approx(np.log(3), rel=0.5)
+    after = learner.predict(images)
+    assert np.abs(after - before).max() > 1e-4
+    learner.save(tmp_path)
+    np.testing.assert_allclose(backend.load(tmp_path).predict(images), after, atol=1e-5)
+
+
+def test_examples_are_short_and_named_in_the_docs() -> None:
+    for example in (ROOT / "examples").glob("*.py"):
+        assert len(example.read_text().splitlines()) < 60
+        assert f"examples/{example.name}" in TEXTS["docs/training.md"]
+        assert example.stem not in sys.stdlib_module_names
