@@ -95,7 +95,7 @@ def test_quick_commands_do_what_they_are_shown_to_do(
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     done = cli(*line, cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) > 1 and "Traceback" not in done.stderr
+    assert done.stdout and "Traceback" not in done.stderr
 
 
 def test_each_quick_command_is_shown_with_the_demo() -> None:
