@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline import exits
 from pipeline.config import PipelineConfig
 from pipeline.workspace import LOG, Workspace, new_run_id
 from trainers import progress
@@ -121,9 +122,9 @@ class _Child:
         finally:
             _stop(child)
             self._display.stop()
-        if code and (not self._finished or self._finished[-1].state == "complete"):
-            if code != 3:
-                self._finished.append(Finished("failed", {}, _died(code), self._log(index)))
+        told = self._finished and self._finished[-1].state != "complete"
+        if code and code != exits.NOT_BLESSED and not told:
+            self._finished.append(Finished("failed", {}, _died(code), self._log(index)))
         return self._finished
 
     def _log(self, index: int) -> Path:
