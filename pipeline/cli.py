@@ -163,46 +163,29 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Classify images with a pushed model."""
-    from serving.predictor import SavedModelPredictor, find_version
+    from pipeline.predict import predict_files
+    from serving.predictor import find_version
 
-    predictor = SavedModelPredictor(find_version(_serving_folder(serving), name, version))
-    predictions, failures = [], []
-    for image in images:
-        try:
-            predictions.append(predictor.predict(image))
-        except VisionlineError as e:
-            failures.append(str(e))
-    manifest = predictor.manifest
+    directory = find_version(_serving_folder(serving), name, version)
+    manifest, predictions, failures = predict_files(directory, images)
     if as_json:
+        common = {"name": manifest.name, "version": manifest.version}
         _print_json(
             [
-                {
-                    "image": p.image,
-                    "name": manifest.name,
-                    "version": manifest.version,
-                    "labels": p.labels,
-                    "scores": p.scores,
-                }
-                for p in predictions
+                {"image": str(path), **common, "labels": p.labels, "scores": p.scores}
+                for path, p in predictions
             ]
         )
     else:
         rows = [
-            (
-                p.image,
-                p.labels[0],
-                f"{p.scores[0]:.3f}",
-                ", ".join(
-                    f"{n} {s:.3f}" for n, s in list(zip(p.labels, p.scores, strict=True))[1:3]
-                ),
-            )
-            for p in predictions
+            (str(path), p.labels[0], f"{p.scores[0]:.3f}", _runners_up(p.labels, p.scores))
+            for path, p in predictions
         ]
         _table(("image", f"{manifest.name} v{manifest.version}", "score", "then"), rows)
     for failure in failures:
         _complain(failure)
     if failures:
-        raise typer.Exit(1)
+        raise typer.Exit(exits.FAILED)
 
 
 @app.command()
