@@ -122,9 +122,9 @@ class _Child:
         finally:
             _stop(child)
             self._display.stop()
-        if code and (not self._finished or self._finished[-1].state == "complete"):
-            if code != 3:
-                self._finished.append(Finished("failed", {}, _died(code), self._log(index)))
+        explained = self._finished and self._finished[-1].state != "complete"
+        if code not in (0, 3) and not explained:
+            self._finished.append(Finished("failed", {}, _died(code), self._log(index)))
         return self._finished
 
     def _log(self, index: int) -> Path:
