@@ -62,7 +62,7 @@ def test_the_first_version_is_1_and_holds_the_model_and_its_manifest(tmp_path):
     assert damage(folder / "1") == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from(["push", "remove newest", "remove oldest", "remove all", "lose"])))
 def test_versions_only_increase_whatever_is_removed(actions):
     with tempfile.TemporaryDirectory() as name:
