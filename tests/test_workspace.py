@@ -80,16 +80,17 @@ if may_mount():
 
     def test_a_disk_without_room_is_refused_before_the_run(tmp_path):
         with small_disk(tmp_path / "disk", "8m") as disk:
+            workspace = Workspace(disk / "out")
             with refused("8 MB are free, and a run needs at least 64 MB. Free some"):
-                Workspace(disk / "out").claim("cats")
+                workspace.claim("cats")
 
 
 def test_a_lock_holds_and_can_be_had_again(tmp_path):
     workspace = Workspace(tmp_path)
     for _ in range(2):
-        with workspace.lock(), refused(f"Another run is using {tmp_path} (pid {os.getpid()}"):
-            with workspace.lock():
-                pass
+        message = f"Another run is using {tmp_path} (pid {os.getpid()}"
+        with workspace.lock(), refused(message), workspace.lock():
+            pass
 
 
 def test_the_lock_of_another_process_names_it_and_ends_with_it(tmp_path):
