@@ -19,7 +19,6 @@ CONFIG = load_config(
         "train.framework": "pytorch",
         "train.model": "small_cnn",
         "evaluate.min_accuracy": 0.5,
-        "name": "[red]cats",
         "name": "cats",
     },
 )
