@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline import exits
 from trainers.errors import ConfigError, VisionlineError
 
 if TYPE_CHECKING:
@@ -25,8 +27,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-EXIT_NOT_BLESSED = 3
-EXIT_INTERRUPTED = 130
 
 ServingOption = Annotated[
     Path | None,
@@ -44,7 +44,7 @@ def main() -> None:
         _complain(f"visionline: {e}")
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(exits.INTERRUPTED)
 
 
 @app.command()
@@ -192,7 +192,9 @@ def predict(
                 p.image,
                 p.labels[0],
                 f"{p.scores[0]:.3f}",
-                ", ".join(f"{n} {s:.3f}" for n, s in list(zip(p.labels, p.scores))[1:3]),
+                ", ".join(
+                    f"{n} {s:.3f}" for n, s in list(zip(p.labels, p.scores, strict=True))[1:3]
+                ),
             )
             for p in predictions
         ]
@@ -294,7 +296,7 @@ def _complain(message: str) -> None:
     _console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True, style="red")
 
 
-def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """A table for a terminal; tab-separated lines for a pipe."""
     console = _console()
     if not console.is_terminal:
@@ -314,6 +316,11 @@ def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _runners_up(labels: Sequence[str], scores: Sequence[float]) -> str:
+    pairs = list(zip(labels, scores, strict=True))
+    return ", ".join(f"{label} {score:.3f}" for label, score in pairs[1:3])
 
 
 def _millions(count: int | None) -> str:

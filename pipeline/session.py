@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline import exits
 from pipeline.config import PipelineConfig
-from pipeline.workspace import Workspace, new_run_id
+from pipeline.workspace import LOG, Workspace, new_run_id
 from trainers import progress
 from trainers.files import write_json
 from trainers.strict import dump
 
-LOG = "log.txt"
 CONFIG = "config.json"
 _ROOT = Path(__file__).parent.parent
 _GRACE_SECONDS = 20
@@ -122,8 +122,8 @@ class _Child:
         finally:
             _stop(child)
             self._display.stop()
-        explained = self._finished and self._finished[-1].state != "complete"
-        if code not in (0, 3) and not explained:
+        told = self._finished and self._finished[-1].state != "complete"
+        if code and code != exits.NOT_BLESSED and not told:
             self._finished.append(Finished("failed", {}, _died(code), self._log(index)))
         return self._finished
 

@@ -21,6 +21,8 @@ from pathlib import Path
 from trainers.errors import RunError
 from trainers.files import read_json, write_json
 
+LOG = "log.txt"
+"""In the folder of a run: all that TFX, Beam and TensorFlow print."""
 _MARKER = "visionline.json"
 _LOCK = ".lock"
 _LEAST_FREE = 64 * 2**20

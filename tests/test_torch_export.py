@@ -42,7 +42,7 @@ def images_of(count: int) -> Images:
     return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
 
 
-@pytest.fixture(scope="module", params=["small_cnn", "test_vit", "test_mambaout"])
+@pytest.fixture(scope="module", params=["test_efficientnet", "test_vit"])
 def saved(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Floats]:
     """A model after two steps of training, and its answers to `images_of(9)`."""
     backend.configure(threads=1, seed=0)

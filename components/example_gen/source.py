@@ -22,9 +22,7 @@ def list_source(config: DataConfig, path: str) -> Source:
     """
     if not os.path.exists(path):
         raise DataError(f"{path}: no such file or folder; check data.path.")
-    kind = config.format
-    if kind == "auto":
-        kind = _guess(path)
+    kind = _guess(path) if config.format == "auto" else config.format
     if kind == "tfrecord":
         source = _list_tfrecords(path)
     elif kind == "manifest":
@@ -81,6 +79,7 @@ def _manifest_of(path: str) -> str:
 
 def _list_tfrecords(path: str) -> Source:
     """Lists files of raw examples; a record stands for a file, not an image."""
+    files: list[tuple[str, str | None]]
     if os.path.isfile(path):
         files = [(os.path.basename(path), None)]
         path = os.path.dirname(path)

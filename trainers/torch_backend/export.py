@@ -40,8 +40,8 @@ def to_tensorflow(directory: Path, *, fast_convolutions: bool = True) -> Any:
     """See `trainers.contract.Backend.to_tensorflow`.
 
     Args:
-      fast_convolutions: whether convolutions run as matrix products on CPUs
-        (see `lowering`); the benchmark turns them off to compare.
+      fast_convolutions: whether CPUs run depthwise convolutions as `lowering`
+        does or, for the benchmark to compare, as XLA does.
     """
     import tensorflow as tf
     from jax.experimental import jax2tf
@@ -82,8 +82,9 @@ def to_jax(
     """The weights, and a JAX function of (weights, images) to probabilities."""
     import jax
     from torchax import decompositions
+    from torchax.export import JaxInterpreter
 
-    from trainers.torch_backend.lowering import FastInterpreter, JaxInterpreter
+    from trainers.torch_backend.lowering import FastInterpreter
 
     program = program.run_decompositions().run_decompositions(decompositions.DECOMPOSITIONS)
     graph = program.graph_module

@@ -1,12 +1,11 @@
-"""Convolutions that XLA runs fast on a CPU.
+"""Depthwise convolutions that XLA runs fast on a CPU.
 
-XLA's own CPU convolution is as fast as PyTorch's on dense kernels, but takes
-several times as long where there is little to do per input value: 1×1 and
-depthwise convolutions.  So a 1×1 convolution becomes a matrix product, and a
-depthwise one a sum of shifted products, both in NHWC.
-benchmarks/torch_savedmodel.py measures the difference.
+XLA's CPU convolution matches PyTorch's on dense kernels but takes many times
+as long on depthwise ones, which are a sum of shifted products: a loop that
+XLA fuses well (benchmarks/torch_savedmodel.py measures it).  Dense ones as
+patches × matrix, and 1×1 ones as a matrix product, gained at most a few percent.
 
-Shape suffixes: N batch, H height, W width, I input and O output channels.
+Shape suffixes: N batch, H height, W width, C channels.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ torchax.device_module.is_available = lambda: False
 
 
 class FastInterpreter(JaxInterpreter):  # type: ignore[misc]
-    """Runs a PyTorch graph in JAX, with the convolutions of this module."""
+    """Runs a PyTorch graph in JAX, with the convolution of this module."""
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         if target is torch.ops.aten.convolution.default:
@@ -37,46 +36,33 @@ class FastInterpreter(JaxInterpreter):  # type: ignore[misc]
 
 
 def convolution(
-    x_NIHW: Array,
+    x_NCHW: Array,
     weight: Array,
-    bias_O: Array | None,
+    bias_C: Array | None,
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
     transposed: bool,
     *rest: Any,
 ) -> Array:
-    """`torch.ops.aten.convolution` in JAX, NCHW in and out."""
+    """`torch.ops.aten.convolution` in JAX; the depthwise in two dimensions are ours."""
     groups = rest[-1]
-    depthwise = groups == x_NIHW.shape[1] == weight.shape[0]
-    pointwise = groups == 1 and weight.shape[2:] == (1, 1)
-    if transposed or x_NIHW.ndim != 4 or not (depthwise or pointwise):
-        return xla_convolution(x_NIHW, weight, bias_O, stride, padding, dilation, transposed, *rest)
-    taps = _taps(jnp.transpose(x_NIHW, (0, 2, 3, 1)), weight.shape[2:], stride, padding, dilation)
-    if depthwise:
-        weight_KO = weight.reshape(len(weight), -1).T
-        y_NHWO = sum(
-            tap_NHWO * weight_O for tap_NHWO, weight_O in zip(taps, weight_KO, strict=True)
-        )
-    else:
-        y_NHWO = taps[0] @ weight[:, :, 0, 0].T
-    if bias_O is not None:
-        y_NHWO = y_NHWO + bias_O
-    return jnp.transpose(y_NHWO, (0, 3, 1, 2))
-
-
-def _taps(
-    x_NHWI: Array,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-) -> list[Array]:
-    """For each of the K positions in the kernel, row by row, the inputs it meets (NHWI)."""
-    rows, columns = padding
-    x_NHWI = jnp.pad(x_NHWI, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
-    spans = [
+    if transposed or x_NCHW.ndim != 4 or not groups == x_NCHW.shape[1] == len(weight):
+        return xla_convolution(x_NCHW, weight, bias_C, stride, padding, dilation, transposed, *rest)
+    x_NHWC = jnp.pad(
+        jnp.transpose(x_NCHW, (0, 2, 3, 1)),
+        ((0, 0), (padding[0], padding[0]), (padding[1], padding[1]), (0, 0)),
+    )
+    # For each row (column) of the kernel, the rows (columns) of the image it meets.
+    rows, columns = (
         [slice(k * d, size - (n - 1 - k) * d, s) for k in range(n)]
-        for n, s, d, size in zip(kernel, stride, dilation, x_NHWI.shape[1:3], strict=True)
-    ]
-    return [x_NHWI[:, row, column] for row in spans[0] for column in spans[1]]
+        for n, s, d, size in zip(weight.shape[2:], stride, dilation, x_NHWC.shape[1:3], strict=True)
+    )
+    y_NHWC = sum(
+        x_NHWC[:, row, column] * weight[:, 0, i, j]
+        for i, row in enumerate(rows)
+        for j, column in enumerate(columns)
+    )
+    if bias_C is not None:
+        y_NHWC = y_NHWC + bias_C
+    return jnp.transpose(y_NHWC, (0, 3, 1, 2))

@@ -55,12 +55,14 @@ class ProgramPredictor:
 
 def predict(scorer: nn.Module, images_NHW3: Images, device: torch.device) -> Floats:
     """Probabilities, float32 N×C, with bounded memory whatever N."""
-    height, width = images_NHW3.shape[1:3]
+    _, height, width, _ = images_NHW3.shape
+    if not len(images_NHW3):  # Not every network takes an empty batch.
+        return predict(scorer, np.zeros((1, height, width, 3), np.uint8), device)[:0]
     step = min(512, max(1, _PIXELS_AT_ONCE // (height * width)))
     with torch.inference_mode():
         scores = [
             scorer(to_device(images_NHW3[i : i + step], device)).cpu()
-            for i in range(0, max(1, len(images_NHW3)), step)
+            for i in range(0, len(images_NHW3), step)
         ]
     return np.asarray(torch.cat(scores).numpy(), dtype=np.float32)
 

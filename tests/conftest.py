@@ -1,0 +1,119 @@
+"""One finished demo, shared by every test that needs a pipeline's results.
+
+It is the real thing, `visionline demo`, as a newcomer runs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command(*args: str | Path) -> list[str]:
+    return [sys.executable, "-m", "pipeline.cli", *map(str, args)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    """Runs `visionline ARGS…`; returns exit code and output."""
+
+    def run(*args: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(*args), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=900
+        )
+
+    return run
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What `visionline demo` left."""
+
+    root: Path
+    output: str
+    summary: dict[str, Any]
+
+    @property
+    def workspace(self) -> Path:
+        return self.root / "pipeline"
+
+    @property
+    def serving(self) -> Path:
+        return self.root / "serving"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def kept(self) -> list[Path]:
+        return sorted((self.root / "kept-aside").glob("*.png"))
+
+
+@pytest.fixture(scope="session")
+def demo(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    root = tmp_path_factory.mktemp("demo") / "demo"
+    done = cli("demo", "--output", root)
+    if done.returncode:
+        logs = "\n".join(p.read_text()[-3000:] for p in root.glob("pipeline/runs/*/log.txt"))
+        pytest.fail(f"visionline demo exited with {done.returncode}:\n{done.stdout}\n{logs}")
+    return Demo(root, done.stdout, json.loads((root / "summary.json").read_text()))
+
+
+class Store:
+    """What MLMD holds, by run; read without TFX and read-only."""
+
+    def __init__(self, workspace: Path) -> None:
+        from ml_metadata.metadata_store import metadata_store
+        from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+        config = mlmd.ConnectionConfig()
+        config.sqlite.filename_uri = str(workspace / "metadata.sqlite")
+        config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
+        self.store = metadata_store.MetadataStore(config)
+        self._mlmd = mlmd
+        self._types = {t.id: t.name for t in self.store.get_execution_types()}
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """The properties of a run's context."""
+        context = self.store.get_context_by_type_and_name("pipeline_run", run_id)
+        return _properties(context)
+
+    def executions(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """Each component's execution: its properties, and "state"."""
+        context = self.store.get_context_by_type_and_name("pipeline_run", run_id)
+        return {
+            self._types[e.type_id].rsplit(".", 1)[-1]: {
+                **_properties(e),
+                "state": self._mlmd.Execution.State.Name(e.last_known_state),
+            }
+            for e in self.store.get_executions_by_context(context.id)
+        }
+
+    def states(self, run_id: str) -> dict[str, str]:
+        """State by component, the Resolver left out."""
+        found = {k: v["state"] for k, v in self.executions(run_id).items()}
+        return {k: v for k, v in found.items() if not k.endswith("Resolver")}
+
+
+def _properties(node: Any) -> dict[str, Any]:
+    return {k: getattr(v, v.WhichOneof("value")) for k, v in node.custom_properties.items()}

@@ -1,0 +1,365 @@
+"""Ingestion, statistics, schema and validation run for real, on TFX and MLMD."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from PIL import Image
+from tfx.components.example_gen import utils as tfx_utils
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.orchestration import metadata, pipeline
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.proto import example_gen_pb2
+from tfx.types import standard_artifacts
+
+import tensorflow as tf  # isort: skip
+from tfx_bsl.tfxio import dataset_options, tensor_adapter, tf_example_record  # isort: skip
+
+from components import schema as schemas
+from components.artifacts import IngestionReport
+from components.example_gen import features, spans
+from components.example_gen.component import ImageExampleGen
+from components.example_gen.config import DataConfig, to_json
+from components.example_gen.driver import resolve
+from components.example_gen.executor import Executor
+from components.example_validator import ExampleValidator
+from components.schema_gen import SchemaGen
+from components.statistics import StatisticsGen
+from trainers.errors import DataError
+
+PER_CLASS = 20
+
+
+def save(path, shade, size=(8, 6)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (shade % 256, shade // 256, len(path.parent.name))).save(path)
+
+
+def two_classes(root, per_class=PER_CLASS):
+    for label in ("cat", "žába"):
+        for n in range(per_class):
+            save(root / label / f"{n}.png", n)
+    return root
+
+
+def run(root, nodes):
+    """Runs TFX nodes with the metadata store of `root`."""
+    LocalDagRunner().run(
+        pipeline.Pipeline(
+            "test",
+            str(root),
+            components=nodes,
+            enable_cache=True,
+            metadata_connection_config=metadata.sqlite_metadata_connection_config(
+                str(root / "metadata.sqlite")
+            ),
+        )
+    )
+
+
+def store_of(root):
+    config = mlmd.ConnectionConfig()
+    config.sqlite.filename_uri = str(root / "metadata.sqlite")
+    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
+    return metadata_store.MetadataStore(config)
+
+
+def ingestions(root):
+    """States of the executions of ImageExampleGen, in order."""
+    store = store_of(root)
+    (kind,) = [t.name for t in store.get_execution_types() if t.name.endswith("ImageExampleGen")]
+    executions = sorted(store.get_executions_by_type(kind), key=lambda e: e.id)
+    names = mlmd.Execution.State.Name
+    return [names(e.last_known_state) for e in executions]
+
+
+def the_artifact(root, kind):
+    return max(store_of(root).get_artifacts_by_type(kind), key=lambda a: a.id)
+
+
+def examples_in(uri, split):
+    files = sorted(str(p) for p in uri.glob(f"Split-{split}/*"))
+    assert all(os.path.basename(f).startswith("data_tfrecord-") for f in files)
+    for payload in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator():
+        yield tf.train.Example.FromString(payload).features.feature
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory):
+    """A run over good and bad images; 42 files of images, 1 of them unusable."""
+    tmp = tmp_path_factory.mktemp("first")
+    data, root = two_classes(tmp / "data"), tmp / "root"
+    root.mkdir()
+    save(data / "cat" / "big.bmp", 7, size=(50, 40))
+    (data / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
+    (data / "cat" / "notes.txt").write_bytes(b"not an image")
+    shutil.copy(data / "žába/0.png", data / "žába/copy of 0.png")
+    examples = ImageExampleGen(DataConfig(path=str(data)))
+    statistics = StatisticsGen(examples.outputs["examples"])
+    schema = SchemaGen(statistics.outputs["statistics"])
+    validator = ExampleValidator(statistics.outputs["statistics"], schema.outputs["schema"])
+    run(root, [examples, statistics, schema, validator])
+    uri = Path(the_artifact(root, "Examples").uri)
+    schema_uri = the_artifact(root, "Schema").uri
+    return SimpleNamespace(data=data, root=root, uri=uri, schema_uri=schema_uri)
+
+
+def test_raw_examples(first_run):
+    counts = Counter()
+    for split in ("train", "val", "test"):
+        for values in examples_in(first_run.uri, split):
+            counts[split] += 1
+            assert set(values) == features.RESERVED
+            image = tf.io.decode_image(values[features.ENCODED].bytes_list.value[0]).numpy()
+            numbers = (features.HEIGHT, features.WIDTH, features.CHANNELS)
+            assert image.shape == tuple(values[n].int64_list.value[0] for n in numbers)
+            path = values[features.PATH].bytes_list.value[0].decode()
+            assert values[features.LABEL].bytes_list.value[0].decode() == path.split("/")[0]
+            on_disk = (first_run.data / path).read_bytes()
+            assert values[features.BYTES].int64_list.value[0] == len(on_disk)
+    assert counts.total() == 42 and min(counts.values()) >= 1
+
+
+def test_report_and_quarantine(first_run):
+    uri = Path(the_artifact(first_run.root, IngestionReport.TYPE_NAME).uri)
+    report = json.loads((uri / "report.json").read_text())
+    assert report["images"] == 42 and report["classes"] == ["cat", "žába"]
+    assert sum(s["images"] for s in report["splits"].values()) == 42
+    assert report["ignored"] == {"*.txt": 1} and report["normalised"] == {"bmp": 1}
+    assert report["formats"] == {"png": 42}
+    assert report["width"] == {"min": 8, "max": 50}
+    assert report["duplicates"]["copies"] == 1
+    assert report["duplicates"]["across_splits"]["count"] == 0
+    assert (report["span"], report["version"], report["path"]) == (0, None, str(first_run.data))
+    assert report["quarantined"]["count"] == 1
+    (line,) = (uri / "quarantine.jsonl").read_text().splitlines()
+    assert json.loads(line)["path"] == "cat/broken.jpg"
+
+
+def test_examples_artifact(first_run):
+    artifact = the_artifact(first_run.root, "Examples")
+    values = artifact.custom_properties
+    assert json.loads(artifact.properties["split_names"].string_value) == ["train", "val", "test"]
+    assert values["span"].int_value == 0 and "version" not in values
+    assert values["payload_format"].string_value == "FORMAT_TF_EXAMPLE"
+    assert values["file_format"].string_value == "tfrecords_gzip"
+    assert (values["image_count"].int_value, values["class_count"].int_value) == (42, 2)
+    digest = values["dataset_digest"].string_value
+    assert len(digest) == 64 and values["input_fingerprint"].string_value == digest
+
+
+def test_schema(first_run):
+    schema = schemas.read(first_run.schema_uri)
+    assert {f.name for f in schema.feature} == features.RESERVED
+    assert schemas.classes(schema) == ["cat", "žába"]
+    counts = Counter(
+        v[features.LABEL].bytes_list.value[0].decode() for v in examples_in(first_run.uri, "train")
+    )
+    assert schemas.class_counts(schema) == counts
+    assert sum(schemas.class_shares(schema).values()) == pytest.approx(1)
+
+
+def test_transform_can_read_raw_examples_with_the_schema(first_run):
+    tfxio = tf_example_record.TFExampleRecord(
+        str(first_run.uri / "Split-train" / "*"), schema=schemas.read(first_run.schema_uri)
+    )
+    options = dataset_options.RecordBatchesOptions(batch_size=4, num_epochs=1)
+    batch = next(iter(tfxio.RecordBatches(options)))
+    adapter = tensor_adapter.TensorAdapter(tfxio.TensorAdapterConfig())
+    tensors = adapter.ToBatchTensors(batch)
+    assert set(tensors) == features.RESERVED
+    assert all(tensor.shape == (4, 1) for tensor in tensors.values())
+
+
+def test_cache_follows_content_and_not_times(first_run, tmp_path):
+    data = two_classes(tmp_path / "data")
+    nodes = [ImageExampleGen(DataConfig(path=str(data)))]
+    run(tmp_path, nodes)
+    os.utime(data / "cat/1.png", (1, 1))
+    run(tmp_path, nodes)
+    save(data / "cat/1.png", 999)
+    run(tmp_path, nodes)
+    assert ingestions(tmp_path) == ["COMPLETE", "CACHED", "COMPLETE"]
+
+
+def test_missing_data_stops_before_the_cache_is_looked_up(first_run, tmp_path):
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+        run(tmp_path, [ImageExampleGen(DataConfig(path=str(tmp_path / "nowhere")))])
+
+
+def test_failed_ingestion_leaves_no_examples(first_run, tmp_path):
+    data = two_classes(tmp_path / "data")
+    (data / "cat/1.png").write_bytes(b"")
+    with pytest.raises(DataError, match="1 of 40 images are unusable"):
+        run(
+            tmp_path,
+            [ImageExampleGen(DataConfig(path=str(data), max_quarantine_fraction=0.0))],
+        )
+    assert ingestions(tmp_path) == ["FAILED"]
+    assert not list((tmp_path / "ImageExampleGen").rglob("data_tfrecord*"))
+
+
+def test_latest_span_is_read_and_recorded(first_run, tmp_path):
+    for span in (3, 12):
+        two_classes(tmp_path / f"span-{span}" / "v-7", per_class=PER_CLASS - span)
+    nodes = [ImageExampleGen(DataConfig(path=f"{tmp_path}/span-{{SPAN}}/v-{{VERSION}}"))]
+    run(tmp_path, nodes)
+    values = the_artifact(tmp_path, "Examples").custom_properties
+    assert (values["span"].int_value, values["version"].int_value) == (12, 7)
+    assert values["image_count"].int_value == 2 * (PER_CLASS - 12)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["span-{SPAN}/v-{VERSION}/*", "p/{SPAN:4}/*", "d/{YYYY}{MM}{DD}/*"]
+)
+def test_spans_are_those_of_tfx(first_run, tmp_path, pattern):
+    for name in ("span-2/v-9", "span-2/v-10", "span-10/v-1", "p/0002", "p/0010", "d/20261123"):
+        save(tmp_path / name / "1.png", 1)
+    split = example_gen_pb2.Input.Split(name="all", pattern=pattern)
+    _, span, version = tfx_utils.calculate_splits_fingerprint_span_and_version(
+        str(tmp_path), [split]
+    )
+    ours = spans.resolve(f"{tmp_path}/{pattern.removesuffix('/*')}")
+    assert (ours.span, ours.version) == (span, version)
+    assert ours.path == f"{tmp_path}/{split.pattern.removesuffix('/*')}"
+
+
+def test_validator_stops_at_a_new_class_until_accepted(first_run, tmp_path):
+    frozen = schemas.freeze(first_run.schema_uri, str(tmp_path))
+    data = two_classes(tmp_path / "data")
+    for n in range(PER_CLASS):
+        save(data / "dog" / f"{n}.png", n)
+    examples = ImageExampleGen(DataConfig(path=str(data)))
+    statistics = StatisticsGen(examples.outputs["examples"])
+    schema = ImportSchemaGen(schema_file=frozen)
+
+    def validate(accepted):
+        validator = ExampleValidator(
+            statistics.outputs["statistics"], schema.outputs["schema"], accepted
+        )
+        run(tmp_path, [examples, statistics, schema, validator])
+
+    with pytest.raises(DataError) as e:
+        validate([])
+    message = str(e.value)
+    assert "label: class 'dog'" in message and "accept as 'unseen-class'" in message
+    assert "accept as 'class-balance'" in message and "split train" in message
+    with pytest.raises(DataError, match="class-balance"):
+        validate(["unseen-class"])
+    validate(["unseen-class", "class-balance"])
+    uri = the_artifact(tmp_path, "ExampleAnomalies").uri
+    assert os.path.getsize(os.path.join(uri, "Split-train", "SchemaDiff.pb")) > 0
+
+
+# The executor alone.
+
+
+def ingest(tmp_path, **config):
+    """Runs the executor as an orchestrator without drivers would."""
+    examples, report = standard_artifacts.Examples(), IngestionReport()
+    examples.uri, report.uri = str(tmp_path / "out/examples"), str(tmp_path / "out/report")
+    os.makedirs(report.uri)
+    properties = {"config": to_json(DataConfig(**config))}
+    Executor().Do({}, {"examples": [examples], "report": [report]}, properties)
+    return tmp_path / "out/examples", json.loads(Path(report.uri, "report.json").read_text())
+
+
+def test_manifest_with_extra_columns_missing_files_and_duplicates(first_run, tmp_path):
+    data = two_classes(tmp_path / "data")
+    shutil.copy(data / "cat/3.png", data / "žába/three.png")
+    names = [f"{c}/{n}.png" for c in ("cat", "žába") for n in range(PER_CLASS)]
+    lines = [f"data/{n},{n.split('/')[0]},train,left" for n in names]
+    lines += ["data/žába/three.png,žába,test,right", "data/gone.png,cat,val,left"]
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("\n".join(["path,label,split,camera", *lines]) + "\n")
+    uri, report = ingest(tmp_path, path=str(manifest))
+    assert report["extra_columns"] == ["camera"]
+    assert report["quarantined"] == {"count": 1, "reasons": {"missing": 1}}
+    assert report["splits"]["test"]["images"] == 1 and report["splits"]["val"]["images"] > 0
+    for kind, both in (("across_labels", ["cat", "žába"]), ("across_splits", ["test", "train"])):
+        (found,) = report["duplicates"][kind]["first"]
+        assert found["in"] == both
+        assert found["paths"] == ["data/cat/3.png", "data/žába/three.png"]
+    (only,) = examples_in(uri, "test")
+    assert only["camera"].bytes_list.value[0] == b"right"
+
+
+def test_tfrecords_of_raw_examples_come_back_the_same(first_run, tmp_path):
+    uri, report = ingest(tmp_path, path=str(first_run.uri))
+    assert report["images"] == 42
+    for split in ("train", "val", "test"):
+
+        def labels(uri, split=split):
+            values = examples_in(uri, split)
+            names = (features.PATH, features.LABEL, features.ENCODED)
+            return {tuple(v[n].bytes_list.value[0] for n in names) for v in values}
+
+        assert labels(uri) == labels(first_run.uri)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.tfrecord", b"not a TFRecord at all", "x.tfrecord: the TFRecord file is broken"),
+        ("x.tfrecord.gz", b"not compressed", "x.tfrecord.gz: the TFRecord file is broken"),
+    ],
+)
+def test_broken_tfrecords(first_run, tmp_path, name, content, message):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        ingest(tmp_path, path=str(tmp_path / "data"))
+
+
+def test_tfrecords_of_something_else(first_run, tmp_path):
+    example = tf.train.Example()
+    example.features.feature["image_raw"].bytes_list.value.append(b"x")
+    with tf.io.TFRecordWriter(str(tmp_path / "x.tfrecord")) as writer:
+        writer.write(example.SerializeToString())
+    with pytest.raises(DataError, match=r"example 0: .*'image/encoded', found .*image_raw"):
+        ingest(tmp_path, path=str(tmp_path / "x.tfrecord"))
+
+
+def test_too_many_bad_images_fail_the_run_with_their_names(first_run, tmp_path):
+    data = two_classes(tmp_path / "data")
+    for n in range(8):
+        (data / "cat" / f"bad{n}.jpg").write_bytes(b"")
+    with pytest.raises(DataError) as e:
+        ingest(tmp_path, path=str(data))
+    assert "8 of 48 images are unusable" in str(e.value)
+    assert "cat/bad0.jpg: empty" in str(e.value) and "and 3 more" in str(e.value)
+
+
+def test_a_class_whose_images_are_all_bad(first_run, tmp_path):
+    data = two_classes(tmp_path / "data")
+    for file in (data / "cat").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(DataError, match=r"usable images: expected at least two classes"):
+        ingest(tmp_path, path=str(data), max_quarantine_fraction=1.0)
+
+
+def test_data_that_changes_while_it_is_read(first_run, tmp_path):
+    data = two_classes(tmp_path / "data")
+    config = to_json(DataConfig(path=str(data)))
+    properties = {"config": config, **resolve(config)}
+    save(data / "cat/1.png", 999)
+    examples, report = standard_artifacts.Examples(), IngestionReport()
+    examples.uri, report.uri = str(tmp_path / "examples"), str(tmp_path / "report")
+    os.makedirs(report.uri)
+    with pytest.raises(DataError, match="changed while it was being read"):
+        Executor().Do({}, {"examples": [examples], "report": [report]}, properties)
+
+
+def test_two_hundred_thousand_pixels_are_refused_below_the_limit(first_run, tmp_path):
+    data = two_classes(tmp_path / "data")
+    save(data / "cat" / "wide.png", 1, size=(500, 400))
+    _, report = ingest(tmp_path, path=str(data), max_pixels=100_000)
+    assert report["quarantined"]["reasons"] == {"too-large": 1}

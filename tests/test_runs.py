@@ -1,0 +1,222 @@
+"""Runs after a run: cache, baseline, verdicts, validation, failures, Ctrl-C."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Cli, Demo, Store, command, environment
+from PIL import Image
+
+from pipeline.config import PipelineConfig
+from pipeline.demo import demo_config
+from pipeline.session import Finished, run_pipelines
+from pipeline.workspace import Workspace
+
+DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+
+
+class Recorded:
+    """A display that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def start(self, config: PipelineConfig, log: Path) -> None: ...
+
+    def handle(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+
+    def stop(self) -> None: ...
+
+
+def _config(demo: Demo, framework: str = "keras", **changes: Any) -> PipelineConfig:
+    """The demo's own config, with parts of it changed."""
+    config = demo_config(demo.root, demo.images, framework)
+    for part, values in changes.items():
+        value = values
+        if isinstance(values, dict):
+            value = dataclasses.replace(getattr(config, part), **values)
+        config = dataclasses.replace(config, **{part: value})
+    return config
+
+
+@pytest.fixture(scope="module")
+def later_runs(demo: Demo) -> list[Finished]:
+    """Four more runs in one process, so that TFX is loaded once."""
+    configs = [
+        # As before, unchanged.
+        _config(demo),
+        # PyTorch's model under Keras' name: the baseline is the Keras model.
+        _config(demo, "pytorch", name="digits-keras", evaluate={"max_regression": 0.2}),
+        # A changed training parameter.
+        _config(demo, train={"epochs": 1}, evaluate={"min_accuracy": 0.05, "max_regression": 0.9}),
+        # A bar that cannot be reached.
+        _config(demo, evaluate={"min_accuracy": 1.0, "min_class_accuracy": 1.0}),
+    ]
+    return run_pipelines(configs, Recorded())
+
+
+def test_repeated_run_is_all_cache(demo: Demo, later_runs: list[Finished]) -> None:
+    summary = later_runs[0].summary
+    states = Store(demo.workspace).states(summary["run_id"])
+    assert len(states) == 8 and set(states.values()) == {"CACHED"}
+    assert summary["version"] == 1
+    assert summary["accuracy"] == demo.summary["runs"][0]["accuracy"]
+
+
+def test_baseline_is_the_model_last_pushed_whatever_made_it(
+    demo: Demo, later_runs: list[Finished]
+) -> None:
+    keras, pytorch = demo.summary["runs"]
+    summary = later_runs[1].summary
+    assert summary["framework"] == "pytorch"
+    assert summary["baseline_accuracy"] == pytest.approx(keras["accuracy"])
+    assert summary["accuracy"] == pytest.approx(pytorch["accuracy"])
+    assert summary["blessed"] and summary["version"] == 2
+    assert Store(demo.workspace).states(summary["run_id"])["Trainer"] == "CACHED"
+
+
+def test_changed_training_parameter_runs_from_trainer_on(
+    demo: Demo, later_runs: list[Finished]
+) -> None:
+    summary = later_runs[2].summary
+    states = Store(demo.workspace).states(summary["run_id"])
+    assert {states[n] for n in DATA_STEPS} == {"CACHED"}
+    assert {states[n] for n in ("Trainer", "Evaluator", "Pusher")} == {"COMPLETE"}
+    assert summary["version"] == 3
+
+
+def test_unblessed_model_is_not_pushed(demo: Demo, later_runs: list[Finished]) -> None:
+    summary = later_runs[3].summary
+    assert summary["blessed"] is False
+    assert summary["version"] is None and summary["where"] is None
+    assert any("accuracy on all images is" in reason for reason in summary["why_not"])
+    assert any("accuracy on class '" in reason for reason in summary["why_not"])
+    assert sorted(p.name for p in (demo.serving / "digits-keras").glob("[0-9]*")) == ["1", "2", "3"]
+    executions = Store(demo.workspace).executions(summary["run_id"])
+    assert executions["Pusher"]["pushed"] == 0
+    assert executions["Evaluator"]["why_not_blessed"]
+
+
+def test_unblessed_run_says_so_and_exits_non_zero(
+    demo: Demo, later_runs: list[Finished], cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    from pipeline.closing import print_outcome
+
+    assert print_outcome(later_runs[3], Console()) == 3
+    printed = capsys.readouterr().out
+    assert "Not blessed, so not pushed." in printed
+    assert "below the least allowed 1.0000" in printed
+
+
+def test_new_class_stops_the_run_of_a_frozen_schema(
+    demo: Demo, later_runs: list[Finished], cli: Cli, tmp_path: Path
+) -> None:
+    """By TFX's LocalDagRunner; the rest of the tests run on Beam's."""
+    frozen = tmp_path / "schema.pbtxt"
+    assert cli("schema", "--output", demo.workspace, "--freeze", frozen).returncode == 0
+    new_class = demo.images / "ten"
+    new_class.mkdir()
+    try:
+        for index, path in enumerate(sorted(demo.images.glob("1/*.png"))[:20]):
+            Image.open(path).rotate(90 + index).save(new_class / path.name)
+        config = _config(demo, schema={"frozen": str(frozen)}, run={"runner": "local"})
+        (finished,) = run_pipelines([config], Recorded())
+    finally:
+        shutil.rmtree(new_class)
+    assert finished.state == "failed"
+    assert "ExampleValidator" in finished.error and "'ten'" in finished.error
+    assert "unseen-class" in finished.error, "it says how to accept the anomaly"
+    run_id = finished.log.parent.name
+    executions = Store(demo.workspace).executions(run_id)
+    assert executions["ImageExampleGen"]["state"] == "COMPLETE"
+    assert executions["ExampleValidator"]["state"] == "FAILED"
+    assert "'ten'" in executions["ExampleValidator"]["error"]
+    assert "Transform" not in executions
+
+
+@pytest.fixture
+def long_run(demo: Demo, later_runs: list[Finished]) -> Any:
+    """A run by the command line, in the middle of its training."""
+    args = ["--data", demo.images, "--framework", "pytorch", "--model", "small_cnn"]
+    args += ["--epochs", "2000", "--image-size", "16", "--min-accuracy", "0.5"]
+    args += ["--name", "digits-keras", "--set", "pipeline=digits", "--output", demo.workspace]
+    args += ["--set", "train.augment.horizontal_flip=false", "--serving", demo.serving]
+    process = subprocess.Popen(
+        command("run", *args),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "epoch 2/" in line:
+            break
+    else:
+        pytest.fail("the run ended too soon:\n" + "".join(lines))
+    yield process
+    process.kill()
+    process.wait()
+
+
+def _processes(text: str, workspace: Path) -> list[int]:
+    """Ids of the processes of a run whose command line contains `text`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if text in words and any(str(workspace) in word for word in words):
+            found.append(int(entry.name))
+    return found
+
+
+def _newest_run(demo: Demo) -> dict[str, dict[str, Any]]:
+    newest = max((demo.workspace / "runs").iterdir(), key=lambda p: p.name)
+    return Store(demo.workspace).executions(newest.name)
+
+
+def test_killed_training_is_a_failure_with_a_reason(demo: Demo, long_run: Any) -> None:
+    (training,) = _processes("trainers.job", demo.workspace)
+    os.kill(training, signal.SIGKILL)
+    output, _ = long_run.communicate(timeout=120)
+    assert long_run.returncode == 1
+    assert "Trainer: failed" in output and "memory" in output
+    assert "Traceback" not in output
+    trainer = _newest_run(demo)["Trainer"]
+    assert trainer["state"] == "FAILED" and "SIGKILL" in trainer["error"]
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_carry_on(demo: Demo, long_run: Any) -> None:
+    second = subprocess.run(
+        command("run", "--data", demo.images, "--framework", "keras", "--model", "small_cnn",
+                "--min-accuracy", "0.5", "--set", "pipeline=digits", "--output", demo.workspace),
+        env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert second.returncode == 1 and "Another run is using" in second.stderr
+    long_run.send_signal(signal.SIGINT)
+    output, _ = long_run.communicate(timeout=60)
+    assert long_run.returncode == 130
+    assert "run the same command again" in output and "Traceback" not in output
+    trainer = _newest_run(demo)["Trainer"]
+    assert trainer["state"] == "CANCELED" and "interrupted" in trainer["error"]
+    deadline = time.monotonic() + 20
+    while _processes("trainers.job", demo.workspace):
+        assert time.monotonic() < deadline, "the training process outlived the run"
+        time.sleep(0.1)
+    with Workspace(demo.workspace).lock():
+        pass
