@@ -18,8 +18,8 @@ def print_outcome(finished: Finished, console: Console) -> int:
 
     if finished.state == "interrupted":
         say(
-            "Stopped. Finished components are kept: run the same command again to carry on "
-            "from where it was."
+            "Stopped. Finished components are kept: run the same command again to carry on; "
+            "the component that was stopped starts anew."
         )
         return exits.INTERRUPTED
     if finished.state == "failed":

@@ -116,6 +116,7 @@ class _Child:
                 self._display.handle(event)
             code = child.wait()
         except KeyboardInterrupt:
+            self._display.handle({"kind": "interrupted"})
             _stop(child)
             self._finished.append(Finished("interrupted", {}, "", self._log(index)))
             return self._finished
