@@ -27,6 +27,7 @@ def print_outcome(finished: Finished, console: Console) -> int:
         say(f"Everything that was printed is in {finished.log}.")
         return exits.FAILED
     summary = finished.summary
+    say(_images(summary))
     say(_verdict(summary))
     if not summary["blessed"]:
         for reason in summary["why_not"]:
@@ -35,6 +36,13 @@ def print_outcome(finished: Finished, console: Console) -> int:
         return exits.NOT_BLESSED
     say(f"Pushed {summary['name']} version {summary['version']} to {summary['where']}", "green")
     return 0
+
+
+def _images(summary: dict[str, Any]) -> str:
+    splits = ", ".join(f"{count} {name}" for name, count in summary["images"].items())
+    quarantined = summary["quarantined"]
+    left_out = f"; {quarantined} could not be used: {summary['quarantine']}" if quarantined else ""
+    return f"Images: {splits}{left_out}"
 
 
 def _verdict(summary: dict[str, Any]) -> str:
