@@ -11,7 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from hypothesis import settings
+
 ROOT = Path(__file__).parent.parent
+EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
+"""For property tests: the same examples each time, however busy the machine."""
 PLAIN = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
 """Environment for output that is the same everywhere."""
 

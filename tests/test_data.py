@@ -6,7 +6,8 @@ import collections
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from helpers import EXAMPLES
+from hypothesis import given
 from hypothesis import strategies as st
 from softmax_regression import bright_and_dark, write_split
 
@@ -38,7 +39,7 @@ def epoch(split: Split, seed: int = 0, number: int = 1, batch_size: int = 4, aug
     )
 
 
-@settings(deadline=None)
+@EXAMPLES
 @given(st.integers(1, 300), st.integers(1, 64), st.integers(0, 2**32 - 1), st.integers(1, 5))
 def test_every_image_is_seen_once_per_epoch_with_its_label_and_weight(count, size, seed, number):
     made = epoch(numbered(count), seed, number, size)
@@ -123,6 +124,7 @@ def test_class_weights_by_hand():
         weights({"dgo": 1.0})
 
 
+@EXAMPLES
 @given(st.lists(st.integers(0, 4), min_size=1))
 def test_balanced_classes_have_equal_shares_of_the_loss(labels):
     names = [str(i) for i in range(5)]

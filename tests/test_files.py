@@ -8,7 +8,7 @@ import random
 import shutil
 
 import pytest
-from helpers import largest_file, start_python
+from helpers import EXAMPLES, largest_file, start_python
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,6 +69,7 @@ def test_json_is_read_back_in_any_script(tmp_path):
     assert "猫" in (tmp_path / "a.json").read_text("utf-8")
 
 
+@EXAMPLES
 @given(st.dictionaries(st.text(), values), st.randoms(use_true_random=False))
 def test_a_digest_does_not_depend_on_the_order_of_keys(value, rng):
     items = list(value.items())
@@ -76,6 +77,7 @@ def test_a_digest_does_not_depend_on_the_order_of_keys(value, rng):
     assert digest(dict(items)) == digest(value)
 
 
+@EXAMPLES
 @given(values, values)
 def test_different_values_have_different_digests(one, other):
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from helpers import EXAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ def test_without_warmup_it_starts_at_the_peak():
     assert learning_rate(0, peak=0.1, steps=1, warmup=0) == pytest.approx(0.1)
 
 
+@EXAMPLES
 @given(st.integers(1, 300), st.integers(0, 60), st.floats(1e-6, 10))
 def test_it_rises_then_falls_and_stays_within_the_peak(steps, warmup, peak):
     warmup = min(warmup, steps // 5)

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from helpers import largest_file, may_mount, small_disk, start_python, wait_until
-from hypothesis import given, settings
+from helpers import EXAMPLES, largest_file, may_mount, small_disk, start_python, wait_until
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trainers.artifact import MANIFEST, PushManifest
@@ -62,7 +62,7 @@ def test_the_first_version_is_1_and_holds_the_model_and_its_manifest(tmp_path):
     assert damage(folder / "1") == []
 
 
-@settings(max_examples=50, deadline=None)
+@EXAMPLES
 @given(st.lists(st.sampled_from(["push", "remove newest", "remove oldest", "remove all", "lose"])))
 def test_versions_only_increase_whatever_is_removed(actions):
     with tempfile.TemporaryDirectory() as name:
