@@ -10,8 +10,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.orchestration import metadata
 
 from components import pusher
-from components.example_gen.report import QUARANTINE_FILE, REPORT_FILE
 from components.evaluation_result import Evaluation, read_evaluation
+from components.example_gen.report import QUARANTINE_FILE, REPORT_FILE
 from pipeline import pictures
 from pipeline.config import PipelineConfig
 from pipeline.recorder import Recorder

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from components.example_gen import spans
+from components.example_gen.source import list_source
 from pipeline import exits
 from pipeline.config import PipelineConfig
 from pipeline.workspace import LOG, Workspace, new_run_id
@@ -56,8 +58,13 @@ def run_pipelines(configs: Sequence[PipelineConfig], display: Display) -> list[F
     All of them write to one output folder.
 
     Raises:
+      DataError: the images are not there, or cannot be listed.
       RunError: the output folder cannot be used.
     """
+    for config in configs:
+        # Half a minute before TFX would say so.
+        place = spans.resolve(config.data.path, config.data.span, config.data.version)
+        list_source(config.data, place.path)
     workspace = Workspace(configs[0].output)
     workspace.claim(configs[0].pipeline_name)
     with workspace.lock():
