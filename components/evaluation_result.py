@@ -131,11 +131,10 @@ def _by_name(pairs: Iterable[Any]) -> dict[Any, _Value]:
         name = pair.key.name
         interval = None
         if pair.HasField("confidence_interval"):
-            bounds = pair.confidence_interval
-            interval = (
-                bounds.lower_bound.double_value.value,
-                bounds.upper_bound.double_value.value,
-            )
+            low = pair.confidence_interval.lower_bound.double_value.value
+            high = pair.confidence_interval.upper_bound.double_value.value
+            # The jackknife assumes a normal distribution, which knows no bounds.
+            interval = (max(low, 0.0), min(high, 1.0)) if "accuracy" in name else (low, high)
         key = (BASELINE, name) if pair.key.model_name == BASELINE else name
         found[key] = _Value(pair.value.double_value.value, interval)
     return found

@@ -24,7 +24,7 @@ from components import schema as schemas
 from components.example_gen import features
 from components.statistics import value_counts
 from trainers.config import require
-from trainers.errors import DataError
+from trainers.errors import DataError, nearest
 
 UNSEEN_CLASS = "unseen-class"
 VANISHED_CLASS = "vanished-class"
@@ -32,6 +32,7 @@ CLASS_BALANCE = "class-balance"
 KINDS = (UNSEEN_CLASS, VANISHED_CLASS, CLASS_BALANCE)
 
 _ACCEPTED = "accepted"
+_SLICES = "slices"
 _LISTED = 20
 
 
@@ -105,11 +106,18 @@ class Executor(base.Executor):
           DataError: one line for each anomaly that is not accepted.
         """
         self._found: list[Anomaly] = []
+        self._features: set[str] = set()
         output = super().Do(input_dict, output_dict, exec_properties)
         accepted = set(json.loads(exec_properties[_ACCEPTED]))
         refused = [a for a in self._found if a.kind not in accepted]
         if refused:
             raise DataError(_message(refused))
+        for column in json.loads(exec_properties[_SLICES]):
+            if column not in self._features:
+                raise DataError(
+                    f"evaluate.slices: the images have no column {column!r}."
+                    f"{nearest(column, self._features)}"
+                )
         return output
 
     def _Validate(self, inputs: dict[str, Any], outputs: dict[str, Any]) -> anomalies_pb2.Anomalies:
@@ -118,6 +126,7 @@ class Executor(base.Executor):
         schema = inputs[standard_component_specs.SCHEMA_KEY]
         uri = outputs[labels.SCHEMA_DIFF_PATH]
         split = os.path.basename(uri.rstrip("/")).removeprefix("Split-")
+        self._features |= {f.path.step[0] for f in statistics.datasets[0].features}
         anomalies = tfdv.validate_statistics(statistics, _validated_part(schema))
         found = _tfdv_anomalies(split, anomalies)
         of_classes = class_anomalies(split, value_counts(statistics, features.LABEL), schema)
@@ -185,6 +194,7 @@ class ExampleValidatorSpec(ComponentSpec):
     PARAMETERS = {
         **standard_component_specs.ExampleValidatorSpec.PARAMETERS,
         _ACCEPTED: ExecutionParameter(type=str),
+        _SLICES: ExecutionParameter(type=str),
     }
     INPUTS = standard_component_specs.ExampleValidatorSpec.INPUTS
     OUTPUTS = standard_component_specs.ExampleValidatorSpec.OUTPUTS
@@ -204,10 +214,12 @@ class ExampleValidator(component.ExampleValidator):
         statistics: types.BaseChannel,
         schema: types.BaseChannel,
         accepted: Iterable[str] = (),
+        slices: Iterable[str] = (),
     ) -> None:
         """
         Args:
           accepted: anomalies that do not stop the run: KINDS, or feature names.
+          slices: columns that must be there, since the evaluation looks at them.
         """
         require(not isinstance(accepted, str), f"accepted: expected a list, got {accepted!r}.")
         # The parent's constructor makes a spec without `accepted`.
@@ -217,6 +229,7 @@ class ExampleValidator(component.ExampleValidator):
                 schema=schema,
                 exclude_splits=json.dumps([]),
                 accepted=json.dumps(sorted(accepted)),
+                slices=json.dumps(sorted(slices)),
                 anomalies=types.Channel(type=standard_artifacts.ExampleAnomalies),
             )
         )

@@ -61,9 +61,7 @@ class Executor(base_executor.BaseExecutor):
 
 class SchemaGenSpec(ComponentSpec):
     PARAMETERS = {_THRESHOLD: ExecutionParameter(type=float)}
-    INPUTS = {
-        _STATISTICS: ChannelParameter(type=standard_artifacts.ExampleStatistics)
-    }
+    INPUTS = {_STATISTICS: ChannelParameter(type=standard_artifacts.ExampleStatistics)}
     OUTPUTS = {_SCHEMA: ChannelParameter(type=standard_artifacts.Schema)}
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline import exits
 from trainers.errors import ConfigError, VisionlineError
 
 if TYPE_CHECKING:
@@ -25,8 +27,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-EXIT_NOT_BLESSED = 3
-EXIT_INTERRUPTED = 130
 
 ServingOption = Annotated[
     Path | None,
@@ -44,7 +44,7 @@ def main() -> None:
         _complain(f"visionline: {e}")
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(exits.INTERRUPTED)
 
 
 @app.command()
@@ -163,44 +163,29 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Classify images with a pushed model."""
-    from serving.predictor import SavedModelPredictor, find_version
+    from pipeline.predict import predict_files
+    from serving.predictor import find_version
 
-    predictor = SavedModelPredictor(find_version(_serving_folder(serving), name, version))
-    predictions, failures = [], []
-    for image in images:
-        try:
-            predictions.append(predictor.predict(image))
-        except VisionlineError as e:
-            failures.append(str(e))
-    manifest = predictor.manifest
+    directory = find_version(_serving_folder(serving), name, version)
+    manifest, predictions, failures = predict_files(directory, images)
     if as_json:
+        common = {"name": manifest.name, "version": manifest.version}
         _print_json(
             [
-                {
-                    "image": p.image,
-                    "name": manifest.name,
-                    "version": manifest.version,
-                    "labels": p.labels,
-                    "scores": p.scores,
-                }
-                for p in predictions
+                {"image": str(path), **common, "labels": p.labels, "scores": p.scores}
+                for path, p in predictions
             ]
         )
     else:
         rows = [
-            (
-                p.image,
-                p.labels[0],
-                f"{p.scores[0]:.3f}",
-                ", ".join(f"{n} {s:.3f}" for n, s in list(zip(p.labels, p.scores))[1:3]),
-            )
-            for p in predictions
+            (str(path), p.labels[0], f"{p.scores[0]:.3f}", _runners_up(p.labels, p.scores))
+            for path, p in predictions
         ]
         _table(("image", f"{manifest.name} v{manifest.version}", "score", "then"), rows)
     for failure in failures:
         _complain(failure)
     if failures:
-        raise typer.Exit(1)
+        raise typer.Exit(exits.FAILED)
 
 
 @app.command()
@@ -294,7 +279,7 @@ def _complain(message: str) -> None:
     _console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True, style="red")
 
 
-def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """A table for a terminal; tab-separated lines for a pipe."""
     console = _console()
     if not console.is_terminal:
@@ -314,6 +299,11 @@ def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _runners_up(labels: Sequence[str], scores: Sequence[float]) -> str:
+    pairs = list(zip(labels, scores, strict=True))
+    return ", ".join(f"{label} {score:.3f}" for label, score in pairs[1:3])
 
 
 def _millions(count: int | None) -> str:

@@ -6,11 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
+from pipeline import exits
 from pipeline.session import Finished
-
-EXIT_FAILED = 1
-EXIT_NOT_BLESSED = 3
-EXIT_INTERRUPTED = 130
 
 
 def print_outcome(finished: Finished, console: Console) -> int:
@@ -21,23 +18,31 @@ def print_outcome(finished: Finished, console: Console) -> int:
 
     if finished.state == "interrupted":
         say(
-            "Stopped. Finished components are kept: run the same command again to carry on "
-            "from where it was."
+            "Stopped. Finished components are kept: run the same command again to carry on; "
+            "the component that was stopped starts anew."
         )
-        return EXIT_INTERRUPTED
+        return exits.INTERRUPTED
     if finished.state == "failed":
         say(f"Failed. {finished.error}", "red")
         say(f"Everything that was printed is in {finished.log}.")
-        return EXIT_FAILED
+        return exits.FAILED
     summary = finished.summary
+    say(_images(summary))
     say(_verdict(summary))
     if not summary["blessed"]:
         for reason in summary["why_not"]:
             say(f"  {reason}", "red")
         say("Not blessed, so not pushed.", "red")
-        return EXIT_NOT_BLESSED
+        return exits.NOT_BLESSED
     say(f"Pushed {summary['name']} version {summary['version']} to {summary['where']}", "green")
     return 0
+
+
+def _images(summary: dict[str, Any]) -> str:
+    splits = ", ".join(f"{count} {name}" for name, count in summary["images"].items())
+    quarantined = summary["quarantined"]
+    left_out = f"; {quarantined} could not be used: {summary['quarantine']}" if quarantined else ""
+    return f"Images: {splits}{left_out}"
 
 
 def _verdict(summary: dict[str, Any]) -> str:

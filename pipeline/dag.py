@@ -48,6 +48,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         statistics=statistics_gen.outputs["statistics"],
         schema=schema,
         accepted=config.schema.accept,
+        slices=config.evaluate.slices,
     )
     transformer = Transform(
         examples=example_gen.outputs["examples"],

@@ -23,6 +23,7 @@ _STYLES = {
     "cached": "cyan",
     "done": "green",
     "failed": "bold red",
+    "stopped": "bold red",
 }
 _STAGES = {"shards": "preparing images for training", "export": "exporting and comparing formats"}
 
@@ -54,6 +55,10 @@ class _Progress:
             if node.state == "running":
                 node.began = time.monotonic()
                 self.stage = ""
+        elif kind == "interrupted":
+            for node in self.nodes.values():
+                if node.state == "running":
+                    node.state, node.seconds = "stopped", time.monotonic() - node.began
         elif kind == "progress":
             self.training, self.stage = event, "training"
         elif kind == "epoch":

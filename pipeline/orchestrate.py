@@ -19,16 +19,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from pipeline import exits
 from pipeline.config import PipelineConfig
 from pipeline.workspace import LOG, Workspace
 from trainers.errors import VisionlineError
 from trainers.files import read_json, write_json
 from trainers.progress import emit
 from trainers.strict import dump, parse
-
-EXIT_FAILED = 1
-EXIT_NOT_BLESSED = 3
-EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +99,7 @@ def run(request: RunRequest) -> int:
                 }
             )
             emit({"kind": "result", "state": "failed", "error": str(failure)})
-            return EXIT_FAILED
+            return exits.FAILED
     summary = results.collect(recorder, config, workspace.run_dir(request.run_id))
     summary["seconds"] = time.monotonic() - began
     recorder.annotate_run(
@@ -114,7 +111,7 @@ def run(request: RunRequest) -> int:
     )
     write_json(workspace.run_dir(request.run_id) / "summary.json", summary)
     emit({"kind": "result", "state": "complete", **summary})
-    return 0 if summary["blessed"] else EXIT_NOT_BLESSED
+    return 0 if summary["blessed"] else exits.NOT_BLESSED
 
 
 def _log_to(path: Path) -> None:
@@ -134,7 +131,7 @@ def _cancellable(recorder: Any) -> Any:
         with contextlib.suppress(Exception):
             recorder.interrupted()
             recorder.annotate_run({"state": "cancelled"})
-        os._exit(EXIT_INTERRUPTED)  # Beam's threads cannot be stopped; children die with us
+        os._exit(exits.INTERRUPTED)  # Beam's threads cannot be stopped; children die with us
 
     previous = {s: signal.signal(s, cancel) for s in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -151,7 +148,7 @@ def _guarded(*request_paths: str) -> int:
         traceback.print_exc()
         reason = str(e) if isinstance(e, VisionlineError) else f"{type(e).__name__}: {e}"
         emit({"kind": "result", "state": "failed", "error": reason})
-        return EXIT_FAILED
+        return exits.FAILED
 
 
 if __name__ == "__main__":

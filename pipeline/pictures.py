@@ -47,7 +47,7 @@ def draw_evaluation(
             axes.text(
                 column,
                 row,
-                int(counts_CC[row, column]),
+                str(int(counts_CC[row, column])),
                 ha="center",
                 va="center",
                 fontsize=7,

@@ -160,7 +160,9 @@ def explain(error: BaseException) -> str:
     """An exception as a sentence for people."""
     if isinstance(error, VisionlineError):
         return str(error)
-    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left" in str(error):
+    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left" in str(
+        error
+    ):
         return "No room left on the disk. Free some, then run the same command again."
     if isinstance(error.__cause__, VisionlineError):
         return str(error.__cause__)

@@ -11,11 +11,12 @@ from tfx.orchestration import metadata
 
 from components import pusher
 from components.evaluation_result import Evaluation, read_evaluation
+from components.example_gen.report import QUARANTINE_FILE, REPORT_FILE
 from pipeline import pictures
 from pipeline.config import PipelineConfig
 from pipeline.recorder import Recorder
 from trainers.artifact import SERVING_FORMAT, ModelCard
-from trainers.files import write_json
+from trainers.files import read_json, write_json
 from trainers.strict import dump
 
 EVALUATION = "evaluation.json"
@@ -44,6 +45,7 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         title=f"{config.name}: {card.architecture} ({card.framework})",
         path=run_dir / PICTURE,
     )
+    ingested = read_json(Path(outputs["ImageExampleGen"]["report"].uri) / REPORT_FILE)
     pushed = outputs["Pusher"]["pushed_model"].custom_properties
     was_pushed = bool(pushed[pusher.PUSHED].int_value)
     recorder.annotate("Evaluator", _metrics(evaluation))
@@ -53,6 +55,9 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         "framework": card.framework,
         "model": card.architecture,
         "parameter_count": card.parameter_count,
+        "images": {name: split["images"] for name, split in ingested["splits"].items()},
+        "quarantined": ingested["quarantined"]["count"],
+        "quarantine": str(Path(outputs["ImageExampleGen"]["report"].uri) / QUARANTINE_FILE),
         "accuracy": evaluation.accuracy,
         "accuracy_interval": evaluation.accuracy_interval,
         "examples": evaluation.examples,

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from components.example_gen import spans
+from components.example_gen.source import list_source
+from pipeline import exits
 from pipeline.config import PipelineConfig
 from pipeline.workspace import LOG, Workspace, new_run_id
 from trainers import progress
@@ -55,8 +58,13 @@ def run_pipelines(configs: Sequence[PipelineConfig], display: Display) -> list[F
     All of them write to one output folder.
 
     Raises:
+      DataError: the images are not there, or cannot be listed.
       RunError: the output folder cannot be used.
     """
+    for config in configs:
+        # Half a minute before TFX would say so.
+        place = spans.resolve(config.data.path, config.data.span, config.data.version)
+        list_source(config.data, place.path)
     workspace = Workspace(configs[0].output)
     workspace.claim(configs[0].pipeline_name)
     with workspace.lock():
@@ -115,15 +123,16 @@ class _Child:
                 self._display.handle(event)
             code = child.wait()
         except KeyboardInterrupt:
+            self._display.handle({"kind": "interrupted"})
             _stop(child)
             self._finished.append(Finished("interrupted", {}, "", self._log(index)))
             return self._finished
         finally:
             _stop(child)
             self._display.stop()
-        if code and (not self._finished or self._finished[-1].state == "complete"):
-            if code != 3:
-                self._finished.append(Finished("failed", {}, _died(code), self._log(index)))
+        told = self._finished and self._finished[-1].state != "complete"
+        if code and code != exits.NOT_BLESSED and not told:
+            self._finished.append(Finished("failed", {}, _died(code), self._log(index)))
         return self._finished
 
     def _log(self, index: int) -> Path:

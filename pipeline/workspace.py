@@ -75,10 +75,8 @@ class Workspace:
                 )
             write_json(marker, {"pipeline": pipeline})
         except OSError as e:
-            raise RunError(
-                f"Cannot write to the output folder {self.root}: {e.strerror}."
-            ) from None
-        except ValueError:
+            raise _unwritable(self.root, e) from None
+        except (ValueError, AttributeError):
             raise RunError(f"{self.root / _MARKER} is damaged; it should be JSON.") from None
 
     @contextmanager
@@ -86,10 +84,13 @@ class Workspace:
         """Holds the folder for one run; the kernel frees it however we end.
 
         Raises:
-          RunError: another run holds it.
+          RunError: another run holds it, or it cannot be written.
         """
-        path = self.root / _LOCK
-        with open(path, "a+") as f:
+        try:
+            f = open(self.root / _LOCK, "a+")  # noqa: SIM115 - the next line
+        except OSError as e:
+            raise _unwritable(self.root, e) from None
+        with f:
             try:
                 fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -109,6 +110,10 @@ class Workspace:
 def new_run_id() -> str:
     """TFX's own form: local time to the microsecond."""
     return datetime.now().strftime("%Y%m%d-%H%M%S.%f")
+
+
+def _unwritable(root: Path, error: OSError) -> RunError:
+    return RunError(f"Cannot write to the output folder {root}: {error.strerror}.")
 
 
 def _check_room(path: Path) -> None:

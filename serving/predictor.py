@@ -1,4 +1,4 @@
-"""Classifies image files with a pushed version, with TensorFlow alone."""
+"""Classifies images with a pushed version, with TensorFlow alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from trainers.versions import list_versions
 class Prediction:
     """The classes of one image, likeliest first."""
 
-    image: str
     labels: tuple[str, ...]
     scores: tuple[float, ...]
     """Probabilities of `labels`."""
@@ -43,25 +42,19 @@ class SavedModelPredictor:
             raise DataError(f"{directory} cannot be loaded: {e}") from None
         self._classify = self._model.signatures["serving_bytes"]
 
-    def predict(self, path: Path) -> Prediction:
-        """Classifies one image file.
+    def predict(self, encoded: bytes) -> Prediction:
+        """Classifies one encoded image (JPEG, PNG, GIF or BMP).
 
         Raises:
-          DataError: the file cannot be read or is no image.
+          DataError: it cannot be decoded.
         """
         try:
-            data = path.read_bytes()
-        except OSError as e:
-            raise DataError(f"Cannot read {path}: {e.strerror}.") from None
-        try:
-            outputs = self._classify(images=self._tf.constant([data]))
+            outputs = self._classify(images=self._tf.constant([encoded]))
         except self._tf.errors.InvalidArgumentError:
-            raise DataError(
-                f"{path} is not an image the model can decode. Expected JPEG, PNG, GIF or BMP."
-            ) from None
+            raise DataError("Expected an encoded JPEG, PNG, GIF or BMP.") from None
         labels = [label.decode() for label in outputs["labels"].numpy()[0]]
         scores = [float(score) for score in outputs["label_scores"].numpy()[0]]
-        return Prediction(str(path), tuple(labels), tuple(scores))
+        return Prediction(tuple(labels), tuple(scores))
 
 
 def find_version(serving: Path, name: str | None, version: int | None) -> Path:

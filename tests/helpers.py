@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from hypothesis import settings
+
 ROOT = Path(__file__).parent.parent
+EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
+"""For property tests: the same examples each time, however busy the machine."""
 PLAIN = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
 """Environment for output that is the same everywhere."""
 
@@ -51,19 +56,31 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
+def may_mount() -> bool:
+    """Whether this process holds CAP_SYS_ADMIN (root does, in most containers it does not)."""
+    status = Path("/proc/self/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(line.split()[1], 16) >> 21 & 1)
+
+
 @contextlib.contextmanager
 def small_disk(folder: Path, size: str, *options: str) -> Iterator[Path]:
-    """A file system of a few bytes, where the test may mount one.
-
-    Raises:
-      PermissionError: it may not.
-    """
+    """A file system of its own, where the test `may_mount` one."""
     folder.mkdir()
     choices = ",".join((f"size={size}", *options))
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", choices, "tmpfs", str(folder)])
-    if mounted.returncode:
-        raise PermissionError("mounting a file system needs root")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", choices, "tmpfs", str(folder)], check=True)
     try:
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Writing more than `size` bytes to a file fails, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -17,7 +17,8 @@ from trainers.artifact import PushManifest
 from trainers.backends import model_names
 from trainers.versions import publish
 
-RUN = "run --data photos --framework pytorch --model small_cnn --min-accuracy 0.5 ".split()
+RUN = ["run", "--data", "photos", "--framework", "pytorch", "--model", "small_cnn"]
+RUN += ["--min-accuracy", "0.5"]
 
 
 def visionline(*arguments: str, cwd: Path = ROOT, **env: str):

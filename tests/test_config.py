@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers import EXAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -207,6 +208,7 @@ def test_an_own_package_that_is_broken(tmp_path, monkeypatch):
         load(train__model="broken_package.nets:f")
 
 
+@EXAMPLES
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
 def test_any_folder_gives_a_name_that_can_be_used(folder):
     if folder.strip():

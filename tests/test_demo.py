@@ -147,7 +147,7 @@ def test_versions_and_predict(demo: Demo, cli: Cli) -> None:
     assert done.returncode == 1  # one of the two is no image
     (prediction,) = json.loads(done.stdout)
     assert prediction["image"] == str(image) and prediction["version"] == 1
-    assert "summary.json is not an image" in done.stderr and "Traceback" not in done.stderr
+    assert "summary.json: is not an image" in done.stderr and "Traceback" not in done.stderr
     unclear = cli("predict", image, "--serving", demo.serving)
     assert unclear.returncode == 1 and "--name" in unclear.stderr
 

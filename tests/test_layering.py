@@ -147,6 +147,16 @@ def test_the_command_line_starts_light(module):
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_each_half_of_the_serving_code_is_light_to_import():
-    code = "import sys, serving.predictor; print('tensorflow' in sys.modules)"
-    assert python("-c", code).stdout == "False\n"
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import serving.predictor",
+        "import trainers.job, trainers.loop, trainers.export, trainers.versions",
+        "import components.trainer.child",
+        "from trainers.curves import *; TensorBoardLog(Path(sys.argv[1])).close()",
+    ],
+)
+def test_what_is_shared_by_the_frameworks_loads_none(tmp_path, code):
+    seen = f"print(sorted(set(sys.modules) & {HEAVY | TFX!r}))"
+    done = python("-c", f"import sys; from pathlib import Path; {code}; {seen}", str(tmp_path))
+    assert done.stdout == "[]\n", done.stderr

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
+from helpers import EXAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +57,7 @@ outers = st.builds(
 )
 
 
+@EXAMPLES
 @given(outers)
 def test_what_is_dumped_as_json_is_read_back(config):
     assert parse(Outer, json.loads(json.dumps(dump(config)))) == config
@@ -129,6 +131,7 @@ def test_whole_numbers_are_taken_for_decimals():
     assert rate == 2.0 and isinstance(rate, float)
 
 
+@EXAMPLES
 @given(st.recursive(leaves, lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
 def test_no_value_whatever_ends_in_anything_but_a_config_error(value):
     for key in ("name", "rate", "size", "mode", "note", "flag", "weights", "tags", "inner"):

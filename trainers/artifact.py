@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from trainers.errors import DataError
 from trainers.files import read_json, write_json
@@ -28,6 +28,8 @@ MODEL_ONNX = "model.onnx"
 NATIVE = "native"
 GOLDEN = "golden.npz"
 MANIFEST = "manifest.json"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +91,11 @@ class PushManifest:
         return _read(cls, directory / MANIFEST)
 
 
-def _read(cls: type[Any], path: Path) -> Any:
+def _read(cls: type[T], path: Path) -> T:
     """Reads `cls` from JSON, passing over keys of later versions of visionline."""
     try:
         data = read_json(path)
-        known = {f.name for f in dataclasses.fields(cls)}
+        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         return parse(cls, {k: v for k, v in data.items() if k in known})
     except FileNotFoundError:
         raise DataError(f"Expected {path.name} in {path.parent}, found none.") from None

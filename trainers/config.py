@@ -46,10 +46,9 @@ class AugmentConfig:
 
     @property
     def enabled(self) -> bool:
-        return self.horizontal_flip or any(
-            (self.crop_padding, self.rotation, self.zoom)
-            + (self.brightness, self.contrast, self.saturation)
-        )
+        magnitudes = (self.crop_padding, self.rotation, self.zoom)
+        colours = (self.brightness, self.contrast, self.saturation)
+        return self.horizontal_flip or any((*magnitudes, *colours))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +87,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require(
             self.framework in FRAMEWORKS,
-            f"framework: unknown framework {self.framework!r}.{nearest(self.framework, FRAMEWORKS)}",
+            f"framework: unknown framework {self.framework!r}."
+            + nearest(self.framework, FRAMEWORKS),
         )
         require(bool(self.model), "model: expected a model's name, got ''.")
         for name in ("epochs", "batch_size"):

@@ -25,7 +25,7 @@ class TensorBoardLog:
         directory.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
         file = open(directory / name, "wb")  # noqa: SIM115 - open until `close`
-        self._writer = RecordWriter(file)  # type: ignore[no-untyped-call]
+        self._writer = RecordWriter(file)
         self._add(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def write(self, epoch: Epoch) -> None:

@@ -167,12 +167,12 @@ def main(job_path: str, result_path: str) -> int:
         result = {"error": str(e), "kind": type(e).__name__}
     except Exception as e:
         traceback.print_exc()
-        result = {"error": _explained(e)}
+        result = {"error": explain(e)}
     write_json(Path(result_path), result)
     return 1 if "error" in result else 0
 
 
-def _explained(error: Exception) -> str:
+def explain(error: Exception) -> str:
     """An unforeseen error in words, with a remedy where memory ran out."""
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, MemoryError) or _NO_MEMORY.search(reason):
@@ -180,8 +180,10 @@ def _explained(error: Exception) -> str:
     return reason
 
 
-_NO_MEMORY = re.compile(r"out of memory|can't allocate memory|\bOOM when allocating", re.IGNORECASE)
-"""How CUDA, PyTorch and TensorFlow say it in exceptions that are no MemoryError."""
+_NO_MEMORY = re.compile(
+    r"out of memory|can(no|')t allocate memory|\bOOM when allocating", re.IGNORECASE
+)
+"""How CUDA, Linux, PyTorch and TensorFlow say it in exceptions that are no MemoryError."""
 
 
 def _die_with_parent() -> None:

@@ -70,8 +70,7 @@ def publish(source: Path, folder: Path, manifest: Callable[[int], PushManifest])
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        for leftover in folder.glob(f"{_PARTIAL}*"):  # of a push that was killed
-            shutil.rmtree(leftover, ignore_errors=True)
+        _remove_leftovers(folder)
         version = next_version(folder)
         partial = folder / f"{_PARTIAL}{version}"
         try:
@@ -79,6 +78,7 @@ def publish(source: Path, folder: Path, manifest: Callable[[int], PushManifest])
             copied = checksums(partial)
             if copied != checksums(source):
                 raise DataError(f"{source} changed while it was being copied; push it again.")
+            copied.pop(MANIFEST, None)  # of a version that is pushed again
             pushed = dataclasses.replace(manifest(version), checksums=copied)
             pushed.write(partial)
             _sync(partial)
@@ -89,6 +89,14 @@ def publish(source: Path, folder: Path, manifest: Callable[[int], PushManifest])
             raise
         sync_directory(folder)
     return pushed
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what pushes left that were killed; the lock says that none runs."""
+    for leftover in folder.glob(f"{_PARTIAL}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in folder.glob(f".{_HIGHEST}.*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def _sync(root: Path) -> None:

@@ -15,7 +15,7 @@ from components.example_gen.executor import REPORT, Executor
 
 class ImageExampleGenSpec(ComponentSpec):
     PARAMETERS = {CONFIG: ExecutionParameter(type=str)}
-    INPUTS = {}
+    INPUTS: dict[str, ChannelParameter] = {}
     OUTPUTS = {
         EXAMPLES: ChannelParameter(type=standard_artifacts.Examples),
         REPORT: ChannelParameter(type=IngestionReport),

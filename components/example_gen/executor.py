@@ -135,7 +135,7 @@ class WriteReport(beam.DoFn):
 
 
 def _read_report(uri: str) -> dict[str, Any]:
-    contents = json.loads(io_utils.read_string_file(os.path.join(uri, REPORT_FILE)))
+    contents: dict[str, Any] = json.loads(io_utils.read_string_file(os.path.join(uri, REPORT_FILE)))
     if "error" in contents:
         raise DataError(contents["error"])
     return contents

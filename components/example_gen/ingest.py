@@ -197,7 +197,7 @@ def _serialise(record: Record, image: CheckedImage, note: Note) -> bytes:
         (features.BYTES, note.size),
     ):
         feature[name].int64_list.value.append(number)
-    return example.SerializeToString(deterministic=True)
+    return bytes(example.SerializeToString(deterministic=True))
 
 
 def _read_tfrecords(path: bytes) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import tensorflow as tf
@@ -87,7 +88,7 @@ def _write(split: str, source: Path, image_size: tuple[int, int], target: Path) 
         raise DataError(f"The split {split!r} has no image to train or validate on.")
 
 
-def _header(out: object, shape: tuple[int, ...]) -> None:
+def _header(out: BinaryIO, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(
         out, {"descr": "|u1", "fortran_order": False, "shape": shape}
     )

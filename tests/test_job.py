@@ -1,0 +1,313 @@
+"""One training in a process of its own: how it succeeds, fails, dies, and what is said."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from helpers import environment, python, start_python, wait_until
+from softmax_regression import bright_and_dark, write_split
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.tensorflow_stub.errors import OutOfRangeError
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
+
+from components.trainer.child import run_job
+from trainers import progress
+from trainers.artifact import NATIVE
+from trainers.backends import FRAMEWORKS, load_backend
+from trainers.config import TrainConfig
+from trainers.errors import TrainingError
+from trainers.files import read_json, write_json
+from trainers.job import CURVES, HISTORY, PARENT_VARIABLE, TENSORBOARD, TrainJob, explain, fit
+from trainers.strict import dump
+
+OWN_MODELS = """
+import os
+import resource
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes, in_training):
+        super().__init__()
+        self.dense, self.in_training = nn.Linear(3, classes), in_training
+
+    def forward(self, images_N3HW):
+        if self.training:
+            self.in_training()
+        return self.dense(images_N3HW.mean((2, 3)))
+
+def good(num_classes, image_size):
+    return Net(num_classes, lambda: None)
+
+def broken(num_classes, image_size):
+    raise OSError("weights.bin is not where it was")
+
+def raising(num_classes, image_size):
+    def fail():
+        raise ValueError("the moon is in the wrong phase")
+    return Net(num_classes, fail)
+
+def no_more_memory():
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    size = pages * resource.getpagesize() + 2**26
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+def memory(num_classes, image_size):
+    return Net(num_classes, lambda: (no_more_memory(), torch.ones(2**29)))
+
+def endless(num_classes, image_size):
+    Path("endless.pid").write_text(str(os.getpid()))
+    time.sleep(600)
+"""
+
+FIT = """
+import json, sys
+from pathlib import Path
+
+class Without:
+    "Finds all but the packages that are to be absent."
+
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        absent = {"tensorflow", "keras", "jax", "tf_keras", "tfx", "apache_beam"}
+        hidden = name.partition(".")[0] in absent
+        return None if hidden else self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, attribute):
+        return getattr(self.finder, attribute)
+
+sys.meta_path[:] = map(Without, sys.meta_path)
+
+from trainers.backends import load_backend
+from trainers.files import read_json
+from trainers.job import TrainJob, fit
+from trainers.strict import parse
+
+fitted = fit(load_backend("pytorch"), parse(TrainJob, read_json(Path(sys.argv[1]))))
+print(json.dumps([fitted.epochs_run, fitted.parameter_count, len(fitted.golden_NHW3)]))
+"""
+
+RUN_JOB = """
+import sys
+from pathlib import Path
+from components.trainer.child import run_job
+from trainers.files import read_json
+from trainers.job import TrainJob
+from trainers.strict import parse
+run_job(parse(TrainJob, read_json(Path(sys.argv[1]))), Path(sys.argv[2]))
+"""
+
+
+def make_job(folder: Path, model: str = "small_cnn", framework: str = "pytorch", **settings):
+    """A job on 24 images of 8×8 pixels; the folder is made."""
+    for split in ("train", "val"):
+        write_split(folder / split, bright_and_dark(24, size=8))
+    (folder / "run").mkdir()
+    config = {"epochs": 2, "batch_size": 8, "threads": 1, **settings}
+    return TrainJob(
+        config=TrainConfig(framework=framework, model=model, **config),
+        train_split=str(folder / "train"),
+        val_split=str(folder / "val"),
+        class_names=("dark", "bright"),
+        transform_graph=str(folder / "no-graph"),
+        model_dir=str(folder / "model"),
+        run_dir=str(folder / "run"),
+        dataset_digest="",
+        transform_digest="",
+    )
+
+
+@pytest.fixture(scope="module")
+def own_models(tmp_path_factory) -> Path:
+    """A folder to run in, with the package `mine` in it."""
+    folder = tmp_path_factory.mktemp("current")
+    (folder / "mine").mkdir()
+    (folder / "mine" / "nets.py").write_text(OWN_MODELS)
+    return folder
+
+
+FAILING = ("broken", "raising", "memory")
+
+
+@pytest.fixture(scope="module")
+def failures(own_models, tmp_path_factory):
+    """Runs the failing trainings, two at a time: each imports PyTorch."""
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.syspath_prepend(own_models)
+        patch.chdir(own_models)
+        folders = {name: tmp_path_factory.mktemp(name) for name in FAILING}
+        jobs = {name: make_job(folders[name], f"mine.nets:{name}") for name in FAILING}
+        yield {name: pool.submit(run_job, jobs[name], folders[name]) for name in FAILING}
+
+
+def message(failure: Future) -> str:
+    with pytest.raises(TrainingError) as e:
+        failure.result()
+    return str(e.value)
+
+
+def test_an_own_model_that_breaks_says_why(failures):
+    said = message(failures["broken"])
+    assert said.startswith("model: mine.nets:broken could not be built")
+    assert "OSError: weights.bin is not where it was." in said
+
+
+def test_an_unforeseen_error_is_told_with_its_type(failures):
+    expected = "Training failed: ValueError: the moon is in the wrong phase"
+    assert message(failures["raising"]) == expected
+
+
+def test_memory_that_pytorch_cannot_get_is_told_with_the_remedy(failures):
+    said = message(failures["memory"])
+    assert said.startswith("Training failed: Out of memory: try a smaller train.batch_size")
+    assert "can't allocate memory: you tried to allocate 2147483648 bytes" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "of_memory"),
+    [
+        (MemoryError("Unable to allocate 2.00 GiB for an array"), True),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("OOM when allocating tensor with shape[9,9]"), True),
+        (RuntimeError("the model has no room for improvement"), False),
+    ],
+)
+def test_who_says_that_memory_ran_out(error, of_memory):
+    said = explain(error)
+    assert f"{type(error).__name__}: {error}" in said
+    assert ("try a smaller train.batch_size" in said) == of_memory
+
+
+DEATHS = [
+    ("os.kill(os.getpid(), 9)", "was killed (SIGKILL), which is what the kernel or a container"),
+    ("os.kill(os.getpid(), 11)", "was killed by SIGSEGV; the log file has its last words."),
+    ("os._exit(7)", "Training failed: the training process ended with exit code 7"),
+    ("os._exit(0)", "Training failed: the training process ended with exit code 0"),
+]
+
+
+@pytest.mark.parametrize(("death", "words"), DEATHS)
+def test_a_child_that_dies_without_a_word_is_explained(tmp_path, monkeypatch, death, words):
+    # Python imports sitecustomize when it starts: the child dies before it can speak.
+    (tmp_path / "sitecustomize.py").write_text(f"import os\n{death}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(TrainingError) as e:
+        run_job(make_job(tmp_path), tmp_path)
+    assert words in str(e.value)
+    assert ("smaller train.batch_size" in str(e.value)) == ("9" in death)
+
+
+def test_a_child_whose_parent_died_before_it_could_ask_ends_at_once(tmp_path):
+    write_json(tmp_path / "job.json", dump(make_job(tmp_path)))
+    paths = (str(tmp_path / "job.json"), str(tmp_path / "result.json"))
+    done = python("-m", "trainers.job", *paths, **{PARENT_VARIABLE: str(2**22 + 1)})
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_the_training_dies_with_the_pipeline(own_models, tmp_path):
+    write_json(tmp_path / "in.json", dump(make_job(tmp_path, "mine.nets:endless")))
+    arguments = ("-c", RUN_JOB, str(tmp_path / "in.json"), str(tmp_path))
+    parent = start_python(*arguments, cwd=own_models, PYTHONPATH=path_with(own_models))
+    pid_file = own_models / "endless.pid"
+    wait_until(lambda: pid_file.exists() and pid_file.read_text() != "")
+    pid = int(pid_file.read_text())
+    assert is_running(pid)
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not is_running(pid), seconds=10)
+
+
+def path_with(folder: Path) -> str:
+    return os.pathsep.join((environment()["PYTHONPATH"], str(folder)))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def test_pytorch_trains_an_own_model_without_tensorflow(own_models, tmp_path):
+    job = make_job(tmp_path, "mine.nets:good", learning_rate=0.05)
+    write_json(tmp_path / "job.json", dump(job))
+    reading, writing = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", FIT, str(tmp_path / "job.json")],
+        cwd=own_models,
+        env=environment(PYTHONPATH=path_with(own_models), **{progress.FD_VARIABLE: str(writing)}),
+        pass_fds=(writing,),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        os.close(writing)
+        events = list(progress.events(reading))
+        printed = child.stdout.read()
+    assert child.returncode == 0
+    assert json.loads(printed) == [2, 8, 16]
+    first = next(e for e in events if e["kind"] == "progress")
+    assert (first["epoch"], first["epochs"], first["step"], first["steps"]) == (1, 2, 1, 6)
+    history = read_json(tmp_path / "run" / HISTORY)
+    said = [e for e in events if e["kind"] == "epoch"]
+    assert [{"kind": "epoch", "epochs": 2, **epoch} for epoch in history] == said
+    assert (tmp_path / "run" / CURVES).read_bytes().startswith(b"\x89PNG")
+    (log,) = (tmp_path / "run" / TENSORBOARD).iterdir()
+    assert losses_in(log) == pytest.approx([epoch["val_loss"] for epoch in history])
+    assert any((tmp_path / "model" / NATIVE).iterdir())
+
+
+def losses_in(log: Path) -> list[float]:
+    """The validation losses of an event file, as TensorBoard reads it without TensorFlow."""
+    assert log.name.startswith("events.out.tfevents.")
+    reader = PyRecordReader_New(str(log))
+    events = []
+    with contextlib.suppress(OutOfRangeError):
+        while True:
+            reader.GetNext()
+            events.append(Event.FromString(reader.record()))
+    assert [e.step for e in events] == [0, 1, 2]
+    values = [{v.tag: v.simple_value for v in e.summary.value} for e in events]
+    return [v["loss/val"] for v in values[1:]]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_loss_that_is_no_number_names_the_remedy(tmp_path, framework):
+    settings = {"optimizer": "sgd", "learning_rate": 1e30, "warmup_epochs": 0.0}
+    job = make_job(tmp_path, framework=framework, **settings)
+    with pytest.raises(TrainingError, match=r"The loss became (nan|inf) in epoch 1, step \d") as e:
+        fit(load_backend(framework), job)
+    assert "Try a lower train.learning_rate (it is 1e+30)" in str(e.value)
+
+
+def test_progress_of_a_writer_that_died_within_a_line(tmp_path):
+    reading, writing = os.pipe()
+    os.write(writing, b'{"kind": "stage"}\n{"kind": "epo')
+    os.close(writing)
+    assert list(progress.events(reading)) == [{"kind": "stage"}]
+
+
+def test_nobody_need_listen(monkeypatch):
+    monkeypatch.delenv(progress.FD_VARIABLE, raising=False)
+    progress.emit({"kind": "stage"})
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setenv(progress.FD_VARIABLE, str(writing))
+    progress.emit({"kind": "stage"})
+    os.close(writing)
