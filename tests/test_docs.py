@@ -67,6 +67,7 @@ def folder(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reader")
     (folder / "build").mkdir()
     (folder / "build" / "demo").symlink_to(demo.root)
+    (folder / "photos").symlink_to(demo.images)
     (folder / "config.toml").write_text(blocks("toml")[0])
     for example in (ROOT / "examples").glob("*.py"):
         shutil.copy(example, folder)
