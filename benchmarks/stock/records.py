@@ -14,7 +14,9 @@ LABEL = "label"
 def write_records(images: Path, destination: Path) -> list[str]:
     """Writes `<destination>/images.tfrecord`; returns the class names by label."""
     classes = sorted(p.name for p in images.iterdir() if p.is_dir())
-    files = [(p, label) for label, name in enumerate(classes) for p in (images / name).iterdir()]
+    files = [
+        (p, label) for label, name in enumerate(classes) for p in sorted((images / name).iterdir())
+    ]
     random.Random(0).shuffle(files)
     destination.mkdir(parents=True)
     with tf.io.TFRecordWriter(str(destination / "images.tfrecord")) as writer:
