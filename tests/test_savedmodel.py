@@ -30,13 +30,15 @@ def example(encoded, label):
     }
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
+examples = [example(file, b"1") for file in files]
 scores = [
     signatures["serving_tensor"](images=tf.constant(images))["scores"],
     signatures["serving_bytes"](images=tf.constant(files))["scores"],
-    signatures["serving_default"](examples=tf.constant([example(f, b"1") for f in files]))["scores"],
+    signatures["serving_default"](examples=tf.constant(examples))["scores"],
 ]
 print(max(np.abs(s.numpy() - expected).max() for s in scores))
-ids = signatures["transform_features"](examples=tf.constant([example(b"", b"nine"), example(b"", b"9")]))
+labels = tf.constant([example(b"", b"nine"), example(b"", b"9")])
+ids = signatures["transform_features"](examples=labels)
 print(int(ids["label_id"][0]), int(ids["label_id"][1]) >= 0)
 top = signatures["serving_bytes"](images=tf.constant([open(image, "rb").read()]))
 print(top["labels"].numpy()[0, 0].decode(), top["labels"].shape[1])
@@ -73,12 +75,10 @@ def test_pytorch_model_in_an_environment_with_tensorflow_alone(demo: Demo, tmp_p
     uv = shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([uv, "venv", "--quiet", "--python", "3.11", python.parent.parent], check=True)
-    subprocess.run(
-        [uv, "pip", "install", "--quiet", "--python", python, "tensorflow"]
-        + ["--constraints", ROOT / "requirements" / "dev.txt"]
-        + ["--override", ROOT / "requirements" / "overrides.txt"],
-        check=True,
-    )
+    install = [uv, "pip", "install", "--quiet", "--python", python, "tensorflow"]
+    install += ["--constraints", ROOT / "requirements" / "dev.txt"]
+    install += ["--override", ROOT / "requirements" / "overrides.txt"]
+    subprocess.run(install, check=True)
     absent = subprocess.run(
         [python, "-c", "import torch"], capture_output=True, text=True, check=False
     )
