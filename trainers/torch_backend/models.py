@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,6 +11,7 @@ from torch import nn
 
 from trainers.config import TrainConfig
 from trainers.errors import ConfigError, nearest
+from trainers.own_models import described, resolve
 from trainers.torch_backend import pretrained, small
 from trainers.torch_backend.names import BUILT_IN, model_names, timm_names
 from trainers.torch_backend.scorer import Colours, Scorer, export_program
@@ -51,7 +51,7 @@ def build_net(
         if reserved in args:
             raise ConfigError(f"model_args.{reserved} cannot be given here: {instead}.")
     if ":" in name:
-        builder = _users_function(name)
+        builder = resolve(name)
     elif name in BUILT_IN:
         builder = getattr(small, name)
     elif name.partition(".")[0] in timm_names():
@@ -66,7 +66,7 @@ def build_net(
     except Exception as e:
         raise ConfigError(
             f"model: {name} could not be built with model_args {args} for "
-            f"{_size(image_size)} images: {_words(e)}"
+            f"{_size(image_size)} images: {described(e)}"
         ) from e
     if not isinstance(net, nn.Module):
         raise ConfigError(
@@ -96,25 +96,6 @@ def _timm_builder(name: str) -> Callable[..., nn.Module]:
     return build
 
 
-def _users_function(name: str) -> Callable[..., Any]:
-    module_name, _, function_name = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as e:
-        raise ConfigError(
-            f"model: cannot import {module_name!r} of {name!r}: {_words(e)} "
-            "It must be installed or lie on PYTHONPATH."
-        ) from e
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        functions = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        raise ConfigError(
-            f"model: {module_name} has no function {function_name!r}."
-            + nearest(function_name, functions)
-        )
-    return cast("Callable[..., Any]", function)
-
-
 def _check_output(name: str, net: nn.Module, num_classes: int, image_size: tuple[int, int]) -> None:
     """One forward pass on two black images, before any time is spent on data."""
     net.eval()
@@ -123,7 +104,7 @@ def _check_output(name: str, net: nn.Module, num_classes: int, image_size: tuple
             logits = net(torch.zeros(2, 3, *image_size))
     except Exception as e:
         raise ConfigError(
-            f"model: {name} cannot take {_size(image_size)} images: {_words(e)} "
+            f"model: {name} cannot take {_size(image_size)} images: {described(e)} "
             "Choose another image size or model."
         ) from e
     received = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
@@ -140,7 +121,7 @@ def _check_export(name: str, net: nn.Module, image_size: tuple[int, int]) -> Non
         export_program(Scorer(net, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), image_size)
     except Exception as e:
         raise ConfigError(
-            f"model: {name} cannot be exported, as evaluation and serving need: {_words(e)} "
+            f"model: {name} cannot be exported, as evaluation and serving need: {described(e)} "
             "Its forward must not branch on the values of tensors (see torch.export)."
         ) from e
 
