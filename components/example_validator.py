@@ -107,11 +107,13 @@ class Executor(base.Executor):
         """
         self._found: list[Anomaly] = []
         self._features: set[str] = set()
+        self._classes: dict[str, set[str]] = {}
         output = super().Do(input_dict, output_dict, exec_properties)
         accepted = set(json.loads(exec_properties[_ACCEPTED]))
         refused = [a for a in self._found if a.kind not in accepted]
         if refused:
             raise DataError(_message(refused))
+        self._check_trained()
         for column in json.loads(exec_properties[_SLICES]):
             if column not in self._features:
                 raise DataError(
@@ -119,6 +121,15 @@ class Executor(base.Executor):
                     f"{nearest(column, self._features)}"
                 )
         return output
+
+    def _check_trained(self) -> None:
+        """A class that no model can learn is no anomaly to accept: it cannot be judged."""
+        for split, classes in self._classes.items():
+            for name in sorted(classes - self._classes.get("train", classes)):
+                raise DataError(
+                    f"label: class {name!r} has images in the split {split!r} and none in "
+                    "'train', so no model can know it. Move some of them to train, or remove them."
+                )
 
     def _Validate(self, inputs: dict[str, Any], outputs: dict[str, Any]) -> anomalies_pb2.Anomalies:
         """Validates one split; called by TFX's executor."""
@@ -129,7 +140,9 @@ class Executor(base.Executor):
         self._features |= {f.path.step[0] for f in statistics.datasets[0].features}
         anomalies = tfdv.validate_statistics(statistics, _validated_part(schema))
         found = _tfdv_anomalies(split, anomalies)
-        of_classes = class_anomalies(split, value_counts(statistics, features.LABEL), schema)
+        counts = value_counts(statistics, features.LABEL)
+        self._classes[split] = set(counts)
+        of_classes = class_anomalies(split, counts, schema)
         _add(anomalies, of_classes)
         self._found += of_classes + found
         writer_utils.write_anomalies(os.path.join(uri, base.DEFAULT_FILE_NAME), anomalies)

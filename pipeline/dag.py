@@ -33,6 +33,7 @@ from pipeline.workspace import Workspace
 from trainers.files import digest, sha256_file, tree_digest
 from trainers.strict import dump
 
+BEFORE_TRAINER = frozenset({"ImageExampleGen", "Transform"})
 BASELINE_NODE = "Baseline"
 """TFX's Resolver: it looks something up, takes no time and is never cached."""
 _TRAINERS = Path(__file__).parent.parent / "trainers"
@@ -108,9 +109,22 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
             str(workspace.metadata)
         ),
         enable_cache=True,
-        # TFDV's worker processes need tfx imported first, see docs/decisions.
-        beam_pipeline_args=["--beam_plugin=tfx", *config.run.beam_args],
+        beam_pipeline_args=_beam_args(config.run.beam_args),
     )
+
+
+def _beam_args(given: tuple[str, ...]) -> list[str]:
+    """Options for the Beam pipelines inside the components."""
+    if not given:
+        return []
+    # Worker processes must import tfx before TFDV, which it mends.
+    args = ["--beam_plugin=tfx", *given]
+    if not any(arg.startswith("--runner") for arg in given):
+        # Workers on this machine have TFX already.  Without a word of where it is,
+        # TFX packs itself up for each component, seconds every time; Beam's direct
+        # runner does not look at the image.
+        args.append("--sdk_container_image=this-machine")
+    return args
 
 
 def _schema(config: PipelineConfig, workspace: Workspace, statistics_gen: BaseNode) -> BaseNode:

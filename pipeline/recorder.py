@@ -11,7 +11,7 @@ import contextlib
 import errno
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from absl import logging
@@ -170,8 +170,12 @@ def explain(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def recording(recorder: Recorder) -> Iterator[None]:
-    """While it lasts, every node that TFX launches is recorded."""
+def recording(recorder: Recorder, before: Callable[[str], None]) -> Iterator[None]:
+    """While it lasts, every node that TFX launches is recorded.
+
+    Args:
+      before: called with each node that is executed, and not cached.
+    """
 
     class RecordingLauncher(launcher.Launcher):  # type: ignore[misc]
         def launch(self) -> Any:
@@ -186,6 +190,10 @@ def recording(recorder: Recorder) -> Iterator[None]:
                 return info
             except Exception as e:
                 raise recorder.node_failed(node, e, time.monotonic() - began) from e
+
+        def _run_executor(self, execution_info: Any) -> Any:
+            before(self._pipeline_node.node_info.id)
+            return super()._run_executor(execution_info)
 
     original = launcher.Launcher
     launcher.Launcher = RecordingLauncher

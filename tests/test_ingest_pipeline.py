@@ -259,6 +259,20 @@ def test_validator_stops_at_a_new_class_until_accepted(first_run, tmp_path):
     assert os.path.getsize(os.path.join(uri, "Split-train", "SchemaDiff.pb")) > 0
 
 
+def test_class_without_train_images_stops_the_run_whatever_is_accepted(first_run, tmp_path):
+    for split in ("train", "val", "test"):
+        two_classes(tmp_path / "data" / split)
+    save(tmp_path / "data" / "test" / "dog" / "1.png", 1)
+    examples = ImageExampleGen(DataConfig(path=str(tmp_path / "data")))
+    statistics = StatisticsGen(examples.outputs["examples"])
+    schema = SchemaGen(statistics.outputs["statistics"])
+    validator = ExampleValidator(
+        statistics.outputs["statistics"], schema.outputs["schema"], ["unseen-class", "label"]
+    )
+    with pytest.raises(DataError, match="'dog' has images in the split 'test' and none in 'train'"):
+        run(tmp_path, [examples, statistics, schema, validator])
+
+
 # The executor alone.
 
 

@@ -19,6 +19,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.errors import OutOfRangeError
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 
+from components.trainer import child
 from components.trainer.child import run_job
 from trainers import progress
 from trainers.artifact import NATIVE
@@ -311,3 +312,25 @@ def test_nobody_need_listen(monkeypatch):
     monkeypatch.setenv(progress.FD_VARIABLE, str(writing))
     progress.emit({"kind": "stage"})
     os.close(writing)
+
+
+def test_job_goes_to_the_process_that_was_warmed_up(tmp_path):
+    (tmp_path / "job").mkdir()
+    settings = {"optimizer": "sgd", "learning_rate": 1e30, "warmup_epochs": 0.0}
+    job = make_job(tmp_path / "job", **settings)
+    child.warm_up(job.config)
+    warm = child._warm.child
+    with pytest.raises(TrainingError, match="The loss became"):
+        run_job(job, tmp_path / "job" / "run")
+    assert warm.wait() == 1, "the job's own exit code"
+    assert child._warm is None
+
+
+def test_warm_process_that_does_not_fit_or_is_not_needed_ends(tmp_path):
+    (tmp_path / "job").mkdir()
+    job = make_job(tmp_path / "job", optimizer="sgd", learning_rate=1e30, warmup_epochs=0.0)
+    child.warm_up(TrainConfig(framework="pytorch", model="small_cnn", threads=2))
+    warm = child._warm.child
+    with pytest.raises(TrainingError, match="The loss became"):
+        run_job(job, tmp_path / "job" / "run")
+    assert warm.wait(60) == 0

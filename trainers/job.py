@@ -1,4 +1,5 @@
-"""One training in a process of its own: `python -m trainers.job JOB.json RESULT.json`.
+"""One training in a process of its own: `python -m trainers.job JOB.json RESULT.json`,
+or `python -m trainers.job --wait FRAMEWORK` for one that gets its job later.
 
 Own memory, threads and devices; a crash or the kernel's out-of-memory kill
 ends this process and not the pipeline.  The process that starts it sets the
@@ -7,7 +8,10 @@ thread variables and reads progress (`trainers.progress`) and the result.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib
+import json
 import os
 import re
 import resource
@@ -172,6 +176,16 @@ def main(job_path: str, result_path: str) -> int:
     return 1 if "error" in result else 0
 
 
+def wait_for_job(framework: str) -> int:
+    """Imports what the framework needs, then runs the job that standard input names."""
+    _die_with_parent()
+    load_backend(framework)
+    with contextlib.suppress(ImportError):  # for the export; training does without
+        importlib.import_module("trainers.savedmodel")
+    line = sys.stdin.readline()
+    return main(*json.loads(line)) if line else 0
+
+
 def explain(error: Exception) -> str:
     """An unforeseen error in words, with a remedy where memory ran out."""
     reason = f"{type(error).__name__}: {error}"
@@ -199,4 +213,6 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "--wait":
+        sys.exit(wait_for_job(sys.argv[2]))
     sys.exit(main(*sys.argv[1:]))

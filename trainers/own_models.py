@@ -40,7 +40,7 @@ def resolve(name: str) -> Callable[..., Any]:
 
 
 def described(error: Exception) -> str:
-    """Someone else's exception as a sentence, with the place in the user's code that it came from."""
+    """Someone else's exception as a sentence, with the place in their code."""
     frames = list(traceback.extract_tb(error.__traceback__))
     frames = [f for f in frames if "site-packages" not in f.filename] or frames
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
+from trainers.config import TrainConfig
 from trainers.errors import TrainingError
 from trainers.files import read_json, write_json
 from trainers.job import PARENT_VARIABLE, TrainJob
@@ -27,13 +33,10 @@ def run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
     """
     job_path, result_path = work_dir / "job.json", work_dir / "result.json"
     write_json(job_path, dump(job))
-    env, inherited = _environment(job.config.threads)
     kills_before = _oom_kills()
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "trainers.job", str(job_path), str(result_path)],
-        stdin=subprocess.DEVNULL,
-        env=env,
-        pass_fds=inherited,
+    arguments = [str(job_path), str(result_path)]
+    child = _take_warm(job.config, arguments) or _start(
+        job.config.threads, arguments, subprocess.DEVNULL
     )
     try:
         _prefer_as_oom_victim(child.pid)
@@ -49,6 +52,73 @@ def run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
         reason = result.get("error", f"the training process ended with exit code {code}")
         raise TrainingError(f"{reason}" if "kind" in result else f"Training failed: {reason}")
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Warm:
+    framework: str
+    threads: int
+    child: subprocess.Popen[bytes]
+
+
+_warm: _Warm | None = None
+
+
+def warm_up(config: TrainConfig) -> None:
+    """Starts the process of a training that is to come, so that it imports meanwhile.
+
+    Importing a framework takes as long as preparing some thousand images, and
+    on another core.  The process ends by itself if it is never needed.
+    """
+    global _warm
+    if _warm is None:
+        child = _start(config.threads, ["--wait", config.framework], subprocess.PIPE)
+        _warm = _Warm(config.framework, config.threads, child)
+
+
+def _take_warm(config: TrainConfig, arguments: list[str]) -> subprocess.Popen[bytes] | None:
+    """Hands a job to the process that `warm_up` started, if it fits and lives."""
+    global _warm
+    warm, _warm = _warm, None
+    if warm is None:
+        return None
+    assert warm.child.stdin is not None
+    fits = (warm.framework, warm.threads) == (config.framework, config.threads)
+    with contextlib.suppress(BrokenPipeError), warm.child.stdin as pipe:
+        if fits and warm.child.poll() is None:
+            pipe.write(json.dumps(arguments).encode() + b"\n")
+            pipe.flush()
+            return warm.child
+    return None
+
+
+def _start(threads: int, arguments: list[str], stdin: int) -> subprocess.Popen[bytes]:
+    """Starts `trainers.job` from a thread that lives as long as it does.
+
+    The kernel ends a child with the thread that started it (see `trainers.job`).
+    """
+    env, inherited = _environment(threads)
+    started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError] = queue.SimpleQueue()
+
+    def keep() -> None:
+        try:
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "trainers.job", *arguments],
+                stdin=stdin,
+                env=env,
+                pass_fds=inherited,
+            )
+        except OSError as e:
+            started.put(e)
+            return
+        started.put(child)
+        child.wait()
+
+    threading.Thread(target=keep, daemon=True).start()
+    child = started.get()
+    if isinstance(child, OSError):
+        raise child
+    return child
 
 
 def _environment(threads: int) -> tuple[Mapping[str, str], tuple[int, ...]]:
