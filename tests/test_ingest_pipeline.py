@@ -237,11 +237,12 @@ def test_validator_stops_at_a_new_class_until_accepted(first_run, tmp_path):
     data = two_classes(tmp_path / "data")
     for n in range(PER_CLASS):
         save(data / "dog" / f"{n}.png", n)
-    examples = ImageExampleGen(DataConfig(path=str(data)))
-    statistics = StatisticsGen(examples.outputs["examples"])
-    schema = ImportSchemaGen(schema_file=frozen)
 
     def validate(accepted):
+        # New nodes each time: TFX finds earlier validators through shared ones.
+        examples = ImageExampleGen(DataConfig(path=str(data)))
+        statistics = StatisticsGen(examples.outputs["examples"])
+        schema = ImportSchemaGen(schema_file=frozen)
         validator = ExampleValidator(
             statistics.outputs["statistics"], schema.outputs["schema"], accepted
         )

@@ -164,7 +164,7 @@ def message(failure: Future) -> str:
 def test_an_own_model_that_breaks_says_why(failures):
     said = message(failures["broken"])
     assert said.startswith("model: mine.nets:broken could not be built")
-    assert "OSError: weights.bin is not where it was." in said
+    assert "OSError: weights.bin is not where it was (nets.py, line " in said
 
 
 def test_an_unforeseen_error_is_told_with_its_type(failures):
