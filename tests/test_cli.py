@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers import ROOT, python
+from PIL import Image
 
 from trainers.artifact import PushManifest
 from trainers.backends import model_names
@@ -107,15 +108,35 @@ def test_a_file_that_is_no_toml(tmp_path):
     assert "run.toml is not valid TOML" in done.stderr
 
 
-def test_a_run_into_a_stranger_s_folder_is_exit_code_1(tmp_path):
-    (tmp_path / "thesis.txt").write_text("all I have")
-    done = visionline(*RUN, "--output", str(tmp_path))
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder to run in, with `photos/` of two classes."""
+    for name in ("cat", "dog"):
+        path = tmp_path / "photos" / name / "1.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(path)
+    return tmp_path
+
+
+def test_missing_images_are_refused_before_anything_is_made(tmp_path):
+    done = visionline(*RUN, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "visionline: photos: no such file or folder; check data.path.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_into_a_stranger_s_folder_is_exit_code_1(photos):
+    out = photos / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("all I have")
+    done = visionline(*RUN, "--output", str(out), cwd=photos)
     assert done.returncode == 1
     assert "it holds thesis.txt" in done.stderr
-    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+    assert [p.name for p in out.iterdir()] == ["thesis.txt"]
 
 
-def test_own_models_are_found_in_the_current_folder(tmp_path):
+def test_own_models_are_found_in_the_current_folder(photos):
+    tmp_path = photos
     (tmp_path / "mine.py").write_text("")
     (tmp_path / "out").write_text("not a folder")
     done = visionline(*RUN, "--model", "mine:net", "--output", "out", cwd=tmp_path)
