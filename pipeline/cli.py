@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from pipeline import exits
+from pipeline.commands import lineage
+from pipeline.terminal import complain, console, print_json, table
 from trainers.errors import ConfigError, VisionlineError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 app = typer.Typer(
     name="visionline",
@@ -41,10 +39,13 @@ def main() -> None:
     try:
         app(prog_name="visionline")
     except VisionlineError as e:
-        _complain(f"visionline: {e}")
+        complain(f"visionline: {e}")
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
         sys.exit(exits.INTERRUPTED)
+
+
+app.add_typer(lineage.app, name="lineage")
 
 
 @app.command()
@@ -112,7 +113,7 @@ def demo(
     """Train, judge and push a digit classifier, with Keras and with PyTorch."""
     from pipeline.demo import run_demo
 
-    raise typer.Exit(run_demo(output, _console()))
+    raise typer.Exit(run_demo(output, console()))
 
 
 @app.command()
@@ -126,14 +127,14 @@ def models(
 
     found = list_models(pattern, framework)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        _table(
+        table(
             ("framework", "model", "parameters"),
             [(m["framework"], m["model"], _millions(m["parameters"])) for m in found],
         )
     if not found:
-        raise typer.Exit(1)
+        raise typer.Exit(exits.NOTHING_FOUND)
 
 
 @app.command()
@@ -148,7 +149,7 @@ def schema(
 
     uri = latest_schema(_output_folder(output))
     if freeze is None:
-        show_schema(uri, _console())
+        show_schema(uri, console())
     else:
         freeze_schema(uri, freeze)
         typer.echo(f"Schema written to {freeze}. Use it with: visionline run --schema {freeze} …")
@@ -170,7 +171,7 @@ def predict(
     manifest, predictions, failures = predict_files(directory, images)
     if as_json:
         common = {"name": manifest.name, "version": manifest.version}
-        _print_json(
+        print_json(
             [
                 {"image": str(path), **common, "labels": p.labels, "scores": p.scores}
                 for path, p in predictions
@@ -181,9 +182,9 @@ def predict(
             (str(path), p.labels[0], f"{p.scores[0]:.3f}", _runners_up(p.labels, p.scores))
             for path, p in predictions
         ]
-        _table(("image", f"{manifest.name} v{manifest.version}", "score", "then"), rows)
+        table(("image", f"{manifest.name} v{manifest.version}", "score", "then"), rows)
     for failure in failures:
-        _complain(failure)
+        complain(failure)
     if failures:
         raise typer.Exit(exits.FAILED)
 
@@ -199,9 +200,9 @@ def versions(
 
     found = list_pushed(_serving_folder(serving), name)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        _table(
+        table(
             ("name", "version", "framework", "model", "pushed at", "files"),
             [
                 (
@@ -216,7 +217,7 @@ def versions(
             ],
         )
     if not found:
-        raise typer.Exit(1)
+        raise typer.Exit(exits.NOTHING_FOUND)
 
 
 def _run(configs: list[Any]) -> int:
@@ -224,8 +225,8 @@ def _run(configs: list[Any]) -> int:
     from pipeline.display import make_display
     from pipeline.session import run_pipelines
 
-    console = _console()
-    return print_outcome(run_pipelines(configs, make_display(console))[-1], console)
+    terminal = console()
+    return print_outcome(run_pipelines(configs, make_display(terminal))[-1], terminal)
 
 
 def _image_size(text: str) -> int | list[int]:
@@ -267,38 +268,6 @@ def _only(pattern: str, what: str, flag: str) -> Path:
         listed = ", ".join(str(p.relative_to(Path.cwd())) for p in found) or "none"
         raise ConfigError(f"Which {what}? Found {listed}. Name one with {flag} FOLDER.")
     return found[0]
-
-
-def _console(stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr)
-
-
-def _complain(message: str) -> None:
-    _console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True, style="red")
-
-
-def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A table for a terminal; tab-separated lines for a pipe."""
-    console = _console()
-    if not console.is_terminal:
-        for row in (columns, *rows):
-            typer.echo("\t".join(row))
-        return
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _runners_up(labels: Sequence[str], scores: Sequence[float]) -> str:

@@ -3,3 +3,7 @@
 FAILED = 1
 NOT_BLESSED = 3
 INTERRUPTED = 130
+NOTHING_FOUND = 4
+"""What was asked for is not there."""
+STORE_TROUBLE = 5
+"""The metadata store cannot be opened or read."""

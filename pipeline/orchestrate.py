@@ -84,6 +84,7 @@ def run(request: RunRequest) -> int:
     recorder.annotate_run(
         {
             **describe(),
+            "pipeline": config.pipeline_name,
             "config": json.dumps(dump(config), sort_keys=True),
             "config_digest": config.digest,
             "seed": config.train.seed,

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.lineage.connection import Connection
 from trainers.errors import RunError
 from trainers.files import read_json, write_json
 
@@ -35,6 +36,15 @@ class Workspace:
     @property
     def metadata(self) -> Path:
         return self.root / "metadata.sqlite"
+
+    @property
+    def connection(self) -> Connection:
+        """The store that the runs in this folder are recorded in."""
+        return Connection(kind="sqlite", path=self.metadata.absolute())
+
+    @property
+    def is_claimed(self) -> bool:
+        return (self.root / _MARKER).is_file()
 
     @property
     def artifacts(self) -> Path:

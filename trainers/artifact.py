@@ -57,6 +57,8 @@ class ModelCard:
     parity: dict[str, float]
     """Largest difference of any score from the native model's, by format."""
     parity_tolerance: float
+    latency_onnx_ms: float | None = None
+    """Of one image through ONNX Runtime on the machine that trained it, median."""
 
     def write(self, directory: Path) -> None:
         write_json(directory / MODEL_CARD, dump(self))

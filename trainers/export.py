@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from trainers.errors import TrainingError
 PARITY_TOLERANCE = 1e-3
 """Largest allowed difference of any score (a probability) between formats."""
 GOLDEN_IMAGES = 16
+_WARM_UP = 3
 
 
 def export(
@@ -74,6 +76,17 @@ def check_parity(directory: Path, images_NHW3: Images, expected_NC: Floats) -> d
     return parity
 
 
+def latency(directory: Path, images_NHW3: Images) -> float:
+    """Milliseconds that ONNX Runtime takes for one image: the median of a few."""
+    session = _onnx_session(directory)
+    seconds = []
+    for image_HW3 in images_NHW3[[0] * _WARM_UP + [*range(len(images_NHW3))]]:
+        began = time.perf_counter()
+        session.run(["scores"], {"images": image_HW3[None]})
+        seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds[_WARM_UP:]) * 1000)
+
+
 def _savedmodel_scores(directory: Path, images_NHW3: Images) -> dict[str, Floats]:
     import tensorflow as tf
 
@@ -90,13 +103,16 @@ def _savedmodel_scores(directory: Path, images_NHW3: Images) -> dict[str, Floats
 
 
 def _onnx_scores(directory: Path, images_NHW3: Images) -> Any:
+    (scores,) = _onnx_session(directory).run(["scores"], {"images": images_NHW3})
+    return scores
+
+
+def _onnx_session(directory: Path) -> Any:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(
+    return onnxruntime.InferenceSession(
         str(directory / MODEL_ONNX), providers=["CPUExecutionProvider"]
     )
-    (scores,) = session.run(["scores"], {"images": images_NHW3})
-    return scores
 
 
 def _png(image_HW3: Images) -> bytes:

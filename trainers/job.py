@@ -97,6 +97,7 @@ def run(job: TrainJob) -> ModelCard:
         best_epoch=best.epoch,
         parity=parity,
         parity_tolerance=export.PARITY_TOLERANCE,
+        latency_onnx_ms=export.latency(directory, fitted.golden_NHW3[: export.GOLDEN_IMAGES]),
     )
     card.write(directory)
     return card

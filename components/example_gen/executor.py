@@ -20,6 +20,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from components import details
 from components.example_gen import ingest
 from components.example_gen.config import DataConfig, from_json
 from components.example_gen.driver import (
@@ -74,6 +75,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             )
         _complete_report(report.uri, contents, exec_properties)
         _set_properties(examples, contents, exec_properties)
+        details.record(
+            split_counts=json.dumps({k: v["images"] for k, v in contents["splits"].items()}),
+            quarantined=contents["quarantined"]["count"],
+        )
         logging.info("Ingested %d images", contents["images"])
 
 

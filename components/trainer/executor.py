@@ -70,6 +70,7 @@ class TrainerExecutor(base_executor.BaseExecutor):
             dataset_digest=card.dataset_digest,
             peak_memory_bytes=result["peak_memory_bytes"],
             **card.metrics,
+            **({} if card.latency_onnx_ms is None else {"latency_onnx_ms": card.latency_onnx_ms}),
             **{f"parity_{k}": v for k, v in card.parity.items()},
         )
 

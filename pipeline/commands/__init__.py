@@ -1,0 +1,1 @@
+"""Groups of commands; `pipeline.cli` puts them together."""

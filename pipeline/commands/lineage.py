@@ -1,0 +1,66 @@
+"""`visionline lineage …`: questions about what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.terminal import print_json
+
+if TYPE_CHECKING:
+    from pipeline.lineage.store import Reader
+
+app = typer.Typer(
+    help="Ask where models come from, what became of them, and why.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+RefArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="REF", help="A served path, NAME@VERSION, NAME, artifact URI or id, or run name."
+    ),
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", help="The pipeline's output folder.")
+]
+MetadataOption = Annotated[
+    str | None,
+    typer.Option("--metadata", help="The metadata store, instead of the output folder's."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON with a documented schema.")]
+
+
+@contextmanager
+def asking(output: Path | None, metadata: str | None, ref: str | None = None) -> Iterator[Reader]:
+    """A reader of the store that a command is asked about.
+
+    In this order: --metadata, --output, the served path or artifact that `ref` is, the
+    environment's VISIONLINE_METADATA, the only output folder below visionline-runs/.
+
+    Raises:
+      StoreError: there is none, or it cannot be read.
+    """
+    from pipeline.lineage.connection import open_reader
+    from pipeline.lineage.locate import locate
+
+    reader = open_reader(locate(output, metadata, ref))
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def answer_json(kind: str, value: Any) -> None:
+    """Prints a dataclass as JSON that names its schema, see docs/lineage-json.md."""
+    from trainers.strict import dump
+
+    print_json({"schema": f"visionline.lineage.{kind}/1", **dump(value)})
+
+
+from pipeline.commands import lineage_model  # noqa: E402, F401 - registers its commands

@@ -1,0 +1,170 @@
+"""The reference reader: MLMD's own library.  Slower than `pipeline.lineage.sql`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.lineage.records import Artifact, Context, Event, Execution, Value
+from pipeline.lineage.sql import struct, times
+
+_INPUTS = (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT)
+_OUTPUTS = (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT)
+
+
+class ApiReader:
+    """See `store.Reader`."""
+
+    def __init__(self, store: Any, where: str) -> None:
+        self._store = store
+        self._where = where
+        kinds = (store.get_artifact_types, store.get_execution_types, store.get_context_types)
+        self._types = {t.id: t.name for kind in kinds for t in kind()}
+
+    @property
+    def where(self) -> str:
+        return self._where
+
+    def close(self) -> None:
+        self._store = None  # it closes as it is collected
+
+    def artifacts(self, ids: Collection[int]) -> dict[int, Artifact]:
+        return {a.id: self._artifact(a) for a in self._store.get_artifacts_by_id(sorted(ids))}
+
+    def executions(self, ids: Collection[int]) -> dict[int, Execution]:
+        return {e.id: self._execution(e) for e in self._store.get_executions_by_id(sorted(ids))}
+
+    def contexts(self, ids: Collection[int]) -> dict[int, Context]:
+        return {c.id: self._context(c) for c in self._store.get_contexts_by_id(sorted(ids))}
+
+    def artifacts_by_uri(self, uri: str) -> list[Artifact]:
+        found = map(self._artifact, self._store.get_artifacts_by_uri(uri))
+        return sorted(found, key=lambda a: a.id)
+
+    def artifacts_by_type(
+        self, type_name: str, where: Mapping[str, Value] | None = None
+    ) -> list[Artifact]:
+        found = map(self._artifact, self._store.get_artifacts_by_type(type_name))
+        wanted = (where or {}).items()
+        return sorted(
+            (a for a in found if all(a.custom.get(k) == v for k, v in wanted)), key=lambda a: a.id
+        )
+
+    def context(self, type_name: str, name: str) -> Context | None:
+        found = self._store.get_context_by_type_and_name(type_name, name)
+        return None if found is None else self._context(found)
+
+    def latest_contexts(self, type_name: str, limit: int | None = None) -> list[Context]:
+        found = map(self._context, self._store.get_contexts_by_type(type_name))
+        return sorted(found, key=lambda c: -c.id)[:limit]
+
+    def executions_in(self, context_ids: Collection[int]) -> dict[int, list[int]]:
+        found = {
+            c: sorted(e.id for e in self._store.get_executions_by_context(c))
+            for c in sorted(context_ids)
+        }
+        return {k: v for k, v in found.items() if v}
+
+    def contexts_of(self, execution_ids: Collection[int]) -> dict[int, list[Context]]:
+        found = {
+            e: sorted(
+                map(self._context, self._store.get_contexts_by_execution(e)), key=lambda c: c.id
+            )
+            for e in sorted(execution_ids)
+        }
+        return {k: v for k, v in found.items() if v}
+
+    def events(self, execution_ids: Collection[int]) -> list[Event]:
+        return sorted(
+            map(_event, filter(_is_ours, self._store.get_events_by_execution_ids(execution_ids)))
+        )
+
+    def producers(self, artifact_ids: Collection[int]) -> dict[int, int]:
+        events = self._store.get_events_by_artifact_ids(sorted(artifact_ids))
+        outputs = [e for e in events if e.type in _OUTPUTS]
+        cached = self._cached({e.execution_id for e in outputs})
+        found: dict[int, list[int]] = defaultdict(list)
+        for event in outputs:
+            if event.execution_id not in cached:
+                found[event.artifact_id].append(event.execution_id)
+        return {artifact: min(executions) for artifact, executions in found.items()}
+
+    def consumers(self, artifact_ids: Collection[int]) -> list[Event]:
+        events = self._store.get_events_by_artifact_ids(sorted(artifact_ids))
+        inputs = [e for e in events if e.type in _INPUTS]
+        cached = self._cached({e.execution_id for e in inputs})
+        return sorted(_event(e) for e in inputs if e.execution_id not in cached)
+
+    def all_artifacts(self) -> Iterator[Artifact]:
+        yield from sorted(map(self._artifact, self._store.get_artifacts()), key=lambda a: a.id)
+
+    def all_events(self) -> Iterator[Event]:
+        yield from self.events([e.id for e in self._store.get_executions()])
+
+    def execution_states(self) -> dict[int, str]:
+        return {
+            e.id: mlmd.Execution.State.Name(e.last_known_state)
+            for e in self._store.get_executions()
+        }
+
+    def _cached(self, execution_ids: Collection[int]) -> set[int]:
+        """Those of the executions that were cached, or are not there."""
+        found = self._store.get_executions_by_id(sorted(execution_ids))
+        worked = {e.id for e in found if e.last_known_state != mlmd.Execution.CACHED}
+        return set(execution_ids) - worked
+
+    def _artifact(self, a: Any) -> Artifact:
+        return Artifact(**self._node(a), uri=a.uri, state=mlmd.Artifact.State.Name(a.state))
+
+    def _execution(self, e: Any) -> Execution:
+        return Execution(**self._node(e), state=mlmd.Execution.State.Name(e.last_known_state))
+
+    def _context(self, c: Any) -> Context:
+        return Context(**self._node(c))
+
+    def _node(self, node: Any) -> dict[str, Any]:
+        custom = _values(node.custom_properties)
+        created, updated = times(
+            custom, node.create_time_since_epoch, node.last_update_time_since_epoch
+        )
+        return {
+            "id": node.id,
+            "type": self._types.get(node.type_id, ""),
+            "name": node.name or None,
+            "created": created,
+            "updated": updated,
+            "properties": _values(node.properties),
+            "custom": custom,
+        }
+
+
+def _is_ours(event: Any) -> bool:
+    return event.type in _INPUTS + _OUTPUTS
+
+
+def _event(event: Any) -> Event:
+    keys = [s.key for s in event.path.steps if s.WhichOneof("value") == "key"]
+    indices = [s.index for s in event.path.steps if s.WhichOneof("value") == "index"]
+    return Event(
+        execution_id=event.execution_id,
+        artifact_id=event.artifact_id,
+        kind="input" if event.type in _INPUTS else "output",
+        key=keys[0] if keys else "",
+        index=indices[0] if indices else 0,
+    )
+
+
+def _values(properties: Mapping[str, Any]) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    for key, value in properties.items():
+        kind = value.WhichOneof("value")
+        if kind in (None, "proto_value"):
+            found[key] = None
+        elif kind == "struct_value":
+            found[key] = struct(value.struct_value)
+        else:
+            found[key] = getattr(value, kind)
+    return found

@@ -1,0 +1,156 @@
+"""What people call things: served paths, name@version, URIs, ids, run names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.lineage.records import RUN, Artifact, Context
+from pipeline.lineage.store import NotFoundError, Reader
+from trainers.artifact import MANIFEST, PushManifest
+from trainers.errors import DataError
+from trainers.versions import list_versions
+
+REFERENCE_HELP = "A served path, NAME@VERSION, NAME, artifact URI or id, or run name."
+MODEL, PUSHED_MODEL = "Model", "PushedModel"
+
+
+def find_model(reader: Reader, ref: str) -> Artifact:
+    """The model that `ref` means: itself, or what was pushed, judged or trained there.
+
+    Raises:
+      NotFoundError: nothing of that name, or no model belongs to it.
+    """
+    artifact = find_artifact(reader, ref)
+    if artifact is not None:
+        model = model_of(reader, artifact)
+        if model is None:
+            raise NotFoundError(
+                f"{ref} is the artifact {artifact.id} of type {artifact.type}; "
+                "no model belongs to it."
+            )
+        return model
+    run = reader.context(RUN, ref)
+    if run is None:
+        raise _not_found(reader, ref)
+    models = [a for a in outputs_of_run(reader, run) if a.type == MODEL]
+    if not models:
+        raise NotFoundError(f"The run {ref} has made no model.")
+    return models[-1]
+
+
+def find_run(reader: Reader, ref: str) -> Context:
+    """The run that `ref` names, or the one that made the artifact it means."""
+    from pipeline.lineage.graph import runs_of
+
+    run = reader.context(RUN, ref)
+    if run is not None:
+        return run
+    artifact = find_artifact(reader, ref)
+    if artifact is None:
+        raise _not_found(reader, ref)
+    makers = reader.producers([artifact.id])
+    runs = runs_of(reader, list(reader.executions(makers.values()).values()))
+    if not runs:
+        raise NotFoundError(f"Which run made {ref} is not recorded.")
+    return next(iter(runs.values()))
+
+
+def find_artifact(reader: Reader, ref: str) -> Artifact | None:
+    """The artifact that `ref` means; None where it may be a run's name."""
+    if ref.isdecimal():
+        return reader.artifacts([int(ref)]).get(int(ref))
+    name, at, version = ref.rpartition("@")
+    if at and "/" not in ref:
+        return find_pushed(reader, name, version)
+    found = _by_path(reader, ref)
+    if found is None and "/" not in ref and reader.context(RUN, ref) is None:
+        pushed = pushed_versions(reader, ref)
+        found = pushed[-1] if pushed else None
+    return found
+
+
+def find_pushed(reader: Reader, name: str, version: str) -> Artifact:
+    """The push of `name@version`; the version may be "latest"."""
+    pushed = pushed_versions(reader, name)
+    if not pushed:
+        raise NotFoundError(f"No model was pushed under the name {name!r}.{_names(reader)}")
+    if version in ("", "latest"):
+        return pushed[-1]
+    for artifact in reversed(pushed):
+        if str(artifact.get("pushed_version")) == version:
+            return artifact
+    known = ", ".join(sorted({str(a.get("pushed_version")) for a in pushed})[-10:])
+    raise NotFoundError(f"{name} has no version {version!r}. Known: {known}.")
+
+
+def pushed_versions(reader: Reader, name: str) -> list[Artifact]:
+    """Every successful push under a name, in order of version and time."""
+    found = reader.artifacts_by_type(PUSHED_MODEL, {"model_name": name, "pushed": 1})
+    return sorted(found, key=lambda a: (_number(a.get("pushed_version")), a.id))
+
+
+def model_of(reader: Reader, artifact: Artifact) -> Artifact | None:
+    """The model that an artifact is, was pushed from, judges or describes."""
+    if artifact.type == MODEL:
+        return artifact
+    for key in ("model_id", "current_model_id"):
+        id_ = artifact.get(key)
+        model = reader.artifacts([id_]).get(id_) if isinstance(id_, int) else None
+        if model is not None and model.type == MODEL:
+            return model
+    events = reader.events(reader.producers([artifact.id]).values())
+    ids = [e.artifact_id for e in events if e.kind == "output" or e.key == "model"]
+    models = [a for a in reader.artifacts(ids).values() if a.type == MODEL]
+    return min(models, key=lambda a: a.id) if models else None
+
+
+def outputs_of_run(reader: Reader, run: Context) -> list[Artifact]:
+    """What a run made or took from the cache, in the order of ids."""
+    executions = reader.executions_in([run.id]).get(run.id, [])
+    ids = [e.artifact_id for e in reader.events(executions) if e.kind == "output"]
+    return sorted(reader.artifacts(ids).values(), key=lambda a: a.id)
+
+
+def _by_path(reader: Reader, ref: str) -> Artifact | None:
+    """By served path (of a version, or of a model: its latest), or by artifact URI."""
+    path = Path(ref)
+    if (versions := list_versions(path)) and not (path / MANIFEST).exists():
+        path = path / str(versions[-1])
+    if (path / MANIFEST).exists():
+        try:
+            manifest = PushManifest.read(path)
+        except DataError:
+            manifest = None
+        if manifest is not None:
+            if found := reader.artifacts_by_uri(manifest.model_uri):
+                return found[-1]
+            return find_pushed(reader, manifest.name, str(manifest.version))
+    candidates = [ref.rstrip("/"), str(path.absolute())]
+    candidates += [str(p) for p in path.absolute().parents][:3]  # a file inside an artifact
+    for uri in candidates:
+        if found := reader.artifacts_by_uri(uri):
+            return found[-1]
+    if "/" in ref:
+        pushed = reader.artifacts_by_type(
+            PUSHED_MODEL, {"pushed_destination": str(path.absolute())}
+        )
+        return pushed[-1] if pushed else None
+    return None
+
+
+def _not_found(reader: Reader, ref: str) -> NotFoundError:
+    return NotFoundError(
+        f"Nothing is known as {ref!r} in {reader.where}. Expected a served path, NAME@VERSION, "
+        f"an artifact's URI or id, or a run's name.{_names(reader)}"
+    )
+
+
+def _names(reader: Reader) -> str:
+    found = {a.get("model_name") for a in reader.artifacts_by_type(PUSHED_MODEL)}
+    names = sorted(str(n) for n in found if n)
+    return f" Pushed models: {', '.join(names[:10])}." if names else ""
+
+
+def _number(value: object) -> int:
+    text = str(value)
+    return int(text) if text.isdecimal() else 0

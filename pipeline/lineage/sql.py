@@ -1,0 +1,328 @@
+"""The fast reader: SQL on MLMD's tables, without loading `ml_metadata`.
+
+Works at one schema version (`store.SCHEMA_VERSION`) of MLMD on SQLite, MySQL/MariaDB
+and PostgreSQL.  `pipeline.lineage.api` is the reference; tests hold them equal.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+from pipeline.lineage.records import (
+    ARTIFACT_STATES,
+    EXECUTION_STATES,
+    IMPORTED,
+    Artifact,
+    Context,
+    Event,
+    Execution,
+    Value,
+)
+
+T = TypeVar("T")
+
+_CACHED = EXECUTION_STATES.index("CACHED")
+_INPUTS, _OUTPUTS = (2, 3), (1, 4)
+"""(DECLARED_)INPUT and (DECLARED_)OUTPUT of MLMD's Event.Type."""
+_STRUCT = "mlmd-struct::"
+_BATCH = 1000
+"""Ids per statement."""
+
+Row = Sequence[Any]
+Query = Callable[[str, Sequence[Any]], Iterable[Row]]
+"""Runs a SELECT with "?" for its parameters; raises StoreError."""
+
+
+class SqlReader:
+    """See `store.Reader`."""
+
+    def __init__(self, query: Query, where: str, close: Callable[[], None]) -> None:
+        self._query = query
+        self._where = where
+        self.close = close
+        self._types: dict[int, str] | None = None
+
+    @property
+    def where(self) -> str:
+        return self._where
+
+    def artifacts(self, ids: Collection[int]) -> dict[int, Artifact]:
+        return {a.id: a for a in self._artifacts("id", ids)}
+
+    def executions(self, ids: Collection[int]) -> dict[int, Execution]:
+        rows = self._rows_in(
+            "SELECT id, type_id, name, create_time_since_epoch, last_update_time_since_epoch, "
+            "last_known_state FROM Execution WHERE id IN ({})",
+            ids,
+        )
+        return {
+            n["id"]: Execution(**n, state=_name(EXECUTION_STATES, row[5]))
+            for row, n in self._nodes("Execution", rows)
+        }
+
+    def contexts(self, ids: Collection[int]) -> dict[int, Context]:
+        rows = self._rows_in(
+            "SELECT id, type_id, name, create_time_since_epoch, last_update_time_since_epoch "
+            "FROM Context WHERE id IN ({})",
+            ids,
+        )
+        return {n["id"]: Context(**n) for _, n in self._nodes("Context", rows)}
+
+    def artifacts_by_uri(self, uri: str) -> list[Artifact]:
+        ids = [r[0] for r in self._query("SELECT id FROM Artifact WHERE uri = ?", [uri])]
+        return sorted(self._artifacts("id", ids), key=lambda a: a.id)
+
+    def artifacts_by_type(
+        self, type_name: str, where: Mapping[str, Value] | None = None
+    ) -> list[Artifact]:
+        types = self._type_ids(type_name, 1)
+        if not types:
+            return []
+        if not where:
+            return sorted(self._artifacts("type_id", types), key=lambda a: a.id)
+        found: set[int] | None = None
+        for key, value in where.items():
+            column = "int_value" if isinstance(value, int) else "string_value"
+            rows = self._query(
+                "SELECT artifact_id FROM ArtifactProperty WHERE name = ? "
+                f"AND is_custom_property = {self._true} AND {column} = ?",
+                [key, value],
+            )
+            ids = {r[0] for r in rows}
+            found = ids if found is None else found & ids
+        names = {type_name}
+        artifacts = self._artifacts("id", found or ())
+        return sorted((a for a in artifacts if a.type in names), key=lambda a: a.id)
+
+    def context(self, type_name: str, name: str) -> Context | None:
+        for type_id in self._type_ids(type_name, 2):
+            rows = self._query(
+                "SELECT id FROM Context WHERE type_id = ? AND name = ?", [type_id, name]
+            )
+            for (id_,) in rows:
+                return self.contexts([id_])[id_]
+        return None
+
+    def latest_contexts(self, type_name: str, limit: int | None = None) -> list[Context]:
+        types = self._type_ids(type_name, 2)
+        if not types:
+            return []
+        ids = [
+            row[0]
+            for row in self._query(
+                f"SELECT id FROM Context WHERE type_id IN ({_list(types)}) ORDER BY id DESC"
+                + ("" if limit is None else f" LIMIT {int(limit)}"),
+                [],
+            )
+        ]
+        found = self.contexts(ids)
+        return [found[i] for i in ids]
+
+    def executions_in(self, context_ids: Collection[int]) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = defaultdict(list)
+        sql = "SELECT context_id, execution_id FROM Association WHERE context_id IN ({})"
+        for context_id, execution_id in self._rows_in(sql, context_ids):
+            found[context_id].append(execution_id)
+        return {k: sorted(v) for k, v in found.items()}
+
+    def contexts_of(self, execution_ids: Collection[int]) -> dict[int, list[Context]]:
+        sql = "SELECT execution_id, context_id FROM Association WHERE execution_id IN ({})"
+        pairs = list(self._rows_in(sql, execution_ids))
+        contexts = self.contexts({c for _, c in pairs})
+        found: dict[int, list[Context]] = defaultdict(list)
+        for execution_id, context_id in sorted(map(tuple, pairs)):
+            if context_id in contexts:
+                found[execution_id].append(contexts[context_id])
+        return dict(found)
+
+    def events(self, execution_ids: Collection[int]) -> list[Event]:
+        sql = (
+            "SELECT id, execution_id, artifact_id, type FROM Event "
+            f"WHERE execution_id IN ({{}}) AND type IN ({_list(_INPUTS + _OUTPUTS)})"
+        )
+        return self._events(self._rows_in(sql, execution_ids))
+
+    def producers(self, artifact_ids: Collection[int]) -> dict[int, int]:
+        found = {}
+        for artifact_id in artifact_ids:
+            rows = self._query(
+                "SELECT e.execution_id FROM Event e JOIN Execution x ON x.id = e.execution_id "
+                f"WHERE e.artifact_id = ? AND e.type IN ({_list(_OUTPUTS)}) "
+                f"AND COALESCE(x.last_known_state, 0) <> {_CACHED} "
+                "ORDER BY e.execution_id LIMIT 1",
+                [artifact_id],
+            )
+            for (execution_id,) in rows:
+                found[artifact_id] = execution_id
+        return found
+
+    def consumers(self, artifact_ids: Collection[int]) -> list[Event]:
+        sql = (
+            "SELECT e.id, e.execution_id, e.artifact_id, e.type FROM Event e "
+            "JOIN Execution x ON x.id = e.execution_id "
+            f"WHERE e.artifact_id IN ({{}}) AND e.type IN ({_list(_INPUTS)}) "
+            f"AND COALESCE(x.last_known_state, 0) <> {_CACHED}"
+        )
+        return self._events(self._rows_in(sql, artifact_ids))
+
+    def all_artifacts(self) -> Iterator[Artifact]:
+        for ids in _batches(r[0] for r in self._all("SELECT id FROM Artifact ORDER BY id")):
+            yield from sorted(self._artifacts("id", ids), key=lambda a: a.id)
+
+    def all_events(self) -> Iterator[Event]:
+        sql = (
+            "SELECT id, execution_id, artifact_id, type FROM Event "
+            f"WHERE type IN ({_list(_INPUTS + _OUTPUTS)}) ORDER BY id"
+        )
+        for rows in _batches(self._all(sql)):
+            yield from self._events(rows)
+
+    def execution_states(self) -> dict[int, str]:
+        rows = self._all("SELECT id, last_known_state FROM Execution")
+        return {i: _name(EXECUTION_STATES, s) for i, s in rows}
+
+    # PostgreSQL's is_custom_property is a boolean elsewhere an integer.
+    _true = "1"
+
+    def _all(self, sql: str) -> list[Row]:
+        """A whole result: another statement must not find a cursor open."""
+        return list(self._query(sql, []))
+
+    def _rows_in(self, sql: str, ids: Collection[int]) -> Iterator[Row]:
+        for batch in _batches(sorted(ids)):
+            yield from self._query(sql.format(_list(batch)), [])
+
+    def _type_ids(self, name: str, kind: int) -> list[int]:
+        rows = self._query("SELECT id FROM Type WHERE name = ? AND type_kind = ?", [name, kind])
+        return sorted(r[0] for r in rows)
+
+    def _type_name(self, id_: int) -> str:
+        if self._types is None or id_ not in self._types:
+            self._types = dict((r[0], r[1]) for r in self._query("SELECT id, name FROM Type", []))
+        return self._types.get(id_, "")
+
+    def _artifacts(self, column: str, values: Collection[int]) -> Iterator[Artifact]:
+        rows = self._rows_in(
+            "SELECT id, type_id, name, create_time_since_epoch, last_update_time_since_epoch, "
+            f"state, uri FROM Artifact WHERE {column} IN ({{}})",
+            values,
+        )
+        for row, node in self._nodes("Artifact", rows):
+            yield Artifact(**node, state=_name(ARTIFACT_STATES, row[5]), uri=row[6] or "")
+
+    def _nodes(self, table: str, rows: Iterable[Row]) -> Iterator[tuple[Row, dict[str, Any]]]:
+        """Rows that begin with id, type, name, created, updated; with their properties."""
+        rows = list(rows)
+        owner = f"{table.lower()}_id"
+        properties: dict[int, dict[str, Value]] = defaultdict(dict)
+        custom: dict[int, dict[str, Value]] = defaultdict(dict)
+        sql = (
+            f"SELECT {owner}, name, is_custom_property, int_value, double_value, string_value, "
+            f"bool_value FROM {table}Property WHERE {owner} IN ({{}})"
+        )
+        for id_, name, is_custom, *values in self._rows_in(sql, [r[0] for r in rows]):
+            (custom if is_custom else properties)[id_][name] = _value(*values)
+        for row in rows:
+            id_, type_id, name, created, updated = row[:5]
+            created, updated = times(custom[id_], created, updated)
+            yield (
+                row,
+                {
+                    "id": id_,
+                    "type": self._type_name(type_id),
+                    "name": name or None,
+                    "created": created,
+                    "updated": updated,
+                    "properties": properties[id_],
+                    "custom": custom[id_],
+                },
+            )
+
+    def _events(self, rows: Iterable[Row]) -> list[Event]:
+        """Rows of id, execution, artifact and type."""
+        rows = list(rows)
+        keys: dict[int, str] = {}
+        indices: dict[int, int] = {}
+        sql = (
+            "SELECT event_id, is_index_step, step_index, step_key FROM EventPath "
+            "WHERE event_id IN ({})"
+        )
+        for event_id, is_index, index, key in self._rows_in(sql, [r[0] for r in rows]):
+            if is_index:
+                indices.setdefault(event_id, index or 0)
+            else:
+                keys.setdefault(event_id, key or "")
+        return sorted(
+            Event(
+                execution_id=execution_id,
+                artifact_id=artifact_id,
+                kind="input" if kind in _INPUTS else "output",
+                key=keys.get(event_id, ""),
+                index=indices.get(event_id, 0),
+            )
+            for event_id, execution_id, artifact_id, kind in rows
+        )
+
+
+def times(custom: dict[str, Value], created: int, updated: int) -> tuple[int, int]:
+    """Creation and update in milliseconds; the original ones of what was imported.
+
+    Takes the property that says so out of `custom`.
+    """
+    original = custom.pop(IMPORTED, None)
+    if isinstance(original, str):
+        try:
+            known = json.loads(original)
+            return int(known["created"]), int(known["updated"])
+        except (ValueError, KeyError, TypeError):
+            pass  # somebody else's property of that name
+    return created, updated
+
+
+def struct(value: Any) -> Value:
+    """A google.protobuf.Struct as TFX uses it: the value below `__value__`, or a dict."""
+    from google.protobuf import json_format
+
+    data: dict[str, Any] = json_format.MessageToDict(value)
+    return data["__value__"] if set(data) == {"__value__"} else data
+
+
+def _value(
+    int_value: int | None, double_value: float | None, string_value: str | None, bool_value: Any
+) -> Value:
+    if string_value is not None:
+        return _decoded(string_value) if string_value.startswith(_STRUCT) else string_value
+    if int_value is not None:
+        return int_value
+    if double_value is not None:
+        return double_value
+    return None if bool_value is None else bool(bool_value)
+
+
+def _decoded(text: str) -> Value:
+    from google.protobuf import struct_pb2
+    from google.protobuf.message import DecodeError
+
+    try:
+        return struct(struct_pb2.Struct.FromString(base64.b64decode(text[len(_STRUCT) :])))
+    except (ValueError, DecodeError):
+        return text
+
+
+def _name(names: Sequence[str], number: int | None) -> str:
+    return names[number] if number is not None and 0 <= number < len(names) else names[0]
+
+
+def _list(ids: Iterable[int]) -> str:
+    return ",".join(str(int(i)) for i in ids)
+
+
+def _batches(values: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(values)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch

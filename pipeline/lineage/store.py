@@ -1,0 +1,104 @@
+"""Reading a store: the interface, and the errors.
+
+Everything here is read-only: no reader creates, changes or upgrades a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Protocol
+
+from pipeline import exits
+from pipeline.lineage.records import Artifact, Context, Event, Execution, Value
+from trainers.errors import VisionlineError
+
+SCHEMA_VERSION = 10
+"""MLMD's, of ml-metadata 1.14 to 1.17; the only one that is read."""
+
+
+class StoreError(VisionlineError):
+    """The store cannot be opened or read."""
+
+    exit_code = exits.STORE_TROUBLE
+
+
+class NotFoundError(VisionlineError):
+    """The store can be read, and what was asked for is not in it."""
+
+    exit_code = exits.NOTHING_FOUND
+
+
+class Reader(Protocol):
+    """What the questions need to know of a store.
+
+    Ids that are not there are left out of what is returned.
+    """
+
+    @property
+    def where(self) -> str:
+        """The store, for people; without password."""
+        ...
+
+    def close(self) -> None: ...
+
+    def artifacts(self, ids: Collection[int]) -> dict[int, Artifact]: ...
+
+    def executions(self, ids: Collection[int]) -> dict[int, Execution]: ...
+
+    def contexts(self, ids: Collection[int]) -> dict[int, Context]: ...
+
+    def artifacts_by_uri(self, uri: str) -> list[Artifact]:
+        """By exact URI, in the order of their ids."""
+        ...
+
+    def artifacts_by_type(
+        self, type_name: str, where: Mapping[str, Value] | None = None
+    ) -> list[Artifact]:
+        """In the order of their ids.
+
+        Args:
+          where: custom properties (strings or integers) that they must have.
+        """
+        ...
+
+    def context(self, type_name: str, name: str) -> Context | None: ...
+
+    def latest_contexts(self, type_name: str, limit: int | None = None) -> list[Context]:
+        """The newest (by id) first; all of them without a limit."""
+        ...
+
+    def executions_in(self, context_ids: Collection[int]) -> dict[int, list[int]]:
+        """Execution ids by context id, increasing."""
+        ...
+
+    def contexts_of(self, execution_ids: Collection[int]) -> dict[int, list[Context]]:
+        """By execution id.  Costs time that grows with the store."""
+        ...
+
+    def events(self, execution_ids: Collection[int]) -> list[Event]:
+        """Inputs and outputs of executions, sorted."""
+        ...
+
+    def producers(self, artifact_ids: Collection[int]) -> dict[int, int]:
+        """The execution that made an artifact, by artifact id.
+
+        Cached executions have output events too: the one that did the work is the
+        earliest that was not cached.
+        """
+        ...
+
+    def consumers(self, artifact_ids: Collection[int]) -> list[Event]:
+        """Input events of the executions that did work on artifacts (not cached), sorted."""
+        ...
+
+    def all_artifacts(self) -> Iterator[Artifact]:
+        """In the order of their ids."""
+        ...
+
+    def all_events(self) -> Iterator[Event]:
+        """All input and output events, in any order."""
+        ...
+
+    def execution_states(self) -> dict[int, str]:
+        """The state of every execution, by id."""
+        ...

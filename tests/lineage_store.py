@@ -1,0 +1,252 @@
+"""Builds metadata stores as TFX and visionline write them, through MLMD's own library.
+
+For tests that need many runs, or ones no real run leaves.  `Builder.run` writes one
+run of the eight components; what is given as reused is a cache hit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+COMPONENTS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
+    # node id: type, inputs (key: "Node.key"), outputs (key: artifact type)
+    "ImageExampleGen": (
+        "components.example_gen.component.ImageExampleGen",
+        {},
+        {"report": "IngestionReport", "examples": "Examples"},
+    ),
+    "StatisticsGen": (
+        "components.statistics.StatisticsGen",
+        {"examples": "ImageExampleGen.examples"},
+        {"statistics": "ExampleStatistics"},
+    ),
+    "SchemaGen": (
+        "components.schema_gen.SchemaGen",
+        {"statistics": "StatisticsGen.statistics"},
+        {"schema": "Schema"},
+    ),
+    "ExampleValidator": (
+        "components.example_validator.ExampleValidator",
+        {"statistics": "StatisticsGen.statistics", "schema": "SchemaGen.schema"},
+        {"anomalies": "ExampleAnomalies"},
+    ),
+    "Transform": (
+        "tfx.components.transform.component.Transform",
+        {"examples": "ImageExampleGen.examples", "schema": "SchemaGen.schema"},
+        {"transform_graph": "TransformGraph", "transformed_examples": "Examples"},
+    ),
+    "Trainer": (
+        "components.trainer.component.Trainer",
+        {
+            "examples": "Transform.transformed_examples",
+            "raw_examples": "ImageExampleGen.examples",
+            "transform_graph": "Transform.transform_graph",
+        },
+        {"model_run": "ModelRun", "model": "Model"},
+    ),
+    "Evaluator": (
+        "tfx.components.evaluator.component.Evaluator",
+        {
+            "examples": "ImageExampleGen.examples",
+            "model": "Trainer.model",
+            "schema": "SchemaGen.schema",
+        },
+        {"evaluation": "ModelEvaluation", "blessing": "ModelBlessing"},
+    ),
+    "Pusher": (
+        "components.pusher.Pusher",
+        {
+            "model": "Trainer.model",
+            "model_blessing": "Evaluator.blessing",
+            "evaluation": "Evaluator.evaluation",
+        },
+        {"pushed_model": "PushedModel"},
+    ),
+}
+
+
+@dataclass
+class BuiltRun:
+    """Ids by node, and artifact ids by "Node.key"."""
+
+    run_id: str
+    context_id: int
+    executions: dict[str, int] = field(default_factory=dict)
+    artifacts: dict[str, int] = field(default_factory=dict)
+
+
+class Builder:
+    """Writes runs into a new SQLite store.
+
+    Args:
+      path: of metadata.sqlite.
+      files: whether each artifact gets a directory with a file, below `root`.
+    """
+
+    def __init__(self, path: Path, *, files: bool = False, connection: Any = None) -> None:
+        config = connection
+        if config is None:
+            config = mlmd.ConnectionConfig()
+            config.sqlite.filename_uri = str(path)
+            config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        self.store = metadata_store.MetadataStore(config)
+        self.root = path.parent / "artifacts"
+        self._files = files
+        self._types: dict[tuple[str, str], int] = {}
+        self._numbers = itertools.count(1)
+
+    def run(
+        self,
+        run_id: str | None = None,
+        *,
+        pipeline: str = "digits",
+        name: str = "digits-keras",
+        version: int | None = 1,
+        reused: Mapping[str, BuiltRun] | None = None,
+        baseline: int | None = None,
+        fails: str | None = None,
+        run_properties: Mapping[str, Any] | None = None,
+        properties: Mapping[str, Mapping[str, Any]] | None = None,
+        artifact_properties: Mapping[str, Mapping[str, Any]] | None = None,
+        record_run: bool = True,
+    ) -> BuiltRun:
+        """Writes one run.
+
+        Args:
+          version: that Pusher pushed; None: not blessed, not pushed.
+          reused: the earlier run whose execution is reused from the cache, by node.
+          baseline: artifact id of the model that the Evaluator compared with.
+          fails: the node that fails; those after it do not run.
+          run_properties, properties, artifact_properties: custom properties of the
+            run, by node, and by "Node.key".
+          record_run: whether executions say which run they belong to, as ours do.
+        """
+        number = next(self._numbers)
+        run_id = run_id or f"run-{number:05d}"
+        context = self.context("pipeline_run", run_id, run_properties or {})
+        pipeline_context = self.context("pipeline", pipeline, {})
+        built = BuiltRun(run_id=run_id, context_id=context)
+        for node, (type_name, inputs, outputs) in COMPONENTS.items():
+            cached = node in (reused or {})
+            state = mlmd.Execution.CACHED if cached else mlmd.Execution.COMPLETE
+            if node == fails:
+                state = mlmd.Execution.FAILED
+            values: dict[str, Any] = {"duration_seconds": 0.01 if cached else 1.5}
+            if record_run:
+                values |= {"run_id": run_id, "node_id": node}
+            if node == "Pusher" and not cached:
+                values["pushed"] = int(version is not None)
+            if node == "Evaluator" and not cached:
+                values["blessed"] = int(version is not None)
+            values |= (properties or {}).get(node, {})
+            execution = mlmd.Execution(
+                type_id=self.type("execution", type_name), last_known_state=state
+            )
+            _set(execution, values)
+            pairs = []
+            for key, source in inputs.items():
+                pairs.append((built.artifacts[source], mlmd.Event.INPUT, key))
+            if node == "Evaluator" and baseline is not None:
+                pairs.append((baseline, mlmd.Event.INPUT, "baseline_model"))
+            if node != fails:
+                for key, artifact_type in outputs.items():
+                    place = f"{node}.{key}"
+                    if cached:
+                        id_ = (reused or {})[node].artifacts[place]
+                    else:
+                        extra = dict((artifact_properties or {}).get(place, {}))
+                        extra = self._standard(place, name, version, built) | extra
+                        uri = self.root / node / key / str(number)
+                        id_ = self.artifact(artifact_type, str(uri), extra)
+                    built.artifacts[place] = id_
+                    pairs.append((id_, mlmd.Event.OUTPUT, key))
+            (existing,) = self.store.get_contexts_by_id([context])
+            (whole,) = self.store.get_contexts_by_id([pipeline_context])
+            node_context = self.store.get_contexts_by_id(
+                [self.context("node", f"{pipeline}.{node}", {})]
+            )[0]
+            artifacts = self.store.get_artifacts_by_id([p[0] for p in pairs])
+            by_id = {a.id: a for a in artifacts}
+            built.executions[node], _, _ = self.store.put_execution(
+                execution,
+                [(by_id[i], _event(kind, key)) for i, kind, key in pairs],
+                [existing, whole, node_context],
+            )
+            if node == fails:
+                break
+        return built
+
+    def artifact(self, type_name: str, uri: str, values: Mapping[str, Any]) -> int:
+        if self._files:
+            Path(uri).mkdir(parents=True, exist_ok=True)
+            (Path(uri) / "data.txt").write_text(uri)
+        artifact = mlmd.Artifact(
+            type_id=self.type("artifact", type_name), uri=uri, state=mlmd.Artifact.LIVE
+        )
+        _set(artifact, values)
+        return int(self.store.put_artifacts([artifact])[0])
+
+    def context(self, type_name: str, name: str, values: Mapping[str, Any]) -> int:
+        found = self.store.get_context_by_type_and_name(type_name, name)
+        if found is not None:
+            return int(found.id)
+        context = mlmd.Context(type_id=self.type("context", type_name), name=name)
+        _set(context, values)
+        return int(self.store.put_contexts([context])[0])
+
+    def type(self, kind: str, name: str) -> int:
+        if (kind, name) not in self._types:
+            message = {
+                "artifact": mlmd.ArtifactType,
+                "execution": mlmd.ExecutionType,
+                "context": mlmd.ContextType,
+            }[kind](name=name)
+            put = getattr(self.store, f"put_{kind}_type")
+            self._types[kind, name] = put(message)
+        return self._types[kind, name]
+
+    def _standard(
+        self, place: str, name: str, version: int | None, built: BuiltRun
+    ) -> dict[str, Any]:
+        if place == "Evaluator.blessing":
+            model = built.artifacts["Trainer.model"]
+            return {"blessed": int(version is not None), "current_model_id": model}
+        if place == "Pusher.pushed_model":
+            values: dict[str, Any] = {"model_name": name, "pushed": int(version is not None)}
+            if version is not None:
+                values["model_id"] = built.artifacts["Trainer.model"]
+                values["pushed_version"] = version
+                place_ = self.root.parent / "serving" / name / str(version)
+                values["pushed_destination"] = str(place_)
+            return values
+        if place == "Trainer.model":
+            return {"framework": "keras", "architecture": "small_cnn"}
+        return {}
+
+
+def _event(kind: int, key: str) -> mlmd.Event:
+    event = mlmd.Event(type=kind)
+    event.path.steps.add().key = key
+    event.path.steps.add().index = 0
+    return event
+
+
+def _set(node: Any, values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        slot = node.custom_properties[key]
+        if isinstance(value, bool | int):
+            slot.int_value = int(value)
+        elif isinstance(value, float):
+            slot.double_value = value
+        elif isinstance(value, str):
+            slot.string_value = value
+        else:
+            slot.string_value = json.dumps(value)
