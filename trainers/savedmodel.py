@@ -8,6 +8,8 @@ examples or image files.  It loads with TensorFlow alone.
     serving_bytes     images: encoded image files, string [N]
                       → scores [N,C], labels string [N,k], label_scores [N,k]
     serving_tensor    images: uint8 [N,H,W,3] → scores float32 [N,C]
+    decode_images     images: encoded image files, string [N] → images uint8 [N,H,W,3]
+                      (for engines that take pixels, such as ONNX Runtime)
     transform_features  examples, string [N] → label_id int64 [N]
                       (for TensorFlow Model Analysis; -1 for an unknown class)
 """
@@ -23,8 +25,10 @@ TOP_K = 5
 SIGNATURE_EXAMPLES = "serving_default"
 SIGNATURE_BYTES = "serving_bytes"
 SIGNATURE_TENSOR = "serving_tensor"
+SIGNATURE_DECODE = "decode_images"
 SIGNATURE_LABELS = "transform_features"
 SCORES = "scores"
+IMAGES = "images"
 LABEL_ID = "label_id"
 
 _ENCODED = "image/encoded"
@@ -81,13 +85,16 @@ class ServingModule(tf.Module):  # type: ignore[misc]
         parsed = tf.io.parse_example(examples, {_ENCODED: tf.io.FixedLenFeature([], tf.string)})
         return {SCORES: self.model(self.decode(parsed[_ENCODED]))}
 
+    def decode_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {IMAGES: self.decode(images)}
+
     def transform_labels(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         parsed = tf.io.parse_example(examples, {_LABEL: tf.io.FixedLenFeature([], tf.string, "")})
         return {LABEL_ID: self.class_ids.lookup(parsed[_LABEL])}
 
 
 def save(module: ServingModule, directory: Path) -> None:
-    """Writes the SavedModel with its four signatures."""
+    """Writes the SavedModel with its signatures."""
     pixels = tf.TensorSpec([None, *module.image_size, 3], tf.uint8, name="images")
 
     def signature(function: Any, spec: tf.TensorSpec) -> Any:
@@ -104,6 +111,9 @@ def save(module: ServingModule, directory: Path) -> None:
                 module.serve_bytes, tf.TensorSpec([None], tf.string, name="images")
             ),
             SIGNATURE_TENSOR: signature(module.serve_tensor, pixels),
+            SIGNATURE_DECODE: signature(
+                module.decode_images, tf.TensorSpec([None], tf.string, name="images")
+            ),
             SIGNATURE_LABELS: signature(module.transform_labels, examples),
         },
     )

@@ -1,0 +1,219 @@
+"""Dynamic micro-batching: what waits is run together.
+
+While the model works, requests gather; the next call takes as many as fit.  Images
+are decoded per batch, and one that cannot be is refused alone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from serving.config import BatchingConfig
+from serving.engines import Floats, Images
+from serving.errors import (
+    BusyError,
+    DeadlineError,
+    InvalidRequestError,
+    ServingError,
+    TooLargeError,
+    UnavailableError,
+)
+
+Decode = Callable[[Sequence[bytes]], Images]
+Run = Callable[[Images], Floats]
+
+
+@dataclass(slots=True)
+class Work:
+    """One request's images, encoded or as pixels."""
+
+    images: Sequence[bytes] | Images
+    deadline: float
+    """On `time.monotonic`'s clock."""
+    arrived: float = field(default_factory=time.monotonic)
+    future: Future[Floats] = field(default_factory=Future)
+    """The scores [N, C] of its images."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(slots=True)
+class Observer:
+    """What a batcher tells whoever measures it."""
+
+    queued: Callable[[int], None] = lambda images: None
+    """Images that wait now."""
+    ran: Callable[[int, float], None] = lambda images, seconds: None
+    """Images of a call of the model, without padding, and how long it took."""
+
+
+class Batcher:
+    """One model version's queue and worker thread.
+
+    Args:
+      decode: image files to pixels; raises InvalidRequestError.
+      run: pixels to scores, for the batch sizes `config.buckets`.
+    """
+
+    def __init__(
+        self,
+        decode: Decode,
+        run: Run,
+        config: BatchingConfig,
+        observer: Observer | None = None,
+        name: str = "model",
+    ) -> None:
+        self._decode = decode
+        self._run = run
+        self._config = config
+        self._observer = observer or Observer()
+        self._queue: deque[Work] = deque()
+        self._waiting = 0
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name=f"batcher-{name}", daemon=True)
+        self._thread.start()
+
+    def submit(self, images: Sequence[bytes] | Images, deadline: float) -> Future[Floats]:
+        """Queues images; cancelling the future takes them out again.
+
+        Raises:
+          BusyError: the queue is full.
+          TooLargeError: they would not fit into an empty one.
+          UnavailableError: it is closed.
+        """
+        work = Work(images, deadline)
+        if len(work) > self._config.queue:
+            raise TooLargeError(
+                f"Expected at most {self._config.queue} images in a request, got {len(work)}."
+            )
+        with self._changed:
+            if self._closed:
+                raise UnavailableError("This version is being unloaded; try again.")
+            if self._waiting + len(work) > self._config.queue:
+                raise BusyError(
+                    f"{self._waiting} images are waiting, and the queue holds "
+                    f"{self._config.queue}; try again."
+                )
+            self._queue.append(work)
+            self._waiting += len(work)
+            self._observer.queued(self._waiting)
+            self._changed.notify()
+        return work.future
+
+    def close(self) -> None:
+        """Finishes what waits, then stops."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while batch := self._next():
+            try:
+                self._serve(batch)
+            except BaseException as e:  # a bug must not leave anyone waiting
+                for work in batch:
+                    if not work.future.done():
+                        work.future.set_exception(e)
+
+    def _next(self) -> list[Work]:
+        """The next works, in order, that can be run together; none when closed."""
+        with self._changed:
+            while True:
+                while not self._queue:
+                    if self._closed:
+                        return []
+                    self._changed.wait()
+                until = self._queue[0].arrived + self._config.max_delay_ms / 1000
+                while self._waiting < self._config.max_batch and not self._closed:
+                    left = until - time.monotonic()
+                    if left <= 0:
+                        break
+                    self._changed.wait(left)
+                batch = self._take()
+                if batch:
+                    return batch
+
+    def _take(self) -> list[Work]:
+        batch: list[Work] = []
+        count = 0
+        now = time.monotonic()
+        while self._queue and (not batch or count + len(self._queue[0]) <= self._config.max_batch):
+            work = self._queue.popleft()
+            self._waiting -= len(work)
+            if not work.future.set_running_or_notify_cancel():
+                continue
+            if work.deadline <= now:
+                work.future.set_exception(
+                    DeadlineError("The deadline passed while the request was waiting.")
+                )
+                continue
+            batch.append(work)
+            count += len(work)
+        self._observer.queued(self._waiting)
+        return batch
+
+    def _serve(self, batch: list[Work]) -> None:
+        decoded = self._decoded(batch)
+        if not decoded:
+            return
+        images_NHW3 = np.concatenate([images for _, images in decoded])
+        try:
+            scores_NC = self._scores(images_NHW3)
+        except Exception as e:
+            error = ServingError(f"The model failed: {e}")
+            for work, _ in decoded:
+                work.future.set_exception(error)
+            return
+        start = 0
+        for work, images in decoded:
+            work.future.set_result(scores_NC[start : start + len(images)])
+            start += len(images)
+
+    def _decoded(self, batch: list[Work]) -> list[tuple[Work, Images]]:
+        """Every work with its pixels; those that have none are refused."""
+        encoded = [w for w in batch if not isinstance(w.images, np.ndarray)]
+        files = [f for w in encoded for f in w.images]
+        pixels: dict[int, Images] = {}
+        try:
+            together = self._decode(files) if files else None  # type: ignore[arg-type]
+        except InvalidRequestError:
+            together = None
+        start = 0
+        for work in encoded:
+            if together is not None:
+                pixels[id(work)] = together[start : start + len(work)]
+                start += len(work)
+                continue
+            try:
+                pixels[id(work)] = self._decode(work.images)  # type: ignore[arg-type]
+            except InvalidRequestError as e:
+                work.future.set_exception(e)
+        found: list[tuple[Work, Images]] = []
+        for work in batch:
+            if isinstance(work.images, np.ndarray):
+                found.append((work, work.images))
+            elif id(work) in pixels:
+                found.append((work, pixels[id(work)]))
+        return found
+
+    def _scores(self, images_NHW3: Images) -> Floats:
+        """In calls of at most max_batch, each padded to a bucket."""
+        parts = []
+        for start in range(0, len(images_NHW3), self._config.max_batch):
+            chunk = images_NHW3[start : start + self._config.max_batch]
+            size = next(b for b in self._config.buckets if b >= len(chunk))
+            padding = np.zeros((size - len(chunk), *chunk.shape[1:]), np.uint8)
+            began = time.perf_counter()
+            parts.append(self._run(np.concatenate([chunk, padding]))[: len(chunk)])
+            self._observer.ran(len(chunk), time.perf_counter() - began)
+        return np.concatenate(parts)

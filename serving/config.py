@@ -1,0 +1,124 @@
+"""What a server is told, from a TOML file and flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from trainers.config import require
+
+Policy = Literal["latest", "all"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchingConfig:
+    """How requests to one model are run together."""
+
+    max_batch: int = 32
+    """Images per call of the model; a power of two."""
+    max_delay_ms: float = 1.0
+    """How long the first image of a batch waits for others."""
+    queue: int = 256
+    """Images that may wait; more are refused at once."""
+
+    def __post_init__(self) -> None:
+        power = self.max_batch > 0 and self.max_batch & (self.max_batch - 1) == 0
+        require(power, f"max_batch: expected a power of two, got {self.max_batch}.")
+        require(self.max_batch <= 1024, f"max_batch: expected at most 1024, got {self.max_batch}.")
+        require(
+            0 <= self.max_delay_ms <= 1000,
+            f"max_delay_ms: expected 0 to 1000, got {self.max_delay_ms:g}.",
+        )
+        require(
+            self.queue >= self.max_batch,
+            f"queue: expected at least max_batch ({self.max_batch}), got {self.queue}.",
+        )
+
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        """Batch sizes the model is run with: powers of two up to max_batch."""
+        return tuple(1 << i for i in range(self.max_batch.bit_length()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """How one model is served."""
+
+    engine: Literal["auto", "tensorflow", "onnx"] = "auto"
+    """auto: whichever is faster when a version is loaded."""
+    policy: Policy | tuple[int, ...] = "latest"
+    """Which versions are loaded: the latest, all, or these."""
+    batching: BatchingConfig = field(default_factory=BatchingConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsConfig:
+    """What one request may ask for."""
+
+    body_bytes: int = 32 * 2**20
+    """Of a request, also in gRPC."""
+    pixels: int = 50_000_000
+    """Of one encoded image, as its header says."""
+    images: int = 256
+    """In one request."""
+    concurrency: int = 256
+    """Requests at a time; more are refused at once."""
+    timeout_seconds: float = 30.0
+    """For a request that brings no deadline."""
+    header_seconds: float = 10.0
+    """For a client to send its request; slower ones are cut off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLogConfig:
+    """Served images as TFRecords of raw examples."""
+
+    folder: str | None = None
+    sample: float = 0.0
+    """Share of the requests that is kept, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.sample <= 1, f"sample: expected 0 to 1, got {self.sample:g}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeConfig:
+    """Everything a server is told."""
+
+    serving: str
+    """The folder models are pushed to: <name>/<version>/."""
+    host: str = "127.0.0.1"
+    port: int = 8501
+    """HTTP; 0 takes a free one."""
+    grpc_port: int = 8500
+    """0 takes a free one."""
+    poll_seconds: float = 1.0
+    """How often the folder is looked at."""
+    drain_seconds: float = 30.0
+    """How long requests may take to finish when a version or the server goes."""
+    threads: int = 0
+    """Of the engines; 0: one per CPU."""
+    token_file: str | None = None
+    """A file with the bearer token that requests must bring."""
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    default: ModelConfig = field(default_factory=ModelConfig)
+    """Of the models that have no table of their own."""
+    models: dict[str, ModelConfig] = field(default_factory=dict)
+    """By name."""
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    request_log: RequestLogConfig = field(default_factory=RequestLogConfig)
+
+    def __post_init__(self) -> None:
+        for key in ("port", "grpc_port"):
+            value = getattr(self, key)
+            require(0 <= value < 65536, f"{key}: expected 0 to 65535, got {value}.")
+        require(
+            (self.tls_certificate is None) == (self.tls_key is None),
+            "tls_certificate and tls_key: expected both or neither.",
+        )
+
+    def of(self, name: str) -> ModelConfig:
+        models: Mapping[str, ModelConfig] = self.models
+        return models.get(name, self.default)

@@ -1,0 +1,61 @@
+"""What a request can be refused with, on every protocol."""
+
+from __future__ import annotations
+
+from trainers.errors import VisionlineError
+
+
+class ServingError(VisionlineError):
+    """`status` is HTTP's, `code` the name of gRPC's status."""
+
+    status = 500
+    code = "INTERNAL"
+
+
+class InvalidRequestError(ServingError):
+    """Malformed, of a wrong shape or type, or no image."""
+
+    status = 400
+    code = "INVALID_ARGUMENT"
+
+
+class UnauthorizedError(ServingError):
+    status = 401
+    code = "UNAUTHENTICATED"
+
+
+class UnknownModelError(ServingError):
+    """No such model, version or label."""
+
+    status = 404
+    code = "NOT_FOUND"
+
+
+class TooLargeError(ServingError):
+    """More bytes, pixels or images than are taken at once."""
+
+    status = 413
+    code = "INVALID_ARGUMENT"
+
+
+class BusyError(ServingError):
+    """The queue is full; try again."""
+
+    status = 429
+    code = "RESOURCE_EXHAUSTED"
+
+
+class UnavailableError(ServingError):
+    """The version is not loaded, or the server is going down."""
+
+    status = 503
+    code = "UNAVAILABLE"
+
+
+class DeadlineError(ServingError):
+    status = 504
+    code = "DEADLINE_EXCEEDED"
+
+
+class LoadError(ServingError):
+    """A version that cannot be served."""

@@ -1,0 +1,71 @@
+"""Labels of versions, such as stable and canary, and how they share the traffic.
+
+They are kept beside the versions, in `<serving>/<name>/labels.json`, and a server
+takes a change over without a restart:
+
+    {"versions": {"stable": 3, "canary": 4}, "weights": {"stable": 90, "canary": 10}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainers.errors import ConfigError, DataError
+from trainers.files import read_json, write_json
+from trainers.strict import dump, parse
+
+FILE = "labels.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    versions: dict[str, int] = field(default_factory=dict)
+    """Version by label."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Share of the requests that name neither version nor label, by label."""
+
+    def __post_init__(self) -> None:
+        for label, weight in self.weights.items():
+            if label not in self.versions:
+                raise ConfigError(f"weights: {label!r} is no label; expected one of versions.")
+            if not 0 <= weight < float("inf"):
+                raise ConfigError(f"weights.{label}: expected 0 or more, got {weight!r}.")
+
+    def draw(self, available: Collection[int], number: float) -> int | None:
+        """The version for one request; None where no weighted one is available.
+
+        Args:
+          number: uniform in [0, 1).
+        """
+        shares = [
+            (self.versions[label], weight)
+            for label, weight in sorted(self.weights.items())
+            if weight > 0 and self.versions[label] in available
+        ]
+        rest = number * sum(weight for _, weight in shares)
+        for version, weight in shares:
+            rest -= weight
+            if rest < 0:
+                return version
+        return shares[-1][0] if shares else None
+
+
+def read_labels(folder: Path) -> Labels:
+    """The labels of a model; none where there is no file.
+
+    Raises:
+      DataError: the file cannot be used.
+    """
+    path = folder / FILE
+    try:
+        return parse(Labels, read_json(path))
+    except FileNotFoundError:
+        return Labels()
+    except (OSError, ValueError, ConfigError) as e:
+        raise DataError(f"{path} is not readable: {e}") from None
+
+
+def write_labels(folder: Path, labels: Labels) -> None:
+    write_json(folder / FILE, dump(labels))

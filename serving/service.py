@@ -1,0 +1,145 @@
+"""What every protocol asks: classify these images with that model.
+
+Protocols turn their messages into `Query` and scores into their answers; everything
+between is here, once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import numpy as np
+
+from serving.config import LimitsConfig
+from serving.engines import Floats, Images
+from serving.errors import BusyError, InvalidRequestError, TooLargeError
+from serving.loaded import LoadedVersion
+from serving.repository import Repository
+
+TOP_K = 5
+
+
+@dataclass(slots=True, kw_only=True)
+class Query:
+    """One request, whatever its protocol."""
+
+    model: str
+    images: Sequence[bytes] | Images
+    """Encoded image files, or pixels, uint8 [N, H, W, 3]."""
+    version: int | None = None
+    label: str | None = None
+    timeout: float | None = None
+    """Seconds that are left to answer in; None: the server's own limit."""
+    protocol: str = ""
+    """For metrics and logs: "v1", "v2", "v2-grpc", "tfs-grpc", "file"."""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    name: str
+    version: int
+    class_names: tuple[str, ...]
+    scores_NC: Floats
+    engine: str
+
+    def top(self, k: int = TOP_K) -> list[list[tuple[str, float]]]:
+        """The likeliest classes of each image, with their probabilities."""
+        k = min(k, len(self.class_names))
+        order_Nk = np.argsort(-self.scores_NC, axis=1, kind="stable")[:, :k]
+        return [
+            [(self.class_names[i], float(scores[i])) for i in order]
+            for order, scores in zip(order_Nk, self.scores_NC, strict=True)
+        ]
+
+
+class Service:
+    """Answers queries, from any thread or event loop.
+
+    Args:
+      limits: what a request may ask for.
+    """
+
+    def __init__(self, repository: Repository, limits: LimitsConfig) -> None:
+        self.repository = repository
+        self.limits = limits
+        self._admitted = 0
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Counts a request; to be entered on one thread.
+
+        Raises:
+          BusyError: as many as may are being answered.
+        """
+        if self._admitted >= self.limits.concurrency:
+            raise BusyError(f"{self._admitted} requests are being answered; try again.")
+        self._admitted += 1
+        try:
+            yield
+        finally:
+            self._admitted -= 1
+
+    @contextmanager
+    def using(self, query: Query) -> Iterator[tuple[LoadedVersion, float]]:
+        """The version a query is for, and the deadline; its images are checked.
+
+        Raises:
+          ServingError: it cannot be answered.
+        """
+        timeout = self.limits.timeout_seconds
+        if query.timeout is not None:
+            timeout = min(timeout, query.timeout)
+        with self.repository.use(query.model, query.version, query.label) as loaded:
+            self._check(query, loaded)
+            yield loaded, time.monotonic() + timeout
+
+    def answer(self, loaded: LoadedVersion, scores_NC: Floats) -> Answer:
+        return Answer(
+            name=loaded.name,
+            version=loaded.version,
+            class_names=loaded.card.class_names,
+            scores_NC=scores_NC,
+            engine=loaded.loading.engine,
+        )
+
+    def _check(self, query: Query, loaded: LoadedVersion) -> None:
+        count = len(query.images)
+        if count == 0:
+            raise InvalidRequestError("Expected at least one image, got none.")
+        if count > self.limits.images:
+            raise TooLargeError(f"Expected at most {self.limits.images} images, got {count}.")
+        if isinstance(query.images, np.ndarray):
+            expected = loaded.image_shape
+            if query.images.dtype != np.uint8 or query.images.shape[1:] != expected:
+                raise InvalidRequestError(
+                    f"Expected pixels of type uint8 and shape [N, {', '.join(map(str, expected))}],"
+                    f" got {query.images.dtype} {list(query.images.shape)}."
+                )
+            return
+        for index, encoded in enumerate(query.images):
+            _check_header(encoded, index, self.limits.pixels)
+
+
+def _check_header(encoded: bytes, index: int, pixels: int) -> None:
+    """Refuses, before it is decoded, what is no image or a decompression bomb."""
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(encoded), formats=("JPEG", "PNG", "GIF", "BMP")) as image:
+            width, height = image.size
+    except Image.DecompressionBombError:
+        raise TooLargeError(f"Image {index}: expected at most {pixels:,} pixels.") from None
+    except Exception:  # Pillow has no common base for what a broken file raises
+        raise InvalidRequestError(
+            f"Image {index}: expected an encoded JPEG, PNG, GIF or BMP, got "
+            f"{len(encoded)} bytes that are none."
+        ) from None
+    if width * height > pixels:
+        raise TooLargeError(
+            f"Image {index}: expected at most {pixels:,} pixels, got {width} × {height}."
+        )
