@@ -185,7 +185,7 @@ class Batcher:
         files = [f for w in encoded for f in w.images]
         pixels: dict[int, Images] = {}
         try:
-            together = self._decode(files) if files else None  # type: ignore[arg-type]
+            together = self._decode(files) if files else None
         except InvalidRequestError:
             together = None
         start = 0
@@ -195,7 +195,7 @@ class Batcher:
                 start += len(work)
                 continue
             try:
-                pixels[id(work)] = self._decode(work.images)  # type: ignore[arg-type]
+                pixels[id(work)] = self._decode(work.images)
             except InvalidRequestError as e:
                 work.future.set_exception(e)
         found: list[tuple[Work, Images]] = []

@@ -141,6 +141,22 @@ class Repository:
         with self._lock:
             return {n: dict(sorted(m.slots.items())) for n, m in sorted(self._models.items())}
 
+    def slots(self, name: str, version: int | None = None, label: str | None = None) -> list[Slot]:
+        """The versions of a model, or the one that is named.
+
+        Raises:
+          UnknownModelError: there is none.
+        """
+        model = self._known(name)
+        with self._lock:
+            if label is not None:
+                version = self._version_of(model, label)
+            if version is None:
+                return [s for _, s in sorted(model.slots.items())]
+            if version not in model.slots:
+                raise UnknownModelError(f"{name} has no version {version}.")
+            return [model.slots[version]]
+
     def labels(self, name: str) -> Labels:
         return self._known(name).labels
 
@@ -176,11 +192,7 @@ class Repository:
         model = self._known(name)
         with self._lock:
             if label is not None:
-                if label not in model.labels.versions:
-                    raise UnknownModelError(
-                        f"{name} has no label {label!r}.{nearest(label, model.labels.versions)}"
-                    )
-                version = model.labels.versions[label]
+                version = self._version_of(model, label)
             if version is None:
                 available = model.available()
                 if not available:
@@ -199,6 +211,14 @@ class Repository:
                 raise UnavailableError(f"{name} version {version} is being loaded; try again.")
             slot.requests += 1
             return slot
+
+    def _version_of(self, model: Served, label: str) -> int:
+        versions = model.labels.versions
+        if label not in versions:
+            raise UnknownModelError(
+                f"{model.name} has no label {label!r}.{nearest(label, versions)}"
+            )
+        return versions[label]
 
     def _known(self, name: str) -> Served:
         model = self._models.get(name)
@@ -271,7 +291,9 @@ class Repository:
         with self._lock:
             slot.state = "AVAILABLE"
         loading = slot.loaded.loading
-        self._event("loaded", model.name, slot.version, f"{loading.engine}, {loading.seconds:.1f} s")
+        self._event(
+            "loaded", model.name, slot.version, f"{loading.engine}, {loading.seconds:.1f} s"
+        )
 
     def _unload(self, model: Served, slot: Slot) -> None:
         with self._idle:

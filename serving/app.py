@@ -1,0 +1,24 @@
+"""The HTTP side: one FastAPI application, a router per protocol."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from serving import health, v1
+from serving.errors import ServingError
+from serving.service import Service
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application over a service that is running."""
+    app = FastAPI(title="visionline", openapi_url="/openapi.json")
+    app.state.service = service
+
+    @app.exception_handler(ServingError)
+    async def refused(request: Request, error: ServingError) -> Response:
+        return JSONResponse({"error": str(error)}, error.status)
+
+    for protocol in (health, v1):
+        app.include_router(protocol.router)
+    return app

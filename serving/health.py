@@ -1,0 +1,22 @@
+"""Liveness and readiness, as Kubernetes asks for them."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def live() -> Response:
+    """The process answers."""
+    return PlainTextResponse("ok")
+
+
+@router.get("/readyz")
+async def ready(request: Request) -> Response:
+    """Every model in the folder has a warm version."""
+    if request.app.state.service.repository.ready:
+        return PlainTextResponse("ready")
+    return PlainTextResponse("loading", 503)

@@ -1,0 +1,120 @@
+"""The signatures of a pushed model, for every protocol that speaks of tensors.
+
+A request names its inputs; they become encoded images or pixels, and the scores
+become the outputs that the signature has in the SavedModel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from serving.engines import Images
+from serving.errors import InvalidRequestError
+from serving.loaded import LoadedVersion
+from serving.service import TOP_K, Answer
+from trainers.errors import nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input or output: its name, TensorFlow's dtype, and shape with -1 for the batch."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    name: str
+    input: Tensor
+    outputs: tuple[Tensor, ...]
+
+
+EXAMPLES, BYTES, TENSOR = "serving_default", "serving_bytes", "serving_tensor"
+
+
+def signatures(loaded: LoadedVersion) -> dict[str, Signature]:
+    """By name, as in the SavedModel."""
+    classes = len(loaded.card.class_names)
+    k = min(TOP_K, classes)
+    scores = Tensor("scores", "DT_FLOAT", (-1, classes))
+    top = (Tensor("labels", "DT_STRING", (-1, k)), Tensor("label_scores", "DT_FLOAT", (-1, k)))
+    pixels = Tensor("images", "DT_UINT8", (-1, *loaded.image_shape))
+    return {
+        EXAMPLES: Signature(EXAMPLES, Tensor("examples", "DT_STRING", (-1,)), (scores,)),
+        BYTES: Signature(BYTES, Tensor("images", "DT_STRING", (-1,)), (scores, *top)),
+        TENSOR: Signature(TENSOR, pixels, (scores,)),
+    }
+
+
+def find_signature(loaded: LoadedVersion, name: str) -> Signature:
+    """Raises InvalidRequestError for a signature that is not there."""
+    known = signatures(loaded)
+    if name not in known:
+        raise InvalidRequestError(f"No signature {name!r}.{nearest(name, known)}")
+    return known[name]
+
+
+def outputs(signature: Signature, answer: Answer) -> dict[str, Any]:
+    """The signature's outputs: arrays by name; strings as bytes objects."""
+    found: dict[str, Any] = {"scores": answer.scores_NC}
+    if signature.name == BYTES:
+        top = answer.top()
+        found["labels"] = np.array([[n.encode() for n, _ in row] for row in top], object)
+        found["label_scores"] = np.array([[s for _, s in row] for row in top], np.float32)
+    return found
+
+
+def images_of_examples(examples: Sequence[bytes]) -> list[bytes]:
+    """The encoded images of serialised raw examples.
+
+    Raises:
+      InvalidRequestError: one is none, or has no image.
+    """
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.example import example_pb2
+
+    found = []
+    for index, serialised in enumerate(examples):
+        try:
+            features: Mapping[str, Any] = example_pb2.Example.FromString(
+                serialised
+            ).features.feature
+        except DecodeError:
+            raise InvalidRequestError(
+                f"Example {index}: expected a serialised tf.Example, got {len(serialised)} bytes "
+                "that are none. Encoded images go to the signature serving_bytes."
+            ) from None
+        values = features["image/encoded"].bytes_list.value if "image/encoded" in features else []
+        if len(values) != 1:
+            raise InvalidRequestError(
+                f"Example {index}: expected one value of image/encoded, got {len(values)}."
+            )
+        found.append(bytes(values[0]))
+    return found
+
+
+def pixels(values: Any, shape: tuple[int, int, int]) -> Images:
+    """Numbers from JSON as uint8 [N, H, W, 3].
+
+    Raises:
+      InvalidRequestError: ragged, no whole numbers from 0 to 255, or of another shape.
+    """
+    expected = f"[N, {', '.join(map(str, shape))}]"
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        array = np.asarray(None)
+    if array.ndim != 4 or array.shape[1:] != shape or array.dtype.kind not in "iuf":
+        raise InvalidRequestError(
+            f"Expected pixels of shape {expected}, got {array.dtype} {list(array.shape)}."
+        )
+    whole = np.isfinite(array).all() and (array == np.floor(array)).all()
+    if not whole or array.min(initial=0) < 0 or array.max(initial=0) > 255:
+        raise InvalidRequestError("Expected pixels as whole numbers from 0 to 255.")
+    return array.astype(np.uint8)

@@ -1,0 +1,238 @@
+"""REST as TensorFlow Serving has it; KServe's V1 protocol is a part of it.
+
+    GET  /v1/models                                        their names
+    GET  /v1/models/NAME[/versions/V|/labels/L]            status
+    GET  /v1/models/NAME[/versions/V|/labels/L]/metadata   signatures
+    POST /v1/models/NAME[/versions/V|/labels/L]:predict    rows or columns
+
+A predict request that names no signature gets the one its input is meant for:
+serialised tf.Examples (`examples`), image files in base64, or pixels (`images`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from serving import signatures
+from serving.asgi import classify, from_base64, read_json, service_of
+from serving.errors import InvalidRequestError
+from serving.loaded import LoadedVersion
+from serving.repository import Slot
+from serving.service import Query, Service
+
+router = APIRouter(prefix="/v1/models", tags=["TensorFlow Serving, KServe V1"])
+
+_IMAGE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")
+
+
+@router.get("")
+async def names(request: Request) -> Response:
+    """The models there are, as KServe lists them."""
+    return JSONResponse({"models": sorted(service_of(request).repository.models())})
+
+
+@router.get("/{name}")
+async def status(request: Request, name: str) -> Response:
+    return _status(service_of(request), name, None, None)
+
+
+@router.get("/{name}/versions/{version}")
+async def version_status(request: Request, name: str, version: int) -> Response:
+    return _status(service_of(request), name, version, None)
+
+
+@router.get("/{name}/labels/{label}")
+async def label_status(request: Request, name: str, label: str) -> Response:
+    return _status(service_of(request), name, None, label)
+
+
+@router.get("/{name}/metadata")
+async def metadata(request: Request, name: str) -> Response:
+    return _metadata(service_of(request), name, None, None)
+
+
+@router.get("/{name}/versions/{version}/metadata")
+async def version_metadata(request: Request, name: str, version: int) -> Response:
+    return _metadata(service_of(request), name, version, None)
+
+
+@router.get("/{name}/labels/{label}/metadata")
+async def label_metadata(request: Request, name: str, label: str) -> Response:
+    return _metadata(service_of(request), name, None, label)
+
+
+@router.post("/{name}:predict")
+async def predict(request: Request, name: str) -> Response:
+    return await _predict(request, name, None, None)
+
+
+@router.post("/{name}/versions/{version}:predict")
+async def version_predict(request: Request, name: str, version: int) -> Response:
+    return await _predict(request, name, version, None)
+
+
+@router.post("/{name}/labels/{label}:predict")
+async def label_predict(request: Request, name: str, label: str) -> Response:
+    return await _predict(request, name, None, label)
+
+
+def _status(service: Service, name: str, version: int | None, label: str | None) -> Response:
+    slots = service.repository.slots(name, version, label)
+    return JSONResponse(
+        {
+            "name": name,
+            "ready": any(s.state == "AVAILABLE" for s in slots),
+            "model_version_status": [_slot(s) for s in slots],
+        }
+    )
+
+
+def _slot(slot: Slot) -> dict[str, Any]:
+    return {
+        "version": str(slot.version),
+        "state": slot.state,
+        "status": {
+            "error_code": "UNKNOWN" if slot.error else "OK",
+            "error_message": slot.error,
+        },
+    }
+
+
+def _metadata(service: Service, name: str, version: int | None, label: str | None) -> Response:
+    with service.repository.use(name, version, label) as loaded:
+        found = {k: _signature(s) for k, s in signatures.signatures(loaded).items()}
+        return JSONResponse(
+            {
+                "model_spec": {
+                    "name": name,
+                    "signature_name": "",
+                    "version": str(loaded.version),
+                },
+                "metadata": {"signature_def": {"signature_def": found}},
+            }
+        )
+
+
+def _signature(signature: signatures.Signature) -> dict[str, Any]:
+    return {
+        "inputs": {signature.input.name: _tensor(signature.input)},
+        "outputs": {t.name: _tensor(t) for t in signature.outputs},
+        "method_name": "tensorflow/serving/predict",
+    }
+
+
+def _tensor(tensor: signatures.Tensor) -> dict[str, Any]:
+    return {
+        "dtype": tensor.dtype,
+        "tensor_shape": {
+            "dim": [{"size": str(d), "name": ""} for d in tensor.shape],
+            "unknown_rank": False,
+        },
+        "name": tensor.name,
+    }
+
+
+async def _predict(request: Request, name: str, version: int | None, label: str | None) -> Response:
+    service = service_of(request)
+    body = await read_json(request)
+    rows = "instances" in body
+    if rows == ("inputs" in body):
+        raise InvalidRequestError('Expected either "instances" (rows) or "inputs" (columns).')
+    given = body["instances"] if rows else body["inputs"]
+    with service.repository.use(name, version, label) as loaded:
+        values, key = _rows(given) if rows else _columns(given)
+        signature = _choose(loaded, body.get("signature_name"), key, values)
+        images = _images(signature, values, loaded)
+        query = Query(
+            model=name, version=loaded.version, images=images, protocol="v1",
+            request_id=getattr(request.state, "request_id", ""),
+        )  # fmt: skip
+        answer = await classify(service, query)
+    outputs = {k: _plain(v) for k, v in signatures.outputs(signature, answer).items()}
+    if rows:
+        return JSONResponse({"predictions": _by_row(outputs)})
+    only = next(iter(outputs.values())) if len(outputs) == 1 else outputs
+    return JSONResponse({"outputs": only})
+
+
+def _rows(given: Any) -> tuple[list[Any], str | None]:
+    """Each row's value, and the input's name where the rows say it."""
+    if not isinstance(given, list) or not given:
+        raise InvalidRequestError('"instances": expected a list with at least one row.')
+    named = [isinstance(row, dict) and set(row) != {"b64"} for row in given]
+    if not any(named):
+        return given, None
+    keys = {tuple(row) if n else () for row, n in zip(given, named, strict=True)}
+    if len(keys) != 1 or len(next(iter(keys))) != 1:
+        raise InvalidRequestError(
+            '"instances": expected each row to have the same one input, such as '
+            '{"images": {"b64": …}}.'
+        )
+    (key,) = next(iter(keys))
+    return [row[key] for row in given], key
+
+
+def _columns(given: Any) -> tuple[list[Any], str | None]:
+    key = None
+    if isinstance(given, dict) and set(given) != {"b64"}:
+        if len(given) != 1:
+            raise InvalidRequestError('"inputs": expected one input, such as {"images": […]}.')
+        ((key, given),) = given.items()
+    if not isinstance(given, list) or not given:
+        raise InvalidRequestError('"inputs": expected a list with at least one value.')
+    return given, key
+
+
+def _choose(
+    loaded: LoadedVersion, name: Any, key: str | None, values: list[Any]
+) -> signatures.Signature:
+    """The signature that is named, or else the one that the values are meant for."""
+    if name is not None and not isinstance(name, str):
+        raise InvalidRequestError('"signature_name": expected a string.')
+    if not name:
+        first = values[0]
+        if not isinstance(first, dict):
+            name = signatures.TENSOR
+        elif key == "examples":
+            name = signatures.EXAMPLES
+        elif from_base64(first.get("b64")).startswith(_IMAGE_MAGIC):
+            name = signatures.BYTES
+        else:
+            name = signatures.EXAMPLES
+    signature = signatures.find_signature(loaded, name)
+    # KServe's clients name the input as they like, where there is only one.
+    if key is not None and key != signature.input.name and not key.startswith("image"):
+        raise InvalidRequestError(
+            f"{signature.name} has the input {signature.input.name!r}, got {key!r}."
+        )
+    return signature
+
+
+def _images(signature: signatures.Signature, values: list[Any], loaded: LoadedVersion) -> Any:
+    if signature.name == signatures.TENSOR:
+        return signatures.pixels(values, loaded.image_shape)
+    files = []
+    for index, value in enumerate(values):
+        if not isinstance(value, dict) or set(value) != {"b64"}:
+            raise InvalidRequestError(f'Value {index}: expected {{"b64": "…"}} with binary data.')
+        files.append(from_base64(value["b64"]))
+    return signatures.images_of_examples(files) if signature.name == signatures.EXAMPLES else files
+
+
+def _plain(values: np.ndarray[Any, Any]) -> list[Any]:
+    if values.dtype == object:
+        return [[v.decode() for v in row] for row in values]
+    found: list[Any] = values.tolist()
+    return found
+
+
+def _by_row(outputs: dict[str, list[Any]]) -> list[Any]:
+    """As TensorFlow Serving: the values alone where there is one output."""
+    if len(outputs) == 1:
+        return next(iter(outputs.values()))
+    rows = zip(*outputs.values(), strict=True)
+    return [dict(zip(outputs, row, strict=True)) for row in rows]
