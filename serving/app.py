@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from serving import health, v1
+from serving import health, v1, v2_rest
 from serving.errors import ServingError
 from serving.service import Service
 
@@ -19,6 +19,6 @@ def create_app(service: Service) -> FastAPI:
     async def refused(request: Request, error: ServingError) -> Response:
         return JSONResponse({"error": str(error)}, error.status)
 
-    for protocol in (health, v1):
+    for protocol in (health, v1, v2_rest):
         app.include_router(protocol.router)
     return app

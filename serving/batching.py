@@ -181,21 +181,21 @@ class Batcher:
 
     def _decoded(self, batch: list[Work]) -> list[tuple[Work, Images]]:
         """Every work with its pixels; those that have none are refused."""
-        encoded = [w for w in batch if not isinstance(w.images, np.ndarray)]
-        files = [f for w in encoded for f in w.images]
+        encoded = [(w, w.images) for w in batch if not isinstance(w.images, np.ndarray)]
+        files = [f for _, images in encoded for f in images]
         pixels: dict[int, Images] = {}
         try:
             together = self._decode(files) if files else None
         except InvalidRequestError:
             together = None
         start = 0
-        for work in encoded:
+        for work, images in encoded:
             if together is not None:
                 pixels[id(work)] = together[start : start + len(work)]
                 start += len(work)
                 continue
             try:
-                pixels[id(work)] = self._decode(work.images)
+                pixels[id(work)] = self._decode(images)
             except InvalidRequestError as e:
                 work.future.set_exception(e)
         found: list[tuple[Work, Images]] = []

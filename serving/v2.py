@@ -1,0 +1,177 @@
+"""The Open Inference Protocol (V2): what REST and gRPC have in common.
+
+A model has one input, `images`: BYTES [N], encoded image files, or UINT8 [N, H, W, 3],
+pixels.  Its outputs are `scores` FP32 [N, C], `labels` BYTES [N, k] and `label_scores`
+FP32 [N, k], the likeliest first.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from serving import signatures
+from serving.errors import InvalidRequestError, UnknownModelError
+from serving.loaded import LoadedVersion
+from serving.repository import Repository
+from serving.service import Answer
+
+SERVER_NAME = "visionline"
+EXTENSIONS = ("binary_tensor_data", "model_repository")
+PLATFORM = "visionline_image_classifier"
+INPUT = "images"
+
+_DATATYPES = {"DT_STRING": "BYTES", "DT_FLOAT": "FP32", "DT_UINT8": "UINT8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor of a request or an answer; BYTES are bytes objects."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    values: Any
+    """np.ndarray [*shape]; for BYTES a list of bytes."""
+
+
+def metadata(loaded: LoadedVersion, versions: Sequence[int]) -> dict[str, Any]:
+    """A model's metadata, as REST has it."""
+    signature = signatures.find_signature(loaded, signatures.BYTES)
+    return {
+        "name": loaded.name,
+        "versions": [str(v) for v in versions],
+        "platform": PLATFORM,
+        "inputs": [_described(signature.input)],
+        "outputs": [_described(t) for t in signature.outputs],
+    }
+
+
+def index(repository: Repository) -> list[dict[str, str]]:
+    """Every version that was seen, as the repository extension lists them."""
+    states = {"AVAILABLE": "READY", "LOADING": "LOADING", "UNLOADING": "UNLOADING"}
+    return [
+        {
+            "name": name,
+            "version": str(version),
+            "state": states.get(slot.state, "UNAVAILABLE"),
+            "reason": slot.error,
+        }
+        for name, slots in repository.models().items()
+        for version, slot in slots.items()
+    ]
+
+
+def version_number(text: str) -> int | None:
+    """The version in a path or message; None for "".
+
+    Raises:
+      UnknownModelError: it is no number.
+    """
+    if not text:
+        return None
+    if not text.isdecimal() or len(text) > 18:
+        raise UnknownModelError(f"Versions are numbers; got {text!r}.")
+    return int(text)
+
+
+def images_of(tensors: Sequence[Tensor]) -> Any:
+    """The images of a request's inputs.
+
+    Raises:
+      InvalidRequestError: there is not exactly one, or it is of another type.
+    """
+    if len(tensors) != 1:
+        raise InvalidRequestError(f"Expected one input, {INPUT!r}, got {len(tensors)}.")
+    (tensor,) = tensors
+    if tensor.name != INPUT:
+        raise InvalidRequestError(f"Expected the input {INPUT!r}, got {tensor.name!r}.")
+    if tensor.datatype == "BYTES":
+        if tensor.shape not in ((len(tensor.values),), (len(tensor.values), 1)):
+            raise InvalidRequestError(
+                f"{INPUT}: expected the shape [{len(tensor.values)}] for as many image files, "
+                f"got {list(tensor.shape)}."
+            )
+        return tensor.values
+    if tensor.datatype == "UINT8":
+        return tensor.values
+    raise InvalidRequestError(
+        f"{INPUT}: expected BYTES (image files) or UINT8 (pixels), got {tensor.datatype!r}."
+    )
+
+
+def outputs_of(answer: Answer, loaded: LoadedVersion, wanted: Sequence[str]) -> list[Tensor]:
+    """The outputs that are wanted, in that order; all without a wish.
+
+    Raises:
+      InvalidRequestError: one is not there.
+    """
+    signature = signatures.find_signature(loaded, signatures.BYTES)
+    arrays = signatures.outputs(signature, answer)
+    datatypes = {t.name: _DATATYPES[t.dtype] for t in signature.outputs}
+    unknown = [name for name in wanted if name not in arrays]
+    if unknown:
+        raise InvalidRequestError(f"No output {unknown[0]!r}. Known: {', '.join(arrays)}.")
+    return [
+        Tensor(
+            name,
+            datatypes[name],
+            tuple(arrays[name].shape),
+            list(arrays[name].flat) if datatypes[name] == "BYTES" else arrays[name],
+        )
+        for name in wanted or arrays
+    ]
+
+
+def pack_bytes(values: Sequence[bytes]) -> bytes:
+    """BYTES in the binary form: each after its length, four bytes, little endian."""
+    return b"".join(struct.pack("<I", len(v)) + v for v in values)
+
+
+def unpack_bytes(data: bytes) -> list[bytes]:
+    """Raises InvalidRequestError where lengths and data do not fit."""
+    found, at = [], 0
+    while at < len(data):
+        if at + 4 > len(data):
+            raise InvalidRequestError("BYTES: the last length is cut off.")
+        (length,) = struct.unpack_from("<I", data, at)
+        at += 4
+        if at + length > len(data):
+            raise InvalidRequestError(
+                f"BYTES: a value of {length} bytes is announced, {len(data) - at} are there."
+            )
+        found.append(data[at : at + length])
+        at += length
+    return found
+
+
+def from_raw(name: str, datatype: str, shape: tuple[int, ...], data: bytes) -> Tensor:
+    """A tensor from its binary form.
+
+    Raises:
+      InvalidRequestError: the data do not fill the shape.
+    """
+    if datatype == "BYTES":
+        return Tensor(name, datatype, shape, unpack_bytes(data))
+    if datatype != "UINT8":
+        return Tensor(name, datatype, shape, None)  # `images_of` says what is expected
+    count = 1
+    for side in shape:
+        count *= side
+    if any(side < 0 for side in shape) or count != len(data):
+        raise InvalidRequestError(
+            f"{name}: the shape {list(shape)} asks for {count} bytes, got {len(data)}."
+        )
+    return Tensor(name, datatype, shape, np.frombuffer(data, np.uint8).reshape(shape))
+
+
+def _described(tensor: signatures.Tensor) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "datatype": _DATATYPES[tensor.dtype],
+        "shape": list(tensor.shape),
+    }

@@ -1,0 +1,240 @@
+"""The Open Inference Protocol over REST, with the binary tensor data extension."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from serving import v2
+from serving.asgi import classify, from_base64, read_body, service_of
+from serving.errors import InvalidRequestError
+from serving.service import Query
+
+router = APIRouter(prefix="/v2", tags=["Open Inference Protocol V2"])
+
+HEADER_LENGTH = "inference-header-content-length"
+
+
+@router.get("")
+async def server() -> Response:
+    return JSONResponse(
+        {"name": v2.SERVER_NAME, "version": _version(), "extensions": list(v2.EXTENSIONS)}
+    )
+
+
+@router.get("/health/live")
+async def live() -> Response:
+    return JSONResponse({"live": True})
+
+
+@router.get("/health/ready")
+async def ready(request: Request) -> Response:
+    is_ready = service_of(request).repository.ready
+    return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
+
+
+@router.get("/models/{name}")
+async def model(request: Request, name: str) -> Response:
+    return _metadata(request, name, "")
+
+
+@router.get("/models/{name}/versions/{number}")
+async def model_version(request: Request, name: str, number: str) -> Response:
+    return _metadata(request, name, number)
+
+
+@router.get("/models/{name}/ready")
+async def model_ready(request: Request, name: str) -> Response:
+    return _ready(request, name, "")
+
+
+@router.get("/models/{name}/versions/{number}/ready")
+async def version_ready(request: Request, name: str, number: str) -> Response:
+    return _ready(request, name, number)
+
+
+@router.post("/models/{name}/infer")
+async def infer(request: Request, name: str) -> Response:
+    return await _infer(request, name, "")
+
+
+@router.post("/models/{name}/versions/{number}/infer")
+async def version_infer(request: Request, name: str, number: str) -> Response:
+    return await _infer(request, name, number)
+
+
+@router.post("/repository/index")
+async def index(request: Request) -> Response:
+    return JSONResponse(v2.index(service_of(request).repository))
+
+
+@router.post("/repository/models/{name}/load")
+def load(request: Request, name: str) -> Response:
+    service_of(request).repository.load(name)
+    return JSONResponse({})
+
+
+@router.post("/repository/models/{name}/unload")
+def unload(request: Request, name: str) -> Response:
+    service_of(request).repository.unload(name)
+    return JSONResponse({})
+
+
+def _version() -> str:
+    try:
+        return version("visionline")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _metadata(request: Request, name: str, number: str) -> Response:
+    repository = service_of(request).repository
+    with repository.use(name, v2.version_number(number)) as loaded:
+        available = [s.version for s in repository.slots(name) if s.state == "AVAILABLE"]
+        return JSONResponse(v2.metadata(loaded, available))
+
+
+def _ready(request: Request, name: str, number: str) -> Response:
+    slots = service_of(request).repository.slots(name, v2.version_number(number))
+    is_ready = any(s.state == "AVAILABLE" for s in slots)
+    return JSONResponse({"name": name, "ready": is_ready}, 200 if is_ready else 503)
+
+
+async def _infer(request: Request, name: str, number: str) -> Response:
+    service = service_of(request)
+    body, binary = _split(await read_body(request), request.headers.get(HEADER_LENGTH))
+    tensors = _inputs(body, binary)
+    requested = _outputs(body)
+    with service.repository.use(name, v2.version_number(number)) as loaded:
+        query = Query(
+            model=name,
+            version=loaded.version,
+            images=v2.images_of(tensors),
+            protocol="v2",
+            request_id=str(body.get("id") or ""),
+        )
+        answer = await classify(service, query)
+        outputs = v2.outputs_of(answer, loaded, [name for name, _ in requested])
+    binary_outputs = {n for n, is_binary in requested if is_binary}
+    if _parameter(body, "binary_data_output") and not requested:
+        binary_outputs = {t.name for t in outputs}
+    head: dict[str, Any] = {"model_name": name, "model_version": str(answer.version)}
+    if body.get("id"):
+        head["id"] = body["id"]
+    return _response(head, outputs, binary_outputs)
+
+
+def _split(data: bytes, length: str | None) -> tuple[dict[str, Any], bytes]:
+    """The JSON part of a request and the binary tensors after it."""
+    end = len(data)
+    if length is not None:
+        if not length.isdecimal() or int(length) > len(data):
+            raise InvalidRequestError(
+                f"{HEADER_LENGTH}: expected a number up to {len(data)}, got {length!r}."
+            )
+        end = int(length)
+    try:
+        body = json.loads(data[:end])
+    except (ValueError, RecursionError) as e:
+        raise InvalidRequestError(f"Expected a JSON object: {e}") from None
+    if not isinstance(body, dict):
+        raise InvalidRequestError(f"Expected a JSON object, got a {type(body).__name__}.")
+    return body, data[end:]
+
+
+def _inputs(body: dict[str, Any], binary: bytes) -> list[v2.Tensor]:
+    found, at = [], 0
+    for given in _objects(body, "inputs"):
+        name, datatype, shape = given.get("name"), given.get("datatype"), given.get("shape")
+        if not isinstance(name, str) or not isinstance(datatype, str) or not _is_shape(shape):
+            raise InvalidRequestError(
+                '"inputs": expected each to have a name, a datatype and a shape.'
+            )
+        size = _parameter(given, "binary_data_size")
+        if size is None:
+            found.append(_from_json(name, datatype, tuple(shape), given.get("data")))
+            continue
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(binary) - at:
+            raise InvalidRequestError(f"{name}: binary_data_size does not fit the body: {size!r}.")
+        found.append(v2.from_raw(name, datatype, tuple(shape), binary[at : at + size]))
+        at += size
+    return found
+
+
+def _from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> v2.Tensor:
+    if not isinstance(data, list):
+        raise InvalidRequestError(f'{name}: expected a list in "data".')
+    if datatype == "BYTES":
+        # JSON has no bytes; as KServe and MLServer do, base64 stands for them.
+        return v2.Tensor(name, datatype, shape, [from_base64(v) for v in data])
+    try:
+        array = np.asarray(data)
+        if array.dtype.kind in "iu" and array.min(initial=0) >= 0 and array.max(initial=0) <= 255:
+            return v2.Tensor(name, datatype, shape, array.astype(np.uint8).reshape(shape))
+    except ValueError:
+        pass
+    raise InvalidRequestError(
+        f"{name}: expected whole numbers from 0 to 255 that fill the shape {list(shape)}."
+    )
+
+
+def _outputs(body: dict[str, Any]) -> list[tuple[str, bool]]:
+    """Names of the outputs that are asked for, and whether in binary form."""
+    found = []
+    for given in _objects(body, "outputs") if "outputs" in body else []:
+        name = given.get("name")
+        if not isinstance(name, str):
+            raise InvalidRequestError('"outputs": expected each to have a name.')
+        found.append((name, bool(_parameter(given, "binary_data"))))
+    return found
+
+
+def _objects(body: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    given = body.get(key)
+    if not isinstance(given, list) or not all(isinstance(g, dict) for g in given):
+        raise InvalidRequestError(f'"{key}": expected a list of objects.')
+    return given
+
+
+def _parameter(given: dict[str, Any], key: str) -> Any:
+    parameters = given.get("parameters")
+    return parameters.get(key) if isinstance(parameters, dict) else None
+
+
+def _is_shape(shape: Any) -> bool:
+    return isinstance(shape, list) and all(
+        isinstance(d, int) and not isinstance(d, bool) and 0 <= d < 2**31 for d in shape
+    )
+
+
+def _response(head: dict[str, Any], outputs: list[v2.Tensor], binary: set[str]) -> Response:
+    described, parts = [], []
+    for tensor in outputs:
+        entry: dict[str, Any] = {
+            "name": tensor.name,
+            "datatype": tensor.datatype,
+            "shape": list(tensor.shape),
+        }
+        is_text = tensor.datatype == "BYTES"
+        if tensor.name in binary:
+            data = v2.pack_bytes(tensor.values) if is_text else tensor.values.tobytes()
+            entry["parameters"] = {"binary_data_size": len(data)}
+            parts.append(data)
+        elif is_text:
+            entry["data"] = [v.decode() for v in tensor.values]
+        else:
+            entry["data"] = tensor.values.ravel().tolist()
+        described.append(entry)
+    text = json.dumps({**head, "outputs": described}).encode()
+    if not parts:
+        return Response(text, media_type="application/json")
+    return Response(
+        b"".join([text, *parts]),
+        media_type="application/octet-stream",
+        headers={HEADER_LENGTH: str(len(text))},
+    )
