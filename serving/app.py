@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from serving import health, v1, v2_rest
 from serving.errors import ServingError
+from serving.protocols import health, v1, v2_rest
 from serving.service import Service
 
 

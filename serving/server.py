@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import grpc
 import uvicorn
+import uvloop
 
 from serving.app import create_app
 from serving.config import ServeConfig
@@ -53,17 +55,50 @@ class Server:
             )
         )
 
-    @property
-    def address(self) -> Address:
-        return Address(self.config.host, self._socket.getsockname()[1], 0)
+    def run(self, listening: Callable[[Address], None] = lambda address: None) -> None:
+        """Serves until SIGTERM or SIGINT, then finishes what it has.
 
-    def run(self) -> None:
-        """Serves until SIGTERM or SIGINT, then finishes what it has."""
+        Args:
+          listening: told where, once it does.
+        """
         self.repository.start()
         try:
-            asyncio.run(self._http.serve(sockets=[self._socket]))
+            uvloop.run(self._serve(listening))
         finally:
             self.repository.close()
+
+    def stop(self) -> None:
+        """Ends `run`, from any thread."""
+        self._http.should_exit = True
+
+    async def _serve(self, listening: Callable[[Address], None]) -> None:
+        limit = self.config.limits.body_bytes
+        rpc = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", limit),
+                ("grpc.max_send_message_length", limit),
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        # Imported here: it loads TensorFlow's protos and Triton's.
+        from serving.protocols import tfs_grpc, v2_grpc
+
+        tfs_grpc.add_services(rpc, self.service)
+        v2_grpc.add_services(rpc, self.service)
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        try:
+            grpc_port = rpc.add_insecure_port(f"{host}:{self.config.grpc_port}")
+        except RuntimeError:
+            raise ConfigError(
+                f"Cannot listen on {host}:{self.config.grpc_port}: Address already in use. "
+                "Choose another with --grpc-port."
+            ) from None
+        await rpc.start()
+        listening(Address(self.config.host, self._socket.getsockname()[1], grpc_port))
+        try:
+            await self._http.serve(sockets=[self._socket])
+        finally:
+            await rpc.stop(self.config.drain_seconds)
 
 
 def _listen(host: str, port: int) -> socket.socket:

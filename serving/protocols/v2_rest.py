@@ -10,9 +10,9 @@ import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from serving import v2
-from serving.asgi import classify, from_base64, read_body, service_of
 from serving.errors import InvalidRequestError
+from serving.protocols import v2
+from serving.protocols.asgi import classify, from_base64, read_body, service_of
 from serving.service import Query
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol V2"])
@@ -23,7 +23,7 @@ HEADER_LENGTH = "inference-header-content-length"
 @router.get("")
 async def server() -> Response:
     return JSONResponse(
-        {"name": v2.SERVER_NAME, "version": _version(), "extensions": list(v2.EXTENSIONS)}
+        {"name": v2.SERVER_NAME, "version": server_version(), "extensions": list(v2.EXTENSIONS)}
     )
 
 
@@ -85,7 +85,7 @@ def unload(request: Request, name: str) -> Response:
     return JSONResponse({})
 
 
-def _version() -> str:
+def server_version() -> str:
     try:
         return version("visionline")
     except PackageNotFoundError:
@@ -150,18 +150,18 @@ def _split(data: bytes, length: str | None) -> tuple[dict[str, Any], bytes]:
 def _inputs(body: dict[str, Any], binary: bytes) -> list[v2.Tensor]:
     found, at = [], 0
     for given in _objects(body, "inputs"):
-        name, datatype, shape = given.get("name"), given.get("datatype"), given.get("shape")
-        if not isinstance(name, str) or not isinstance(datatype, str) or not _is_shape(shape):
+        name, datatype, shape = given.get("name"), given.get("datatype"), _shape(given)
+        if not isinstance(name, str) or not isinstance(datatype, str) or shape is None:
             raise InvalidRequestError(
                 '"inputs": expected each to have a name, a datatype and a shape.'
             )
         size = _parameter(given, "binary_data_size")
         if size is None:
-            found.append(_from_json(name, datatype, tuple(shape), given.get("data")))
+            found.append(_from_json(name, datatype, shape, given.get("data")))
             continue
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(binary) - at:
             raise InvalidRequestError(f"{name}: binary_data_size does not fit the body: {size!r}.")
-        found.append(v2.from_raw(name, datatype, tuple(shape), binary[at : at + size]))
+        found.append(v2.from_raw(name, datatype, shape, binary[at : at + size]))
         at += size
     return found
 
@@ -206,10 +206,12 @@ def _parameter(given: dict[str, Any], key: str) -> Any:
     return parameters.get(key) if isinstance(parameters, dict) else None
 
 
-def _is_shape(shape: Any) -> bool:
-    return isinstance(shape, list) and all(
-        isinstance(d, int) and not isinstance(d, bool) and 0 <= d < 2**31 for d in shape
-    )
+def _shape(given: dict[str, Any]) -> tuple[int, ...] | None:
+    shape = given.get("shape")
+    if not isinstance(shape, list):
+        return None
+    whole = all(isinstance(d, int) and not isinstance(d, bool) and 0 <= d < 2**31 for d in shape)
+    return tuple(shape) if whole else None
 
 
 def _response(head: dict[str, Any], outputs: list[v2.Tensor], binary: set[str]) -> Response:

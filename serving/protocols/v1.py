@@ -17,10 +17,10 @@ import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from serving import signatures
-from serving.asgi import classify, from_base64, read_json, service_of
 from serving.errors import InvalidRequestError
 from serving.loaded import LoadedVersion
+from serving.protocols import signatures
+from serving.protocols.asgi import classify, from_base64, read_json, service_of
 from serving.repository import Slot
 from serving.service import Query, Service
 

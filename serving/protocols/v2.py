@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from serving import signatures
 from serving.errors import InvalidRequestError, UnknownModelError
 from serving.loaded import LoadedVersion
+from serving.protocols import signatures
 from serving.repository import Repository
 from serving.service import Answer
 

@@ -1,0 +1,240 @@
+"""gRPC as TensorFlow Serving has it: PredictionService and ModelService."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from serving.engines import Images
+from serving.errors import InvalidRequestError
+from serving.loaded import LoadedVersion
+from serving.protocols import signatures
+from serving.protocols.rpc import classify_within, refusing
+from serving.repository import Slot
+from serving.service import Query, Service
+
+PROTOCOL = "tfs-grpc"
+_INTEGERS = {
+    types_pb2.DT_UINT8: np.uint8,
+    types_pb2.DT_INT32: np.int32,
+    types_pb2.DT_INT64: np.int64,
+    types_pb2.DT_FLOAT: np.float32,
+}
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
+    """Predict, Classify and GetModelMetadata; the others are UNIMPLEMENTED."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    @refusing
+    async def Predict(self, request: Any, context: Any) -> Any:
+        spec = request.model_spec
+        with self._service.repository.use(spec.name, *_place(spec)) as loaded:
+            signature = signatures.find_signature(
+                loaded, spec.signature_name or signatures.EXAMPLES
+            )
+            query = Query(
+                model=spec.name,
+                version=loaded.version,
+                images=_images(signature, request.inputs, loaded),
+                protocol=PROTOCOL,
+            )
+            answer = await classify_within(self._service, query, context)
+        outputs = signatures.outputs(signature, answer)
+        wanted = list(request.output_filter) or list(outputs)
+        if unknown := [name for name in wanted if name not in outputs]:
+            raise InvalidRequestError(
+                f"{signature.name} has no output {unknown[0]!r}. Known: {', '.join(outputs)}."
+            )
+        response = predict_pb2.PredictResponse()
+        _name(response.model_spec, loaded, signature.name)
+        for name in wanted:
+            response.outputs[name].CopyFrom(_tensor(outputs[name]))
+        return response
+
+    @refusing
+    async def Classify(self, request: Any, context: Any) -> Any:
+        spec = request.model_spec
+        kind = request.input.WhichOneof("kind")
+        if kind is None:
+            raise InvalidRequestError("Expected an example_list with at least one tf.Example.")
+        examples = [e.SerializeToString() for e in getattr(request.input, kind).examples]
+        with self._service.repository.use(spec.name, *_place(spec)) as loaded:
+            query = Query(
+                model=spec.name,
+                version=loaded.version,
+                images=signatures.images_of_examples(examples),
+                protocol=PROTOCOL,
+            )
+            answer = await classify_within(self._service, query, context)
+        response = classification_pb2.ClassificationResponse()
+        _name(response.model_spec, loaded, signatures.BYTES)
+        for top in answer.top():
+            classes = response.result.classifications.add().classes
+            for label, score in top:
+                classes.add(label=label, score=score)
+        return response
+
+    @refusing
+    async def GetModelMetadata(self, request: Any, context: Any) -> Any:
+        if list(request.metadata_field) != ["signature_def"]:
+            raise InvalidRequestError(
+                f"metadata_field: expected ['signature_def'], got {list(request.metadata_field)}."
+            )
+        spec = request.model_spec
+        definitions = get_model_metadata_pb2.SignatureDefMap()
+        with self._service.repository.use(spec.name, *_place(spec)) as loaded:
+            for name, signature in signatures.signatures(loaded).items():
+                definitions.signature_def[name].CopyFrom(_definition(signature))
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        _name(response.model_spec, loaded, "")
+        response.metadata["signature_def"].Pack(definitions)
+        return response
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
+    """GetModelStatus; the server's config is changed through its files."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    @refusing
+    async def GetModelStatus(self, request: Any, context: Any) -> Any:
+        spec = request.model_spec
+        slots = self._service.repository.slots(spec.name, *_place(spec))
+        response = get_model_status_pb2.GetModelStatusResponse()
+        response.model_version_status.extend(map(_status, slots))
+        return response
+
+
+def add_services(server: Any, service: Service) -> None:
+    """Adds both services to a gRPC server."""
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        PredictionService(service), server
+    )
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(service), server)
+
+
+def _place(spec: Any) -> tuple[int | None, str | None]:
+    """Version and label."""
+    choice = spec.WhichOneof("version_choice")
+    return (
+        spec.version.value if choice == "version" else None,
+        spec.version_label if choice == "version_label" else None,
+    )
+
+
+def _name(spec: Any, loaded: LoadedVersion, signature: str) -> None:
+    spec.name, spec.signature_name = loaded.name, signature
+    spec.version.value = loaded.version
+
+
+def _images(
+    signature: signatures.Signature, inputs: Mapping[str, Any], loaded: LoadedVersion
+) -> Any:
+    if list(inputs) != [signature.input.name]:
+        raise InvalidRequestError(
+            f"{signature.name} expects the input {signature.input.name!r}, got {sorted(inputs)}."
+        )
+    tensor = inputs[signature.input.name]
+    if signature.name == signatures.TENSOR:
+        return _pixels(tensor, loaded.image_shape)
+    if tensor.dtype != types_pb2.DT_STRING:
+        raise InvalidRequestError(
+            f"{signature.input.name}: expected DT_STRING, got {_dtype_name(tensor.dtype)}."
+        )
+    values = list(tensor.string_val)
+    sides = [d.size for d in tensor.tensor_shape.dim]
+    if sides != [len(values)]:
+        raise InvalidRequestError(
+            f"{signature.input.name}: expected the shape [{len(values)}] of its {len(values)} "
+            f"values, got {sides}."
+        )
+    if signature.name == signatures.EXAMPLES:
+        return signatures.images_of_examples(values)
+    return values
+
+
+def _pixels(tensor: Any, shape: tuple[int, int, int]) -> Images:
+    """A TensorProto as uint8 [N, H, W, 3].
+
+    Written here, since TensorFlow's own would make an array of whatever size the shape
+    announces, from a message of a few bytes.
+    """
+    if tensor.dtype not in _INTEGERS:
+        raise InvalidRequestError(f"images: expected DT_UINT8, got {_dtype_name(tensor.dtype)}.")
+    dtype = np.dtype(_INTEGERS[tensor.dtype])
+    if tensor.tensor_content:
+        if len(tensor.tensor_content) % dtype.itemsize:
+            raise InvalidRequestError("images: tensor_content ends within a value.")
+        flat = np.frombuffer(tensor.tensor_content, dtype)
+    else:
+        listed = {np.int64: tensor.int64_val, np.float32: tensor.float_val}
+        flat = np.asarray(listed.get(_INTEGERS[tensor.dtype], tensor.int_val), np.float64)
+    sides = [d.size for d in tensor.tensor_shape.dim]
+    count = len(flat) // int(np.prod(shape))
+    if sides != [count, *shape] or len(flat) != count * int(np.prod(shape)):
+        raise InvalidRequestError(
+            f"images: expected the shape [N, {', '.join(map(str, shape))}], got {sides} with "
+            f"{len(flat)} values."
+        )
+    return signatures.pixels(flat.reshape(sides), shape)
+
+
+def _tensor(values: Any) -> Any:
+    """An output array as a TensorProto."""
+    sides = [tensor_shape_pb2.TensorShapeProto.Dim(size=s) for s in values.shape]
+    shape = tensor_shape_pb2.TensorShapeProto(dim=sides)
+    if values.dtype == object:
+        return tensor_pb2.TensorProto(
+            dtype=types_pb2.DT_STRING, tensor_shape=shape, string_val=list(values.flat)
+        )
+    # As values, and not as bytes: clients read `float_val`.
+    return tensor_pb2.TensorProto(
+        dtype=types_pb2.DT_FLOAT, tensor_shape=shape, float_val=values.ravel()
+    )
+
+
+def _definition(signature: signatures.Signature) -> Any:
+    def info(tensor: signatures.Tensor) -> Any:
+        shape = tensor_shape_pb2.TensorShapeProto(
+            dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=d) for d in tensor.shape]
+        )
+        dtype = types_pb2.DataType.Value(tensor.dtype)
+        return meta_graph_pb2.TensorInfo(name=tensor.name, dtype=dtype, tensor_shape=shape)
+
+    return meta_graph_pb2.SignatureDef(
+        inputs={signature.input.name: info(signature.input)},
+        outputs={t.name: info(t) for t in signature.outputs},
+        method_name="tensorflow/serving/predict",
+    )
+
+
+def _status(slot: Slot) -> Any:
+    states = get_model_status_pb2.ModelVersionStatus
+    status = states(version=slot.version, state=states.State.Value(slot.state))
+    if slot.error:
+        status.status.error_code = 2  # UNKNOWN
+        status.status.error_message = slot.error
+    return status
+
+
+def _dtype_name(number: int) -> str:
+    try:
+        return str(types_pb2.DataType.Name(number))
+    except ValueError:
+        return str(number)

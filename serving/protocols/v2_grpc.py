@@ -1,0 +1,130 @@
+"""The Open Inference Protocol over gRPC.
+
+The messages are those of Triton, which the protocol was taken from, in the package
+of its client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+from tritonclient.grpc import service_pb2 as oip
+from tritonclient.grpc import service_pb2_grpc
+
+from serving.errors import InvalidRequestError
+from serving.protocols import v2
+from serving.protocols.rpc import classify_within, refusing
+from serving.protocols.v2_rest import server_version
+from serving.service import Query, Service
+
+
+class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """Health, metadata, inference and the model repository."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._repository = service.repository
+
+    async def ServerLive(self, request: Any, context: Any) -> Any:
+        return oip.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: Any, context: Any) -> Any:
+        return oip.ServerReadyResponse(ready=self._repository.ready)
+
+    @refusing
+    async def ModelReady(self, request: Any, context: Any) -> Any:
+        slots = self._repository.slots(request.name, v2.version_number(request.version))
+        return oip.ModelReadyResponse(ready=any(s.state == "AVAILABLE" for s in slots))
+
+    async def ServerMetadata(self, request: Any, context: Any) -> Any:
+        return oip.ServerMetadataResponse(
+            name=v2.SERVER_NAME, version=server_version(), extensions=v2.EXTENSIONS
+        )
+
+    @refusing
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:
+        number = v2.version_number(request.version)
+        with self._repository.use(request.name, number) as loaded:
+            slots = self._repository.slots(request.name)
+            found = v2.metadata(loaded, [s.version for s in slots if s.state == "AVAILABLE"])
+        tensor = oip.ModelMetadataResponse.TensorMetadata
+        return oip.ModelMetadataResponse(
+            name=found["name"],
+            versions=found["versions"],
+            platform=found["platform"],
+            inputs=[tensor(**t) for t in found["inputs"]],
+            outputs=[tensor(**t) for t in found["outputs"]],
+        )
+
+    @refusing
+    async def ModelInfer(self, request: Any, context: Any) -> Any:
+        tensors = _inputs(request)
+        wanted = [o.name for o in request.outputs]
+        number = v2.version_number(request.model_version)
+        with self._repository.use(request.model_name, number) as loaded:
+            query = Query(
+                model=request.model_name,
+                version=loaded.version,
+                images=v2.images_of(tensors),
+                protocol="v2-grpc",
+                request_id=request.id,
+            )
+            answer = await classify_within(self._service, query, context)
+            outputs = v2.outputs_of(answer, loaded, wanted)
+        response = oip.ModelInferResponse(
+            model_name=answer.name, model_version=str(answer.version), id=request.id
+        )
+        for tensor in outputs:
+            response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+            is_text = tensor.datatype == "BYTES"
+            response.raw_output_contents.append(
+                v2.pack_bytes(tensor.values) if is_text else tensor.values.tobytes()
+            )
+        return response
+
+    async def RepositoryIndex(self, request: Any, context: Any) -> Any:
+        entry = oip.RepositoryIndexResponse.ModelIndex
+        return oip.RepositoryIndexResponse(
+            models=[entry(**found) for found in v2.index(self._repository)]
+        )
+
+    @refusing
+    async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:
+        await asyncio.to_thread(self._repository.load, request.model_name)
+        return oip.RepositoryModelLoadResponse()
+
+    @refusing
+    async def RepositoryModelUnload(self, request: Any, context: Any) -> Any:
+        await asyncio.to_thread(self._repository.unload, request.model_name)
+        return oip.RepositoryModelUnloadResponse()
+
+
+def add_services(server: Any, service: Service) -> None:
+    """Adds the service to a gRPC server."""
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(service), server)
+
+
+def _inputs(request: Any) -> list[v2.Tensor]:
+    raw = list(request.raw_input_contents)
+    if raw and len(raw) != len(request.inputs):
+        raise InvalidRequestError(
+            f"raw_input_contents: expected one for each of {len(request.inputs)} inputs, "
+            f"got {len(raw)}."
+        )
+    found = []
+    for index, given in enumerate(request.inputs):
+        shape = tuple(given.shape)
+        if raw:
+            found.append(v2.from_raw(given.name, given.datatype, shape, raw[index]))
+        elif given.datatype == "BYTES":
+            values = list(given.contents.bytes_contents)
+            found.append(v2.Tensor(given.name, "BYTES", shape, values))
+        else:
+            numbers = np.asarray(given.contents.uint_contents, np.uint32)
+            if numbers.max(initial=0) > 255:
+                raise InvalidRequestError(f"{given.name}: expected numbers from 0 to 255.")
+            data = numbers.astype(np.uint8).tobytes()
+            found.append(v2.from_raw(given.name, given.datatype, shape, data))
+    return found
