@@ -13,6 +13,7 @@ import typer
 from pipeline import exits
 from pipeline.commands import lineage
 from pipeline.terminal import complain, console, print_json, table
+from serving.cli import serve
 from trainers.errors import ConfigError, VisionlineError
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ def main() -> None:
 
 
 app.add_typer(lineage.app, name="lineage")
+app.command()(serve)
 
 
 @app.command()

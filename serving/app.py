@@ -6,7 +6,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from serving.errors import ServingError
-from serving.protocols import health, v1, v2_rest
+from serving.protocols import file, health, v1, v2_rest
 from serving.service import Service
 
 
@@ -19,6 +19,6 @@ def create_app(service: Service) -> FastAPI:
     async def refused(request: Request, error: ServingError) -> Response:
         return JSONResponse({"error": str(error)}, error.status)
 
-    for protocol in (health, v1, v2_rest):
+    for protocol in (file, health, v1, v2_rest):
         app.include_router(protocol.router)
     return app

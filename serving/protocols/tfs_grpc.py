@@ -26,7 +26,7 @@ from serving.repository import Slot
 from serving.service import Query, Service
 
 PROTOCOL = "tfs-grpc"
-_INTEGERS = {
+_DTYPES = {
     types_pb2.DT_UINT8: np.uint8,
     types_pb2.DT_INT32: np.int32,
     types_pb2.DT_INT64: np.int64,
@@ -175,16 +175,16 @@ def _pixels(tensor: Any, shape: tuple[int, int, int]) -> Images:
     Written here, since TensorFlow's own would make an array of whatever size the shape
     announces, from a message of a few bytes.
     """
-    if tensor.dtype not in _INTEGERS:
+    if tensor.dtype not in _DTYPES:
         raise InvalidRequestError(f"images: expected DT_UINT8, got {_dtype_name(tensor.dtype)}.")
-    dtype = np.dtype(_INTEGERS[tensor.dtype])
+    dtype = np.dtype(_DTYPES[tensor.dtype])
     if tensor.tensor_content:
         if len(tensor.tensor_content) % dtype.itemsize:
             raise InvalidRequestError("images: tensor_content ends within a value.")
         flat = np.frombuffer(tensor.tensor_content, dtype)
     else:
-        listed = {np.int64: tensor.int64_val, np.float32: tensor.float_val}
-        flat = np.asarray(listed.get(_INTEGERS[tensor.dtype], tensor.int_val), np.float64)
+        listed = {types_pb2.DT_INT64: tensor.int64_val, types_pb2.DT_FLOAT: tensor.float_val}
+        flat = np.asarray(listed.get(tensor.dtype, tensor.int_val), np.float64)
     sides = [d.size for d in tensor.tensor_shape.dim]
     count = len(flat) // int(np.prod(shape))
     if sides != [count, *shape] or len(flat) != count * int(np.prod(shape)):

@@ -1,0 +1,105 @@
+"""`visionline serve`, and `python -m serving` where there is no pipeline."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trainers.errors import ConfigError, VisionlineError
+
+if TYPE_CHECKING:
+    from serving.config import ServeConfig
+
+
+def serve(
+    serving: Annotated[
+        str | None, typer.Argument(help="The folder that models are pushed to.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file; flags override it.")] = None,
+    host: Annotated[str | None, typer.Option(help="By default 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="HTTP, by default 8501; 0: a free one.")] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="gRPC, by default 8500; 0: a free one.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, tensorflow or onnx.")] = None,
+    max_batch: Annotated[int | None, typer.Option(help="Images per call of the model.")] = None,
+    max_delay_ms: Annotated[
+        float | None, typer.Option(help="How long an image waits for others.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Of the engines; 0: one per CPU.")] = None,
+) -> None:
+    """Serve the pushed models over REST and gRPC, and a page to try them."""
+    flags = {
+        "serving": serving,
+        "host": host,
+        "port": port,
+        "grpc_port": grpc_port,
+        "threads": threads,
+        "default.engine": engine,
+        "default.batching.max_batch": max_batch,
+        "default.batching.max_delay_ms": max_delay_ms,
+    }
+    loaded = load_config(config, {k: v for k, v in flags.items() if v is not None})
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    typer.echo(f"Loading the models of {loaded.serving} …", err=True)
+    from serving.server import Address, Server
+
+    def listening(at: Address) -> None:
+        scheme = "http" if loaded.tls_certificate is None else "https"
+        typer.echo(f"Serving {loaded.serving}")
+        typer.echo(f"  {scheme}://{at.host}:{at.port}/   (page, REST)")
+        typer.echo(f"  {at.host}:{at.grpc_port}   (gRPC)")
+        sys.stdout.flush()
+
+    Server(loaded).run(listening)
+
+
+def load_config(path: Path | None, overrides: dict[str, Any]) -> ServeConfig:
+    """Reads a TOML file and lays flags over it.
+
+    Raises:
+      ConfigError: for anything that cannot be used.
+    """
+    from serving.config import ServeConfig
+    from trainers.strict import parse
+
+    data: dict[str, Any] = {}
+    if path is not None:
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as e:
+            raise ConfigError(f"Cannot read the config {path}: {e.strerror}.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+            raise ConfigError(f"{path} is not valid TOML: {e}.") from None
+    for key, value in overrides.items():
+        table = data
+        *parents, leaf = key.split(".")
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"{parent}: expected a table, got {table!r}.")
+        table[leaf] = value
+    if "serving" not in data:
+        found = sorted(p for p in Path.cwd().glob("visionline-runs/*/serving") if p.is_dir())
+        if len(found) != 1:
+            raise ConfigError("Which serving folder? Name it: visionline serve FOLDER.")
+        data["serving"] = str(found[0])
+    if not Path(str(data["serving"])).is_dir():
+        raise ConfigError(f"No serving folder at {data['serving']}.")
+    return parse(ServeConfig, data)
+
+
+def main() -> None:
+    """`python -m serving`: errors for people, exit codes for scripts."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command()(serve)
+    try:
+        app(prog_name="python -m serving")
+    except VisionlineError as e:
+        typer.echo(f"serving: {e}", err=True)
+        sys.exit(e.exit_code)

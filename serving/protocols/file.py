@@ -1,0 +1,94 @@
+"""The way people try things: an image file in, its classes out; and a page to drop it on.
+
+GET  /                              the page
+POST /predict[?model=NAME&version=V&label=L&top=K]   an image file, as the body or a form
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.datastructures import UploadFile
+
+from serving.errors import InvalidRequestError
+from serving.protocols.asgi import classify, read_body, service_of
+from serving.service import TOP_K, Query, Service
+
+router = APIRouter(tags=["Files"])
+
+_PAGE = Path(__file__).parent / "page.html"
+_FORM = "multipart/form-data"
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> Response:
+    return HTMLResponse(
+        _PAGE.read_text("utf-8"),
+        headers={
+            "Content-Security-Policy": "default-src 'none'; connect-src 'self'; "
+            "img-src blob: data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+@router.post("/predict")
+async def predict(
+    request: Request,
+    model: str | None = None,
+    version: int | None = None,
+    label: str | None = None,
+    top: int = TOP_K,
+) -> Response:
+    """Classifies one image file.
+
+    `model` may be left out where there is only one.
+    """
+    began = time.perf_counter()
+    service = service_of(request)
+    query = Query(
+        model=model or _only_model(service),
+        version=version,
+        label=label,
+        images=[await _file(request)],
+        protocol="file",
+        request_id=getattr(request.state, "request_id", ""),
+    )
+    answer = await classify(service, query)
+    (classes,) = answer.top(max(top, 1))
+    return JSONResponse(
+        {
+            "model": answer.name,
+            "version": answer.version,
+            "engine": answer.engine,
+            "classes": [{"label": name, "score": score} for name, score in classes],
+            "milliseconds": round((time.perf_counter() - began) * 1000, 2),
+        }
+    )
+
+
+def _only_model(service: Service) -> str:
+    names = sorted(service.repository.models())
+    if len(names) != 1:
+        raise InvalidRequestError(
+            f"Which model? Add ?model=NAME. There are: {', '.join(names) or 'none'}."
+        )
+    return names[0]
+
+
+async def _file(request: Request) -> bytes:
+    """The body, or the first file of a form."""
+    body = await read_body(request)
+    if not request.headers.get("content-type", "").startswith(_FORM):
+        return body
+    # The body is read, within its limit; the parser gets it from there.
+    request._body = body
+    async with request.form(max_files=4, max_fields=16) as form:
+        for value in form.values():
+            if isinstance(value, UploadFile):
+                return await value.read()
+    raise InvalidRequestError("Expected a form with an image file in it.")
