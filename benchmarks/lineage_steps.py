@@ -173,9 +173,7 @@ def parameters(node: str, plan: Plan) -> dict[str, Any]:
             "disable_statistics": 1,
             "force_tf_compat_v1": 0,
             "preprocessing_fn": "components.transform.preprocessing_fn",
-            "splits_config": json.dumps(
-                {"analyze": ["train"], "transform": ["train", "val", "test"]}, indent=2
-            ),
+            "splits_config": _SPLITS_CONFIG,
         }
     if node == "Trainer":
         return {
@@ -186,7 +184,7 @@ def parameters(node: str, plan: Plan) -> dict[str, Any]:
         }
     if node == "Evaluator":
         return {
-            "eval_config": json.dumps(_EVAL_CONFIG, indent=2),
+            "eval_config": _EVAL_CONFIG,
             "example_splits": '["test"]',
             "fairness_indicator_thresholds": "null",
         }
@@ -356,27 +354,31 @@ _FIRST = (
 _SECOND = (
     *("api", "bigquery-storage", "client", "core", "io", "lib", "metadata", "tools", "utils"),
 )
-_EVAL_CONFIG = {
-    "model_specs": [
-        {"name": n, "is_baseline": n == "baseline", "label_key": "label_id"}
-        for n in ("candidate", "baseline")
-    ],
-    "slicing_specs": [{}, {"feature_keys": ["label"]}],
-    "metrics_specs": [
-        {
-            "metrics": [
-                {
-                    "class_name": metric,
-                    "config": json.dumps({"name": metric.lower()}),
-                    "per_slice_thresholds": [
-                        {
-                            "slicing_specs": [{}],
-                            "threshold": {"value_threshold": {"lower_bound": 0.8}},
-                        }
-                    ],
-                }
-                for metric in ("SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy")
-            ]
-        }
-    ],
-}
+_SPLITS_CONFIG = json.dumps({"analyze": ["train"], "transform": ["train", "val", "test"]}, indent=2)
+_EVAL_CONFIG = json.dumps(
+    {
+        "model_specs": [
+            {"name": n, "is_baseline": n == "baseline", "label_key": "label_id"}
+            for n in ("candidate", "baseline")
+        ],
+        "slicing_specs": [{}, {"feature_keys": ["label"]}],
+        "metrics_specs": [
+            {
+                "metrics": [
+                    {
+                        "class_name": metric,
+                        "config": json.dumps({"name": metric.lower()}),
+                        "per_slice_thresholds": [
+                            {
+                                "slicing_specs": [{}],
+                                "threshold": {"value_threshold": {"lower_bound": 0.8}},
+                            }
+                        ],
+                    }
+                    for metric in ("SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy")
+                ]
+            }
+        ],
+    },
+    indent=2,
+)
