@@ -9,7 +9,8 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.lineage.records import Artifact, Context, Event, Execution, Value
-from pipeline.lineage.sql import struct, times
+from pipeline.lineage.sql import times
+from pipeline.lineage.structs import unwrap
 
 _INPUTS = (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT)
 _OUTPUTS = (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT)
@@ -164,7 +165,22 @@ def _values(properties: Mapping[str, Any]) -> dict[str, Value]:
         if kind in (None, "proto_value"):
             found[key] = None
         elif kind == "struct_value":
-            found[key] = struct(value.struct_value)
+            found[key] = unwrap(_fields(value.struct_value))
         else:
             found[key] = getattr(value, kind)
     return found
+
+
+def _fields(struct: Any) -> dict[str, Value]:
+    return {key: _plain(value) for key, value in struct.fields.items()}
+
+
+def _plain(value: Any) -> Value:
+    """Of a google.protobuf.Value."""
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return _fields(value.struct_value)
+    if kind == "list_value":
+        return [_plain(v) for v in value.list_value.values]
+    plain: Value = None if kind in (None, "null_value") else getattr(value, kind)
+    return plain

@@ -71,14 +71,23 @@ def find_artifact(reader: Reader, ref: str) -> Artifact | None:
 
 def find_pushed(reader: Reader, name: str, version: str) -> Artifact:
     """The push of `name@version`; the version may be "latest"."""
+    if version not in ("", "latest"):
+        # TFX's own Pusher records its versions as text.
+        numbers: list[str | int] = [version, int(version)] if version.isdecimal() else [version]
+        found = [
+            a
+            for number in numbers
+            for a in reader.artifacts_by_type(
+                PUSHED_MODEL, {"pushed_version": number, "model_name": name, "pushed": 1}
+            )
+        ]
+        if found:
+            return max(found, key=lambda a: a.id)
     pushed = pushed_versions(reader, name)
     if not pushed:
         raise NotFoundError(f"No model was pushed under the name {name!r}.{_names(reader)}")
     if version in ("", "latest"):
         return pushed[-1]
-    for artifact in reversed(pushed):
-        if str(artifact.get("pushed_version")) == version:
-            return artifact
     known = ", ".join(sorted({str(a.get("pushed_version")) for a in pushed})[-10:])
     raise NotFoundError(f"{name} has no version {version!r}. Known: {known}.")
 

@@ -85,19 +85,28 @@ class SqlReader:
             return []
         if not where:
             return sorted(self._artifacts("type_id", types), key=lambda a: a.id)
-        found: set[int] | None = None
-        for key, value in where.items():
+        ids = {row[0] for row in self._query(*self._having(where))}
+        found = (a for a in self._artifacts("id", ids) if a.type == type_name)
+        return sorted(found, key=lambda a: a.id)
+
+    def _having(self, where: Mapping[str, Value]) -> tuple[str, list[Value]]:
+        """Statement and parameters for the ids of artifacts with custom properties.
+
+        The first property is looked up, the others are checked on what it finds.
+        """
+        conditions, parameters = list[str](), list[Value]()
+        for n, (key, value) in enumerate(where.items()):
             column = "int_value" if isinstance(value, int) else "string_value"
-            rows = self._query(
-                "SELECT artifact_id FROM ArtifactProperty WHERE name = ? "
-                f"AND is_custom_property = {self._true} AND {column} = ?",
-                [key, value],
+            conditions.append(
+                f"p{n}.name = ? AND p{n}.is_custom_property = {self._true} AND p{n}.{column} = ?"
+                + (f" AND p{n}.artifact_id = p0.artifact_id" if n else "")
             )
-            ids = {r[0] for r in rows}
-            found = ids if found is None else found & ids
-        names = {type_name}
-        artifacts = self._artifacts("id", found or ())
-        return sorted((a for a in artifacts if a.type in names), key=lambda a: a.id)
+            parameters += (key, value)
+        tables = " CROSS JOIN ".join(f"ArtifactProperty p{n}" for n in range(len(where)))
+        return (
+            f"SELECT p0.artifact_id FROM {tables} WHERE {' AND '.join(conditions)}",
+            parameters,
+        )
 
     def context(self, type_name: str, name: str) -> Context | None:
         for type_id in self._type_ids(type_name, 2):
@@ -284,14 +293,6 @@ def times(custom: dict[str, Value], created: int, updated: int) -> tuple[int, in
     return created, updated
 
 
-def struct(value: Any) -> Value:
-    """A google.protobuf.Struct as TFX uses it: the value below `__value__`, or a dict."""
-    from google.protobuf import json_format
-
-    data: dict[str, Any] = json_format.MessageToDict(value)
-    return data["__value__"] if set(data) == {"__value__"} else data
-
-
 def _value(
     int_value: int | None, double_value: float | None, string_value: str | None, bool_value: Any
 ) -> Value:
@@ -305,12 +306,11 @@ def _value(
 
 
 def _decoded(text: str) -> Value:
-    from google.protobuf import struct_pb2
-    from google.protobuf.message import DecodeError
+    from pipeline.lineage.structs import parse_struct
 
     try:
-        return struct(struct_pb2.Struct.FromString(base64.b64decode(text[len(_STRUCT) :])))
-    except (ValueError, DecodeError):
+        return parse_struct(base64.b64decode(text[len(_STRUCT) :]))
+    except ValueError:
         return text
 
 
