@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,11 +11,13 @@ import typer
 
 from pipeline import exits
 from pipeline.commands import lineage
+from pipeline.commands.group import Group
 from pipeline.terminal import complain, console, print_json, table
 from trainers.errors import ConfigError, VisionlineError
 
 app = typer.Typer(
     name="visionline",
+    cls=Group,
     help="From a folder of labelled images to a served model, trained by Keras or PyTorch.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -244,6 +245,8 @@ def _setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"--set: expected KEY=VALUE, got {text!r}.")
+    import tomllib
+
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.commands.group import Group
 from pipeline.terminal import print_json
 
 if TYPE_CHECKING:
     from pipeline.lineage.store import Reader
 
 app = typer.Typer(
+    cls=Group,
     help="Ask where models come from, what became of them, and why.",
     no_args_is_help=True,
     rich_markup_mode=None,

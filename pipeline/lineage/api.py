@@ -48,11 +48,13 @@ class ApiReader:
     def artifacts_by_type(
         self, type_name: str, where: Mapping[str, Value] | None = None
     ) -> list[Artifact]:
-        found = map(self._artifact, self._store.get_artifacts_by_type(type_name))
-        wanted = (where or {}).items()
-        return sorted(
-            (a for a in found if all(a.custom.get(k) == v for k, v in wanted)), key=lambda a: a.id
-        )
+        wanted = {k: (type(v), v) for k, v in (where or {}).items()}
+        found = [
+            a
+            for a in map(self._artifact, self._store.get_artifacts_by_type(type_name))
+            if all((type(a.custom.get(k)), a.custom.get(k)) == v for k, v in wanted.items())
+        ]
+        return sorted(found, key=lambda a: a.id)
 
     def context(self, type_name: str, name: str) -> Context | None:
         found = self._store.get_context_by_type_and_name(type_name, name)
