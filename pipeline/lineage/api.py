@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.lineage.records import Artifact, Context, Event, Execution, Value
@@ -48,11 +49,10 @@ class ApiReader:
     def artifacts_by_type(
         self, type_name: str, where: Mapping[str, Value] | None = None
     ) -> list[Artifact]:
-        wanted = {k: (type(v), v) for k, v in (where or {}).items()}
         found = [
-            a
-            for a in map(self._artifact, self._store.get_artifacts_by_type(type_name))
-            if all((type(a.custom.get(k)), a.custom.get(k)) == v for k, v in wanted.items())
+            self._artifact(a)
+            for a in self._store.get_artifacts_by_type(type_name)
+            if all(_has(a, key, value) for key, value in (where or {}).items())
         ]
         return sorted(found, key=lambda a: a.id)
 
@@ -66,18 +66,19 @@ class ApiReader:
 
     def executions_in(self, context_ids: Collection[int]) -> dict[int, list[int]]:
         found = {
-            c: sorted(e.id for e in self._store.get_executions_by_context(c))
+            c: sorted(e.id for e in _there(self._store.get_executions_by_context, c))
             for c in sorted(context_ids)
         }
         return {k: v for k, v in found.items() if v}
 
-    def contexts_of(self, execution_ids: Collection[int]) -> dict[int, list[Context]]:
-        found = {
-            e: sorted(
-                map(self._context, self._store.get_contexts_by_execution(e)), key=lambda c: c.id
-            )
-            for e in sorted(execution_ids)
-        }
+    def contexts_of(
+        self, execution_ids: Collection[int], type_name: str | None = None
+    ) -> dict[int, list[Context]]:
+        found = {}
+        for id_ in sorted(execution_ids):
+            contexts = _there(self._store.get_contexts_by_execution, id_)
+            wanted = (c for c in map(self._context, contexts) if type_name in (None, c.type))
+            found[id_] = sorted(wanted, key=lambda c: c.id)
         return {k: v for k, v in found.items() if v}
 
     def events(self, execution_ids: Collection[int]) -> list[Event]:
@@ -142,6 +143,23 @@ class ApiReader:
             "properties": _values(node.properties),
             "custom": custom,
         }
+
+
+def _there(get: Callable[[int], list[Any]], id_: int) -> list[Any]:
+    """What is got by an id; nothing where there is no such id."""
+    try:
+        return get(id_)
+    except errors.NotFoundError:
+        return []
+
+
+def _has(artifact: Any, key: str, value: Value) -> bool:
+    """Whether a custom property is this string or integer; 1.0 and true are not 1."""
+    if key not in artifact.custom_properties:
+        return False
+    slot = artifact.custom_properties[key]
+    kind = "int_value" if isinstance(value, int) else "string_value"
+    return slot.WhichOneof("value") == kind and bool(getattr(slot, kind) == value)
 
 
 def _is_ours(event: Any) -> bool:

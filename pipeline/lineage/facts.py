@@ -226,10 +226,8 @@ def pipeline_of(reader: Reader, run: Context) -> str | None:
     if recorded is not None:
         return recorded
     executions = reader.executions_in([run.id]).get(run.id, [])[:1]
-    for contexts in reader.contexts_of(executions).values():
-        for context in contexts:
-            if context.type == PIPELINE:
-                return context.name
+    for contexts in reader.contexts_of(executions, PIPELINE).values():
+        return contexts[0].name
     return None
 
 

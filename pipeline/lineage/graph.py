@@ -84,10 +84,9 @@ def runs_of(reader: Reader, executions: Collection[Execution]) -> dict[int, Cont
             if (run := runs[run_id]) is not None:
                 found[execution.id] = run
     missing = {e.id for e in executions} - found.keys()
-    for execution_id, contexts in (reader.contexts_of(missing) if missing else {}).items():
-        for context in contexts:
-            if context.type == RUN:
-                found[execution_id] = context
+    if missing:
+        contexts = reader.contexts_of(missing, RUN)
+        found |= {execution_id: c[-1] for execution_id, c in contexts.items()}
     return found
 
 

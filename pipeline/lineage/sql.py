@@ -30,8 +30,10 @@ _CACHED = EXECUTION_STATES.index("CACHED")
 _INPUTS, _OUTPUTS = (2, 3), (1, 4)
 """(DECLARED_)INPUT and (DECLARED_)OUTPUT of MLMD's Event.Type."""
 _STRUCT = "mlmd-struct::"
-_BATCH = 1000
-"""Ids per statement."""
+_BATCH, _MANY = 1000, 20_000
+"""Ids per statement, and where each statement reads a whole table."""
+_FEW = 50
+"""Contexts that are looked up one by one."""
 
 Row = Sequence[Any]
 Query = Callable[[str, Sequence[Any]], Iterable[Row]]
@@ -139,12 +141,26 @@ class SqlReader:
             found[context_id].append(execution_id)
         return {k: sorted(v) for k, v in found.items()}
 
-    def contexts_of(self, execution_ids: Collection[int]) -> dict[int, list[Context]]:
-        sql = "SELECT execution_id, context_id FROM Association WHERE execution_id IN ({})"
-        pairs = list(self._rows_in(sql, execution_ids))
+    def contexts_of(
+        self, execution_ids: Collection[int], type_name: str | None = None
+    ) -> dict[int, list[Context]]:
+        # Association has no index by execution: each statement reads all of it, unless
+        # it can go through a few contexts instead.
+        sql = "SELECT a.execution_id, a.context_id FROM Association a WHERE a.execution_id IN ({})"
+        if type_name is not None:
+            types = self._type_ids(type_name, 2)
+            if not types:
+                return {}
+            of_type = f"SELECT c.id FROM Context c WHERE c.type_id IN ({_list(types)})"
+            few = [row[0] for row in self._query(f"{of_type} LIMIT {_FEW}", [])]
+            if len(few) < _FEW:
+                sql += f" AND a.context_id IN ({_list(few)})" if few else " AND 1 = 0"
+            else:
+                sql += f" AND EXISTS ({of_type} AND c.id = a.context_id)"
+        pairs = sorted(map(tuple, self._rows_in(sql, execution_ids, _MANY)))
         contexts = self.contexts({c for _, c in pairs})
         found: dict[int, list[Context]] = defaultdict(list)
-        for execution_id, context_id in sorted(map(tuple, pairs)):
+        for execution_id, context_id in pairs:
             if context_id in contexts:
                 found[execution_id].append(contexts[context_id])
         return dict(found)
@@ -202,8 +218,8 @@ class SqlReader:
         """A whole result: another statement must not find a cursor open."""
         return list(self._query(sql, []))
 
-    def _rows_in(self, sql: str, ids: Collection[int]) -> Iterator[Row]:
-        for batch in _batches(sorted(ids)):
+    def _rows_in(self, sql: str, ids: Collection[int], size: int = _BATCH) -> Iterator[Row]:
+        for batch in _batches(sorted(ids), size):
             yield from self._query(sql.format(_list(batch)), [])
 
     def _type_ids(self, name: str, kind: int) -> list[int]:
@@ -322,7 +338,7 @@ def _list(ids: Iterable[int]) -> str:
     return ",".join(str(int(i)) for i in ids)
 
 
-def _batches(values: Iterable[T]) -> Iterator[list[T]]:
+def _batches(values: Iterable[T], size: int = _BATCH) -> Iterator[list[T]]:
     iterator = iter(values)
-    while batch := list(islice(iterator, _BATCH)):
+    while batch := list(islice(iterator, size)):
         yield batch

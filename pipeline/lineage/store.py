@@ -71,8 +71,16 @@ class Reader(Protocol):
         """Execution ids by context id, increasing."""
         ...
 
-    def contexts_of(self, execution_ids: Collection[int]) -> dict[int, list[Context]]:
-        """By execution id.  Costs time that grows with the store."""
+    def contexts_of(
+        self, execution_ids: Collection[int], type_name: str | None = None
+    ) -> dict[int, list[Context]]:
+        """By execution id, in the order of their ids.
+
+        Takes longer the larger the store is, unless the contexts of the type are few.
+
+        Args:
+          type_name: only these.
+        """
         ...
 
     def events(self, execution_ids: Collection[int]) -> list[Event]:
