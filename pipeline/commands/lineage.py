@@ -20,10 +20,28 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def _text(value: str | None) -> str | None:
+    """Refuses what the shell may pass and no store can hold."""
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("expected UTF-8 text.") from None
+    return value
+
+
 RefArgument = Annotated[
     str,
     typer.Argument(
-        metavar="REF", help="A served path, NAME@VERSION, NAME, artifact URI or id, or run name."
+        metavar="REF",
+        help="A served path, NAME@VERSION, NAME, artifact URI or id, or run name.",
+        callback=_text,
+    ),
+]
+NameArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A model's name, or its folder in serving.", callback=_text
     ),
 ]
 OutputOption = Annotated[

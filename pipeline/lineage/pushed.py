@@ -6,7 +6,7 @@ still quick to ask; the rest is read (`versions.records`) of those that are aske
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,10 +76,21 @@ def known_pushes(reader: Reader, name: str) -> list[PushRef]:
     """
     found = pushes(reader, name)
     if not found:
-        names = {r.name for r in pushes(reader)}
-        known = nearest(name, names) if names else " Nothing was pushed yet."
+        known = names_known(reader, name) or " Nothing was pushed yet."
         raise NotFoundError(f"No model was pushed under the name {name!r}.{known}")
     return found
+
+
+def names_known(reader: Reader, name: str) -> str:
+    """The end of a sentence that names what was pushed, for what was not found."""
+    names = sorted({p.name for p in pushes(reader)})
+    return nearest(name, names) or (f" Pushed: {', '.join(names[:10])} …" if names else "")
+
+
+def latest(refs: Sequence[PushRef]) -> PushRef:
+    """The highest version in the folder that was pushed to last."""
+    folder = max(refs, key=lambda r: r.artifact_id).folder
+    return max((r for r in refs if r.folder == folder), key=lambda r: r.order)
 
 
 def versions_of(refs: Iterable[PushRef]) -> list[PushRef]:

@@ -337,8 +337,8 @@ def _list(ids: Iterable[int]) -> str:
     return ",".join(str(int(i)) for i in ids)
 
 
-def _marks(values: Collection[Any]) -> str:
-    return ", ".join("?" * len(values))
+def _marks(values: Collection[str]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _batches(values: Iterable[T]) -> Iterator[list[T]]:
