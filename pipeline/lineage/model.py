@@ -119,7 +119,7 @@ class Judged:
     def verdicts(self, reader: Reader, runs: Mapping[int, Context]) -> tuple[facts.Verdict, ...]:
         found = []
         for id_, execution in sorted(self.executions.items()):
-            made = self._made(id_)
+            made = self.made(id_)
             if not {"ModelEvaluation", "ModelBlessing"} & made.keys():
                 continue
             baseline = self.baselines.get(id_)
@@ -132,13 +132,13 @@ class Judged:
     def pushes(self, model: Artifact, runs: Mapping[int, Context]) -> tuple[facts.Push, ...]:
         found = []
         for id_ in sorted(self.executions):
-            pushed = self._made(id_).get(PUSHED_MODEL)
+            pushed = self.made(id_).get(PUSHED_MODEL)
             # TFX's own Pusher makes the artifact, and says in it that it pushed nothing.
             if pushed is not None and pushed.get("pushed"):
                 found.append(facts.push(pushed, model, runs.get(id_)))
         return tuple(found)
 
-    def _made(self, execution_id: int) -> dict[str, Artifact]:
+    def made(self, execution_id: int) -> dict[str, Artifact]:
         """An execution's outputs by type."""
         ids = [
             e.artifact_id
