@@ -79,7 +79,7 @@ def read_evaluation(directory: Path, class_names: Sequence[str]) -> Evaluation:
     overall = metrics[()]
     confusion, calibration = _plots(directory, len(class_names))
     validation = tfma.load_validation_result(str(directory))
-    failed = tuple(_failed(validation, metrics))
+    failed = tuple(sorted(_failed(validation, metrics), key=lambda f: sorted(f.slice.items())))
     baseline = overall.get((BASELINE, ACCURACY))
     return Evaluation(
         blessed=validation.validation_ok,

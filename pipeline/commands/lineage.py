@@ -38,12 +38,11 @@ RefArgument = Annotated[
         callback=_text,
     ),
 ]
-NameArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME", help="A model's name, or its folder in serving.", callback=_text
-    ),
-]
+_NAME = typer.Argument(
+    metavar="NAME", help="A model's name, or its folder in serving.", callback=_text
+)
+NameArgument = Annotated[str, _NAME]
+OptionalNameArgument = Annotated[str | None, _NAME]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", help="The pipeline's output folder.")
 ]
@@ -81,4 +80,7 @@ def answer_json(kind: str, value: Any) -> None:
     print_json({"schema": f"visionline.lineage.{kind}/1", **dump(value)})
 
 
-from pipeline.commands import lineage_model  # noqa: E402, F401 - registers its commands
+from pipeline.commands import (  # noqa: E402, F401 - they register their commands
+    lineage_model,
+    lineage_versions,
+)

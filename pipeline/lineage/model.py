@@ -28,6 +28,8 @@ class ModelLineage:
     pushes: tuple[facts.Push, ...]
     producers: tuple[facts.Step, ...]
     """The executions that did the work, in order; what was cached is not among them."""
+    reused: tuple[int, ...]
+    """Ids of those that an earlier run had done, and the model's run took from the cache."""
 
 
 def model_lineage(reader: Reader, ref: str, cut: Collection[str] = BASELINE) -> ModelLineage:
@@ -68,6 +70,8 @@ def lineage_of(reader: Reader, model: Artifact, cut: Collection[str] = BASELINE)
     producers = sorted(
         [*graph.executions.values(), *judged.executions.values()], key=lambda e: e.id
     )
+    above = {maker.get(i, 0) for i in own}
+    reused = (i for i in sorted(above & runs.keys()) if run is not None and runs[i].id != run.id)
     return ModelLineage(
         model=facts.model_facts(model),
         run=facts.run_facts(reader, run) if run else None,
@@ -78,6 +82,7 @@ def lineage_of(reader: Reader, model: Artifact, cut: Collection[str] = BASELINE)
         verdicts=judged.verdicts(reader, runs),
         pushes=judged.pushes(model, runs),
         producers=tuple(facts.step(e, runs.get(e.id)) for e in producers),
+        reused=tuple(reused),
     )
 
 
