@@ -110,6 +110,28 @@ class SqlReader:
             parameters,
         )
 
+    def artifact_values(
+        self, type_name: str, keys: Collection[str], where: Mapping[str, Value] | None = None
+    ) -> dict[int, dict[str, Value]]:
+        types = self._type_ids(type_name, 1)
+        if not types or not keys:
+            return {}
+        sql = (
+            "SELECT a.id, p.name, p.int_value, p.double_value, p.string_value, p.bool_value "
+            "FROM Artifact a JOIN ArtifactProperty p ON p.artifact_id = a.id "
+            f"AND p.is_custom_property = {self._true} AND p.name IN ({_marks(keys)}) "
+            f"WHERE a.type_id IN ({_list(types)})"
+        )
+        parameters: list[Value] = list(keys)
+        if where:
+            having, values = self._having(where)
+            sql += f" AND a.id IN ({having})"
+            parameters += values
+        found: dict[int, dict[str, Value]] = defaultdict(dict)
+        for id_, key, *columns in self._query(sql, parameters):
+            found[id_][key] = _value(*columns)
+        return dict(found)
+
     def context(self, type_name: str, name: str) -> Context | None:
         for type_id in self._type_ids(type_name, 2):
             rows = self._query(
@@ -336,6 +358,10 @@ def _name(names: Sequence[str], number: int | None) -> str:
 
 def _list(ids: Iterable[int]) -> str:
     return ",".join(str(int(i)) for i in ids)
+
+
+def _marks(values: Collection[str]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _batches(values: Iterable[T], size: int = _BATCH) -> Iterator[list[T]]:
