@@ -189,7 +189,7 @@ def _summary(part: _Parts, pipeline: str | None, judge: Execution | None) -> Run
         run_id=run.name or "",
         pipeline=pipeline,
         state=state,
-        error=_text(run, "error") or _first_error(state, part.executions),
+        error=_text(run, "error") or first_error(state, part.executions),
         started=facts.when(run.created),
         duration_seconds=duration(run, state, part.executions),
         framework=_text(run, "framework"),
@@ -204,7 +204,7 @@ def _summary(part: _Parts, pipeline: str | None, judge: Execution | None) -> Run
     )
 
 
-def _first_error(state: str, executions: Sequence[Execution]) -> str | None:
+def first_error(state: str, executions: Sequence[Execution]) -> str | None:
     """What a run's executions say went wrong, where the run itself does not."""
     if state != FAILED:
         return None
