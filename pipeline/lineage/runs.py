@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.lineage import facts
@@ -66,11 +66,12 @@ def list_runs(
     like: dict[str, Collection[str]] = {k: (v,) for k, v in wanted.items()}
     if state == FAILED:
         like["state"] = (FAILED, RUNNING)  # what a killed run still says
+    pipelines = _Pipelines(reader, pipeline)
     found: list[RunSummary] = []
     before, size = None, limit
     while len(found) < limit:
         page = reader.latest_contexts(RUN, size, before=before, like=like)
-        summaries = _summaries(reader, page)
+        summaries = _summaries(reader, [r for r in page if pipelines.possible(r)], pipelines)
         found += [s for s in summaries if all(getattr(s, k) == v for k, v in wanted.items())]
         if len(page) < size:
             break
@@ -114,11 +115,11 @@ class _Parts:
     """By the artifact's type; of each the last, with the execution that this run has of it."""
 
 
-def _summaries(reader: Reader, runs: Sequence[Context]) -> list[RunSummary]:
+def _summaries(reader: Reader, runs: Sequence[Context], pipelines: _Pipelines) -> list[RunSummary]:
     parts = _parts(reader, runs)
     judges = _judges(reader, parts)
-    pipelines = _pipelines(reader, parts)
-    return [_summary(p, pipelines.get(p.run.id), judges.get(p.run.id)) for p in parts]
+    names = pipelines.of(parts)
+    return [_summary(p, names.get(p.run.id), judges.get(p.run.id)) for p in parts]
 
 
 def _parts(reader: Reader, runs: Sequence[Context]) -> list[_Parts]:
@@ -159,21 +160,52 @@ def _judges(reader: Reader, parts: Sequence[_Parts]) -> dict[int, Execution]:
     return found
 
 
-def _pipelines(reader: Reader, parts: Sequence[_Parts]) -> dict[int, str]:
-    """The pipeline's name by run; searched for where runs do not say it."""
-    found: dict[int, str] = {}
-    unsaid: dict[int, int] = {}
-    for part in parts:
-        recorded = part.run.get("pipeline")
-        if isinstance(recorded, str):
-            found[part.run.id] = recorded
-        elif part.executions:
-            unsaid[part.executions[0].id] = part.run.id
-    for execution, contexts in (reader.contexts_of(unsaid) if unsaid else {}).items():
-        for context in contexts:
-            if context.type == PIPELINE and context.name:
-                found[unsaid[execution]] = context.name
-    return found
+class _Pipelines:
+    """The names of runs' pipelines.
+
+    Args:
+      only: the one pipeline that is asked for; runs of others get no name then.
+    """
+
+    def __init__(self, reader: Reader, only: str | None) -> None:
+        self._reader = reader
+        self._only = only
+        self._members: set[int] | None = None
+
+    def possible(self, run: Context) -> bool:
+        """Whether a run may be of the pipeline that is asked for, at a glance."""
+        return self._only is None or run.get("pipeline") is not None or bool(self._executions())
+
+    def of(self, parts: Sequence[_Parts]) -> dict[int, str]:
+        """By run; searched for where runs do not say it."""
+        found: dict[int, str] = {}
+        unsaid: dict[int, int] = {}
+        for part in parts:
+            recorded = part.run.get("pipeline")
+            if isinstance(recorded, str):
+                found[part.run.id] = recorded
+            elif part.executions:
+                unsaid[part.executions[0].id] = part.run.id
+        return found | (self._searched(unsaid) if unsaid else {})
+
+    def _searched(self, runs: Mapping[int, int]) -> dict[int, str]:
+        """By run; `runs` are by an execution of theirs."""
+        if self._only is not None:
+            return {run: self._only for id_, run in runs.items() if id_ in self._executions()}
+        return {
+            runs[execution]: context.name
+            for execution, contexts in self._reader.contexts_of(runs).items()
+            for context in contexts
+            if context.type == PIPELINE and context.name
+        }
+
+    def _executions(self) -> set[int]:
+        """All of the pipeline that is asked for."""
+        if self._members is None:
+            context = self._reader.context(PIPELINE, self._only or "")
+            ids = self._reader.executions_in([context.id]) if context else {}
+            self._members = {i for own in ids.values() for i in own}
+        return self._members
 
 
 def _summary(part: _Parts, pipeline: str | None, judge: Execution | None) -> RunSummary:
