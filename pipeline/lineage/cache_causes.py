@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipeline.lineage.cache_diff import Difference, Kind, differences, sentence
-from pipeline.lineage.cache_parts import parts_of
+from pipeline.lineage.cache_parts import Parts, parts_of
 from pipeline.lineage.cache_reuse import why_not_reused
 from pipeline.lineage.graph import BASELINE, runs_of
 from pipeline.lineage.model import pushed_as
@@ -15,6 +16,8 @@ from pipeline.lineage.store import Reader
 
 ReasonKind = Kind | Literal["before", "disabled", "first", "unusable", "unknown"]
 PUSHER = "components.pusher.Pusher"
+_EVALUATION, _EVALUATE = "eval_config", "evaluate"
+"""The Evaluator's parameter, and the table of our config that it is made from."""
 _NOT_RECORDED = (
     "its key changed in something that is not recorded, such as its code or TFX's version"
 )
@@ -78,6 +81,10 @@ class Causes:
             return
         events = self._reader.events([before.id, after.id])
         old, new = parts_of(before, events), parts_of(after, events)
+        if old.parameters.get(_EVALUATION) != new.parameters.get(_EVALUATION):
+            readable = self._readable(old, before), self._readable(new, after)
+            if all(_EVALUATE in p.parameters for p in readable):
+                old, new = readable
         found = differences(old, new, after.type)
         if not found:
             known = old.key is not None and old.key == new.key
@@ -145,6 +152,18 @@ class Causes:
         ]
         more = len(roots) - _NAMED
         return "; ".join(said) + (f"; and {more} more" if more > 0 else "")
+
+    def _readable(self, parts: Parts, execution: Execution) -> Parts:
+        """With the config's `evaluate` table in the place of what TFX is given for it."""
+        run = runs_of(self._reader, [execution]).get(execution.id)
+        try:
+            table = json.loads(str(run.get("config")))["evaluate"] if run else None
+        except (ValueError, KeyError, TypeError):
+            table = None
+        if table is None:
+            return parts
+        parameters = {k: v for k, v in parts.parameters.items() if k != _EVALUATION}
+        return replace(parts, parameters={**parameters, _EVALUATE: json.dumps(table)})
 
     def _upstream(self, difference: Difference, depth: int) -> bool:
         """Adds why another artifact was there; whether that is known."""

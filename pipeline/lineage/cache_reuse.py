@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pipeline.lineage.graph import runs_of
-from pipeline.lineage.records import Artifact, Event, Execution
+from pipeline.lineage.records import Artifact, Execution
 from pipeline.lineage.store import Reader
 
 _OUTCOMES = {
@@ -38,27 +38,31 @@ def why_not_reused(reader: Reader, same: Sequence[Execution], later: Execution) 
         return f"the earlier execution with the same key ({where}) had not ended yet"
     events = [e for e in reader.events([newest.id]) if e.kind == "output"]
     artifacts = reader.artifacts({e.artifact_id for e in events})
-    for event in events:
-        artifact = artifacts.get(event.artifact_id)
-        reason = "is not recorded any more" if artifact is None else _why_unusable(artifact, later)
-        if reason is not None:
-            return (
-                f"the earlier execution with the same key ({where}) could not be reused: its "
-                f"output {_named(event)} {reason}"
-            )
+    # As TFX does: the states of all, and then the files.
+    for why_unusable in (_by_state, _by_file):
+        for event in events:
+            reason = why_unusable(artifacts.get(event.artifact_id), later)
+            if reason is not None:
+                return (
+                    f"the earlier execution with the same key ({where}) could not be reused: "
+                    f"its output {event.key} (artifact {event.artifact_id}) {reason}"
+                )
     return (
         f"the earlier execution with the same key ({where}) was not reused; its outputs are "
         "there now, and whether they were then is not recorded"
     )
 
 
-def _why_unusable(artifact: Artifact, later: Execution) -> str | None:
-    if artifact.state != "LIVE" and artifact.updated <= max(later.created, later.updated):
-        return f"is {artifact.state}"
-    path = local_path(artifact.uri)
-    if path is not None and not path.exists():
-        return f"is not at {path}"
-    return None
+def _by_state(artifact: Artifact | None, later: Execution) -> str | None:
+    if artifact is None:
+        return "is no longer recorded"
+    changed_later = artifact.updated > max(later.created, later.updated)
+    return None if artifact.state == "LIVE" or changed_later else f"is {artifact.state}"
+
+
+def _by_file(artifact: Artifact | None, later: Execution) -> str | None:
+    path = local_path(artifact.uri) if artifact else None
+    return None if path is None or path.exists() else f"is not at {path}"
 
 
 def local_path(uri: str) -> Path | None:
@@ -68,10 +72,6 @@ def local_path(uri: str) -> Path | None:
     if uri.startswith("file://"):
         return Path(unquote(urlsplit(uri).path))
     return None
-
-
-def _named(event: Event) -> str:
-    return f"{event.key} (artifact {event.artifact_id})"
 
 
 def _where(reader: Reader, execution: Execution) -> str:

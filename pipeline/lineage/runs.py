@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pipeline.lineage import facts
 from pipeline.lineage.records import PIPELINE, RUN, Artifact, Context, Execution
 from pipeline.lineage.store import Reader
+from trainers.errors import ConfigError, nearest
 
 RUNNING, FAILED = "running", "failed"
+STATES = (RUNNING, "complete", FAILED, "cancelled")
 _RESOLVERS = ("tfx.dsl.components.common.resolver.", "tfx.dsl.components.common.importer.")
 """Types of nodes that only look something up: executions in MLMD, but no steps."""
 _PAGE = 200
@@ -61,17 +63,27 @@ def list_runs(
     Args:
       limit: how many at most.
       pipeline, state: only runs of this pipeline, in this state.
+
+    Raises:
+      ConfigError: there is no such state.
     """
+    if state is not None and state not in STATES:
+        raise ConfigError(
+            f"Expected a run's state, one of {', '.join(STATES)}; got {state!r}."
+            + nearest(state, STATES)
+        )
     wanted = {k: v for k, v in (("pipeline", pipeline), ("state", state)) if v is not None}
-    like: dict[str, Collection[str]] = {k: (v,) for k, v in wanted.items()}
-    if state == FAILED:
-        like["state"] = (FAILED, RUNNING)  # what a killed run still says
     pipelines = _Pipelines(reader, pipeline)
+    like: dict[str, Collection[str | None]] = {k: (v, None) for k, v in wanted.items()}
+    if state == FAILED:
+        like["state"] = (FAILED, RUNNING, None)  # what a killed run still says
+    if pipeline is not None and not pipelines.is_known:
+        like["pipeline"] = (pipeline,)
     found: list[RunSummary] = []
     before, size = None, limit
     while len(found) < limit:
         page = reader.latest_contexts(RUN, size, before=before, like=like)
-        summaries = _summaries(reader, [r for r in page if pipelines.possible(r)], pipelines)
+        summaries = _summaries(reader, page, pipelines)
         found += [s for s in summaries if all(getattr(s, k) == v for k, v in wanted.items())]
         if len(page) < size:
             break
@@ -172,9 +184,10 @@ class _Pipelines:
         self._only = only
         self._members: set[int] | None = None
 
-    def possible(self, run: Context) -> bool:
-        """Whether a run may be of the pipeline that is asked for, at a glance."""
-        return self._only is None or run.get("pipeline") is not None or bool(self._executions())
+    @property
+    def is_known(self) -> bool:
+        """Whether MLMD knows the pipeline that is asked for."""
+        return self._reader.context(PIPELINE, self._only or "") is not None
 
     def of(self, parts: Sequence[_Parts]) -> dict[int, str]:
         """By run; searched for where runs do not say it."""
