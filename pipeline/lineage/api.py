@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.lineage.records import Artifact, Context, Event, Execution, Value
+from pipeline.lineage.records import Artifact, Context, Event, Execution, Made, Taken, Value
 from pipeline.lineage.sql import struct, times
 
 _INPUTS = (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT)
@@ -97,6 +97,30 @@ class ApiReader:
         inputs = [e for e in events if e.type in _INPUTS]
         cached = self._cached({e.execution_id for e in inputs})
         return sorted(_event(e) for e in inputs if e.execution_id not in cached)
+
+    def takers(self, artifact_ids: Collection[int], cut: Collection[str] = ()) -> list[Taken]:
+        events = self.consumers(artifact_ids)
+        return sorted({Taken(e.artifact_id, e.execution_id) for e in events if e.key not in cut})
+
+    def made_by(self, execution_ids: Collection[int]) -> list[Made]:
+        outputs = [e for e in self.events(execution_ids) if e.kind == "output"]
+        made = self.artifacts({e.artifact_id for e in outputs})
+        return sorted(
+            {
+                Made(e.execution_id, e.artifact_id, made[e.artifact_id].type)
+                for e in outputs
+                if e.artifact_id in made
+            }
+        )
+
+    def values(
+        self, execution_ids: Collection[int], keys: Collection[str]
+    ) -> dict[int, dict[str, Value]]:
+        found = {
+            e.id: {k: v for k, v in e.custom.items() if k in keys}
+            for e in self.executions(execution_ids).values()
+        }
+        return {k: v for k, v in found.items() if v}
 
     def all_artifacts(self) -> Iterator[Artifact]:
         yield from sorted(map(self._artifact, self._store.get_artifacts()), key=lambda a: a.id)

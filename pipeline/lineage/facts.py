@@ -370,11 +370,22 @@ def model_facts(model: Artifact) -> ModelFacts:
 
 def serving_state(destination: str) -> ServingState:
     """Whether a pushed version is in its serving folder now."""
-    path = Path(destination)
-    if not path.is_dir():
-        return "removed"
-    newest = list_versions(path.parent)[-1:]
-    return "latest" if [path.name] == [str(v) for v in newest] else "kept"
+    return serving_states([destination])[destination]
+
+
+def serving_states(destinations: Collection[str]) -> dict[str, ServingState]:
+    """The same of many; looks into each serving folder once."""
+    newest: dict[Path, str] = {}
+    found: dict[str, ServingState] = {}
+    for destination in destinations:
+        path = Path(destination)
+        if not path.is_dir():
+            found[destination] = "removed"
+            continue
+        if path.parent not in newest:
+            newest[path.parent] = "".join(map(str, list_versions(path.parent)[-1:]))
+        found[destination] = "latest" if path.name == newest[path.parent] else "kept"
+    return found
 
 
 def output_digest(artifact: Artifact, maker: Execution | None) -> str | None:

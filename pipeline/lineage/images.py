@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 from components.example_gen.image_index import (
     IMAGES_FILE,
@@ -27,6 +28,19 @@ from trainers.errors import DataError
 REPORT = "IngestionReport"
 LISTED = 10
 """Images that a comparison names of each kind."""
+
+
+Unsearchable = Literal["not recorded", "deleted", "gone", "older", "unreadable"]
+"""Why a dataset has no index: no report was recorded; the report is marked as deleted;
+its files are gone; it is older than the index; the file is no index."""
+
+
+class NoIndexError(DataError):
+    """A dataset's index cannot be used."""
+
+    def __init__(self, reason: Unsearchable, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,29 +104,61 @@ def reports_of(reader: Reader, examples_ids: Collection[int]) -> dict[int, Artif
     return {i: by_maker[maker] for i, maker in makers.items() if maker in by_maker}
 
 
+def datasets_of(reader: Reader, report_ids: Collection[int]) -> dict[int, Artifact]:
+    """The dataset that was made with each ingestion report, by the report's id."""
+    makers = reader.producers(report_ids)
+    made = [m for m in reader.made_by(set(makers.values())) if m.type == "Examples"]
+    artifacts = reader.artifacts({m.artifact_id for m in made})
+    by_maker = {m.execution_id: artifacts[m.artifact_id] for m in made}
+    return {i: by_maker[maker] for i, maker in makers.items() if maker in by_maker}
+
+
+def search(
+    reader: Reader, sha256: str
+) -> tuple[dict[int, list[IndexedImage]], dict[Unsearchable, int]]:
+    """Looks for an image in every dataset that was ingested into a store.
+
+    Returns:
+      What was found, by the id of the ingestion report; and how many datasets could not
+      be searched, by the reason.
+    """
+    found, unsearched = {}, Counter[Unsearchable]()
+    for report in reader.artifacts_by_type(REPORT):
+        try:
+            images = find(index_path(report), sha256)
+        except NoIndexError as e:
+            unsearched[e.reason] += 1
+            continue
+        if images:
+            found[report.id] = images
+    return found, dict(unsearched)
+
+
 def index_path(report: Artifact | None) -> Path:
     """Where a dataset's index is.
 
     Raises:
-      DataError: there is none (any more); says why.
+      NoIndexError: there is none (any more).
     """
     if report is None:
-        raise DataError("no ingestion report was recorded with the dataset")
+        raise NoIndexError("not recorded", "no ingestion report was recorded with the dataset")
     if report.state != "LIVE":
-        raise DataError(f"its ingestion report {report.uri} is {report.state} in the store")
+        raise NoIndexError("deleted", f"its ingestion report {report.uri} is {report.state}")
     path = Path(report.uri) / IMAGES_FILE
     if path.is_file():
         return path
     if Path(report.uri).is_dir():
-        raise DataError(f"{report.uri} has no {IMAGES_FILE}: it was ingested by an older version")
-    raise DataError(f"the files of its ingestion report {report.uri} are gone")
+        raise NoIndexError(
+            "older", f"it was ingested before there were indexes: no {IMAGES_FILE} in {report.uri}"
+        )
+    raise NoIndexError("gone", f"the files of its ingestion report {report.uri} are gone")
 
 
 def find(index: Path, sha256: str) -> list[IndexedImage]:
     """The images of one content, by binary search.
 
     Raises:
-      DataError: the file cannot be read, or is no index.
+      NoIndexError: the file cannot be read, or is no index.
     """
     key = sha256.encode()
     found = []
@@ -136,7 +182,7 @@ def compare(a: Path, b: Path, listed: int = LISTED) -> ImageChanges:
       listed: images that are named of each kind.
 
     Raises:
-      DataError: a file cannot be read, or is no index.
+      NoIndexError: a file cannot be read, or is no index.
     """
     added, removed, relabelled, moved, renamed = groups = [_Group(listed) for _ in range(5)]
     for _, lines in groupby(_unmatched(a, b), lambda found: found[0][:SHA256_LENGTH]):
@@ -198,7 +244,7 @@ def _unmatched(a: Path, b: Path) -> Iterator[tuple[bytes, bool]]:
 
 
 def _lines(index: Path) -> Iterator[bytes]:
-    """Lines without their ends; raises DataError where they are not sorted."""
+    """Lines without their ends; raises NoIndexError where they are not sorted."""
     last = b""
     try:
         with open(index, "rb") as f:
@@ -271,6 +317,6 @@ def _parsed(line: bytes, index: Path) -> IndexedImage:
         raise _broken(index, e) from None
 
 
-def _broken(index: Path, error: Exception) -> DataError:
+def _broken(index: Path, error: Exception) -> NoIndexError:
     reason = error.strerror if isinstance(error, OSError) else str(error)
-    return DataError(f"{index} cannot be used as an index of images: {reason}")
+    return NoIndexError("unreadable", f"{index} cannot be used as an index of images: {reason}")

@@ -21,6 +21,8 @@ from pipeline.lineage.records import (
     Context,
     Event,
     Execution,
+    Made,
+    Taken,
     Value,
 )
 
@@ -170,6 +172,40 @@ class SqlReader:
         )
         return self._events(self._rows_in(sql, artifact_ids))
 
+    def takers(self, artifact_ids: Collection[int], cut: Collection[str] = ()) -> list[Taken]:
+        keys = ",".join("?" * len(cut))
+        path = f"SELECT 1 FROM EventPath p WHERE p.event_id = e.id AND p.step_key IN ({keys})"
+        sql = (
+            "SELECT DISTINCT e.artifact_id, e.execution_id FROM Event e "
+            "JOIN Execution x ON x.id = e.execution_id "
+            f"WHERE e.artifact_id IN ({{}}) AND e.type IN ({_list(_INPUTS)}) "
+            f"AND COALESCE(x.last_known_state, 0) <> {_CACHED}"
+            + (f" AND NOT EXISTS ({path})" if cut else "")
+        )
+        return sorted(Taken(*row) for row in self._rows_in(sql, artifact_ids, sorted(cut)))
+
+    def made_by(self, execution_ids: Collection[int]) -> list[Made]:
+        sql = (
+            "SELECT DISTINCT e.execution_id, e.artifact_id, a.type_id FROM Event e "
+            "JOIN Artifact a ON a.id = e.artifact_id "
+            f"WHERE e.execution_id IN ({{}}) AND e.type IN ({_list(_OUTPUTS)})"
+        )
+        rows = self._rows_in(sql, execution_ids)
+        return sorted(Made(e, a, self._type_name(type_id)) for e, a, type_id in rows)
+
+    def values(
+        self, execution_ids: Collection[int], keys: Collection[str]
+    ) -> dict[int, dict[str, Value]]:
+        sql = (
+            "SELECT execution_id, name, int_value, double_value, string_value, bool_value "
+            f"FROM ExecutionProperty WHERE execution_id IN ({{}}) AND is_custom_property = "
+            f"{self._true} AND name IN ({','.join('?' * len(keys))})"
+        )
+        found: dict[int, dict[str, Value]] = defaultdict(dict)
+        for execution_id, name, *values in self._rows_in(sql, execution_ids, sorted(keys)):
+            found[execution_id][name] = _value(*values)
+        return dict(found)
+
     def all_artifacts(self) -> Iterator[Artifact]:
         for ids in _batches(r[0] for r in self._all("SELECT id FROM Artifact ORDER BY id")):
             yield from sorted(self._artifacts("id", ids), key=lambda a: a.id)
@@ -193,9 +229,11 @@ class SqlReader:
         """A whole result: another statement must not find a cursor open."""
         return list(self._query(sql, []))
 
-    def _rows_in(self, sql: str, ids: Collection[int]) -> Iterator[Row]:
+    def _rows_in(
+        self, sql: str, ids: Collection[int], parameters: Sequence[Any] = ()
+    ) -> Iterator[Row]:
         for batch in _batches(sorted(ids)):
-            yield from self._query(sql.format(_list(batch)), [])
+            yield from self._query(sql.format(_list(batch)), parameters)
 
     def _type_ids(self, name: str, kind: int) -> list[int]:
         rows = self._query("SELECT id FROM Type WHERE name = ? AND type_kind = ?", [name, kind])
