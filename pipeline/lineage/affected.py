@@ -91,28 +91,35 @@ class Affected:
     """Of the image that was asked for."""
     data: tuple[AffectedData, ...]
     models: tuple[AffectedModel, ...]
-    """The newest first."""
+    """The newest first, as many as were asked for."""
+    model_count: int
+    """All of them."""
     versions: tuple[AffectedVersion, ...]
-    """The latest ones first, then what is kept, then what was removed; each the newest
-    first."""
+    """Everything that is in its serving folder, and as many more as were asked for: the
+    latest first, then what is kept, then what was removed; each the newest first."""
+    version_count: int
+    """All of them."""
     unsearched: dict[Unsearchable, int]
     """Datasets in which the image could not be looked for, by reason."""
 
 
-def affected_by(reader: Reader, ref: str) -> Affected:
+def affected_by(reader: Reader, ref: str, limit: int | None = None) -> Affected:
     """What was built on the data that `ref` means.
 
     Args:
       ref: Examples, a Schema or a TransformGraph (id or URI), a dataset's digest; or a
         run, model or pushed version: the data that it was made from.
+      limit: models, and versions that are no longer served, to tell of; None: all.
 
     Raises:
       NotFoundError: there is nothing of that name, or no data belongs to it.
     """
-    return _affected(reader, _starts(reader, ref))
+    return _affected(reader, limit, _starts(reader, ref))
 
 
-def affected_by_span(reader: Reader, span: int, version: int | None = None) -> Affected:
+def affected_by_span(
+    reader: Reader, span: int, version: int | None = None, limit: int | None = None
+) -> Affected:
     """What was built on the data of a span.
 
     Raises:
@@ -125,10 +132,10 @@ def affected_by_span(reader: Reader, span: int, version: int | None = None) -> A
     if not found:
         of = f"span {span}" + ("" if version is None else f", version {version}")
         raise NotFoundError(f"No dataset of {of} is recorded in {reader.where}.")
-    return _affected(reader, found)
+    return _affected(reader, limit, found)
 
 
-def affected_by_image(reader: Reader, sha256: str) -> Affected:
+def affected_by_image(reader: Reader, sha256: str, limit: int | None = None) -> Affected:
     """What was built on an image, whatever its name was; without data if it is nowhere.
 
     Args:
@@ -143,7 +150,7 @@ def affected_by_image(reader: Reader, sha256: str) -> Affected:
         for report, found in images.items()
         if report in datasets
     }
-    return _affected(reader, list(datasets.values()), sha256, shown, unsearched)
+    return _affected(reader, limit, list(datasets.values()), sha256, shown, unsearched)
 
 
 def _starts(reader: Reader, ref: str) -> list[Artifact]:
@@ -232,30 +239,25 @@ class _Built:
 
 def _affected(
     reader: Reader,
+    limit: int | None,
     data: Collection[Artifact],
     sha256: str | None = None,
     images: Mapping[int, tuple[Ingested, ...]] | None = None,
     unsearched: Mapping[Unsearchable, int] | None = None,
 ) -> Affected:
     built = _Built.on(reader, [a.id for a in data])
-    pushed = reader.artifacts(built.pushes)
-    # TFX's own Pusher makes the artifact, and says in it that it pushed nothing.
-    pushed = {i: a for i, a in pushed.items() if a.get("pushed")}
-    executions = {*built.trainers.values(), *(e for _, e in built.pushes.values())}
-    runs = _run_ids(reader, executions)
-    verdicts = reader.values(set(built.evaluations.values()), ("accuracy", "blessed"))
-    names: dict[int, list[str]] = {}
-    for id_, artifact in sorted(pushed.items()):
-        names.setdefault(built.pushes[id_][0], []).append(_name(artifact))
-    models = [
-        _model(a, runs.get(built.trainers[i]), verdicts.get(built.evaluations.get(i, 0), {}), names)
-        for i, a in sorted(reader.artifacts(built.trainers).items(), reverse=True)
-    ]
+    pushes = _pushes(reader, built)
+    in_serving = [p for p in pushes if p.serving in ("latest", "kept")]
+    told = sorted({*in_serving, *pushes[:limit]}, key=lambda p: (_ORDER[p.serving], -p.id))
+    newest = sorted(built.trainers, reverse=True)[:limit]
+    models = _models(reader, built, {*newest, *(p.model_id for p in told)}, pushes)
     return Affected(
         sha256=sha256,
         data=_data(reader, data, images or {}),
-        models=tuple(models),
-        versions=_versions(built, pushed, {m.artifact_id: m for m in models}, runs),
+        models=tuple(models[i] for i in newest if i in models),
+        model_count=len(built.trainers),
+        versions=_versions(reader, built, told, models),
+        version_count=len(pushes),
         unsearched=dict(unsearched or {}),
     )
 
@@ -279,68 +281,98 @@ def _data(
     )
 
 
-def _model(
-    model: Artifact,
-    run_id: str | None,
-    verdict: Mapping[str, Value],
-    names: Mapping[int, list[str]],
-) -> AffectedModel:
-    known = facts.model_facts(model)
-    accuracy, blessed = verdict.get("accuracy"), verdict.get("blessed")
-    return AffectedModel(
-        artifact_id=model.id,
-        uri=model.uri,
-        state=model.state,
-        run_id=run_id,
-        when=known.created,
-        framework=known.framework,
-        architecture=known.architecture,
-        accuracy=float(accuracy) if isinstance(accuracy, int | float) else None,
-        blessed=bool(blessed) if isinstance(blessed, int) else None,
-        pushed=tuple(names.get(model.id, ())),
-    )
+@dataclass(frozen=True, slots=True)
+class _Push:
+    id: int
+    model_id: int
+    name: str | None
+    version: Value
+    destination: str | None
+    serving: facts.ServingState | None
+
+    @property
+    def shown(self) -> str:
+        return f"{self.name}@{self.version}" if self.name else str(self.destination)
+
+
+_ORDER: Mapping[facts.ServingState | None, int] = {"latest": 0, "kept": 1, "removed": 2, None: 3}
+
+
+def _pushes(reader: Reader, built: _Built) -> list[_Push]:
+    """The newest first."""
+    keys = ("pushed", "model_name", "pushed_version", "pushed_destination")
+    values = reader.values("Artifact", built.pushes, keys)
+    # TFX's own Pusher makes the artifact, and says in it that it pushed nothing.
+    values = {i: v for i, v in values.items() if v.get("pushed")}
+    places = {i: str(v.get("pushed_destination") or "") for i, v in values.items()}
+    serving = facts.serving_states({p for p in places.values() if p})
+    return [
+        _Push(
+            id=id_,
+            model_id=built.pushes[id_][0],
+            name=str(name) if (name := values[id_].get("model_name")) else None,
+            version=values[id_].get("pushed_version"),
+            destination=place or None,
+            serving=serving.get(place),
+        )
+        for id_, place in sorted(places.items(), reverse=True)
+    ]
+
+
+def _models(
+    reader: Reader, built: _Built, ids: Collection[int], pushes: Collection[_Push]
+) -> dict[int, AffectedModel]:
+    runs = _run_ids(reader, {built.trainers[i] for i in ids})
+    judged = {built.evaluations[i] for i in ids if i in built.evaluations}
+    verdicts = reader.values("Execution", judged, ("accuracy", "blessed"))
+    pushed: dict[int, list[str]] = {}
+    for push in pushes:
+        pushed.setdefault(push.model_id, []).insert(0, push.shown)
+    found = {}
+    for model in reader.artifacts(ids).values():
+        known = facts.model_facts(model)
+        verdict = verdicts.get(built.evaluations.get(model.id, 0), {})
+        accuracy, blessed = verdict.get("accuracy"), verdict.get("blessed")
+        found[model.id] = AffectedModel(
+            artifact_id=model.id,
+            uri=model.uri,
+            state=model.state,
+            run_id=runs.get(built.trainers[model.id]),
+            when=known.created,
+            framework=known.framework,
+            architecture=known.architecture,
+            accuracy=float(accuracy) if isinstance(accuracy, int | float) else None,
+            blessed=bool(blessed) if isinstance(blessed, int) else None,
+            pushed=tuple(pushed.get(model.id, ())),
+        )
+    return found
 
 
 def _versions(
-    built: _Built,
-    pushed: Mapping[int, Artifact],
-    models: Mapping[int, AffectedModel],
-    runs: Mapping[int, str],
+    reader: Reader, built: _Built, told: Collection[_Push], models: Mapping[int, AffectedModel]
 ) -> tuple[AffectedVersion, ...]:
-    destinations = {i: str(a.get("pushed_destination") or "") for i, a in pushed.items()}
-    serving = facts.serving_states({d for d in destinations.values() if d})
-    found = []
-    for id_, artifact in sorted(pushed.items(), reverse=True):
-        model_id, execution_id = built.pushes[id_]
-        if (model := models.get(model_id)) is None:
-            continue  # an event names a model that is not in the store
-        name, version = artifact.get("model_name"), artifact.get("pushed_version")
-        found.append(
-            AffectedVersion(
-                name=str(name) if name else None,
-                version=version if isinstance(version, int | str) else None,
-                serving=serving.get(destinations[id_]),
-                destination=destinations[id_] or None,
-                model_id=model_id,
-                run_id=runs.get(execution_id),
-                when=facts.when(artifact.created),
-                framework=model.framework,
-                accuracy=model.accuracy,
-            )
+    artifacts = reader.artifacts([p.id for p in told])
+    runs = _run_ids(reader, {built.pushes[p.id][1] for p in told})
+    return tuple(
+        AffectedVersion(
+            name=p.name,
+            version=p.version if isinstance(p.version, int | str) else None,
+            serving=p.serving,
+            destination=p.destination,
+            model_id=p.model_id,
+            run_id=runs.get(built.pushes[p.id][1]),
+            when=facts.when(artifacts[p.id].created),
+            framework=models[p.model_id].framework,
+            accuracy=models[p.model_id].accuracy,
         )
-    order = ("latest", "kept", "removed", None)
-    return tuple(sorted(found, key=lambda v: order.index(v.serving)))
+        for p in told
+    )
 
 
 def _run_ids(reader: Reader, execution_ids: Collection[int]) -> dict[int, str]:
     """The name of the run of each execution, by execution id."""
-    recorded = reader.values(execution_ids, ["run_id"])
+    recorded = reader.values("Execution", execution_ids, ["run_id"])
     found = {i: str(values["run_id"]) for i, values in recorded.items()}
     missing = reader.executions(set(execution_ids) - found.keys())
     runs = runs_of(reader, list(missing.values())) if missing else {}
     return found | {i: run.name for i, run in runs.items() if run.name}
-
-
-def _name(pushed: Artifact) -> str:
-    name = pushed.get("model_name")
-    return f"{name}@{pushed.get('pushed_version')}" if name else pushed.uri

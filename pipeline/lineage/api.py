@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
@@ -114,12 +114,10 @@ class ApiReader:
         )
 
     def values(
-        self, execution_ids: Collection[int], keys: Collection[str]
+        self, kind: Literal["Artifact", "Execution"], ids: Collection[int], keys: Collection[str]
     ) -> dict[int, dict[str, Value]]:
-        found = {
-            e.id: {k: v for k, v in e.custom.items() if k in keys}
-            for e in self.executions(execution_ids).values()
-        }
+        nodes = self.artifacts(ids) if kind == "Artifact" else self.executions(ids)
+        found = {n.id: {k: v for k, v in n.custom.items() if k in keys} for n in nodes.values()}
         return {k: v for k, v in found.items() if v}
 
     def all_artifacts(self) -> Iterator[Artifact]:

@@ -7,6 +7,7 @@ has fewer.  Times are ISO 8601, UTC; durations are seconds.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -374,17 +375,19 @@ def serving_state(destination: str) -> ServingState:
 
 
 def serving_states(destinations: Collection[str]) -> dict[str, ServingState]:
-    """The same of many; looks into each serving folder once."""
-    newest: dict[Path, str] = {}
+    """The same of many; looks into each serving folder once.
+
+    A version is a number in TFX, too.
+    """
+    folders: dict[str, dict[str, ServingState]] = {}
     found: dict[str, ServingState] = {}
     for destination in destinations:
-        path = Path(destination)
-        if not path.is_dir():
-            found[destination] = "removed"
-            continue
-        if path.parent not in newest:
-            newest[path.parent] = "".join(map(str, list_versions(path.parent)[-1:]))
-        found[destination] = "latest" if path.name == newest[path.parent] else "kept"
+        folder, name = os.path.split(destination.rstrip("/"))
+        if folder not in folders:
+            versions = [str(v) for v in list_versions(Path(folder))]
+            folders[folder] = dict.fromkeys(versions, "kept")
+            folders[folder] |= dict.fromkeys(versions[-1:], "latest")
+        found[destination] = folders[folder].get(name, "removed")
     return found
 
 

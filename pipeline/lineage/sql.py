@@ -11,7 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pipeline.lineage.records import (
     ARTIFACT_STATES,
@@ -194,16 +194,17 @@ class SqlReader:
         return sorted(Made(e, a, self._type_name(type_id)) for e, a, type_id in rows)
 
     def values(
-        self, execution_ids: Collection[int], keys: Collection[str]
+        self, kind: Literal["Artifact", "Execution"], ids: Collection[int], keys: Collection[str]
     ) -> dict[int, dict[str, Value]]:
+        owner = f"{kind.lower()}_id"
         sql = (
-            "SELECT execution_id, name, int_value, double_value, string_value, bool_value "
-            f"FROM ExecutionProperty WHERE execution_id IN ({{}}) AND is_custom_property = "
+            f"SELECT {owner}, name, int_value, double_value, string_value, bool_value "
+            f"FROM {kind}Property WHERE {owner} IN ({{}}) AND is_custom_property = "
             f"{self._true} AND name IN ({','.join('?' * len(keys))})"
         )
         found: dict[int, dict[str, Value]] = defaultdict(dict)
-        for execution_id, name, *values in self._rows_in(sql, execution_ids, sorted(keys)):
-            found[execution_id][name] = _value(*values)
+        for id_, name, *values in self._rows_in(sql, ids, sorted(keys)):
+            found[id_][name] = _value(*values)
         return dict(found)
 
     def all_artifacts(self) -> Iterator[Artifact]:

@@ -6,7 +6,7 @@ Everything here is read-only: no reader creates, changes or upgrades a store.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pipeline import exits
 from pipeline.lineage.records import Artifact, Context, Event, Execution, Made, Taken, Value
@@ -104,9 +104,9 @@ class Reader(Protocol):
         ...
 
     def values(
-        self, execution_ids: Collection[int], keys: Collection[str]
+        self, kind: Literal["Artifact", "Execution"], ids: Collection[int], keys: Collection[str]
     ) -> dict[int, dict[str, Value]]:
-        """Some custom properties of executions, as far as they have them."""
+        """Some custom properties, of those that have them."""
         ...
 
     def all_artifacts(self) -> Iterator[Artifact]:
