@@ -298,11 +298,18 @@ def _change(before: IndexedImage | None, after: IndexedImage | None) -> ImageCha
 
 
 def _first(mapped: mmap.mmap, key: bytes) -> int:
-    """Where the first line begins that is not before `key`; the end if there is none."""
+    """Where the first line begins that is not before `key`; the end if there is none.
+
+    Raises:
+      ValueError: a line that it looked at is none of an index.
+    """
     low, high = 0, len(mapped)  # both where a line begins, or at the end
     while low < high:
         start = mapped.rfind(b"\n", low, (low + high) // 2) + 1 or low
-        if mapped[start : start + SHA256_LENGTH] < key:
+        found, tab = mapped[start : start + SHA256_LENGTH], start + SHA256_LENGTH
+        if mapped[tab : tab + 1] != b"\t":
+            raise ValueError("its lines do not begin with a SHA-256")
+        if found < key:
             end = mapped.find(b"\n", start)
             low = len(mapped) if end < 0 else end + 1
         else:
