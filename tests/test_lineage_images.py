@@ -86,7 +86,9 @@ def test_changes_are_those_of_a_plain_comparison(
         f"{x.split} → {y.split}" for x, y in both if x.split != y.split
     )
     assert [(c.path_before, c.path) for c in changes.renamed.first] == [
-        (x.shown_path, y.shown_path) for x, y in both if x.path != y.path
+        (x.shown_path, y.shown_path)
+        for x, y in both
+        if x.path != y.path and (x.label, x.split) == (y.label, y.split)
     ]
 
 

@@ -126,12 +126,12 @@ def _show(found: Affected, image: Path | None) -> None:
         return
     if found.versions:
         table(
-            ["version", "serving", "model", "framework", "accuracy", "pushed at", "run"],
+            ["version", "serving", "accuracy", "pushed", "run", "model"],
             [
                 [
                     f"{v.name}@{v.version}" if v.name else v.destination or "-",
-                    *(v.serving or "-", str(v.model_id), v.framework or "-"),
-                    *(_number(v.accuracy), v.when, v.run_id or "-"),
+                    *(v.serving or "-", _number(v.accuracy), _date(v.when)),
+                    *(v.run_id or "-", str(v.model_id)),
                 ]
                 for v in found.versions
             ],
@@ -141,11 +141,11 @@ def _show(found: Affected, image: Path | None) -> None:
         typer.echo("Nothing that was built on it was pushed.")
     typer.echo()
     table(
-        ["model", "framework", "architecture", "accuracy", "made at", "run", "pushed as"],
+        ["model", "framework", "architecture", "accuracy", "made", "run"],
         [
             [
                 *(str(m.artifact_id), m.framework or "-", m.architecture or "-"),
-                *(_number(m.accuracy), m.when, m.run_id or "-", ", ".join(m.pushed) or "-"),
+                *(_number(m.accuracy), _date(m.when), m.run_id or "-"),
             ]
             for m in found.models
         ],
@@ -189,6 +189,10 @@ def _data_row(data: AffectedData, seen: str) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
+
+
+def _date(when: str) -> str:
+    return when[:10]
 
 
 def _more(count: int, what: str) -> None:

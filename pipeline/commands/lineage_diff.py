@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pipeline.lineage.diff import Change, Compared, DataChanges, Difference
     from pipeline.lineage.images import ImageChange, ImageGroup
 
+_DIGITS = 12
+"""Of a digest or commit; --json has all."""
 _SIDE = "A served path, NAME@VERSION, NAME, artifact URI or id, or run name."
 
 
@@ -46,7 +49,7 @@ def _show(found: Difference) -> None:
     from pipeline.terminal import table
 
     table(
-        ["", "asked for", "run", "started", "state", "model", "pushed as"],
+        ["", "asked for", "run", "state", "model", "pushed as"],
         [_side("a", found.a), _side("b", found.b)],
     )
     typer.echo()
@@ -73,7 +76,7 @@ def _show(found: Difference) -> None:
 def _side(name: str, side: Compared) -> list[str]:
     model = "none" if side.model_id is None else str(side.model_id)
     return [
-        *(name, side.ref, side.run_id or "-", side.started or "-", side.state or "-", model),
+        *(name, side.ref, side.run_id or "-", side.state or "-", model),
         ", ".join(side.pushed) or "-",
     ]
 
@@ -89,6 +92,8 @@ def _value(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", value):
+        return value[:_DIGITS]
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -119,7 +124,7 @@ def _show_data(data: DataChanges) -> None:
         table(
             ["image", "path", "class", "split", "sha256"],
             [
-                [name, _both(c.path_before, c.path), *_place(c), c.sha256[:12]]
+                [name, _both(c.path_before, c.path), *_place(c), c.sha256[:_DIGITS]]
                 for name, group in groups.items()
                 for c in group.first
             ],

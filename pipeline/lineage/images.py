@@ -83,7 +83,7 @@ class ImageChanges:
     moved: ImageGroup
     """Between splits."""
     renamed: ImageGroup
-    """The same content under another path."""
+    """Under another path, and otherwise the same."""
 
     @property
     def total(self) -> int:
@@ -201,7 +201,8 @@ def compare(a: Path, b: Path, listed: int = LISTED) -> ImageChanges:
                 relabelled.add(f"{before.label} → {after.label}", change)
             if before.split != after.split:
                 moved.add(f"{before.split} → {after.split}", change)
-            if before.path != after.path:
+            # Where folders are classes or splits, the path follows from those.
+            if (before.label, before.split) == (after.label, after.split):
                 renamed.add(after.label, change)
     done = [g.done() for g in groups]
     return ImageChanges(
