@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.lineage.records import Artifact, Context, Event, Execution, Value
+from pipeline.lineage.records import Artifact, Context, Event, Execution, Made, Taken, Value
 from pipeline.lineage.sql import times
 from pipeline.lineage.structs import unwrap
 
@@ -123,6 +123,28 @@ class ApiReader:
         inputs = [e for e in events if e.type in _INPUTS]
         cached = self._cached({e.execution_id for e in inputs})
         return sorted(_event(e) for e in inputs if e.execution_id not in cached)
+
+    def takers(self, artifact_ids: Collection[int], cut: Collection[str] = ()) -> list[Taken]:
+        events = self.consumers(artifact_ids)
+        return sorted({Taken(e.artifact_id, e.execution_id) for e in events if e.key not in cut})
+
+    def made_by(self, execution_ids: Collection[int]) -> list[Made]:
+        outputs = [e for e in self.events(execution_ids) if e.kind == "output"]
+        made = self.artifacts({e.artifact_id for e in outputs})
+        return sorted(
+            {
+                Made(e.execution_id, e.artifact_id, made[e.artifact_id].type)
+                for e in outputs
+                if e.artifact_id in made
+            }
+        )
+
+    def values(
+        self, kind: Literal["Artifact", "Execution"], ids: Collection[int], keys: Collection[str]
+    ) -> dict[int, dict[str, Value]]:
+        nodes = self.artifacts(ids) if kind == "Artifact" else self.executions(ids)
+        found = {n.id: {k: v for k, v in n.custom.items() if k in keys} for n in nodes.values()}
+        return {k: v for k, v in found.items() if v}
 
     def all_artifacts(self) -> Iterator[Artifact]:
         yield from sorted(map(self._artifact, self._store.get_artifacts()), key=lambda a: a.id)

@@ -7,6 +7,7 @@ has fewer.  Times are ISO 8601, UTC; durations are seconds.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -368,10 +369,22 @@ def model_facts(model: Artifact) -> ModelFacts:
 
 def serving_state(destination: str) -> ServingState | None:
     """Whether a pushed version is in its serving folder now; None where that is remote."""
-    if "://" in destination:
-        return None
-    path = Path(destination)
-    return state_among(path.name, [str(v) for v in list_versions(path.parent)])
+    return serving_states([destination])[destination]
+
+
+def serving_states(destinations: Collection[str]) -> dict[str, ServingState | None]:
+    """The same of many; looks into each serving folder once."""
+    there: dict[str, list[str]] = {}
+    found: dict[str, ServingState | None] = {}
+    for destination in destinations:
+        folder, version = os.path.split(destination.rstrip("/"))
+        if "://" in destination:
+            found[destination] = None
+            continue
+        if folder not in there:
+            there[folder] = [str(v) for v in list_versions(Path(folder))]
+        found[destination] = state_among(version, there[folder])
+    return found
 
 
 def state_among(version: str, there: Sequence[str]) -> ServingState:

@@ -11,7 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pipeline.lineage.records import (
     ARTIFACT_STATES,
@@ -21,6 +21,8 @@ from pipeline.lineage.records import (
     Context,
     Event,
     Execution,
+    Made,
+    Taken,
     Value,
 )
 
@@ -191,7 +193,7 @@ class SqlReader:
                 sql += f" AND a.context_id IN ({_list(few)})" if few else " AND 1 = 0"
             else:
                 sql += f" AND EXISTS ({of_type} AND c.id = a.context_id)"
-        pairs = sorted(map(tuple, self._rows_in(sql, execution_ids, _MANY)))
+        pairs = sorted(map(tuple, self._rows_in(sql, execution_ids, size=_MANY)))
         contexts = self.contexts({c for _, c in pairs})
         found: dict[int, list[Context]] = defaultdict(list)
         for execution_id, context_id in pairs:
@@ -229,6 +231,41 @@ class SqlReader:
         )
         return self._events(self._rows_in(sql, artifact_ids))
 
+    def takers(self, artifact_ids: Collection[int], cut: Collection[str] = ()) -> list[Taken]:
+        keys = ",".join("?" * len(cut))
+        path = f"SELECT 1 FROM EventPath p WHERE p.event_id = e.id AND p.step_key IN ({keys})"
+        sql = (
+            "SELECT DISTINCT e.artifact_id, e.execution_id FROM Event e "
+            "JOIN Execution x ON x.id = e.execution_id "
+            f"WHERE e.artifact_id IN ({{}}) AND e.type IN ({_list(_INPUTS)}) "
+            f"AND COALESCE(x.last_known_state, 0) <> {_CACHED}"
+            + (f" AND NOT EXISTS ({path})" if cut else "")
+        )
+        return sorted(Taken(*row) for row in self._rows_in(sql, artifact_ids, sorted(cut)))
+
+    def made_by(self, execution_ids: Collection[int]) -> list[Made]:
+        sql = (
+            "SELECT DISTINCT e.execution_id, e.artifact_id, a.type_id FROM Event e "
+            "JOIN Artifact a ON a.id = e.artifact_id "
+            f"WHERE e.execution_id IN ({{}}) AND e.type IN ({_list(_OUTPUTS)})"
+        )
+        rows = self._rows_in(sql, execution_ids)
+        return sorted(Made(e, a, self._type_name(type_id)) for e, a, type_id in rows)
+
+    def values(
+        self, kind: Literal["Artifact", "Execution"], ids: Collection[int], keys: Collection[str]
+    ) -> dict[int, dict[str, Value]]:
+        owner = f"{kind.lower()}_id"
+        sql = (
+            f"SELECT {owner}, name, int_value, double_value, string_value, bool_value "
+            f"FROM {kind}Property WHERE {owner} IN ({{}}) AND is_custom_property = "
+            f"{self._true} AND name IN ({','.join('?' * len(keys))})"
+        )
+        found: dict[int, dict[str, Value]] = defaultdict(dict)
+        for id_, name, *values in self._rows_in(sql, ids, sorted(keys)):
+            found[id_][name] = _value(*values)
+        return dict(found)
+
     def all_artifacts(self) -> Iterator[Artifact]:
         for ids in _batches(r[0] for r in self._all("SELECT id FROM Artifact ORDER BY id")):
             yield from sorted(self._artifacts("id", ids), key=lambda a: a.id)
@@ -252,9 +289,15 @@ class SqlReader:
         """A whole result: another statement must not find a cursor open."""
         return list(self._query(sql, []))
 
-    def _rows_in(self, sql: str, ids: Collection[int], size: int = _BATCH) -> Iterator[Row]:
+    def _rows_in(
+        self,
+        sql: str,
+        ids: Collection[int],
+        parameters: Sequence[Any] = (),
+        size: int = _BATCH,
+    ) -> Iterator[Row]:
         for batch in _batches(sorted(ids), size):
-            yield from self._query(sql.format(_list(batch)), [])
+            yield from self._query(sql.format(_list(batch)), parameters)
 
     def _type_ids(self, name: str, kind: int) -> list[int]:
         rows = self._query("SELECT id FROM Type WHERE name = ? AND type_kind = ?", [name, kind])

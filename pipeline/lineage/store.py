@@ -6,10 +6,10 @@ Everything here is read-only: no reader creates, changes or upgrades a store.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pipeline import exits
-from pipeline.lineage.records import Artifact, Context, Event, Execution, Value
+from pipeline.lineage.records import Artifact, Context, Event, Execution, Made, Taken, Value
 from trainers.errors import VisionlineError
 
 SCHEMA_VERSION = 10
@@ -121,6 +121,24 @@ class Reader(Protocol):
 
     def consumers(self, artifact_ids: Collection[int]) -> list[Event]:
         """Input events of the executions that did work on artifacts (not cached), sorted."""
+        ...
+
+    def takers(self, artifact_ids: Collection[int], cut: Collection[str] = ()) -> list[Taken]:
+        """`consumers`, and nothing but the ids: there may be hundreds of thousands; sorted.
+
+        Args:
+          cut: keys of inputs that do not count.
+        """
+        ...
+
+    def made_by(self, execution_ids: Collection[int]) -> list[Made]:
+        """The outputs of executions, ids and types alone; sorted."""
+        ...
+
+    def values(
+        self, kind: Literal["Artifact", "Execution"], ids: Collection[int], keys: Collection[str]
+    ) -> dict[int, dict[str, Value]]:
+        """Some custom properties, of those that have them."""
         ...
 
     def all_artifacts(self) -> Iterator[Artifact]:
