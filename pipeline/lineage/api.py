@@ -69,6 +69,10 @@ class ApiReader:
         found = self._store.get_context_by_type_and_name(type_name, name)
         return None if found is None else self._context(found)
 
+    def contexts_named(self, type_name: str, names: Collection[str]) -> dict[str, Context]:
+        found = {name: self.context(type_name, name) for name in names}
+        return {name: context for name, context in found.items() if context is not None}
+
     def latest_contexts(
         self,
         type_name: str,

@@ -6,11 +6,12 @@ still quick to ask; the rest is read (`versions.records`) of those that are aske
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.lineage import facts
+from pipeline.lineage.records import Value
 from pipeline.lineage.store import NotFoundError, Reader
 from trainers.errors import nearest
 from trainers.versions import list_versions
@@ -61,15 +62,22 @@ def pushes(reader: Reader, name: str | None = None) -> list[PushRef]:
         folders = {str(Path(name).absolute()), name.rstrip("/")}
         return [r for r in _refs(reader) if r.folder in folders]
     # TFX's own Pusher does not record a name.
-    return _refs(reader, name) or [r for r in _refs(reader) if r.name == name]
+    return _refs(reader, {"model_name": name}) or [r for r in _refs(reader) if r.name == name]
 
 
-def _refs(reader: Reader, name: str | None = None) -> list[PushRef]:
-    found = reader.artifact_values(
-        PUSHED_MODEL,
-        ("pushed_destination", "model_id"),
-        None if name is None else {"model_name": name},
-    )
+def pushes_of_version(reader: Reader, name: str, version: str) -> list[PushRef]:
+    """As `pushes`, of one version; in a large store quicker than all that have the name.
+
+    Raises:
+      NotFoundError: nothing was pushed under the name.
+    """
+    number = {"pushed_version": int(version)} if version.isdecimal() else {}
+    found = _refs(reader, {**number, "model_name": name}) or known_pushes(reader, name)
+    return [r for r in found if str(r.version) == version]
+
+
+def _refs(reader: Reader, where: Mapping[str, Value] | None = None) -> list[PushRef]:
+    found = reader.artifact_values(PUSHED_MODEL, ("pushed_destination", "model_id"), where)
     refs = []
     for id_, values in sorted(found.items()):
         # What was not pushed has no destination.

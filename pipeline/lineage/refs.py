@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.lineage.pushed import PUSHED_MODEL as PUSHED_MODEL
-from pipeline.lineage.pushed import PushRef, known_pushes, latest, names_known, pushes
+from pipeline.lineage.pushed import (
+    PushRef,
+    known_pushes,
+    latest,
+    names_known,
+    pushes,
+    pushes_of_version,
+)
 from pipeline.lineage.records import RUN, Artifact, Context
 from pipeline.lineage.store import NotFoundError, Reader
 from trainers.artifact import MANIFEST, PushManifest
@@ -80,12 +87,11 @@ def find_pushed(reader: Reader, name: str, version: str) -> Artifact:
     Raises:
       NotFoundError: there is none, or more than one model of that name and version.
     """
-    found = known_pushes(reader, name)
     if version in ("", "latest"):
-        return _artifact(reader, latest(found))
-    meant = [p for p in found if str(p.version) == version]
+        return _artifact(reader, latest(known_pushes(reader, name)))
+    meant = pushes_of_version(reader, name, version)
     if not meant:
-        known = ", ".join(dict.fromkeys(str(p.version) for p in found[-10:]))
+        known = ", ".join(dict.fromkeys(str(p.version) for p in known_pushes(reader, name)[-10:]))
         raise NotFoundError(f"{name} has no version {version!r}. Known: {known}.")
     folders = sorted({p.folder for p in meant})
     if len(folders) > 1 and len({p.model_id for p in meant}) > 1:

@@ -207,9 +207,9 @@ class _Pipelines:
             return {run: self._only for id_, run in runs.items() if id_ in self._executions()}
         return {
             runs[execution]: context.name
-            for execution, contexts in self._reader.contexts_of(runs).items()
+            for execution, contexts in self._reader.contexts_of(runs, PIPELINE).items()
             for context in contexts
-            if context.type == PIPELINE and context.name
+            if context.name
         }
 
     def _executions(self) -> set[int]:

@@ -135,13 +135,15 @@ class SqlReader:
         return dict(found)
 
     def context(self, type_name: str, name: str) -> Context | None:
+        return self.contexts_named(type_name, [name]).get(name)
+
+    def contexts_named(self, type_name: str, names: Collection[str]) -> dict[str, Context]:
+        ids: list[int] = []
         for type_id in self._type_ids(type_name, 2):
-            rows = self._query(
-                "SELECT id FROM Context WHERE type_id = ? AND name = ?", [type_id, name]
-            )
-            for (id_,) in rows:
-                return self.contexts([id_])[id_]
-        return None
+            for batch in _batches(sorted(names)):
+                sql = f"SELECT id FROM Context WHERE type_id = ? AND name IN ({_marks(batch)})"
+                ids += (row[0] for row in self._query(sql, [type_id, *batch]))
+        return {c.name: c for c in self.contexts(ids).values() if c.name is not None}
 
     def latest_contexts(
         self,
@@ -154,7 +156,9 @@ class SqlReader:
         types = self._type_ids(type_name, 2)
         if not types:
             return []
-        sql = f"SELECT id FROM Context WHERE type_id IN ({_list(types)})"
+        # "+": from the newest on; the index by type would have to be read whole, and sorted.
+        column = "type_id" if limit is None else "+type_id"
+        sql = f"SELECT id FROM Context WHERE {column} IN ({_list(types)})"
         parameters: list[str] = []
         if before is not None:
             sql += f" AND id < {int(before)}"

@@ -75,6 +75,10 @@ class Reader(Protocol):
 
     def context(self, type_name: str, name: str) -> Context | None: ...
 
+    def contexts_named(self, type_name: str, names: Collection[str]) -> dict[str, Context]:
+        """By name."""
+        ...
+
     def latest_contexts(
         self,
         type_name: str,
