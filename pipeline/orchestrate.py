@@ -51,6 +51,10 @@ def main(*request_paths: str) -> int:
 
 def run(request: RunRequest) -> int:
     """Runs one pipeline and reports its result; returns the exit code."""
+    from pipeline.lineage.setup import make_ready
+
+    config = request.config
+    make_ready(config.store)
     # Imported here: seconds each, while the terminal already shows the table.
     from absl import logging
     from tfx.dsl.compiler import compiler, constants
@@ -64,7 +68,6 @@ def run(request: RunRequest) -> int:
     from pipeline.runners import RUNNERS
 
     logging.set_verbosity(logging.INFO)
-    config = request.config
     workspace = Workspace(config.output)
     began = time.monotonic()
     pipeline = create_pipeline(config, workspace)
@@ -80,7 +83,7 @@ def run(request: RunRequest) -> int:
             child.warm_up(config.train)
 
     recorder = Recorder(pipeline.metadata_connection_config, config.pipeline_name, request.run_id)
-    recorder.recover()
+    recorder.recover(workspace.run_ids())
     recorder.annotate_run(
         {
             **describe(),
