@@ -50,11 +50,20 @@ def main(*request_paths: str) -> int:
 
 
 def run(request: RunRequest) -> int:
-    """Runs one pipeline and reports its result; returns the exit code."""
+    """Runs one pipeline and reports its result; returns the exit code.
+
+    Raises:
+      StoreError: the metadata store cannot be written to.
+    """
+    from pipeline.lineage.mlmd import mended
     from pipeline.lineage.setup import make_ready
 
-    config = request.config
-    make_ready(config.store)
+    make_ready(request.config.store)
+    with mended():
+        return _run(request)
+
+
+def _run(request: RunRequest) -> int:
     # Imported here: seconds each, while the terminal already shows the table.
     from absl import logging
     from tfx.dsl.compiler import compiler, constants
@@ -68,6 +77,7 @@ def run(request: RunRequest) -> int:
     from pipeline.runners import RUNNERS
 
     logging.set_verbosity(logging.INFO)
+    config = request.config
     workspace = Workspace(config.output)
     began = time.monotonic()
     pipeline = create_pipeline(config, workspace)

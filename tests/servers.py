@@ -34,8 +34,8 @@ _START_SECONDS = 60
 class Server:
     kind: str
     port: int
-    admin: Callable[[str], Any]
-    """Runs one statement as the server's administrator."""
+    admin: Callable[..., Any]
+    """Runs one statement, in a database if one is named, as the administrator."""
 
     def url(self, database: str, user: str = USER) -> str:
         return f"{self.kind}://{user}@127.0.0.1:{self.port}/{database}"
@@ -82,10 +82,12 @@ def _mariadb(folder: Path) -> Iterator[Server]:
         "--performance-schema=off",
     )
 
-    def admin(statement: str) -> Any:
+    def admin(statement: str, database: str | None = None) -> Any:
         with (
             contextlib.closing(
-                pymysql.connect(unix_socket=str(admin_socket), user="root", autocommit=True)
+                pymysql.connect(
+                    unix_socket=str(admin_socket), user="root", database=database, autocommit=True
+                )
             ) as connection,
             connection.cursor() as cursor,
         ):
@@ -96,6 +98,7 @@ def _mariadb(folder: Path) -> Iterator[Server]:
         literal = pymysql.converters.escape_string(PASSWORD)
         admin(f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{literal}'")
         admin(f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1'")
+        admin("INSTALL SONAME 'auth_ed25519'")
         yield Server("mysql", port, admin)
 
 
@@ -127,9 +130,9 @@ def _postgresql(folder: Path) -> Iterator[Server]:
         *("-c", "full_page_writes=off", "-c", "shared_buffers=32MB"),
     )
 
-    def admin(statement: str) -> Any:
+    def admin(statement: str, database: str = "postgres") -> Any:
         with psycopg.connect(
-            host=str(folder), port=port, user="postgres", dbname="postgres", autocommit=True
+            host=str(folder), port=port, user="postgres", dbname=database, autocommit=True
         ) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []

@@ -131,7 +131,7 @@ class Connection:
         return place(self) == place(other)
 
     def mlmd_config(self, *, readonly: bool = False) -> Any:
-        """As an `ml_metadata` ConnectionConfig, for a store that is there.
+        """As an `ml_metadata` ConnectionConfig, for a store that is there; see `open_mlmd`.
 
         TFX logs it, so the password is not in it: MLMD's clients find that in this
         process' environment, where this puts it.
@@ -186,12 +186,10 @@ def open_reader(connection: Connection, via: Literal["sql", "mlmd"] = "sql") -> 
     if via == "sql":
         return SqlReader(database.query, str(connection), database.close)
     database.close()
-    from ml_metadata.metadata_store import metadata_store
-
     from pipeline.lineage.api import ApiReader
+    from pipeline.lineage.mlmd import open_mlmd
 
-    store = metadata_store.MetadataStore(connection.mlmd_config(readonly=True))
-    return ApiReader(store, str(connection))
+    return ApiReader(open_mlmd(connection, readonly=True), str(connection))
 
 
 def _expected(scheme: str) -> str:

@@ -71,16 +71,11 @@ def make_ready(connection: Connection) -> None:
     except NoDatabaseError:
         kind.create(connection)
         check_writable(connection)
-    from ml_metadata.metadata_store import metadata_store
-
-    config = connection.mlmd_config()
-
-    def open_once() -> None:
-        metadata_store.MetadataStore(config)
+    from pipeline.lineage.mlmd import open_mlmd
 
     try:
         with kind.setting_up(connection):
-            _patiently(open_once, _is_busy, _PATIENCE_SECONDS)
+            _patiently(lambda: open_mlmd(connection), _is_busy, _PATIENCE_SECONDS)
     except RuntimeError as e:
         raise StoreError(
             f"ML Metadata cannot open the store {connection}: {_explain(str(e))}."

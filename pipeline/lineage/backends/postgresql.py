@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from pipeline.lineage.backends import Database, missing, refused, unreachable, unreadable
+from pipeline.lineage.backends.backslash import hide, restore
 from pipeline.lineage.connection import Connection
 from pipeline.lineage.sql import Row
 from pipeline.lineage.store import StoreError
@@ -30,15 +31,17 @@ class _PostgreSql:
 
     def query(self, sql: str, parameters: Sequence[Any]) -> Iterable[Row]:
         statement = sql.replace("%", "%%").replace("?", "%s").encode()
+        values = tuple(hide(p) if isinstance(p, str) else p for p in parameters)
         try:
-            return self._raw.execute(statement, tuple(parameters)).fetchall()
+            rows = self._raw.execute(statement, values).fetchall()
         except psycopg.Error as e:
             raise unreadable(self._where, _reason(e)) from None
+        return [tuple(restore(v) if isinstance(v, str) else v for v in row) for row in rows]
 
     def tables(self) -> set[str]:
         rows = self.query(
-            "SELECT lower(table_name) FROM information_schema.tables "
-            "WHERE table_schema = ANY (current_schemas(false))",
+            "SELECT lower(tablename) FROM pg_catalog.pg_tables "
+            "WHERE schemaname = ANY (current_schemas(false))",
             [],
         )
         return {str(r[0]) for r in rows}
@@ -55,9 +58,7 @@ def check_suitable(database: Database, connection: Connection) -> None:
             f"The database {connection.database!r} has the encoding {encoding}; expected UTF8. "
             f"Name another database: the first run makes it."
         )
-    ((allowed,),) = database.query(
-        "SELECT has_schema_privilege(current_schema(), 'CREATE, USAGE')", []
-    )
+    ((allowed,),) = database.query("SELECT has_schema_privilege(current_schema(), 'CREATE')", [])
     if not allowed and not database.tables():
         raise StoreError(
             f"The user {connection.user!r} may not make tables in the database "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -66,7 +67,10 @@ def connect(connection: Connection) -> Database:
 
 
 def check_suitable(database: Database, connection: Connection) -> None:
-    pass  # whatever SQLite opens will do
+    assert connection.path is not None
+    for path in (connection.path, connection.path.parent):  # a journal comes and goes beside it
+        if not os.access(path, os.W_OK):
+            raise StoreError(f"The metadata store {connection.path} cannot be written to: {path}.")
 
 
 def create(connection: Connection) -> None:
@@ -79,5 +83,19 @@ def create(connection: Connection) -> None:
         ) from None
 
 
-def setting_up(connection: Connection) -> AbstractContextManager[None]:
-    return nullcontext()  # the tables are made in one transaction
+@contextmanager
+def setting_up(connection: Connection) -> Iterator[None]:
+    """Nothing to keep others from: the tables are made in one transaction.
+
+    Opened to write, SQLite undoes what a killed writer left undone.
+    """
+    path = connection.path
+    assert path is not None
+    if path.is_file():
+        try:
+            address = f"file:{quote(str(path))}?mode=rw"
+            with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as raw:
+                raw.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        except sqlite3.Error as e:
+            raise unreadable(path, e) from None
+    yield
