@@ -6,11 +6,6 @@ and MLMD's tables where they are missing, and alone may do so.
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable
-from typing import TypeVar
-
 from pipeline.lineage.backends import (
     NoDatabaseError,
     UnreachableError,
@@ -19,14 +14,11 @@ from pipeline.lineage.backends import (
     connect,
 )
 from pipeline.lineage.connection import Connection
+from pipeline.lineage.patience import patiently
 from pipeline.lineage.store import StoreError
 
-T = TypeVar("T")
-
 _PATIENCE_SECONDS = 15.0
-"""For a server that is starting, or a store that others are busy with."""
-_BUSY = ("aborted", "concurrent")
-"""In what MLMD says when it may be tried again."""
+"""For a server that is starting."""
 
 
 def check_writable(connection: Connection, patience: float = _PATIENCE_SECONDS) -> None:
@@ -53,7 +45,7 @@ def check_writable(connection: Connection, patience: float = _PATIENCE_SECONDS) 
         finally:
             database.close()
 
-    _patiently(check, lambda e: isinstance(e, UnreachableError), patience)
+    patiently(check, lambda e: isinstance(e, UnreachableError), patience)
 
 
 def make_ready(connection: Connection) -> None:
@@ -75,15 +67,11 @@ def make_ready(connection: Connection) -> None:
 
     try:
         with kind.setting_up(connection):
-            _patiently(lambda: open_mlmd(connection), _is_busy, _PATIENCE_SECONDS)
+            open_mlmd(connection)
     except RuntimeError as e:
         raise StoreError(
             f"ML Metadata cannot open the store {connection}: {_explain(str(e))}."
         ) from None
-
-
-def _is_busy(error: Exception) -> bool:
-    return any(word in str(error).lower() for word in _BUSY)
 
 
 def _explain(message: str) -> str:
@@ -97,17 +85,3 @@ def _explain(message: str) -> str:
 
         return PLAIN
     return message.strip().rstrip(".")
-
-
-def _patiently(call: Callable[[], T], passing: Callable[[Exception], bool], seconds: float) -> T:
-    """Calls again, ever more slowly, while its trouble is passing and there is time."""
-    deadline = time.monotonic() + seconds
-    pause = 0.1
-    while True:
-        try:
-            return call()
-        except Exception as e:
-            if not passing(e) or time.monotonic() + pause > deadline:
-                raise
-        time.sleep(pause * random.uniform(0.5, 1))
-        pause = min(2 * pause, 2.0)
