@@ -63,4 +63,4 @@ def answer_json(kind: str, value: Any) -> None:
     print_json({"schema": f"visionline.lineage.{kind}/1", **dump(value)})
 
 
-from pipeline.commands import lineage_model  # noqa: E402, F401 - registers its commands
+from pipeline.commands import lineage_model, lineage_storage  # noqa: E402, F401 - register commands
