@@ -75,7 +75,8 @@ def plan(reader: Reader, root: Path, keep_runs: int = 3) -> GcPlan:
     removable, kept = choose(found, root)
     sizes = _Sizes()
     items, inside = [], set[str]()
-    for path, record in sorted((p, found.records[i]) for i, p in removable.items()):
+    for path, id_ in sorted((path, id_) for id_, path in removable.items()):
+        record = found.records[id_]
         is_new = not _is_below_any(path, inside)
         inside.add(path)
         exists = os.path.lexists(path)

@@ -74,7 +74,7 @@ def collect(
         finally:
             reader.close()
         _mark(connection, [i.artifact_id for i in found.remove], pinned)
-        return _remove(found, trash, progress)
+        return remove_files(found, trash, progress)
 
 
 def _mark(connection: Connection, ids: Sequence[int], pinned: set[int]) -> None:
@@ -108,7 +108,8 @@ def _set_states(store: Any, states: Mapping[int, int]) -> dict[int, int]:
     return before
 
 
-def _remove(found: GcPlan, trash: Path, progress: Progress) -> GcResult:
+def remove_files(found: GcPlan, trash: Path, progress: Progress) -> GcResult:
+    """Deletes what a plan names, and what an earlier gc left; goes on after failures."""
     failures = [f for f in map(_delete, _entries(trash)) if f is not None]
     removed = freed = 0
     for number, item in enumerate(found.remove):
