@@ -197,9 +197,10 @@ def _own_store(output: Path | None, metadata: str | None) -> tuple[Workspace, Co
             "visionline's own pipelines made. Name the folder with --output."
         )
     own = workspace.connection
-    if connection.path is not None and (
-        own.path is None or os.path.realpath(connection.path) != os.path.realpath(own.path)
-    ):
+    same = str(connection) == str(own)
+    if connection.path is not None and own.path is not None:
+        same = os.path.realpath(connection.path) == os.path.realpath(own.path)
+    if not same:
         raise ConfigError(
             f"lineage gc: the runs in {workspace.root} are recorded in {own}; another store "
             f"({connection}) does not know what they need. Leave --metadata out."

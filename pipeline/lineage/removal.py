@@ -15,15 +15,17 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from pipeline.lineage.connection import Connection, open_reader
 from pipeline.lineage.gc import TRASH, GcItem, GcPlan, local_path, plan
-from pipeline.lineage.pins import pins
+from pipeline.lineage.needs import needs
+from pipeline.lineage.store import Reader
 from pipeline.lineage.writing import open_store
 from pipeline.workspace import Workspace
 from trainers.errors import RunError
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]
 """Told how many of how many are done."""
 _BATCH = 500
@@ -60,51 +62,59 @@ def collect(
       keep_runs: see `pipeline.lineage.needs.needs`.
 
     Raises:
-      RunError: a run uses the folder, or a model was pinned at this moment.
+      RunError: a run uses the folder, or see `mark`.
       StoreError: the store cannot be read or written; nothing was removed.
     """
     with workspace.lock():
         trash = workspace.artifacts / TRASH
         if trash.is_symlink():
             raise RunError(f"{trash} is a link; expected a folder. Remove the link.")
-        reader = open_reader(connection)
-        try:
-            pinned = {p.model_id for p in pins(reader).pins}
-            found = plan(reader, workspace.artifacts, keep_runs)
-        finally:
-            reader.close()
-        _mark(connection, [i.artifact_id for i in found.remove], pinned)
+        found = _read(connection, lambda reader: plan(reader, workspace.artifacts, keep_runs))
+        ids = [i.artifact_id for i in found.remove]
+        if ids:
+            mark(connection, ids, keep_runs)
         return remove_files(found, trash, progress)
 
 
-def _mark(connection: Connection, ids: Sequence[int], pinned: set[int]) -> None:
-    """Marks artifacts as DELETED, unless a model was pinned since the plan was made."""
+def mark(connection: Connection, ids: Sequence[int], keep_runs: int) -> None:
+    """Marks artifacts as DELETED, unless one of them came to be needed since the plan.
+
+    From here on TFX's cache passes them over, and they cannot be pinned.
+
+    Raises:
+      RunError: one was pinned, or taken by a run of another folder with the same store.
+    """
     from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-    from pipeline.lineage.api import ApiReader
-
-    if not ids:
-        return
-    with open_store(connection) as store:
-        before = _set_states(store, dict.fromkeys(ids, mlmd.Artifact.DELETED))
-        if new := {p.model_id for p in pins(ApiReader(store, str(connection))).pins} - pinned:
-            _set_states(store, before)
-            raise RunError(
-                f"Model {min(new)} was pinned just now, so nothing was removed. "
-                "Run the same command again."
-            )
+    before = _set_states(connection, dict.fromkeys(ids, mlmd.Artifact.DELETED))
+    needed = _read(connection, lambda reader: needs(reader, keep_runs).needed)
+    if taken := sorted(needed.keys() & before.keys()):
+        _set_states(connection, before)
+        raise RunError(
+            f"Artifact {taken[0]} has just come to be needed ({needed[taken[0]]}), so nothing "
+            "was removed. Run the same command again."
+        )
 
 
-def _set_states(store: Any, states: Mapping[int, int]) -> dict[int, int]:
+def _read(connection: Connection, question: Callable[[Reader], T]) -> T:
+    reader = open_reader(connection)
+    try:
+        return question(reader)
+    finally:
+        reader.close()
+
+
+def _set_states(connection: Connection, states: Mapping[int, int]) -> dict[int, int]:
     """Writes artifacts' states; returns those they had."""
     before = {}
     ids = sorted(states)
-    for start in range(0, len(ids), _BATCH):
-        artifacts = store.get_artifacts_by_id(ids[start : start + _BATCH])
-        for artifact in artifacts:
-            before[artifact.id] = artifact.state
-            artifact.state = states[artifact.id]
-        store.put_artifacts(artifacts)
+    with open_store(connection) as store:
+        for start in range(0, len(ids), _BATCH):
+            artifacts = store.get_artifacts_by_id(ids[start : start + _BATCH])
+            for artifact in artifacts:
+                before[artifact.id] = artifact.state
+                artifact.state = states[artifact.id]
+            store.put_artifacts(artifacts)
     return before
 
 
