@@ -27,7 +27,7 @@ def describe() -> dict[str, str | int]:
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "cpus": len(os.sched_getaffinity(0)),
-        "user": _user(),
+        "user": user(),
         "directory": os.getcwd(),
         **_git(Path.cwd(), "git"),
         **_git(_ROOT, "visionline_git"),
@@ -49,7 +49,8 @@ def installed_packages() -> dict[str, str]:
     }
 
 
-def _user() -> str:
+def user() -> str:
+    """Who runs this; a number where the system knows no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a passwd entry

@@ -14,7 +14,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,10 +158,10 @@ class Workspace:
                     f"Another run is using {self.root} ({holder}). "
                     "Wait for it, or choose another folder with --output."
                 ) from None
-            f.seek(0)
-            f.truncate()
-            f.write(f"pid {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
-            f.flush()
+            holder = f"pid {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+            with suppress(OSError):  # a full disk: the lock holds, though nameless
+                os.ftruncate(f.fileno(), 0)
+                os.pwrite(f.fileno(), holder.encode(), 0)
             yield
 
 

@@ -85,7 +85,9 @@ def answer_json(kind: str, value: Any) -> None:
 from pipeline.commands import (  # noqa: E402, F401 - they register their commands
     lineage_affected,
     lineage_diff,
+    lineage_export,
     lineage_model,
     lineage_runs,
+    lineage_storage,
     lineage_versions,
 )
