@@ -46,7 +46,7 @@ def sections(found: ModelLineage) -> list[Section]:
         )
     ]
     for data in found.data:
-        splits = data.splits and ", ".join(f"{k} {v:,}" for k, v in data.splits.items())
+        splits = ", ".join(f"{k} {v:,}" for k, v in (data.splits or {}).items())
         result.append(
             (
                 "Data",
@@ -55,7 +55,7 @@ def sections(found: ModelLineage) -> list[Section]:
                     ("digest", data.digest),
                     ("images", _count(data.images)),
                     ("classes", _count(data.classes)),
-                    ("splits", splits),
+                    ("splits", splits or None),
                     ("quarantined", _count(data.quarantined)),
                     ("span", _plain(data.span)),
                     ("version", _plain(data.version)),
