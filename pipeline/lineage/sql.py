@@ -31,7 +31,7 @@ T = TypeVar("T")
 _CACHED = EXECUTION_STATES.index("CACHED")
 _INPUTS, _OUTPUTS = (2, 3), (1, 4)
 """(DECLARED_)INPUT and (DECLARED_)OUTPUT of MLMD's Event.Type."""
-_STRUCT = "mlmd-struct::"
+STRUCT = "mlmd-struct::"
 _BATCH, _MANY = 1000, 20_000
 """Ids per statement, and where each statement reads a whole table."""
 _FEW = 50
@@ -54,6 +54,11 @@ class SqlReader:
     @property
     def where(self) -> str:
         return self._where
+
+    @property
+    def query(self) -> Query:
+        """For what reads whole tables, as an export does."""
+        return self._query
 
     def artifacts(self, ids: Collection[int]) -> dict[int, Artifact]:
         return {a.id: a for a in self._artifacts("id", ids)}
@@ -394,7 +399,7 @@ def _value(
     int_value: int | None, double_value: float | None, string_value: str | None, bool_value: Any
 ) -> Value:
     if string_value is not None:
-        return _decoded(string_value) if string_value.startswith(_STRUCT) else string_value
+        return _decoded(string_value) if string_value.startswith(STRUCT) else string_value
     if int_value is not None:
         return int_value
     if double_value is not None:
@@ -406,7 +411,7 @@ def _decoded(text: str) -> Value:
     from pipeline.lineage.structs import parse_struct
 
     try:
-        return parse_struct(base64.b64decode(text[len(_STRUCT) :]))
+        return parse_struct(base64.b64decode(text[len(STRUCT) :]))
     except ValueError:
         return text
 
