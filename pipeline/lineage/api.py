@@ -53,6 +53,13 @@ class ApiReader:
             (a for a in found if all(a.custom.get(k) == v for k, v in wanted)), key=lambda a: a.id
         )
 
+    def artifact_values(self, type_name: str, keys: Collection[str]) -> dict[int, dict[str, Value]]:
+        found = {
+            a.id: {k: v for k, v in a.custom.items() if k in keys}
+            for a in self.artifacts_by_type(type_name)
+        }
+        return {id_: values for id_, values in found.items() if values}
+
     def context(self, type_name: str, name: str) -> Context | None:
         found = self._store.get_context_by_type_and_name(type_name, name)
         return None if found is None else self._context(found)

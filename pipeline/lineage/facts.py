@@ -7,7 +7,7 @@ has fewer.  Times are ISO 8601, UTC; durations are seconds.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -368,13 +368,32 @@ def model_facts(model: Artifact) -> ModelFacts:
     )
 
 
-def serving_state(destination: str) -> ServingState:
-    """Whether a pushed version is in its serving folder now."""
+def serving_state(destination: str) -> ServingState | None:
+    """Whether a pushed version is in its serving folder now; None where that is remote."""
+    if "://" in destination:
+        return None
     path = Path(destination)
-    if not path.is_dir():
+    return state_among(path.name, [str(v) for v in list_versions(path.parent)])
+
+
+def state_among(version: str, there: Sequence[str]) -> ServingState:
+    """A version's state.
+
+    Args:
+      there: the versions in its serving folder, increasing.
+    """
+    if version not in there:
         return "removed"
-    newest = list_versions(path.parent)[-1:]
-    return "latest" if [path.name] == [str(v) for v in newest] else "kept"
+    return "latest" if version == there[-1] else "kept"
+
+
+def dataset_digest(trainer: Execution | None) -> str | None:
+    """Of the images that a Trainer was given, as it recorded."""
+    return _text(trainer.get("dataset_digest")) if trainer else None
+
+
+def user_of(run: Context) -> str | None:
+    return _text(run.get("user"))
 
 
 def output_digest(artifact: Artifact, maker: Execution | None) -> str | None:

@@ -99,6 +99,21 @@ class SqlReader:
         artifacts = self._artifacts("id", found or ())
         return sorted((a for a in artifacts if a.type in names), key=lambda a: a.id)
 
+    def artifact_values(self, type_name: str, keys: Collection[str]) -> dict[int, dict[str, Value]]:
+        types = self._type_ids(type_name, 1)
+        if not types or not keys:
+            return {}
+        sql = (
+            "SELECT a.id, p.name, p.int_value, p.double_value, p.string_value, p.bool_value "
+            "FROM Artifact a JOIN ArtifactProperty p ON p.artifact_id = a.id "
+            f"AND p.is_custom_property = {self._true} AND p.name IN ({_marks(keys)}) "
+            f"WHERE a.type_id IN ({_list(types)})"
+        )
+        found: dict[int, dict[str, Value]] = defaultdict(dict)
+        for id_, key, *values in self._query(sql, list(keys)):
+            found[id_][key] = _value(*values)
+        return dict(found)
+
     def context(self, type_name: str, name: str) -> Context | None:
         for type_id in self._type_ids(type_name, 2):
             rows = self._query(
@@ -320,6 +335,10 @@ def _name(names: Sequence[str], number: int | None) -> str:
 
 def _list(ids: Iterable[int]) -> str:
     return ",".join(str(int(i)) for i in ids)
+
+
+def _marks(values: Collection[Any]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _batches(values: Iterable[T]) -> Iterator[list[T]]:

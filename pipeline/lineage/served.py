@@ -1,0 +1,36 @@
+"""`lineage served`: what is in serving now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.lineage.pushed import known_pushes, pushes, serving_states, versions_of
+from pipeline.lineage.store import Reader
+from pipeline.lineage.versions import VersionRecord, records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedList:
+    """Pushed versions, by name; within a name the newest first."""
+
+    versions: tuple[VersionRecord, ...]
+    pushed: int
+    """How many versions were ever pushed, in serving or not."""
+
+
+def served(reader: Reader, name: str | None = None, *, removed: bool = False) -> ServedList:
+    """The versions that are in their serving folders now.
+
+    Args:
+      name: only this model; a name, or the path of its folder in serving.
+      removed: those that are no longer there, too.
+
+    Raises:
+      NotFoundError: nothing was pushed under that name.
+    """
+    refs = versions_of(pushes(reader) if name is None else known_pushes(reader, name))
+    states = serving_states(refs)
+    wanted = [r for r in refs if removed or states[r.artifact_id] != "removed"]
+    wanted.sort(key=lambda r: r.order, reverse=True)
+    wanted.sort(key=lambda r: (r.name, r.folder))
+    return ServedList(versions=records(reader, wanted, states), pushed=len(refs))
