@@ -22,6 +22,7 @@ from tfx.orchestration import metadata
 from tfx.orchestration.portable import launcher
 
 from components import details
+from pipeline.cache_record import cache_record
 from trainers.errors import VisionlineError
 from trainers.files import tree_digest
 from trainers.progress import emit
@@ -54,6 +55,13 @@ class Recorder:
     def node_started(self, node: str) -> None:
         details.take()
         emit({"kind": "node", "node": node, "state": "running"})
+
+    def node_prepared(self, node: str, execution_id: int, values: Mapping[str, Value]) -> None:
+        """Says whose execution it is and what its cache key was, before it does any work."""
+        with self._store() as store:
+            (execution,) = store.get_executions_by_id([execution_id])
+            _annotate(execution, {**values, **self._place(node)})
+            store.put_executions([execution])
 
     def node_finished(self, node: str, execution_id: int, seconds: float) -> None:
         self.executions[node] = execution_id
@@ -126,6 +134,19 @@ class Recorder:
                 _annotate(execution, {"error": _ENDED})
             if stale:
                 store.put_executions(stale)
+            self._end_runs(store, stale)
+
+    def _end_runs(self, store: Any, stale: list[Any]) -> None:
+        """Marks the runs of executions that were left running as failed."""
+        for execution in stale:
+            own = execution.custom_properties
+            if not own["run_id"].string_value:
+                continue
+            run = store.get_context_by_type_and_name("pipeline_run", own["run_id"].string_value)
+            if run is not None and run.custom_properties["state"].string_value == "running":
+                error = f"{own['node_id'].string_value}: {_ENDED}"
+                _annotate(run, {"state": "failed", "error": error})
+                store.put_contexts([run])
 
     def _end_running(
         self,
@@ -201,6 +222,13 @@ def recording(recorder: Recorder, before: Callable[[str], None]) -> Iterator[Non
                 return info
             except Exception as e:
                 raise recorder.node_failed(node, e, time.monotonic() - began) from e
+
+        def _prepare_execution(self) -> Any:
+            prepared = super()._prepare_execution()
+            if prepared.execution_metadata is not None:  # its inputs are there
+                node, id_ = self._pipeline_node.node_info.id, prepared.execution_info.execution_id
+                recorder.node_prepared(node, id_, cache_record(self, prepared))
+            return prepared
 
         def _run_executor(self, execution_info: Any) -> Any:
             before(self._pipeline_node.node_info.id)

@@ -64,9 +64,22 @@ class ApiReader:
         found = self._store.get_context_by_type_and_name(type_name, name)
         return None if found is None else self._context(found)
 
-    def latest_contexts(self, type_name: str, limit: int | None = None) -> list[Context]:
+    def latest_contexts(
+        self,
+        type_name: str,
+        limit: int | None = None,
+        *,
+        before: int | None = None,
+        like: Mapping[str, Collection[str]] | None = None,
+    ) -> list[Context]:
         found = map(self._context, self._store.get_contexts_by_type(type_name))
-        return sorted(found, key=lambda c: -c.id)[:limit]
+        wanted = [
+            c
+            for c in found
+            if (before is None or c.id < before)
+            and all(c.custom.get(k) is None or c.custom[k] in v for k, v in (like or {}).items())
+        ]
+        return sorted(wanted, key=lambda c: -c.id)[:limit]
 
     def executions_in(self, context_ids: Collection[int]) -> dict[int, list[int]]:
         found = {

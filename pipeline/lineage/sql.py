@@ -123,18 +123,30 @@ class SqlReader:
                 return self.contexts([id_])[id_]
         return None
 
-    def latest_contexts(self, type_name: str, limit: int | None = None) -> list[Context]:
+    def latest_contexts(
+        self,
+        type_name: str,
+        limit: int | None = None,
+        *,
+        before: int | None = None,
+        like: Mapping[str, Collection[str]] | None = None,
+    ) -> list[Context]:
         types = self._type_ids(type_name, 2)
         if not types:
             return []
-        ids = [
-            row[0]
-            for row in self._query(
-                f"SELECT id FROM Context WHERE type_id IN ({_list(types)}) ORDER BY id DESC"
-                + ("" if limit is None else f" LIMIT {int(limit)}"),
-                [],
+        sql = f"SELECT id FROM Context WHERE type_id IN ({_list(types)})"
+        parameters: list[str] = []
+        if before is not None:
+            sql += f" AND id < {int(before)}"
+        for key, values in (like or {}).items():
+            sql += (
+                " AND COALESCE((SELECT p.string_value FROM ContextProperty p "
+                "WHERE p.context_id = Context.id AND p.name = ? "
+                f"AND p.is_custom_property = {self._true}), ?) IN ({_marks(values)})"
             )
-        ]
+            parameters += [key, *list(values)[:1], *values]
+        sql += " ORDER BY id DESC" + ("" if limit is None else f" LIMIT {int(limit)}")
+        ids = [row[0] for row in self._query(sql, parameters)]
         found = self.contexts(ids)
         return [found[i] for i in ids]
 

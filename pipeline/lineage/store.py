@@ -70,8 +70,21 @@ class Reader(Protocol):
 
     def context(self, type_name: str, name: str) -> Context | None: ...
 
-    def latest_contexts(self, type_name: str, limit: int | None = None) -> list[Context]:
-        """The newest (by id) first; all of them without a limit."""
+    def latest_contexts(
+        self,
+        type_name: str,
+        limit: int | None = None,
+        *,
+        before: int | None = None,
+        like: Mapping[str, Collection[str]] | None = None,
+    ) -> list[Context]:
+        """The newest (by id) first; all of them without a limit.
+
+        Args:
+          before: only those with smaller ids.
+          like: by custom property, the strings it may be; where it is not recorded, it
+            may be any.
+        """
         ...
 
     def executions_in(self, context_ids: Collection[int]) -> dict[int, list[int]]:
