@@ -19,11 +19,7 @@ LOCK_FILE = _ROOT / "requirements" / "dev.txt"
 
 def describe() -> dict[str, str | int]:
     """Properties for the pipeline_run context; "not recorded" is left out."""
-    packages = {
-        d.metadata["Name"]: d.version
-        for d in importlib.metadata.distributions()
-        if d.metadata["Name"]
-    }
+    packages = installed_packages()
     facts: dict[str, str | int] = {
         "packages": json.dumps(packages, sort_keys=True),
         "packages_digest": digest(packages),
@@ -39,6 +35,18 @@ def describe() -> dict[str, str | int]:
     if LOCK_FILE.exists():
         facts["lock_digest"] = sha256_file(LOCK_FILE)
     return facts
+
+
+def installed_packages() -> dict[str, str]:
+    """Version by package, without the copies that setuptools brings for itself.
+
+    They are found once something has imported setuptools, and then hide real ones.
+    """
+    return {
+        d.metadata["Name"]: d.version
+        for d in importlib.metadata.distributions()
+        if d.metadata["Name"] and Path(str(d.locate_file(""))).name != "_vendor"
+    }
 
 
 def _user() -> str:

@@ -63,4 +63,7 @@ def answer_json(kind: str, value: Any) -> None:
     print_json({"schema": f"visionline.lineage.{kind}/1", **dump(value)})
 
 
-from pipeline.commands import lineage_model  # noqa: E402, F401 - registers its commands
+from pipeline.commands import (  # noqa: E402, F401 - they register their commands
+    lineage_diff,
+    lineage_model,
+)
