@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pipeline.lineage import facts
 from pipeline.lineage.records import PIPELINE, RUN, Artifact, Context, Execution
+from pipeline.lineage.refs import find_run
 from pipeline.lineage.store import Reader
 
 RUNNING, FAILED = "running", "failed"
@@ -54,20 +55,29 @@ class RunList:
 
 
 def list_runs(
-    reader: Reader, limit: int = 20, pipeline: str | None = None, state: str | None = None
+    reader: Reader,
+    limit: int = 20,
+    pipeline: str | None = None,
+    state: str | None = None,
+    older_than: str | None = None,
 ) -> RunList:
     """The latest runs.
 
     Args:
       limit: how many at most.
       pipeline, state: only runs of this pipeline, in this state.
+      older_than: only runs recorded before the one of this name.
+
+    Raises:
+      NotFoundError: there is no run `older_than`.
     """
+    before = None if older_than is None else find_run(reader, older_than).id
     wanted = {k: v for k, v in (("pipeline", pipeline), ("state", state)) if v is not None}
     like: dict[str, Collection[str]] = {k: (v,) for k, v in wanted.items()}
     if state == FAILED:
         like["state"] = (FAILED, RUNNING)  # what a killed run still says
     found: list[RunSummary] = []
-    before, size = None, limit
+    size = limit
     while len(found) < limit:
         page = reader.latest_contexts(RUN, size, before=before, like=like)
         summaries = _summaries(reader, page)

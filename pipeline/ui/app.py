@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.lineage.connection import Connection, open_reader
+from pipeline.lineage.drawing import STYLE
 from pipeline.lineage.store import NotFoundError, Reader, StoreError
 from pipeline.ui import links, pages, words
 from pipeline.ui.pages import BadQueryError, Page, Redirect
@@ -46,7 +47,7 @@ _TITLES = {
 Handler = Callable[[Reader, Request], Page | Redirect]
 
 
-def make_app(connection: Connection, hosts: Collection[str]) -> Starlette:
+def make_app(connection: Connection, hosts: Collection[str]) -> ASGIApp:
     """The page over one store.
 
     Args:
@@ -91,13 +92,13 @@ def make_app(connection: Connection, hosts: Collection[str]) -> Starlette:
         said = "The reason is in the terminal in which visionline ui runs."
         return render(_error_page(500, said, ""), 500)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             *(Route(path, endpoint(handler)) for path, handler in pages.ROUTES),
+            Route("/static/lineage.css", _drawing_style),
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
         middleware=[
-            Middleware(_Headers),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
             Middleware(_ReadOnly),
         ],
@@ -109,6 +110,11 @@ def make_app(connection: Connection, hosts: Collection[str]) -> Starlette:
             Exception: broken,
         },
     )
+    return _Headers(app)
+
+
+def _drawing_style(request: Request) -> Response:
+    return Response(STYLE, media_type="text/css")
 
 
 def _templates(connection: Connection) -> Environment:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Any
 
 from markupsafe import Markup
+
+from pipeline.lineage.diff import Change
 
 NOT_RECORDED = Markup('<span class="missing">not recorded</span>')
 
@@ -80,13 +83,13 @@ def size(value: float | None) -> str | Markup:
     """Bytes."""
     if value is None:
         return NOT_RECORDED
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if abs(value) < 1000:
-            break
-        value /= 1000
-    else:
-        unit = "TB"
-    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+    units = ["TB", "GB", "MB", "kB"]
+    if abs(value) < 1000:
+        return f"{value:.0f} bytes"
+    while True:
+        value, unit = value / 1000, units.pop()
+        if abs(value) < 1000 or not units:
+            return f"{value:.1f} {unit}"
 
 
 def digest(value: str | None) -> Markup:
@@ -107,6 +110,8 @@ def counts(value: Mapping[str, int]) -> str:
 
 def plain(value: Any) -> str:
     """A value of a config, as JSON; text without its quotes."""
+    if isinstance(value, float):
+        return f"{value:.12g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -120,10 +125,16 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield f"{prefix}{key}", plain(inner)
 
 
+def in_sections(changes: Iterable[Change]) -> Iterator[tuple[str, list[Change]]]:
+    """Changes by section, in the order they are in."""
+    for section, rows in groupby(changes, key=lambda c: c.section):
+        yield section, list(rows)
+
+
 FILTERS = {
     f.__name__: f
     for f in (
         *(known, state, time, duration, share, number, milliseconds, size, digest, yes),
-        *(plain, flat, counts),
+        *(plain, flat, counts, in_sections),
     )
 }
