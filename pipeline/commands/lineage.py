@@ -20,12 +20,29 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def _text(value: str | None) -> str | None:
+    """Refuses what the shell may pass and no store can hold."""
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("expected UTF-8 text.") from None
+    return value
+
+
 RefArgument = Annotated[
     str,
     typer.Argument(
-        metavar="REF", help="A served path, NAME@VERSION, NAME, artifact URI or id, or run name."
+        metavar="REF",
+        help="A served path, NAME@VERSION, NAME, artifact URI or id, or run name.",
+        callback=_text,
     ),
 ]
+_NAME = typer.Argument(
+    metavar="NAME", help="A model's name, or its folder in serving.", callback=_text
+)
+NameArgument = Annotated[str, _NAME]
+OptionalNameArgument = Annotated[str | None, _NAME]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", help="The pipeline's output folder.")
 ]
@@ -66,4 +83,5 @@ def answer_json(kind: str, value: Any) -> None:
 from pipeline.commands import (  # noqa: E402, F401 - they register their commands
     lineage_diff,
     lineage_model,
+    lineage_versions,
 )

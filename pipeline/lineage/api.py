@@ -53,10 +53,12 @@ class ApiReader:
             (a for a in found if all(a.custom.get(k) == v for k, v in wanted)), key=lambda a: a.id
         )
 
-    def artifact_values(self, type_name: str, keys: Collection[str]) -> dict[int, dict[str, Value]]:
+    def artifact_values(
+        self, type_name: str, keys: Collection[str], where: Mapping[str, str] | None = None
+    ) -> dict[int, dict[str, Value]]:
         found = {
             a.id: {k: v for k, v in a.custom.items() if k in keys}
-            for a in self.artifacts_by_type(type_name)
+            for a in self.artifacts_by_type(type_name, where)
         }
         return {id_: values for id_, values in found.items() if values}
 

@@ -6,7 +6,7 @@ still quick to ask; the rest is read (`versions.records`) of those that are aske
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,16 +18,14 @@ from trainers.versions import list_versions
 PUSHED_MODEL = "PushedModel"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PushRef:
     """One push, as little as names it."""
 
     artifact_id: int
     """Of the PushedModel."""
-    name: str
-    """As recorded; else that of the folder, which TFX's own Pusher leaves it to."""
-    version: int | str | None
     destination: str
+    """`<serving>/<name>/<version>`; TFX's own Pusher counts versions in seconds."""
     model_id: int | None
 
     @property
@@ -36,36 +34,50 @@ class PushRef:
         return self.destination.rpartition("/")[0]
 
     @property
+    def name(self) -> str:
+        return self.folder.rpartition("/")[2]
+
+    @property
+    def version(self) -> int | str:
+        text = self.destination.rpartition("/")[2]
+        return int(text) if text.isdecimal() else text
+
+    @property
     def order(self) -> tuple[int, int]:
-        text = str(self.version)
-        return int(text) if text.isdecimal() else 0, self.artifact_id
+        """Increases with version, then with time."""
+        version = self.version
+        return version if isinstance(version, int) else 0, self.artifact_id
 
 
 def pushes(reader: Reader, name: str | None = None) -> list[PushRef]:
-    """Every successful push, in the order of folder, version and time.
+    """Every successful push, in the order of their artifacts' ids.
 
     Args:
       name: only this model; a name, or the path of its folder in serving.
     """
-    keys = ("pushed", "model_name", "pushed_version", "pushed_destination", "model_id")
-    folder = str(Path(name).absolute()) if name is not None and "/" in name else None
-    found = []
-    for id_, values in reader.artifact_values(PUSHED_MODEL, keys).items():
-        destination = values.get("pushed_destination")
-        if not values.get("pushed") or not isinstance(destination, str):
-            continue
-        version, model_id = values.get("pushed_version"), values.get("model_id")
-        parts = destination.rstrip("/").rsplit("/", 2)
-        ref = PushRef(
-            artifact_id=id_,
-            name=str(values.get("model_name") or (parts[-2] if len(parts) > 1 else "")),
-            version=version if isinstance(version, int | str) else parts[-1],
-            destination=destination.rstrip("/"),
-            model_id=model_id if isinstance(model_id, int) else None,
-        )
-        if name is None or name == ref.name or folder == ref.folder:
-            found.append(ref)
-    return sorted(found, key=lambda r: (r.name, r.folder, *r.order))
+    if name is None:
+        return _refs(reader)
+    if "/" in name:
+        folders = {str(Path(name).absolute()), name.rstrip("/")}
+        return [r for r in _refs(reader) if r.folder in folders]
+    # TFX's own Pusher does not record a name.
+    return _refs(reader, name) or [r for r in _refs(reader) if r.name == name]
+
+
+def _refs(reader: Reader, name: str | None = None) -> list[PushRef]:
+    found = reader.artifact_values(
+        PUSHED_MODEL,
+        ("pushed_destination", "model_id"),
+        None if name is None else {"model_name": name},
+    )
+    refs = []
+    for id_, values in sorted(found.items()):
+        # What was not pushed has no destination.
+        destination, model_id = values.get("pushed_destination"), values.get("model_id")
+        if isinstance(destination, str):
+            model_id = model_id if isinstance(model_id, int) else None
+            refs.append(PushRef(id_, destination.rstrip("/"), model_id))
+    return refs
 
 
 def known_pushes(reader: Reader, name: str) -> list[PushRef]:
@@ -76,10 +88,21 @@ def known_pushes(reader: Reader, name: str) -> list[PushRef]:
     """
     found = pushes(reader, name)
     if not found:
-        names = {r.name for r in pushes(reader)}
-        known = nearest(name, names) if names else " Nothing was pushed yet."
+        known = names_known(reader, name) or " Nothing was pushed yet."
         raise NotFoundError(f"No model was pushed under the name {name!r}.{known}")
     return found
+
+
+def names_known(reader: Reader, name: str) -> str:
+    """The end of a sentence that names what was pushed, for what was not found."""
+    names = sorted({p.name for p in pushes(reader)})
+    return nearest(name, names) or (f" Pushed: {', '.join(names[:10])} …" if names else "")
+
+
+def latest(refs: Sequence[PushRef]) -> PushRef:
+    """The highest version in the folder that was pushed to last."""
+    folder = max(refs, key=lambda r: r.artifact_id).folder
+    return max((r for r in refs if r.folder == folder), key=lambda r: r.order)
 
 
 def versions_of(refs: Iterable[PushRef]) -> list[PushRef]:
@@ -90,20 +113,23 @@ def versions_of(refs: Iterable[PushRef]) -> list[PushRef]:
     return list(found.values())
 
 
-def serving_states(refs: Collection[PushRef]) -> dict[int, facts.ServingState | None]:
+def serving_states(refs: Sequence[PushRef]) -> dict[int, facts.ServingState | None]:
     """Whether each push is in its serving folder now, by artifact id.
 
     Each folder is looked at once.  Where a version was pushed twice, with two models,
     only the second can be there.
     """
     holder = {r.destination: r.model_id for r in sorted(refs, key=lambda r: r.artifact_id)}
-    folders = {r.folder for r in refs if "://" not in r.folder}
-    there = {f: [str(v) for v in list_versions(Path(f))] for f in folders}
+    there: dict[str, list[str]] = {}
     states: dict[int, facts.ServingState | None] = {}
     for ref in refs:
-        state: facts.ServingState | None = None
-        if ref.folder in there:
-            state = facts.state_among(ref.destination.rpartition("/")[2], there[ref.folder])
-            state = state if holder[ref.destination] == ref.model_id else "removed"
-        states[ref.artifact_id] = state
+        if "://" in ref.destination:
+            states[ref.artifact_id] = None
+            continue
+        folder, _, version = ref.destination.rpartition("/")
+        if folder not in there:
+            there[folder] = [str(v) for v in list_versions(Path(folder))]
+        state = facts.state_among(version, there[folder])
+        replaced = holder[ref.destination] != ref.model_id
+        states[ref.artifact_id] = "removed" if replaced else state
     return states

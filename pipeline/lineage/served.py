@@ -16,14 +16,19 @@ class ServedList:
     versions: tuple[VersionRecord, ...]
     pushed: int
     """How many versions were ever pushed, in serving or not."""
+    found: int
+    """How many there are; more than `versions` where there was a limit."""
 
 
-def served(reader: Reader, name: str | None = None, *, removed: bool = False) -> ServedList:
+def served(
+    reader: Reader, name: str | None = None, *, removed: bool = False, limit: int | None = None
+) -> ServedList:
     """The versions that are in their serving folders now.
 
     Args:
       name: only this model; a name, or the path of its folder in serving.
       removed: those that are no longer there, too.
+      limit: only so many, those pushed last.
 
     Raises:
       NotFoundError: nothing was pushed under that name.
@@ -31,6 +36,7 @@ def served(reader: Reader, name: str | None = None, *, removed: bool = False) ->
     refs = versions_of(pushes(reader) if name is None else known_pushes(reader, name))
     states = serving_states(refs)
     wanted = [r for r in refs if removed or states[r.artifact_id] != "removed"]
-    wanted.sort(key=lambda r: r.order, reverse=True)
-    wanted.sort(key=lambda r: (r.name, r.folder))
-    return ServedList(versions=records(reader, wanted, states), pushed=len(refs))
+    newest = sorted(wanted, key=lambda r: -r.artifact_id)[:limit]
+    newest.sort(key=lambda r: r.order, reverse=True)
+    newest.sort(key=lambda r: (r.name, r.folder))
+    return ServedList(versions=records(reader, newest, states), pushed=len(refs), found=len(wanted))

@@ -99,7 +99,9 @@ class SqlReader:
         artifacts = self._artifacts("id", found or ())
         return sorted((a for a in artifacts if a.type in names), key=lambda a: a.id)
 
-    def artifact_values(self, type_name: str, keys: Collection[str]) -> dict[int, dict[str, Value]]:
+    def artifact_values(
+        self, type_name: str, keys: Collection[str], where: Mapping[str, str] | None = None
+    ) -> dict[int, dict[str, Value]]:
         types = self._type_ids(type_name, 1)
         if not types or not keys:
             return {}
@@ -109,8 +111,15 @@ class SqlReader:
             f"AND p.is_custom_property = {self._true} AND p.name IN ({_marks(keys)}) "
             f"WHERE a.type_id IN ({_list(types)})"
         )
+        parameters = list(keys)
+        for key, value in (where or {}).items():
+            sql += (
+                " AND a.id IN (SELECT artifact_id FROM ArtifactProperty WHERE name = ? "
+                f"AND is_custom_property = {self._true} AND string_value = ?)"
+            )
+            parameters += [key, value]
         found: dict[int, dict[str, Value]] = defaultdict(dict)
-        for id_, key, *values in self._query(sql, list(keys)):
+        for id_, key, *values in self._query(sql, parameters):
             found[id_][key] = _value(*values)
         return dict(found)
 
@@ -349,8 +358,8 @@ def _list(ids: Iterable[int]) -> str:
     return ",".join(str(int(i)) for i in ids)
 
 
-def _marks(values: Collection[Any]) -> str:
-    return ", ".join("?" * len(values))
+def _marks(values: Collection[str]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _batches(values: Iterable[T]) -> Iterator[list[T]]:

@@ -61,10 +61,15 @@ class Reader(Protocol):
         """
         ...
 
-    def artifact_values(self, type_name: str, keys: Collection[str]) -> dict[int, dict[str, Value]]:
+    def artifact_values(
+        self, type_name: str, keys: Collection[str], where: Mapping[str, str] | None = None
+    ) -> dict[int, dict[str, Value]]:
         """Some custom properties of every artifact of a type that has any of them.
 
         By artifact id; much cheaper than the artifacts.
+
+        Args:
+          where: custom properties (strings) that they must have.
         """
         ...
 
