@@ -83,5 +83,6 @@ def answer_json(kind: str, value: Any) -> None:
 from pipeline.commands import (  # noqa: E402, F401 - they register their commands
     lineage_diff,
     lineage_model,
+    lineage_runs,
     lineage_versions,
 )

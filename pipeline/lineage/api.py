@@ -72,14 +72,14 @@ class ApiReader:
         limit: int | None = None,
         *,
         before: int | None = None,
-        like: Mapping[str, Collection[str]] | None = None,
+        like: Mapping[str, Collection[str | None]] | None = None,
     ) -> list[Context]:
         found = map(self._context, self._store.get_contexts_by_type(type_name))
         wanted = [
             c
             for c in found
             if (before is None or c.id < before)
-            and all(c.custom.get(k) is None or c.custom[k] in v for k, v in (like or {}).items())
+            and all((c.custom.get(k) or None) in v for k, v in (like or {}).items())
         ]
         return sorted(wanted, key=lambda c: -c.id)[:limit]
 

@@ -88,7 +88,7 @@ def parts_of(execution: Execution, events: Sequence[Event]) -> Parts:
             parameters={k: str(v) for k, v in execution.custom.items() if _is_parameter(k, v)},
             inputs={k: Input(ids=tuple(v), digests=None) for k, v in ids.items()},
             executor=None,
-            node=execution.type,
+            node=None,
             tfx_version=None,
             recorded=False,
         )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.lineage import facts
 from pipeline.lineage.records import PIPELINE, RUN, Artifact, Context, Execution
 from pipeline.lineage.refs import find_run
 from pipeline.lineage.store import Reader
+from trainers.errors import ConfigError, nearest
 
 RUNNING, FAILED = "running", "failed"
+STATES = (RUNNING, "complete", FAILED, "cancelled")
 _RESOLVERS = ("tfx.dsl.components.common.resolver.", "tfx.dsl.components.common.importer.")
 """Types of nodes that only look something up: executions in MLMD, but no steps."""
 _PAGE = 200
@@ -69,18 +71,27 @@ def list_runs(
       older_than: only runs recorded before the one of this name.
 
     Raises:
+      ConfigError: there is no such state.
       NotFoundError: there is no run `older_than`.
     """
+    if state is not None and state not in STATES:
+        raise ConfigError(
+            f"Expected a run's state, one of {', '.join(STATES)}; got {state!r}."
+            + nearest(state, STATES)
+        )
     before = None if older_than is None else find_run(reader, older_than).id
     wanted = {k: v for k, v in (("pipeline", pipeline), ("state", state)) if v is not None}
-    like: dict[str, Collection[str]] = {k: (v,) for k, v in wanted.items()}
+    pipelines = _Pipelines(reader, pipeline)
+    like: dict[str, Collection[str | None]] = {k: (v, None) for k, v in wanted.items()}
     if state == FAILED:
-        like["state"] = (FAILED, RUNNING)  # what a killed run still says
+        like["state"] = (FAILED, RUNNING, None)  # what a killed run still says
+    if pipeline is not None and not pipelines.is_known:
+        like["pipeline"] = (pipeline,)
     found: list[RunSummary] = []
     size = limit
     while len(found) < limit:
         page = reader.latest_contexts(RUN, size, before=before, like=like)
-        summaries = _summaries(reader, page)
+        summaries = _summaries(reader, page, pipelines)
         found += [s for s in summaries if all(getattr(s, k) == v for k, v in wanted.items())]
         if len(page) < size:
             break
@@ -124,11 +135,11 @@ class _Parts:
     """By the artifact's type; of each the last, with the execution that this run has of it."""
 
 
-def _summaries(reader: Reader, runs: Sequence[Context]) -> list[RunSummary]:
+def _summaries(reader: Reader, runs: Sequence[Context], pipelines: _Pipelines) -> list[RunSummary]:
     parts = _parts(reader, runs)
     judges = _judges(reader, parts)
-    pipelines = _pipelines(reader, parts)
-    return [_summary(p, pipelines.get(p.run.id), judges.get(p.run.id)) for p in parts]
+    names = pipelines.of(parts)
+    return [_summary(p, names.get(p.run.id), judges.get(p.run.id)) for p in parts]
 
 
 def _parts(reader: Reader, runs: Sequence[Context]) -> list[_Parts]:
@@ -169,21 +180,53 @@ def _judges(reader: Reader, parts: Sequence[_Parts]) -> dict[int, Execution]:
     return found
 
 
-def _pipelines(reader: Reader, parts: Sequence[_Parts]) -> dict[int, str]:
-    """The pipeline's name by run; searched for where runs do not say it."""
-    found: dict[int, str] = {}
-    unsaid: dict[int, int] = {}
-    for part in parts:
-        recorded = part.run.get("pipeline")
-        if isinstance(recorded, str):
-            found[part.run.id] = recorded
-        elif part.executions:
-            unsaid[part.executions[0].id] = part.run.id
-    for execution, contexts in (reader.contexts_of(unsaid) if unsaid else {}).items():
-        for context in contexts:
-            if context.type == PIPELINE and context.name:
-                found[unsaid[execution]] = context.name
-    return found
+class _Pipelines:
+    """The names of runs' pipelines.
+
+    Args:
+      only: the one pipeline that is asked for; runs of others get no name then.
+    """
+
+    def __init__(self, reader: Reader, only: str | None) -> None:
+        self._reader = reader
+        self._only = only
+        self._members: set[int] | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether MLMD knows the pipeline that is asked for."""
+        return self._reader.context(PIPELINE, self._only or "") is not None
+
+    def of(self, parts: Sequence[_Parts]) -> dict[int, str]:
+        """By run; searched for where runs do not say it."""
+        found: dict[int, str] = {}
+        unsaid: dict[int, int] = {}
+        for part in parts:
+            recorded = part.run.get("pipeline")
+            if isinstance(recorded, str):
+                found[part.run.id] = recorded
+            elif part.executions:
+                unsaid[part.executions[0].id] = part.run.id
+        return found | (self._searched(unsaid) if unsaid else {})
+
+    def _searched(self, runs: Mapping[int, int]) -> dict[int, str]:
+        """By run; `runs` are by an execution of theirs."""
+        if self._only is not None:
+            return {run: self._only for id_, run in runs.items() if id_ in self._executions()}
+        return {
+            runs[execution]: context.name
+            for execution, contexts in self._reader.contexts_of(runs).items()
+            for context in contexts
+            if context.type == PIPELINE and context.name
+        }
+
+    def _executions(self) -> set[int]:
+        """All of the pipeline that is asked for."""
+        if self._members is None:
+            context = self._reader.context(PIPELINE, self._only or "")
+            ids = self._reader.executions_in([context.id]) if context else {}
+            self._members = {i for own in ids.values() for i in own}
+        return self._members
 
 
 def _summary(part: _Parts, pipeline: str | None, judge: Execution | None) -> RunSummary:

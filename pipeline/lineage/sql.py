@@ -138,7 +138,7 @@ class SqlReader:
         limit: int | None = None,
         *,
         before: int | None = None,
-        like: Mapping[str, Collection[str]] | None = None,
+        like: Mapping[str, Collection[str | None]] | None = None,
     ) -> list[Context]:
         types = self._type_ids(type_name, 2)
         if not types:
@@ -151,9 +151,9 @@ class SqlReader:
             sql += (
                 " AND COALESCE((SELECT p.string_value FROM ContextProperty p "
                 "WHERE p.context_id = Context.id AND p.name = ? "
-                f"AND p.is_custom_property = {self._true}), ?) IN ({_marks(values)})"
+                f"AND p.is_custom_property = {self._true}), '') IN ({','.join('?' * len(values))})"
             )
-            parameters += [key, *list(values)[:1], *values]
+            parameters += [key, *(v or "" for v in values)]
         sql += " ORDER BY id DESC" + ("" if limit is None else f" LIMIT {int(limit)}")
         ids = [row[0] for row in self._query(sql, parameters)]
         found = self.contexts(ids)
@@ -356,10 +356,6 @@ def _name(names: Sequence[str], number: int | None) -> str:
 
 def _list(ids: Iterable[int]) -> str:
     return ",".join(str(int(i)) for i in ids)
-
-
-def _marks(values: Collection[str]) -> str:
-    return ",".join("?" * len(values))
 
 
 def _batches(values: Iterable[T]) -> Iterator[list[T]]:

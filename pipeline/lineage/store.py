@@ -81,14 +81,13 @@ class Reader(Protocol):
         limit: int | None = None,
         *,
         before: int | None = None,
-        like: Mapping[str, Collection[str]] | None = None,
+        like: Mapping[str, Collection[str | None]] | None = None,
     ) -> list[Context]:
         """The newest (by id) first; all of them without a limit.
 
         Args:
           before: only those with smaller ids.
-          like: by custom property, the strings it may be; where it is not recorded, it
-            may be any.
+          like: by custom property, the strings it may be; None: not recorded.
         """
         ...
 
