@@ -200,7 +200,7 @@ def test_command_line(path: Path) -> None:
     header, *rows = [line.split("\t") for line in listed.stdout.splitlines()]
     assert len(rows) == 9 and all(len(row) == len(header) for row in rows)
     by_run = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
-    assert by_run["run-b"]["pushed"] == "digits-keras@1 (before)"
+    assert by_run["run-b"]["pushed"] == "(digits-keras@1)"
     assert by_run["run-c"]["pushed"] == "not blessed"
     assert ask("runs", "--state", "fialed").exception.exit_code == 2
     nothing = ask("runs", "--pipeline", "none")

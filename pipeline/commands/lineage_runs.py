@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from pipeline.lineage.run_detail import RunDetail, RunStep
     from pipeline.lineage.runs import RunList, RunSummary
 
-_BAR = 24
+_BAR = 20
 """Characters of the longest bar."""
+_WIDTHS = {"cached": 90, "model": 100, "who": 115, "started": 140}
+"""Columns of `runs` that a narrower terminal does without."""
+_BAR_WIDTH = 90
+"""A narrower terminal does without bars."""
 _NOT_RECORDED = "not recorded"
 
 
@@ -97,31 +101,38 @@ def explain_cache(
 
 
 def _show_runs(found: RunList) -> None:
-    from pipeline.terminal import table
+    from pipeline.terminal import console, table
 
-    columns = ("run", "pipeline", "state", "started", "time", "model", "accuracy", "pushed")
-    table((*columns, "done/cached", "who"), [_run_row(r) for r in found.runs])
+    terminal = console()
+    width = terminal.width if terminal.is_terminal else max(_WIDTHS.values())
+    alike = len({r.pipeline for r in found.runs}) == 1 and terminal.is_terminal
+    rows = [_run_row(r) for r in found.runs]
+    columns = [c for c in rows[0] if width >= _WIDTHS.get(c, 0)]
+    if alike and "pipeline" in columns:
+        columns.remove("pipeline")
+    table(columns, [[row[c] for c in columns] for row in rows])
 
 
-def _run_row(r: RunSummary) -> tuple[str, ...]:
+def _run_row(r: RunSummary) -> dict[str, str]:
+    """What is shown of a run, by column."""
     model = " ".join(filter(None, (r.framework, r.model)))
-    return (
-        r.run_id,
-        r.pipeline or "-",
-        r.state,
-        r.started,
-        _seconds(r.duration_seconds),
-        model or "-",
-        "-" if r.accuracy is None else f"{r.accuracy:.4f}",
-        _pushed(r),
-        f"{r.executed}/{r.cached}",
-        r.user or "-",
-    )
+    return {
+        "run": r.run_id,
+        "pipeline": r.pipeline or "-",
+        "state": r.state,
+        "started": r.started,
+        "time": _seconds(r.duration_seconds),
+        "model": model or "-",
+        "accuracy": "-" if r.accuracy is None else f"{r.accuracy:.4f}",
+        "pushed": _pushed(r),
+        "cached": f"{r.cached} of {r.cached + r.executed}",
+        "who": r.user or "-",
+    }
 
 
 def _pushed(r: RunSummary) -> str:
     if r.pushed is not None:
-        return f"{r.pushed} (before)" if r.pushed_before else r.pushed
+        return f"({r.pushed})" if r.pushed_before else r.pushed
     return "not blessed" if r.blessed is False else "-"
 
 
@@ -144,7 +155,7 @@ def _show_run(found: RunDetail) -> None:
     if run.error:
         pairs.insert(1, ("error", run.error))
     facts(f"run {run.run_id}", pairs)
-    drawn = console().is_terminal
+    drawn = console().is_terminal and console().width >= _BAR_WIDTH
     longest = max((s.duration_seconds or 0 for s in found.steps), default=0)
     rows = []
     for step in found.steps:
@@ -165,9 +176,8 @@ def _remark(step: RunStep, said: str) -> str:
     if step.reused is None:
         return f"who did the work is {_NOT_RECORDED}"
     saved = step.reused.duration_seconds
-    time = "" if saved is None else f", which took {_seconds(saved)}"
-    run = step.reused.run_id or f"a run that is {_NOT_RECORDED}"
-    return f"from execution {step.reused.execution_id} of {run}{time}"
+    time = "" if saved is None else f" ({_seconds(saved)})"
+    return f"of {step.reused.run_id or 'a run that is ' + _NOT_RECORDED}{time}"
 
 
 def _show_explanation(found: CacheExplanation) -> None:
