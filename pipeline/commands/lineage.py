@@ -82,6 +82,7 @@ def answer_json(kind: str, value: Any) -> None:
 
 from pipeline.commands import (  # noqa: E402, F401 - they register their commands
     lineage_diff,
+    lineage_export,
     lineage_model,
     lineage_runs,
     lineage_versions,

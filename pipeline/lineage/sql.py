@@ -29,7 +29,7 @@ T = TypeVar("T")
 _CACHED = EXECUTION_STATES.index("CACHED")
 _INPUTS, _OUTPUTS = (2, 3), (1, 4)
 """(DECLARED_)INPUT and (DECLARED_)OUTPUT of MLMD's Event.Type."""
-_STRUCT = "mlmd-struct::"
+STRUCT = "mlmd-struct::"
 _BATCH = 1000
 """Ids per statement."""
 
@@ -50,6 +50,11 @@ class SqlReader:
     @property
     def where(self) -> str:
         return self._where
+
+    @property
+    def query(self) -> Query:
+        """For what reads whole tables, as an export does."""
+        return self._query
 
     def artifacts(self, ids: Collection[int]) -> dict[int, Artifact]:
         return {a.id: a for a in self._artifacts("id", ids)}
@@ -332,7 +337,7 @@ def _value(
     int_value: int | None, double_value: float | None, string_value: str | None, bool_value: Any
 ) -> Value:
     if string_value is not None:
-        return _decoded(string_value) if string_value.startswith(_STRUCT) else string_value
+        return _decoded(string_value) if string_value.startswith(STRUCT) else string_value
     if int_value is not None:
         return int_value
     if double_value is not None:
@@ -345,7 +350,7 @@ def _decoded(text: str) -> Value:
     from google.protobuf.message import DecodeError
 
     try:
-        return struct(struct_pb2.Struct.FromString(base64.b64decode(text[len(_STRUCT) :])))
+        return struct(struct_pb2.Struct.FromString(base64.b64decode(text[len(STRUCT) :])))
     except (ValueError, DecodeError):
         return text
 
