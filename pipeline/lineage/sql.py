@@ -363,6 +363,10 @@ def _list(ids: Iterable[int]) -> str:
     return ",".join(str(int(i)) for i in ids)
 
 
+def _marks(values: Collection[str]) -> str:
+    return ",".join("?" * len(values))
+
+
 def _batches(values: Iterable[T]) -> Iterator[list[T]]:
     iterator = iter(values)
     while batch := list(islice(iterator, _BATCH)):

@@ -22,7 +22,8 @@ from pipeline.lineage.connection import Connection, open_reader
 from pipeline.lineage.drawing import STYLE
 from pipeline.lineage.store import NotFoundError, Reader, StoreError
 from pipeline.ui import links, pages, words
-from pipeline.ui.pages import BadQueryError, Page, Redirect
+from pipeline.ui.pages import Page, Redirect
+from trainers.errors import ConfigError
 
 _HERE = Path(__file__).parent
 _HEADERS = {
@@ -105,7 +106,7 @@ def make_app(connection: Connection, hosts: Collection[str]) -> ASGIApp:
         exception_handlers={
             StoreError: failure(503),
             NotFoundError: failure(404),
-            BadQueryError: failure(400),
+            ConfigError: failure(400),
             HTTPException: refused,
             Exception: broken,
         },
