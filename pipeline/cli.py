@@ -12,6 +12,7 @@ import typer
 from pipeline import exits
 from pipeline.commands import lineage
 from pipeline.commands.group import Group
+from pipeline.commands.ui import ui
 from pipeline.terminal import complain, console, print_json, table
 from trainers.errors import ConfigError, VisionlineError
 
@@ -47,6 +48,7 @@ def main() -> None:
 
 
 app.add_typer(lineage.app, name="lineage")
+app.command()(ui)
 
 
 @app.command()

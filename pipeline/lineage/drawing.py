@@ -50,7 +50,8 @@ class Drawing:
 
 STYLE = """
 .lineage { --made: #3b6ea8; --reused: #7a7f87; --failed: #b3382c; --pushed: #2c7a4b;
-  --deleted: #9a6b16; --line: #8b9098; color: #1c2128; font-family: system-ui, sans-serif; }
+  --deleted: #9a6b16; --line: #8b9098; color: #1c2128; font-family: system-ui, sans-serif;
+  max-width: 100%; height: auto; }
 @media (prefers-color-scheme: dark) { .lineage { --made: #7fb0e8; --reused: #9aa1ab;
   --failed: #f08a7e; --pushed: #6fcf97; --deleted: #e0b25c; --line: #868d98; color: #e6e9ee; } }
 .lineage text { fill: currentColor; font-size: 12px; }
@@ -71,7 +72,7 @@ _WIDTH, _MARGIN = 188.0, 10.0
 _TITLE, _DETAIL = 13.0, 12.0
 _LINE = 16.0
 _ZOOM = 1.25
-"""How much larger than drawn the picture may get on a wide page."""
+"""How much larger than drawn the picture gets, where there is room."""
 
 
 def svg(
@@ -92,9 +93,11 @@ def svg(
     placed = layout(sizes, [(e.source, e.target) for e in drawing.edges], abreast)
     width, height = placed.width + 2 * _MARGIN, placed.height + 2 * _MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="lineage" role="img" '
-        f'viewBox="{-_MARGIN:g} {-_MARGIN:g} {width:.1f} {height:.1f}" width="100%" '
-        f'style="max-width:{width * _ZOOM:.0f}px;height:auto">',
+        # What has links inside is no image to a screen reader.
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="lineage" '
+        f'role="{"group" if link else "img"}" aria-label="{text(drawing.title)}" '
+        f'viewBox="{-_MARGIN:g} {-_MARGIN:g} {width:.1f} {height:.1f}" '
+        f'width="{width * _ZOOM:.0f}" height="{height * _ZOOM:.0f}">',
         f"<title>{text(drawing.title)}</title>",
     ]
     if style:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pipeline.lineage import facts
 from pipeline.lineage.records import PIPELINE, RUN, Artifact, Context, Execution
+from pipeline.lineage.refs import find_run
 from pipeline.lineage.store import Reader
 from trainers.errors import ConfigError, nearest
 
@@ -56,22 +57,29 @@ class RunList:
 
 
 def list_runs(
-    reader: Reader, limit: int = 20, pipeline: str | None = None, state: str | None = None
+    reader: Reader,
+    limit: int = 20,
+    pipeline: str | None = None,
+    state: str | None = None,
+    older_than: str | None = None,
 ) -> RunList:
     """The latest runs.
 
     Args:
       limit: how many at most.
       pipeline, state: only runs of this pipeline, in this state.
+      older_than: only runs recorded before the one of this name.
 
     Raises:
       ConfigError: there is no such state.
+      NotFoundError: there is no run `older_than`.
     """
     if state is not None and state not in STATES:
         raise ConfigError(
             f"Expected a run's state, one of {', '.join(STATES)}; got {state!r}."
             + nearest(state, STATES)
         )
+    before = None if older_than is None else find_run(reader, older_than).id
     wanted = {k: v for k, v in (("pipeline", pipeline), ("state", state)) if v is not None}
     pipelines = _Pipelines(reader, pipeline)
     like: dict[str, Collection[str | None]] = {k: (v, None) for k, v in wanted.items()}
@@ -80,7 +88,7 @@ def list_runs(
     if pipeline is not None and not pipelines.is_known:
         like["pipeline"] = (pipeline,)
     found: list[RunSummary] = []
-    before, size = None, limit
+    size = limit
     while len(found) < limit:
         page = reader.latest_contexts(RUN, size, before=before, like=like)
         summaries = _summaries(reader, page, pipelines)
