@@ -350,7 +350,7 @@ def test_command_line(cached: Cached) -> None:
     )
     assert "  Trainer: train.epochs changed from 20 to 1" in rest
     answer = json.loads(CliRunner().invoke(app, [*args, "--json"]).stdout)
-    assert answer["schema"] == "visionline.lineage.explain-cache/1"
+    assert answer["format"] == "visionline.lineage.explain-cache/1"
     assert answer["root_causes"][0]["key"] == "train.epochs"
 
 

@@ -304,7 +304,7 @@ def test_command_line(folder: Folder, cli: Cli, tmp_path: Path) -> None:
     assert kept == "Kept: 11 pushed, 16 reused."
     assert last == "gc --yes removes 5 artifacts and frees 40.0 KiB."
     answer = json.loads(cli("lineage", "gc", "--dry-run", "--json", *out).stdout)
-    assert answer["schema"] == "visionline.lineage.gc-plan/1"
+    assert answer["format"] == "visionline.lineage.gc-plan/1"
     assert {i["artifact_id"] for i in answer["remove"]} == folder.second
     assert folder.without_files() == set()
     copy = tmp_path / "copy.sqlite"

@@ -328,7 +328,7 @@ def test_import_says_what_it_did(store: Path, tmp_path: Path) -> None:
     assert run("export", "--metadata", store, "--to", file).exit_code == 0
     done = run("import", file, "--metadata", target, "--json")
     answer = json.loads(done.stdout)
-    assert answer["schema"] == "visionline.lineage.import/1"
+    assert answer["format"] == "visionline.lineage.import/1"
     assert answer["created"] and answer["executions"] == {"added": 22, "shared": 0, "updated": 0}
     again = run("import", file, "--metadata", target)
     assert "executions\t0\t0\t22" in again.stdout.splitlines()

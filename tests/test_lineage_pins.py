@@ -54,7 +54,7 @@ def test_command_line(builder: Builder, tmp_path: Path, cli: Cli) -> None:
     assert header.split("\t") == ["model", "who", "when", "reason", "files"]
     assert row.split("\t")[3] == "[b]audit"
     answer = json.loads(cli("lineage", "pins", "--json", *store).stdout)
-    assert answer["schema"] == "visionline.lineage.pins/1" and len(answer["pins"]) == 1
+    assert answer["format"] == "visionline.lineage.pins/1" and len(answer["pins"]) == 1
     assert cli("lineage", "unpin", "digits-keras", *store).returncode == 0
     assert cli("lineage", "unpin", "digits-keras", *store).returncode == 4
     missing = cli("lineage", "pin", "1", "--metadata", tmp_path / "none.sqlite")

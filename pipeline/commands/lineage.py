@@ -76,10 +76,11 @@ def asking(output: Path | None, metadata: str | None, ref: str | None = None) ->
 
 
 def answer_json(kind: str, value: Any) -> None:
-    """Prints a dataclass as JSON that names its schema, see docs/lineage-json.md."""
+    """Prints a dataclass as JSON that names its schema, see docs/lineage.schema.json."""
+    from pipeline.lineage.answers import format_name
     from trainers.strict import dump
 
-    print_json({"schema": f"visionline.lineage.{kind}/1", **dump(value)})
+    print_json({"format": format_name(kind), **dump(value)})
 
 
 from pipeline.commands import (  # noqa: E402, F401 - they register their commands
