@@ -24,6 +24,7 @@ ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 
 from json_schema import schema_of  # noqa: E402
+
 from pipeline.config import PipelineConfig  # noqa: E402
 from pipeline.lineage.answers import ANSWERS, answer_class, format_name  # noqa: E402
 
