@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import sqlite3
 from collections.abc import Callable
@@ -386,6 +387,18 @@ def test_a_user_who_may_not_make_databases_is_told_the_command(mariadb, postgres
     make_ready(Connection.parse(postgresql.url("lent", "guest")))
 
 
+def test_to_look_a_user_needs_no_more_than_select(mariadb, postgresql, filled, monkeypatch):
+    mariadb.admin("CREATE OR REPLACE USER viewer@'127.0.0.1' IDENTIFIED BY 'viewer'")
+    mariadb.admin("GRANT SELECT ON filled.* TO viewer@'127.0.0.1'")
+    postgresql.admin("CREATE ROLE viewer LOGIN PASSWORD 'viewer'")
+    postgresql.admin("GRANT SELECT ON ALL TABLES IN SCHEMA public TO viewer", "filled")
+    monkeypatch.setenv(PASSWORD_VARIABLE, "viewer")
+    for server in (mariadb, postgresql):
+        reader = open_reader(Connection.parse(server.url("filled", "viewer")))
+        assert len(reader.latest_contexts("pipeline_run")) == 5
+        reader.close()
+
+
 def test_a_collation_without_case_is_refused_until_the_given_commands_are_run(mariadb):
     mariadb.admin("CREATE DATABASE blurred CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
     store = Connection.parse(mariadb.url("blurred"))
@@ -450,6 +463,20 @@ def test_text_cannot_leave_its_quotes(store):
         (pushed,) = reader.artifacts_by_type("PushedModel", {"model_name": f"n{text}"})
         assert reader.producers([pushed.id])
         reader.close()
+
+
+def test_long_text_is_kept(store):
+    """PostgreSQL refuses it in the index that MLMD makes."""
+    make_ready(store)
+    text = random.Random(0).randbytes(100_000).hex()
+    Builder(Path("unused"), connection=store.mlmd_config()).run(
+        "run", run_properties={"packages": text}, properties={"Trainer": {"config": text}}
+    )
+    make_ready(store)
+    reader = open_reader(store)
+    run = reader.context("pipeline_run", "run")
+    assert run and run.custom["packages"] == text
+    reader.close()
 
 
 def test_making_a_store_ready_twice_changes_nothing(store):

@@ -68,6 +68,7 @@ def make_ready(connection: Connection) -> None:
     try:
         with kind.setting_up(connection):
             open_mlmd(connection)
+            kind.adapt(connection)
     except RuntimeError as e:
         raise StoreError(
             f"ML Metadata cannot open the store {connection}: {_explain(str(e))}."

@@ -61,6 +61,10 @@ class Backend(Protocol):
         """Makes the database, empty, where it is missing."""
         ...
 
+    def adapt(self, connection: Connection) -> None:
+        """Changes of MLMD's tables what would refuse what pipelines record."""
+        ...
+
     def setting_up(self, connection: Connection) -> AbstractContextManager[None]:
         """Keeps others from making the tables at the same time."""
         ...

@@ -104,6 +104,10 @@ def create(connection: Connection) -> None:
             ) from None
 
 
+def adapt(connection: Connection) -> None:
+    pass  # MLMD's tables take whatever is recorded
+
+
 @contextmanager
 def setting_up(connection: Connection) -> Iterator[None]:
     with closing(_connect(connection, connection.database)) as raw, raw.cursor() as cursor:

@@ -15,6 +15,8 @@ from pipeline.lineage.sql import Row
 from pipeline.lineage.store import StoreError
 
 _CONNECT_SECONDS = 10
+_INDEXED = 255
+"""Characters of a property that are indexed."""
 _LOCK = 0x7669736C
 """An advisory lock's key; any number that others do not use."""
 _MAINTENANCE = "postgres"
@@ -80,6 +82,33 @@ def create(connection: Connection) -> None:
                 f"{connection.database!r} ({_reason(e)}). Let an administrator run:\n"
                 f'  CREATE DATABASE "{connection.database}" OWNER "{connection.user}" '
                 "ENCODING 'UTF8' TEMPLATE template0;"
+            ) from None
+
+
+def adapt(connection: Connection) -> None:
+    """Lets properties be longer than 2,700 bytes.
+
+    MLMD indexes their whole text, which PostgreSQL refuses beyond; as on MySQL, the
+    beginning will do.
+    """
+    with _connect(connection, connection.database) as raw, raw.transaction():
+        found = raw.execute(
+            b"SELECT indexname, tablename FROM pg_catalog.pg_indexes "
+            b"WHERE schemaname = current_schema() AND indexdef LIKE '%, string_value)'"
+        ).fetchall()
+        statements = [
+            f"DROP INDEX {index}; CREATE INDEX {index} ON {table} "
+            f"(name, is_custom_property, left(string_value, {_INDEXED}));"
+            for index, table in found
+        ]
+        try:
+            for statement in statements:
+                raw.execute(statement.encode())
+        except psycopg.errors.InsufficientPrivilege as e:
+            raise StoreError(
+                f"The database {connection.database!r} takes only short texts, and the user "
+                f"{connection.user!r} may not change that ({_reason(e)}). Let its owner run:\n  "
+                + "\n  ".join(statements)
             ) from None
 
 

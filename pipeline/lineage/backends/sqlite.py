@@ -83,6 +83,10 @@ def create(connection: Connection) -> None:
         ) from None
 
 
+def adapt(connection: Connection) -> None:
+    pass  # MLMD's tables take whatever is recorded
+
+
 @contextmanager
 def setting_up(connection: Connection) -> Iterator[None]:
     """Nothing to keep others from: the tables are made in one transaction.
