@@ -37,7 +37,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.workspace = Workspace(path)
         self.workspace.claim("digits")
-        builder = Builder(self.workspace.metadata, files=True)
+        self.builder = builder = Builder(self.workspace.metadata, files=True)
         self.runs = [builder.run("run-1", version=1)]
         again: dict[str, Any] = {"version": None, "reused": dict.fromkeys(DATA, self.runs[0])}
         self.runs += [builder.run(f"run-{n}", **again) for n in range(2, 6)]
@@ -112,10 +112,41 @@ def test_fewer_runs_kept_remove_more_and_never_what_was_pushed(folder: Folder) -
 
 
 def test_failed_runs_do_not_push_complete_ones_out(folder: Folder) -> None:
-    builder = Builder(folder.workspace.metadata, files=True)
     for number in range(5):
-        builder.run(f"failed-{number}", reused={}, fails="ImageExampleGen")
+        folder.builder.run(f"failed-{number}", fails="ImageExampleGen")
     assert {i.artifact_id for i in folder.plan().remove} == folder.second
+
+
+@pytest.mark.parametrize(
+    ("state", "kept"),
+    [("running", {"old", "stopped"}), ("complete", {"stopped"}), ("cancelled", {"stopped"})],
+)
+def test_runs_that_have_not_ended_are_kept_and_stopped_ones_do_not_count(
+    tmp_path: Path, state: str, kept: set[str]
+) -> None:
+    """A run may be between two components, and none of its executions running."""
+    workspace = Workspace(tmp_path / "out")
+    workspace.claim("digits")
+    builder = Builder(workspace.metadata, files=True)
+    states = {"old": state, "older": "complete", "last": "complete", "stopped": "cancelled"}
+    models = {
+        name: builder.run(name, version=None, run_properties={"state": state}).artifacts[
+            "Trainer.model"
+        ]
+        for name, state in states.items()
+    }
+    builder.run("now", version=None, run_properties={"state": "complete"})
+    removed = {
+        i.artifact_id
+        for i in plan(open_reader(workspace.connection), workspace.artifacts, 2).remove
+    }
+    assert {n for n, m in models.items() if m not in removed} == kept | {"last"}
+
+
+def test_each_pipeline_has_latest_runs_of_its_own(folder: Folder) -> None:
+    for number in range(4):
+        folder.builder.run(f"other-{number}", pipeline="other", version=None)
+    assert {i.run_id for i in folder.plan().remove} == {"run-2", "other-0"}
 
 
 def test_the_newest_blessed_model_of_each_name_is_kept(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ class _Places:
     def inside(self, uri: str) -> str | None:
         """The path, if it is below the root and neither a link nor reached by a way out."""
         path = local_path(uri)
-        if path is None or ".." in Path(path).parts:
+        if path is None or _climbs(path):
             return None
         real = self._named(path)
         if not real.startswith(self._root) or os.path.islink(real):
@@ -191,12 +191,16 @@ class _Places:
         return os.path.realpath(named) if os.path.islink(named) else named
 
     def _named(self, path: str) -> str:
-        if ".." in Path(path).parts:
+        if _climbs(path):
             return os.path.realpath(path)
         parent, name = os.path.split(os.path.normpath(path))
         if parent not in self._parents:
             self._parents[parent] = os.path.realpath(parent)
         return os.path.join(self._parents[parent], name)
+
+
+def _climbs(path: str) -> bool:
+    return ".." in path.split(os.sep)
 
 
 def local_path(uri: str) -> str | None:
