@@ -66,10 +66,15 @@ def replaced(text: str, name: str, part: str) -> str:
 
 def cli() -> str:
     """The help of every command, at 80 columns."""
-    listed = help_of()
-    commands = re.findall(r"^  (\S+)", listed.partition("Commands:")[2], re.MULTILINE)
-    pages = [("visionline", listed), *((f"visionline {c}", help_of(c)) for c in commands)]
-    return "\n".join(f"## {title}\n\n```text\n{text}```\n" for title, text in pages)
+    return "\n".join(f"## {title}\n\n```text\n{text}```\n" for title, text in _pages())
+
+
+def _pages(*group: str) -> Iterator[tuple[str, str]]:
+    """Title and help of a command, and of those below it."""
+    text = help_of(*group)
+    yield " ".join(("visionline", *group)), text
+    for command in re.findall(r"^  (\S+)", text.partition("Commands:")[2], re.MULTILINE):
+        yield from _pages(*group, command)
 
 
 def help_of(*command: str) -> str:

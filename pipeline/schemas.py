@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from components import schema as schemas
+from pipeline.lineage.connection import open_reader
 from pipeline.workspace import Workspace
 from trainers.errors import DataError
 
@@ -15,29 +16,22 @@ from trainers.errors import DataError
 def latest_schema(output: Path) -> Path:
     """The newest Schema artifact in a pipeline's output folder.
 
-    Reads ML Metadata without TFX, and without making a store where none is.
+    Raises:
+      StoreError: no pipeline has run there.
+      DataError: none got as far.
     """
-    from ml_metadata.metadata_store import metadata_store
-    from ml_metadata.proto import metadata_store_pb2 as mlmd
-
-    path = Workspace(output).metadata
-    if not path.is_file():
-        raise DataError(
-            f"No pipeline has run in {output}: expected {path.name} there. "
-            "Name the folder with --output."
-        )
-    config = mlmd.ConnectionConfig()
-    config.sqlite.filename_uri = str(path)
-    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
-    store = metadata_store.MetadataStore(config)
-    found = [
-        a
-        for a in store.get_artifacts_by_type("Schema")
-        if a.state == mlmd.Artifact.LIVE and Path(a.uri, schemas.FILE_NAME).exists()
-    ]
+    reader = open_reader(Workspace(output).connection)
+    try:
+        found = [
+            a
+            for a in reader.artifacts_by_type("Schema")
+            if a.state == "LIVE" and Path(a.uri, schemas.FILE_NAME).exists()
+        ]
+    finally:
+        reader.close()
     if not found:
         raise DataError(f"No run in {output} has got as far as SchemaGen yet.")
-    return Path(max(found, key=lambda a: a.id).uri)
+    return Path(found[-1].uri)
 
 
 def freeze_schema(uri: Path, destination: Path) -> Path:
