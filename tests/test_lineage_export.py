@@ -412,6 +412,8 @@ def test_a_store_moves_to_a_server_and_back(
 ) -> None:
     server: Server = request.getfixturevalue("mariadb" if kind == "mysql" else kind)
     monkeypatch.setenv(PASSWORD_VARIABLE, PASSWORD)
+    for name in ("MYSQL_PWD", "PGPASSWORD"):
+        monkeypatch.setenv(name, "")  # so that what is set in between is put back
     connection = Connection.parse(server.url(f"moved_{kind}"))
     assert load(file, connection).executions.added == 30
     assert load(file, connection).executions.added == 0
