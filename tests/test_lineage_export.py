@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from lineage_store import Builder
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from servers import PASSWORD, Server
 
 from pipeline.lineage.closure import closure
-from pipeline.lineage.connection import Connection, open_reader
+from pipeline.lineage.connection import PASSWORD_VARIABLE, Connection, open_reader
 from pipeline.lineage.dump import dump_of
 from pipeline.lineage.load import load
 from pipeline.lineage.model import model_lineage
@@ -398,3 +399,29 @@ def test_orphaned_events_and_cycles_neither_hang_nor_break(tmp_path: Path) -> No
     assert forget_ids(model_lineage(reader_of(target), "run-a")) == forget_ids(
         model_lineage(reader_of(path), "run-a")
     )
+
+
+@pytest.mark.parametrize("kind", ["mysql", "postgresql"])
+def test_a_store_moves_to_a_server_and_back(
+    file: Path,
+    store: Path,
+    tmp_path: Path,
+    kind: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server: Server = request.getfixturevalue("mariadb" if kind == "mysql" else kind)
+    monkeypatch.setenv(PASSWORD_VARIABLE, PASSWORD)
+    for name in ("MYSQL_PWD", "PGPASSWORD"):
+        monkeypatch.setenv(name, "")  # so that what is set in between is put back
+    connection = Connection.parse(server.url(f"moved_{kind}"))
+    assert load(file, connection).executions.added == 30
+    assert load(file, connection).executions.added == 0
+    reader = open_reader(connection)
+    assert model_lineage(reader, "digits-keras@2") == model_lineage(
+        reader_of(store), "digits-keras@2"
+    )
+    (tmp_path / "back.json").write_bytes(b"".join(dump_of(reader, None, None)))
+    reader.close()
+    load_into(tmp_path / "back.json", tmp_path / "metadata.sqlite")
+    assert everything(tmp_path / "metadata.sqlite") == everything(store)
