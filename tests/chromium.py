@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -35,15 +36,19 @@ class Chromium:
             *("--remote-debugging-port=0", f"--user-data-dir={profile}"),
             *(["--no-sandbox"] if os.geteuid() == 0 else []),
         ]
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [program, *options, "about:blank"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        self._end = contextlib.ExitStack()
+        self._end.callback(process.wait, 30)
+        self._end.callback(process.terminate)
         place = profile / "DevToolsActivePort"
         wait_until(lambda: place.is_file() and place.read_text().count("\n") >= 1)
         port, path = place.read_text().splitlines()[:2]
-        self._socket = connect(f"ws://127.0.0.1:{port}{path}", max_size=None)
+        connection = connect(f"ws://127.0.0.1:{port}{path}", max_size=None)
+        self._socket = self._end.enter_context(connection)
         self._numbers = itertools.count(1)
         self._session: str | None = None
         self.complaints: list[str] = []
@@ -82,9 +87,7 @@ class Chromium:
         path.write_bytes(base64.b64decode(found["data"]))
 
     def close(self) -> None:
-        self._socket.close()
-        self._process.terminate()
-        self._process.wait(30)
+        self._end.close()
 
     def _call(self, method: str, **parameters: Any) -> Any:
         number = next(self._numbers)

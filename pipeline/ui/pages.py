@@ -12,10 +12,12 @@ from starlette.requests import Request
 from pipeline.lineage.depict import depict
 from pipeline.lineage.diff import diff
 from pipeline.lineage.drawing import Node, svg
+from pipeline.lineage.facts import Verdict
 from pipeline.lineage.history import history
 from pipeline.lineage.model import ModelLineage, lineage_of
-from pipeline.lineage.records import PIPELINE, RUN
-from pipeline.lineage.refs import find_artifact, find_model, find_run, model_of, pushed_versions
+from pipeline.lineage.pushed import PushRef, names_known
+from pipeline.lineage.records import PIPELINE, RUN, Artifact
+from pipeline.lineage.refs import MODEL, PUSHED_MODEL, find_artifact, find_model, find_run, model_of
 from pipeline.lineage.run_detail import run_detail
 from pipeline.lineage.runs import STATES, list_runs
 from pipeline.lineage.store import NotFoundError, Reader
@@ -76,8 +78,16 @@ def _run(reader: Reader, run_id: str) -> Page:
     if reader.context(RUN, run_id) is None:
         raise NotFoundError(f"There is no run {run_id!r} in {reader.where}.")
     found = run_detail(reader, run_id)
-    made = [p for s in found.steps for p in s.outputs if p.type == "Model"]
-    return Page("run.html", {"found": found, "run": found.run, "models": made})
+    ids = {p.artifact_id for s in found.steps for p in s.outputs if p.type == MODEL}
+    made = [lineage_of(reader, a) for a in reader.artifacts(ids).values()]
+    models = [(name_of(m), m.model.artifact_id, _verdict_in(m, run_id)) for m in made]
+    return Page("run.html", {"found": found, "run": found.run, "models": models})
+
+
+def _verdict_in(found: ModelLineage, run_id: str) -> Verdict | None:
+    """A run's own verdict on its model, or else the last one on it."""
+    own = [v for v in found.verdicts if v.run_id == run_id] or found.verdicts
+    return own[-1] if own else None
 
 
 def models(reader: Reader, request: Request) -> Page:
@@ -143,13 +153,22 @@ def search(reader: Reader, request: Request) -> Redirect:
     ref = _ref(request, "q")
     if reader.context(RUN, ref) is not None:
         return Redirect(links.run_url(ref))
-    if pushed_versions(reader, ref):
-        return Redirect(links.history_url(ref))
     artifact = find_artifact(reader, ref)
-    found = None if artifact is None else model_of(reader, artifact)
+    if artifact is None:
+        raise NotFoundError(f"Nothing is known as {ref!r}.{names_known(reader, ref)}")
+    if _name_pushed(artifact) == ref:
+        return Redirect(links.history_url(ref))
+    found = model_of(reader, artifact)
     if found is not None:
         return Redirect(links.model_url(found.id))
-    return Redirect(links.run_url(find_run(reader, ref).name or ""))
+    return Redirect(links.run_url(find_run(reader, str(artifact.id)).name or ""))
+
+
+def _name_pushed(artifact: Artifact) -> str | None:
+    destination = artifact.get("pushed_destination")
+    if artifact.type != PUSHED_MODEL or not isinstance(destination, str):
+        return None
+    return PushRef(artifact.id, destination.rstrip("/"), None).name
 
 
 def _ref(request: Request, key: str) -> str:
