@@ -14,6 +14,7 @@ from pipeline.lineage.store import Reader
 
 NOWHERE = 1_000_003
 """An id that is in no store."""
+KEYS = ("span", "pushed", "model_name", "run_id", "blessed", "extra_columns", "state")
 CONTEXT_TYPES = (RUN, PIPELINE, NODE, CACHE, "none")
 
 
@@ -67,16 +68,41 @@ def every_answer(reader: Reader) -> dict[str, Any]:
             for t in CONTEXT_TYPES
             for name in [*(c.name or "" for c in contexts[t]), "none"]
         },
+        "contexts_named": {
+            t: reader.contexts_named(t, [*(c.name or "" for c in contexts[t]), "none"])
+            for t in CONTEXT_TYPES
+        },
         "latest_contexts": [
             [*contexts.values()],
-            [[c.id for c in reader.latest_contexts(t, 2)] for t in CONTEXT_TYPES],
+            [_ids(reader.latest_contexts(t, 2)) for t in CONTEXT_TYPES],
+            [_ids(reader.latest_contexts(t, 2, before=5)) for t in CONTEXT_TYPES],
+            [
+                _ids(reader.latest_contexts(t, like={"state": values}))
+                for t in CONTEXT_TYPES
+                for values in (["failed"], ["complete", "1", ""], ["failed", None], [None])
+            ],
         ],
         "executions_in": reader.executions_in(context_ids),
         "contexts_of": [reader.contexts_of(execution_ids, t) for t in (None, *CONTEXT_TYPES)],
         "events": reader.events(execution_ids),
         "producers": reader.producers(artifact_ids),
         "consumers": reader.consumers(artifact_ids),
+        "takers": [reader.takers(artifact_ids, cut) for cut in ((), ("model", "examples", ""))],
+        "made_by": reader.made_by(execution_ids),
+        "values": [
+            reader.values("Artifact", artifact_ids, KEYS),
+            reader.values("Execution", execution_ids, KEYS),
+        ],
+        "artifact_values": [
+            reader.artifact_values(t, KEYS, dict(where))
+            for t in types
+            for where in ([], *([pair] for pair in known))
+        ],
     }
+
+
+def _ids(contexts: list[Any]) -> list[int]:
+    return [c.id for c in contexts]
 
 
 def _having(reader: Reader, types: list[str], pair: tuple[Any, Any]) -> list[Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,23 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from reader_answers import both_readers, every_answer, methods
 
+from benchmarks.lineage_steps import NODES
 from benchmarks.lineage_stores import generate
+from pipeline.lineage.affected import affected_by, affected_by_image, affected_by_span
+from pipeline.lineage.cache import explain_cache
 from pipeline.lineage.connection import Connection, open_reader
+from pipeline.lineage.diff import diff
+from pipeline.lineage.history import history
 from pipeline.lineage.model import model_lineage
+from pipeline.lineage.rollback import rollback_candidates
+from pipeline.lineage.run_detail import run_detail
+from pipeline.lineage.runs import STATES, list_runs
+from pipeline.lineage.served import served
+from pipeline.lineage.store import NotFoundError, Reader
 from pipeline.lineage.structs import parse_struct
+from pipeline.lineage.verdicts import why_not_blessed
 
+BY_NAME = (history, served, rollback_candidates)
 TYPES = ("Examples", "Model", "PushedModel", "ModelBlessing")
 STEPS = ("tfx.components.trainer.component.Trainer", "Transform", "a.Pusher<script>")
 CONTEXTS = ("pipeline_run", "pipeline", "node", "execution_cache")
@@ -45,11 +59,12 @@ VALUES = (
     | st.just(b"a message")
 )
 PROPERTIES = st.dictionaries(
-    st.sampled_from(["pushed", "model_name", "span", "run_id", "visionline_imported"]) | WORDS,
+    st.sampled_from(["pushed", "model_name", "span", "run_id", "state", "visionline_imported"])
+    | WORDS,
     VALUES,
     max_size=4,
 )
-NODES = st.tuples(st.integers(0, 3), st.integers(0, 6), PROPERTIES)
+RECORDS = st.tuples(st.integers(0, 3), st.integers(0, 6), PROPERTIES)
 """Number of the type, of the state, properties."""
 EVENTS = st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(1, 6), WORDS, st.booleans())
 """Artifact, execution, type, key, whether the index comes first."""
@@ -107,8 +122,40 @@ def test_models_of_a_generated_store(generated: Path) -> None:
                 assert found.run is not None and found.data[0].digest is not None
 
 
+def test_questions_about_a_generated_store(generated: Path) -> None:
+    with both_readers(generated) as (fast, reference):
+        runs = [str(c.name) for c in fast.latest_contexts("pipeline_run")]
+        pushed = fast.artifacts_by_type("PushedModel", {"pushed": 1})[::4]
+        names = sorted({str(p.get("model_name")) for p in pushed})
+        versions = [f"{p.get('model_name')}@{p.get('pushed_version')}" for p in pushed]
+        questions: list[Callable[[Reader], Any]] = [
+            *(partial(list_runs, limit=n, state=s) for n in (5, 100) for s in (None, *STATES)),
+            *(partial(list_runs, pipeline=p) for p in ("photos", "none")),
+            *(partial(run_detail, ref=r, resolvers=True) for r in runs[::4]),
+            *(partial(diff, a=a, b=b) for a, b in pairwise(versions)),
+            *(partial(affected_by, ref=r) for r in versions[::2]),
+            *(partial(affected_by_span, span=s) for s in (0, 1, 99)),
+            partial(affected_by_image, sha256="0" * 64),
+            *(partial(question, name=n) for n in names for question in BY_NAME),
+            *(partial(why_not_blessed, ref=r) for r in runs[::2]),
+            *(partial(explain_cache, run_ref=r, component=c) for r in runs[::4] for c in NODES),
+        ]
+        answers = [_answer(question, fast) for question in questions]
+        for question, answer in zip(questions, answers, strict=True):
+            assert answer == _answer(question, reference), question
+        found = [a for a in answers if not isinstance(a, str)]
+        assert len(found) > len(questions) / 2
+
+
+def _answer(question: Callable[[Reader], Any], reader: Reader) -> Any:
+    try:
+        return question(reader)
+    except NotFoundError as e:
+        return str(e)
+
+
 def test_the_generator_writes_what_it_says(generated: Path, tmp_path: Path) -> None:
-    again = generate(generated.parent.parent / "again", 60, seed=1, names=3)
+    again = generate(tmp_path / "again", 60, seed=1, names=3)
     with both_readers(generated) as (fast, _):
         runs = fast.latest_contexts("pipeline_run")
         assert len(runs) == 60
@@ -136,9 +183,9 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    artifacts=st.lists(NODES, max_size=6),
-    executions=st.lists(NODES, max_size=6),
-    contexts=st.lists(NODES, max_size=4),
+    artifacts=st.lists(RECORDS, max_size=6),
+    executions=st.lists(RECORDS, max_size=6),
+    contexts=st.lists(RECORDS, max_size=4),
     events=st.lists(EVENTS, max_size=12, unique_by=lambda e: e[:3]),
     damage=st.lists(st.tuples(DAMAGE, st.integers(1, 6)), max_size=3),
 )

@@ -81,12 +81,11 @@ class ApiReader:
         before: int | None = None,
         like: Mapping[str, Collection[str | None]] | None = None,
     ) -> list[Context]:
-        found = map(self._context, self._store.get_contexts_by_type(type_name))
         wanted = [
-            c
-            for c in found
+            self._context(c)
+            for c in self._store.get_contexts_by_type(type_name)
             if (before is None or c.id < before)
-            and all((c.custom.get(k) or None) in v for k, v in (like or {}).items())
+            and all(_may_be(c, key, values) for key, values in (like or {}).items())
         ]
         return sorted(wanted, key=lambda c: -c.id)[:limit]
 
@@ -201,13 +200,20 @@ def _there(get: Callable[[int], list[Any]], id_: int) -> list[Any]:
         return []
 
 
-def _has(artifact: Any, key: str, value: Value) -> bool:
+def _has(node: Any, key: str, value: Value) -> bool:
     """Whether a custom property is this string or integer; 1.0 and true are not 1."""
-    if key not in artifact.custom_properties:
+    if key not in node.custom_properties:
         return False
-    slot = artifact.custom_properties[key]
+    slot = node.custom_properties[key]
     kind = "int_value" if isinstance(value, int) else "string_value"
     return slot.WhichOneof("value") == kind and bool(getattr(slot, kind) == value)
+
+
+def _may_be(node: Any, key: str, values: Collection[str | None]) -> bool:
+    """Whether a custom property is one of these; None: there is none."""
+    if key not in node.custom_properties:
+        return None in values
+    return any(_has(node, key, v) for v in values if v is not None)
 
 
 def _is_ours(event: Any) -> bool:

@@ -168,12 +168,17 @@ class SqlReader:
         if before is not None:
             sql += f" AND id < {int(before)}"
         for key, values in (like or {}).items():
-            sql += (
-                " AND COALESCE((SELECT p.string_value FROM ContextProperty p "
-                "WHERE p.context_id = Context.id AND p.name = ? "
-                f"AND p.is_custom_property = {self._true}), '') IN ({','.join('?' * len(values))})"
+            strings = [v for v in values if v is not None]
+            recorded = (
+                "EXISTS (SELECT 1 FROM ContextProperty p WHERE p.context_id = Context.id "
+                f"AND p.name = ? AND p.is_custom_property = {self._true}"
             )
-            parameters += [key, *(v or "" for v in values)]
+            sql += f" AND ({recorded} AND p.string_value IN ({_marks(strings) or 'NULL'}))"
+            parameters += [key, *strings]
+            if None in values:
+                sql += f" OR NOT {recorded})"
+                parameters.append(key)
+            sql += ")"
         sql += " ORDER BY id DESC" + ("" if limit is None else f" LIMIT {int(limit)}")
         ids = [row[0] for row in self._query(sql, parameters)]
         found = self.contexts(ids)
