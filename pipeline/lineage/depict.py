@@ -76,14 +76,14 @@ class _Picture:
         pushes = {p.artifact_id: p for p in self.lineage.pushes}
         shown, hidden = self._shown(verdicts, pushes)
         if hidden:
-            earlier = Node(
-                id="earlier",
+            more = Node(
+                id="more",
                 kind="execution",
-                title=f"{hidden} earlier",
+                title=f"{hidden} more",
                 details=("evaluations and pushes",),
             )
-            self._add(earlier)
-            self._join(f"a{self.lineage.model.artifact_id}", earlier.id)
+            self._add(more)
+            self._join(f"a{self.lineage.model.artifact_id}", more.id)
         place: dict[int, str | None] = {}  # node by artifact; None: not drawn
         for event in self.judged.events:
             artifact = self.judged.artifacts.get(event.artifact_id)
