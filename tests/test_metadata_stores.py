@@ -15,6 +15,7 @@ import pytest
 from helpers import start_python
 from lineage_store import Builder
 from ml_metadata.metadata_store import metadata_store
+from PIL import Image
 from servers import PASSWORD, USER, Server, free_port
 
 from pipeline import exits
@@ -551,3 +552,30 @@ def test_what_ends_the_process_inside_mlmd_cannot_be_made():
                 Connection(kind=kind, **{**whole, name: nothing})
     with pytest.raises(ConfigError):
         Connection(kind="sqlite")
+
+
+def test_the_command_line_tells_a_wrong_url_from_a_missing_store(cli, tmp_path):
+    run = ("run", "--data", tmp_path, "--framework", "keras", "--model", "small_cnn")
+    wrong = cli(*run, "--min-accuracy", "0.5", "--metadata", "mysql://vision:s3cret@h/d")
+    assert wrong.returncode == 2 and "leave the password out" in wrong.stderr
+    assert "s3cret" not in wrong.stderr + wrong.stdout
+    for place in ("nothing.sqlite", f"mysql://vision@127.0.0.1:{free_port()}/d"):
+        missing = cli("lineage", "model", "digits", "--metadata", place, cwd=tmp_path)
+        assert missing.returncode == exits.STORE_TROUBLE
+        assert missing.stderr.startswith("visionline: No metadata store a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_looks_at_its_store_before_it_claims_a_folder(cli, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "images" / name / "1.png")
+    (tmp_path / "notes.sqlite").write_text("no database")
+    done = cli(
+        *("run", "--data", "images", "--framework", "keras", "--model", "small_cnn"),
+        *("--min-accuracy", "0.5", "--output", "out", "--metadata", "notes.sqlite"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == exits.STORE_TROUBLE
+    assert "file is not a database" in done.stderr
+    assert not (tmp_path / "out").exists()
