@@ -69,6 +69,10 @@ def run(
     name: Annotated[str | None, typer.Option(help="The model's name in serving.")] = None,
     output: Annotated[str | None, typer.Option(help="Folder for all a pipeline makes.")] = None,
     serving: Annotated[str | None, typer.Option(help="Folder models are pushed to.")] = None,
+    metadata: Annotated[
+        str | None,
+        typer.Option(help="Metadata store: a file, mysql://… or postgresql://…"),
+    ] = None,
     schema: Annotated[str | None, typer.Option(help="A frozen schema.pbtxt.")] = None,
     accept: Annotated[
         list[str] | None, typer.Option(help="An anomaly that does not stop the run.")
@@ -101,6 +105,7 @@ def run(
         "run.runner": runner,
         "run.beam_args": beam_arg,
         "run.output": output,
+        "run.metadata": metadata,
         "name": name,
     }
     overrides = {k: v for k, v in flags.items() if v is not None and v != []}

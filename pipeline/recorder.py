@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from trainers.progress import emit
 
 Value = str | int | float
 
+_LARGEST_INT = 2**31 - 1
+"""MLMD's columns on MySQL and PostgreSQL hold no larger ones; doubles do."""
 _ENDED = "the process that ran it ended without a word (killed, or the machine went down)"
 
 
@@ -118,8 +121,13 @@ class Recorder:
         """Marks what was running as cancelled."""
         self._end_running(mlmd.Execution.CANCELED, "interrupted by the user", None)
 
-    def recover(self) -> None:
-        """Marks what a killed earlier run of this pipeline left as running."""
+    def recover(self, run_ids: Collection[str]) -> None:
+        """Marks what killed earlier runs left as running.
+
+        Args:
+          run_ids: of this pipeline's runs that may have been killed.  Others write to the
+            same store, and may be running.
+        """
         with self._store() as store:
             context = store.get_context_by_type_and_name("pipeline", self._pipeline)
             if context is None:
@@ -128,6 +136,7 @@ class Recorder:
                 e
                 for e in store.get_executions_by_context(context.id)
                 if e.last_known_state in (mlmd.Execution.RUNNING, mlmd.Execution.NEW)
+                and any(c.name in run_ids for c in store.get_contexts_by_execution(e.id))
             ]
             for execution in stale:
                 execution.last_known_state = mlmd.Execution.FAILED
@@ -257,9 +266,9 @@ def _output_digests(store: Any, execution_id: int) -> str:
 def _annotate(target: Any, values: Mapping[str, Value]) -> None:
     for key, value in values.items():
         slot = target.custom_properties[key]
-        if isinstance(value, bool | int):
+        if isinstance(value, bool | int) and abs(value) <= _LARGEST_INT:
             slot.int_value = int(value)
-        elif isinstance(value, float):
+        elif isinstance(value, int | float) and math.isfinite(value):
             slot.double_value = value
         else:
-            slot.string_value = value
+            slot.string_value = str(value)

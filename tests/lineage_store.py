@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.lineage.mlmd import Store
 
 COMPONENTS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
     # node id: type, inputs (key: "Node.key"), outputs (key: artifact type)
@@ -100,7 +101,7 @@ class Builder:
             config = mlmd.ConnectionConfig()
             config.sqlite.filename_uri = str(path)
             config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-        self.store = metadata_store.MetadataStore(config)
+        self.store = Store(config)
         self.root = path.parent / "artifacts"
         self._files = files
         self._types: dict[tuple[str, str], int] = {}

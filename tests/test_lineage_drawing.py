@@ -84,8 +84,8 @@ def test_of_many_evaluations_the_pushed_and_the_newest_are_drawn(
     store: Path,
 ) -> None:
     drawing = drawn(store, "digits-keras@2")
-    assert sum(n.title in ("Evaluator", "Pusher") for n in drawing.nodes) == 6
-    assert [n.title for n in drawing.nodes if n.id == "earlier"] == ["5 earlier"]
+    assert sum(n.title in ("Evaluator", "Pusher") for n in drawing.nodes) == 4
+    assert [n.title for n in drawing.nodes if n.id == "more"] == ["7 more"]
 
 
 ANY_TEXT = st.text(max_size=40)

@@ -14,7 +14,7 @@ from pipeline.lineage.records import Artifact, Event
 from pipeline.lineage.refs import PUSHED_MODEL
 from pipeline.lineage.store import Reader
 
-_JUDGED = 6
+_JUDGED = 4
 """Evaluations and pushes that are drawn: the newest."""
 _GONE = ("DELETED", "MARKED_FOR_DELETION")
 _VERDICT = ("ModelEvaluation", "ModelBlessing")
@@ -76,14 +76,14 @@ class _Picture:
         pushes = {p.artifact_id: p for p in self.lineage.pushes}
         shown, hidden = self._shown(verdicts, pushes)
         if hidden:
-            earlier = Node(
-                id="earlier",
+            more = Node(
+                id="more",
                 kind="execution",
-                title=f"{hidden} earlier",
+                title=f"{hidden} more",
                 details=("evaluations and pushes",),
             )
-            self._add(earlier)
-            self._join(f"a{self.lineage.model.artifact_id}", earlier.id)
+            self._add(more)
+            self._join(f"a{self.lineage.model.artifact_id}", more.id)
         place: dict[int, str | None] = {}  # node by artifact; None: not drawn
         for event in self.judged.events:
             artifact = self.judged.artifacts.get(event.artifact_id)
@@ -236,20 +236,22 @@ class _Picture:
         return id_
 
     def _baseline(self, model: Artifact, verdict: facts.Verdict | None, event: Event) -> None:
+        drawn = self.nodes.get(f"b{model.id}")
         known = verdict.baseline if verdict and verdict.baseline_model_id == model.id else None
         accuracy = verdict.baseline_accuracy if verdict else None
-        self._add(
-            Node(
-                id=f"b{model.id}",
-                kind="artifact",
-                title=known if known and known != model.uri else f"Model {model.id}",
-                details=_lines(
-                    "baseline", None if accuracy is None else f"accuracy {accuracy:.4f}"
-                ),
-                aside=True,
-                record=model.id,
+        if drawn is None or len(drawn.details) == 1:  # another evaluation may have said more
+            self._add(
+                Node(
+                    id=f"b{model.id}",
+                    kind="artifact",
+                    title=known if known and known != model.uri else f"Model {model.id}",
+                    details=_lines(
+                        "baseline", None if accuracy is None else f"accuracy {accuracy:.4f}"
+                    ),
+                    aside=True,
+                    record=model.id,
+                )
             )
-        )
         self._join(f"b{model.id}", f"x{event.execution_id}", event.key, aside=True)
 
 

@@ -265,15 +265,15 @@ def _struct(text: str) -> Record:
     from google.protobuf import json_format, struct_pb2
     from google.protobuf.message import DecodeError
 
-    encoded = text[len(STRUCT) :]
     try:
-        message = struct_pb2.Struct.FromString(base64.b64decode(encoded, validate=True))
+        message = struct_pb2.Struct.FromString(base64.b64decode(text[len(STRUCT) :], validate=True))
     except (ValueError, DecodeError):
         return {"string": text}  # a text that happens to begin so
     try:
         return {"struct": json.loads(json_format.MessageToJson(message, sort_keys=True))}
-    except json_format.SerializeToJsonError:  # an infinity
-        return {"struct": encoded}
+    except (ValueError, json_format.SerializeToJsonError):  # an infinity
+        plain = message.SerializeToString(deterministic=True)
+        return {"struct": base64.b64encode(plain).decode()}
 
 
 def _list(ids: Collection[int]) -> str:

@@ -76,13 +76,15 @@ def load(path: Path, connection: Connection) -> Imported:
       StoreError: the store cannot be opened or written, or has a type of the same
         name whose properties are of other types.
     """
+    from pipeline.lineage.mlmd import open_mlmd
+    from pipeline.lineage.setup import make_ready
+
     contents = portable.check(path)
     place = connection.path
     if place is not None and (not place.exists() or place.stat().st_size == 0):
         return _into_new(path, contents, connection, place)
     if place is None:
-        with _trouble(connection, _NOTHING):
-            _open(connection)  # makes the tables of an empty database
+        make_ready(connection)
     reader = open_reader(connection)
     try:
         if not isinstance(reader, SqlReader):
@@ -93,18 +95,20 @@ def load(path: Path, connection: Connection) -> Imported:
     finally:
         reader.close()
     with _trouble(connection, "Some of it may be in the store; import it again to go on."):
-        return _Import(contents, plan, _open(connection)).run(path, str(connection))
+        return _Import(contents, plan, open_mlmd(connection)).run(path, str(connection))
 
 
 def _into_new(path: Path, contents: Contents, connection: Connection, place: Path) -> Imported:
     """Into a file beside the store's place, which takes its name when it is whole."""
+    from pipeline.lineage.mlmd import open_mlmd
+
     temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     plan = _Plan.of(path, contents, Known(), None)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
         with _trouble(connection, _NOTHING):
-            store = _open(replace(connection, path=temporary))
+            store = open_mlmd(replace(connection, path=temporary))
             done = _Import(contents, plan, store).run(path, str(connection))
             del store  # closes it
         os.replace(temporary, place)
@@ -115,12 +119,6 @@ def _into_new(path: Path, contents: Contents, connection: Connection, place: Pat
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     return replace(done, created=True)
-
-
-def _open(connection: Connection) -> Any:
-    from ml_metadata.metadata_store import metadata_store
-
-    return metadata_store.MetadataStore(connection.mlmd_config())
 
 
 @contextlib.contextmanager

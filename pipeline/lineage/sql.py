@@ -227,8 +227,8 @@ class SqlReader:
         rows = self._all("SELECT id, last_known_state FROM Execution")
         return {i: _name(EXECUTION_STATES, s) for i, s in rows}
 
-    # PostgreSQL's is_custom_property is a boolean elsewhere an integer.
-    _true = "1"
+    # Of is_custom_property: a boolean in PostgreSQL, an integer elsewhere.
+    _true = "TRUE"
 
     def _all(self, sql: str) -> list[Row]:
         """A whole result: another statement must not find a cursor open."""
