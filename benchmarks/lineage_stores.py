@@ -65,13 +65,17 @@ class Generator:
 
     Args:
       run_ids: whether executions say which run they belong to, as visionline's do.
+      data_runs: after about so many runs there are new images.
     """
 
-    def __init__(self, folder: Path, seed: int, names: int, *, run_ids: bool = True) -> None:
+    def __init__(
+        self, folder: Path, seed: int, names: int, *, run_ids: bool = True, data_runs: int = 30
+    ) -> None:
         self._root = str(folder.absolute())
         self._rows = Rows(folder / "metadata.sqlite", TYPES)
         self._random = random.Random(seed)
         self._run_ids = run_ids
+        self._data_runs = data_runs
         self._names = [f"{w}-{f}" for w in WORDS for f in ("keras", "pytorch")][:names]
         self._now = int(BEGIN.timestamp() * 1000)
         self._pipeline = self._rows.context("pipeline", PIPELINE, self._now, self._now)
@@ -100,7 +104,7 @@ class Generator:
 
     def _run(self) -> None:
         chance = self._random.random
-        self._data += chance() < 1 / 30
+        self._data += chance() < 1 / self._data_runs
         self._commit += chance() < 1 / 10
         self._trainer_code += chance() < 1 / 100
         self._transform_code += chance() < 1 / 400
@@ -307,15 +311,16 @@ class Generator:
 
 
 def generate(
-    folder: Path, runs: int, *, seed: int = 0, names: int | None = None, run_ids: bool = True
+    folder: Path, runs: int, *, seed: int = 0, names: int | None = None, **options: Any
 ) -> Path:
     """Writes a store and returns the path of its metadata.sqlite.
 
     Args:
       names: of models; by default 5 to 18, more in a larger store.
+      options: see `Generator`.
     """
     names = min(5 + runs // 2500, 2 * len(WORDS)) if names is None else names
-    Generator(folder, seed, names, run_ids=run_ids).write(runs)
+    Generator(folder, seed, names, **options).write(runs)
     return folder / "metadata.sqlite"
 
 
@@ -329,10 +334,15 @@ def main() -> None:
         action="store_true",
         help="executions do not name their run, as in stores of other pipelines",
     )
+    parser.add_argument("--data-runs", type=int, default=30, help="runs between new images")
     options = parser.parse_args()
     began = time.monotonic()
     path = generate(
-        options.folder, options.runs, seed=options.seed, run_ids=not options.without_run_ids
+        options.folder,
+        options.runs,
+        seed=options.seed,
+        run_ids=not options.without_run_ids,
+        data_runs=options.data_runs,
     )
     size = path.stat().st_size / 1e6
     print(f"{path}: {options.runs:,} runs, {size:,.0f} MB, {time.monotonic() - began:.1f} s")

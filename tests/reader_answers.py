@@ -87,7 +87,7 @@ def every_answer(reader: Reader) -> dict[str, Any]:
         "events": reader.events(execution_ids),
         "producers": reader.producers(artifact_ids),
         "consumers": reader.consumers(artifact_ids),
-        "takers": [reader.takers(artifact_ids, cut) for cut in ((), ("model", "examples", ""))],
+        "takers": [reader.takers(artifact_ids, cut) for cut in ((), ("model", "examples"))],
         "made_by": reader.made_by(execution_ids),
         "values": [
             reader.values("Artifact", artifact_ids, KEYS),

@@ -66,7 +66,8 @@ PROPERTIES = st.dictionaries(
 )
 RECORDS = st.tuples(st.integers(0, 3), st.integers(0, 6), PROPERTIES)
 """Number of the type, of the state, properties."""
-EVENTS = st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(1, 6), WORDS, st.booleans())
+KEYS = WORDS | st.sampled_from(["model", "examples"])
+EVENTS = st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(1, 6), KEYS, st.booleans())
 """Artifact, execution, type, key, whether the index comes first."""
 # Events may stay behind.  On properties and associations without the node they belong to,
 # MLMD's library aborts the process; ours need not be compared with it there.

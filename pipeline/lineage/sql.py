@@ -287,7 +287,8 @@ class SqlReader:
     def all_events(self) -> Iterator[Event]:
         sql = (
             "SELECT id, execution_id, artifact_id, type FROM Event "
-            f"WHERE type IN ({_list(_INPUTS + _OUTPUTS)}) ORDER BY id"
+            f"WHERE type IN ({_list(_INPUTS + _OUTPUTS)}) "
+            "AND execution_id IN (SELECT id FROM Execution) ORDER BY id"
         )
         for rows in _batches(self._all(sql)):
             yield from self._events(rows)

@@ -150,7 +150,7 @@ class Reader(Protocol):
         ...
 
     def all_events(self) -> Iterator[Event]:
-        """All input and output events, in any order."""
+        """All input and output events of the executions that there are, in any order."""
         ...
 
     def execution_states(self) -> dict[int, str]:
