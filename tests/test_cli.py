@@ -14,6 +14,7 @@ import pytest
 from helpers import ROOT, python
 from PIL import Image
 
+from pipeline import exits
 from trainers.artifact import PushManifest
 from trainers.backends import model_names
 from trainers.versions import publish
@@ -168,7 +169,7 @@ def test_versions_lists_what_was_pushed_and_what_is_damaged(tmp_path):
 
 def test_a_name_or_folder_without_versions(tmp_path):
     serving = tmp_path / "serving"
-    assert visionline("versions", "--serving", str(serving)).returncode == 1
+    assert visionline("versions", "--serving", str(serving)).returncode == exits.NOTHING_FOUND
     serving.mkdir()
     push(serving, "cats")
     missing = visionline("versions", "cat", "--serving", str(serving))
