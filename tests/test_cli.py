@@ -205,8 +205,8 @@ def test_models_as_json(tmp_path, framework):
     assert len(list(cache.rglob("parameters-*.json"))) == 1
 
 
-def test_no_model_of_that_name_is_exit_code_1(tmp_path):
+def test_no_model_of_that_name_is_nothing_found(tmp_path):
     cache = tmp_path / "visionline"
     arguments = ("models", "zzzzz", "--framework", "pytorch")
     done = visionline(*arguments, XDG_CACHE_HOME=str(cache))
-    assert done.returncode == 1
+    assert done.returncode == exits.NOTHING_FOUND

@@ -110,6 +110,7 @@ def _write(chunks: Iterable[bytes], to: Path | None) -> None:
                 f.write(chunk)
     except OSError as e:
         raise DataError(f"Cannot write {to}: {e.strerror}.") from None
+    typer.echo(f"Written to {to}.")
 
 
 def _show(done: Imported) -> None:
