@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,12 +53,22 @@ def finish(process: subprocess.Popen[str], output: Path) -> None:
     assert process.returncode == 0, f"{said}\n{logs}"
 
 
+def arguments_of_all_processes() -> Iterator[bytes]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            yield path.read_bytes()
+
+
 @pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
 def test_a_run_is_recorded_on_a_server(kind, images, request, tmp_path, monkeypatch):
     monkeypatch.setenv(PASSWORD_VARIABLE, PASSWORD)
     url = request.getfixturevalue(kind).url("whole")
     output = tmp_path / "shades"
-    finish(start(images, output, url), output)
+    process = start(images, output, url)
+    while process.poll() is None:
+        assert PASSWORD.encode() not in b"".join(arguments_of_all_processes())
+        time.sleep(0.2)
+    finish(process, output)
     assert not (output / "metadata.sqlite").exists()
     assert json.loads((output / "visionline.json").read_text())["metadata"] == url
     for path in output.rglob("*"):
