@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.commands.words import cell, flat, known, moment, seconds, share, short, size
-from pipeline.terminal import NOT_RECORDED, console, sections, table
+from pipeline.terminal import NOT_RECORDED, console, is_terminal, sections, table
 
 if TYPE_CHECKING:
     from pipeline.lineage import facts as lineage
@@ -55,7 +55,7 @@ def _sections(found: ModelLineage) -> list[tuple[str, Pairs]]:
 
 def _digest(value: str | None) -> str:
     """In full for a pipe; a terminal gets as much as tells digests apart."""
-    return short(value) if value and console().is_terminal else known(value)
+    return short(value) if value and is_terminal() else known(value)
 
 
 def _model(found: ModelLineage) -> Pairs:
@@ -215,9 +215,8 @@ def _push(push: lineage.Push) -> Pairs:
 
 def heading(text: str) -> None:
     """A line apart, for a terminal only."""
-    terminal = console()
-    if terminal.is_terminal:
-        terminal.print(f"\n{text}" if text else "", style="bold", markup=False, highlight=False)
+    if is_terminal():
+        console().print(f"\n{text}" if text else "", style="bold", markup=False, highlight=False)
 
 
 def _show_producers(found: ModelLineage) -> None:
