@@ -101,11 +101,10 @@ def explain_cache(
 
 
 def _show_runs(found: RunList) -> None:
-    from pipeline.terminal import console, table
+    from pipeline.terminal import console, is_terminal, table
 
-    terminal = console()
-    width = terminal.width if terminal.is_terminal else max(_WIDTHS.values())
-    alike = len({r.pipeline for r in found.runs}) == 1 and terminal.is_terminal
+    width = console().width if is_terminal() else max(_WIDTHS.values())
+    alike = len({r.pipeline for r in found.runs}) == 1 and is_terminal()
     rows = [_run_row(r) for r in found.runs]
     columns = [c for c in rows[0] if width >= _WIDTHS.get(c, 0)]
     if alike and "pipeline" in columns:
@@ -137,7 +136,7 @@ def _pushed(r: RunSummary) -> str:
 
 
 def _show_run(found: RunDetail) -> None:
-    from pipeline.terminal import console, facts, table
+    from pipeline.terminal import console, facts, is_terminal, table
 
     run = found.run
     commit = run.git_commit and run.git_commit[:12] + (" (dirty)" if run.git_dirty else "")
@@ -155,7 +154,7 @@ def _show_run(found: RunDetail) -> None:
     if run.error:
         pairs.insert(1, ("error", run.error))
     facts(f"run {run.run_id}", pairs)
-    drawn = console().is_terminal and console().width >= _BAR_WIDTH
+    drawn = is_terminal() and console().width >= _BAR_WIDTH
     longest = max((s.duration_seconds or 0 for s in found.steps), default=0)
     rows = []
     for step in found.steps:
@@ -181,9 +180,9 @@ def _remark(step: RunStep, said: str) -> str:
 
 
 def _show_explanation(found: CacheExplanation) -> None:
-    from pipeline.terminal import console, facts
+    from pipeline.terminal import console, facts, is_terminal
 
-    if not console().is_terminal:
+    if not is_terminal():
         typer.echo(f"{found.outcome}\t{found.summary}")
     else:
         console().print(found.summary, markup=False, highlight=False, style="bold")

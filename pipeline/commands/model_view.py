@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.commands.words import cell, flat, known, moment, seconds, share, short, size
-from pipeline.terminal import NOT_RECORDED, console, sections, table
+from pipeline.terminal import NOT_RECORDED, console, is_terminal, sections, table
 
 if TYPE_CHECKING:
     from pipeline.lineage import facts as lineage
@@ -214,9 +214,8 @@ def _push(push: lineage.Push) -> Pairs:
 
 def heading(text: str) -> None:
     """A line apart, for a terminal only."""
-    terminal = console()
-    if terminal.is_terminal:
-        terminal.print(f"\n{text}" if text else "", style="bold", markup=False, highlight=False)
+    if is_terminal():
+        console().print(f"\n{text}" if text else "", style="bold", markup=False, highlight=False)
 
 
 def _show_producers(found: ModelLineage) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.terminal import NOT_RECORDED, console
+from pipeline.terminal import NOT_RECORDED, is_terminal
 
 NONE = "-"
 """In a table, where there is no room for NOT_RECORDED."""
@@ -21,14 +21,14 @@ def cell(value: Any) -> str:
 
 def moment(when: str) -> str:
     """A time: ISO 8601 as recorded for a pipe, as short as it can be for a terminal."""
-    return when.replace("T", " ").replace("+00:00", "Z") if console().is_terminal else when
+    return when.replace("T", " ").replace("+00:00", "Z") if is_terminal() else when
 
 
 def short(digest: str | None) -> str:
     """A digest or commit: all of it for a pipe, what tells it from others for a terminal."""
     if digest is None:
         return NONE
-    return digest[:_SHORT] if console().is_terminal else digest
+    return digest[:_SHORT] if is_terminal() else digest
 
 
 def seconds(value: float | None) -> str:
