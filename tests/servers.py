@@ -7,6 +7,7 @@ the tests are skipped with the reason.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import os
 import pwd
@@ -28,6 +29,8 @@ USER, PASSWORD = "vision", "s3cret 'quoted\\"
 _ROOT = {"mysql": "mysql", "postgresql": "postgres"}
 """The system user that a server runs as where we are root."""
 _START_SECONDS = 60
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,4 +225,11 @@ def _as_user(user: str, *command: str) -> None:
 
 def _start_as_user(user: str, log: Path, *command: str) -> subprocess.Popen[bytes]:
     with open(log, "wb") as f:
-        return subprocess.Popen(command, stdout=f, stderr=f, cwd="/", **_user(user))
+        return subprocess.Popen(
+            command, stdout=f, stderr=f, cwd="/", preexec_fn=_end_with_parent, **_user(user)
+        )
+
+
+def _end_with_parent() -> None:
+    """In a child: the kernel ends it when the tests are killed."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
