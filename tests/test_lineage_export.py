@@ -140,7 +140,9 @@ def forget_ids(found: Any) -> str:
     def without(value: Any) -> Any:
         if isinstance(value, dict):
             return {
-                k: without(v) for k, v in value.items() if not k.endswith("_id") or k == "run_id"
+                k: without(v)
+                for k, v in value.items()
+                if k != "reused" and (not k.endswith("_id") or k == "run_id")
             }
         return [without(v) for v in value] if isinstance(value, list | tuple) else value
 

@@ -18,6 +18,7 @@ from pipeline.lineage.records import PIPELINE, Artifact, Context, Execution, Val
 from pipeline.lineage.store import Reader
 from trainers.versions import list_versions
 
+RUNNING = "running"
 ServingState = Literal["latest", "kept", "removed"]
 
 
@@ -188,13 +189,13 @@ def when(milliseconds: int) -> str:
 def run_facts(reader: Reader, run: Context) -> RunFacts:
     get = run.get
     state = _text(get("state"))
-    if state is None:
+    if state in (None, RUNNING):
         executions = reader.executions(reader.executions_in([run.id]).get(run.id, []))
-        state = state_of(e.state for e in executions.values())
+        state = run_state(run, executions.values())
     return RunFacts(
         run_id=run.name or "",
         pipeline=pipeline_of(reader, run),
-        state=state,
+        state=str(state),
         error=_text(get("error")),
         started=when(run.created),
         duration_seconds=_float(get("duration_seconds")),
@@ -230,6 +231,17 @@ def pipeline_of(reader: Reader, run: Context) -> str | None:
     for contexts in reader.contexts_of(executions, PIPELINE).values():
         return contexts[0].name
     return None
+
+
+def run_state(run: Context, executions: Collection[Execution]) -> str:
+    """running, complete, failed or cancelled; a killed run's from its executions."""
+    recorded = run.get("state")
+    found = {e.state for e in executions}
+    if isinstance(recorded, str) and recorded != RUNNING:
+        return recorded
+    if recorded == RUNNING and ("FAILED" not in found or found & {"RUNNING", "NEW"}):
+        return RUNNING
+    return state_of(found)
 
 
 def state_of(states: Collection[str] | Any) -> str:

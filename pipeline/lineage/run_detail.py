@@ -9,7 +9,7 @@ from pipeline.lineage import facts
 from pipeline.lineage.graph import runs_of
 from pipeline.lineage.records import Artifact, Context, Event, Execution
 from pipeline.lineage.refs import find_run
-from pipeline.lineage.runs import duration, first_error, is_resolver, run_state
+from pipeline.lineage.runs import duration, first_error, is_resolver
 from pipeline.lineage.store import Reader
 
 
@@ -75,7 +75,7 @@ def run_detail(reader: Reader, ref: str, *, resolvers: bool = False) -> RunDetai
     events = reader.events([e.id for e in executions])
     artifacts = reader.artifacts({e.artifact_id for e in events})
     works = _works(reader, executions, events)
-    state = run_state(run, executions)
+    state = facts.run_state(run, executions)
     known = facts.run_facts(reader, run)
     return RunDetail(
         run=replace(

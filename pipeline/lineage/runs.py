@@ -12,8 +12,8 @@ from pipeline.lineage.refs import find_run
 from pipeline.lineage.store import Reader
 from trainers.errors import ConfigError, nearest
 
-RUNNING, FAILED = "running", "failed"
-STATES = (RUNNING, "complete", FAILED, "cancelled")
+FAILED = "failed"
+STATES = (facts.RUNNING, "complete", FAILED, "cancelled")
 _RESOLVERS = ("tfx.dsl.components.common.resolver.", "tfx.dsl.components.common.importer.")
 """Types of nodes that only look something up: executions in MLMD, but no steps."""
 _PAGE = 200
@@ -84,7 +84,7 @@ def list_runs(
     pipelines = _Pipelines(reader, pipeline)
     like: dict[str, Collection[str | None]] = {k: (v, None) for k, v in wanted.items()}
     if state == FAILED:
-        like["state"] = (FAILED, RUNNING, None)  # what a killed run still says
+        like["state"] = (FAILED, facts.RUNNING, None)  # what a killed run still says
     if pipeline is not None and not pipelines.is_known:
         like["pipeline"] = (pipeline,)
     found: list[RunSummary] = []
@@ -104,23 +104,12 @@ def is_resolver(execution: Execution) -> bool:
     return execution.type.startswith(_RESOLVERS)
 
 
-def run_state(run: Context, executions: Collection[Execution]) -> str:
-    """running, complete, failed or cancelled; a killed run's from its executions."""
-    recorded = run.get("state")
-    found = {e.state for e in executions}
-    if isinstance(recorded, str) and recorded != RUNNING:
-        return recorded
-    if recorded == RUNNING and ("FAILED" not in found or found & {"RUNNING", "NEW"}):
-        return RUNNING
-    return facts.state_of(found)
-
-
 def duration(run: Context, state: str, executions: Collection[Execution]) -> float | None:
     """Seconds; from the executions' times where it was not recorded, None while it runs."""
     recorded = run.get("duration_seconds")
     if isinstance(recorded, int | float):
         return float(recorded)
-    if state == RUNNING or not executions:
+    if state == facts.RUNNING or not executions:
         return None
     return (max(e.updated for e in executions) - min(e.created for e in executions)) / 1000
 
@@ -231,7 +220,7 @@ class _Pipelines:
 
 def _summary(part: _Parts, pipeline: str | None, judge: Execution | None) -> RunSummary:
     run = part.run
-    state = run_state(run, part.executions)
+    state = facts.run_state(run, part.executions)
     cached = sum(e.state == "CACHED" for e in part.executions)
     _, blessing = part.outputs.get("ModelBlessing", (None, None))
     pusher, pushed = part.outputs.get("PushedModel", (None, None))

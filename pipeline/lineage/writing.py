@@ -22,9 +22,10 @@ def open_store(connection: Connection) -> Iterator[Any]:
     """
     open_reader(connection).close()  # MLMD would make what is not there
     from ml_metadata import errors
-    from ml_metadata.metadata_store import metadata_store
+
+    from pipeline.lineage.mlmd import open_mlmd
 
     try:
-        yield metadata_store.MetadataStore(connection.mlmd_config())
+        yield open_mlmd(connection)
     except errors.StatusError as e:
         raise StoreError(f"Cannot write to the metadata store {connection}: {e}.") from None
