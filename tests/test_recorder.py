@@ -23,7 +23,7 @@ def test_a_killed_run_is_marked_as_failed_by_the_next(
     builder.store.put_executions([trainer])
     connection = mlmd.ConnectionConfig()
     connection.sqlite.filename_uri = str(path)
-    Recorder(connection, "digits", "run-b").recover()
+    Recorder(connection, "digits", "run-b").recover({"run-a"})
     (trainer,) = builder.store.get_executions_by_id([trainer.id])
     assert trainer.last_known_state == mlmd.Execution.FAILED
     assert "ended without a word" in trainer.custom_properties["error"].string_value
