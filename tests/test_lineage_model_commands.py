@@ -101,7 +101,10 @@ def test_served_shows_the_list_and_what_made_the_latest(store: str, cli: Cli) ->
     assert [v["version"] for v in answer["versions"]] == [1]
 
 
-def test_history_as_table_picture_and_json(store: str, cli: Cli, tmp_path: Path) -> None:
+def test_history_as_table_picture_and_json(
+    store: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # ingestion sets it for the process
     picture = tmp_path / "history.png"
     done = cli("lineage", "history", NAME, "--picture", picture, "--metadata", store)
     rows = [line.split("\t") for line in done.stdout.splitlines()]
