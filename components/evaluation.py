@@ -74,13 +74,14 @@ class FailedThreshold:
 
     def __str__(self) -> str:
         of = f"{self.metric} on {self.where}"
-        least, lost = (
-            f"the least allowed {self.threshold:.4f}",
-            f"at most {self.threshold:.4f} may be lost",
-        )
+        lost = f"at most {self.threshold:.4f} may be lost"
         if self.actual is None or self.shortfall is None:
+            least = f"the least allowed is {self.threshold:.4f}"
             return f"{of} has no value; {least if self.kind == 'min' else lost}"
         if self.baseline is None:
-            return f"{of} is {self.actual:.4f}, {self.shortfall:.4f} below {least}"
+            return (
+                f"{of} is {self.actual:.4f}, {self.shortfall:.4f} below "
+                f"the least allowed {self.threshold:.4f}"
+            )
         change = self.actual - self.baseline
         return f"{of} changed by {change:+.4f} against the model pushed before; {lost}"

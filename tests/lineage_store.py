@@ -72,6 +72,9 @@ COMPONENTS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
     ),
 }
 
+TFX_OWN = {"blessed", "current_model_id", "pushed", "pushed_destination"}
+"""Properties of artifacts that TFX's own Evaluator and Pusher write."""
+
 
 @dataclass
 class BuiltRun:
@@ -117,6 +120,7 @@ class Builder:
         properties: Mapping[str, Mapping[str, Any]] | None = None,
         artifact_properties: Mapping[str, Mapping[str, Any]] | None = None,
         record_run: bool = True,
+        foreign: bool = False,
     ) -> BuiltRun:
         """Writes one run.
 
@@ -128,6 +132,7 @@ class Builder:
           run_properties, properties, artifact_properties: custom properties of the
             run, by node, and by "Node.key".
           record_run: whether executions say which run they belong to, as ours do.
+          foreign: as TFX itself writes it, without any property of visionline's.
         """
         number = next(self._numbers)
         run_id = run_id or f"run-{number:05d}"
@@ -146,6 +151,8 @@ class Builder:
                 values["pushed"] = int(version is not None)
             if node == "Evaluator" and not cached:
                 values["blessed"] = int(version is not None)
+            if foreign:
+                values = {}
             values |= (properties or {}).get(node, {})
             execution = mlmd.Execution(
                 type_id=self.type("execution", type_name), last_known_state=state
@@ -163,7 +170,10 @@ class Builder:
                         id_ = (reused or {})[node].artifacts[place]
                     else:
                         extra = dict((artifact_properties or {}).get(place, {}))
-                        extra = self._standard(place, name, version, built) | extra
+                        standard = self._standard(place, name, version, built)
+                        if foreign:
+                            standard = {k: v for k, v in standard.items() if k in TFX_OWN}
+                        extra = standard | extra
                         uri = self.root / node / key / str(number)
                         id_ = self.artifact(artifact_type, str(uri), extra)
                     built.artifacts[place] = id_

@@ -104,7 +104,12 @@ def test_unblessed_model_is_not_pushed(demo: Demo, later_runs: list[Finished]) -
     assert sorted(p.name for p in (demo.serving / "digits-keras").glob("[0-9]*")) == ["1", "2", "3"]
     executions = Store(demo.workspace).executions(summary["run_id"])
     assert executions["Pusher"]["pushed"] == 0
-    assert executions["Evaluator"]["why_not_blessed"]
+    evaluator = executions["Evaluator"]
+    failed = json.loads(evaluator["failed_thresholds"])
+    (overall,) = (f for f in failed if f["kind"] == "min" and not f["slice"])
+    assert overall["shortfall"] == pytest.approx(1.0 - summary["accuracy"])
+    assert {"label"} in [set(f["slice"]) for f in failed]
+    assert len(evaluator["why_not_blessed"].splitlines()) == len(failed)
 
 
 def test_the_cache_is_explained(demo: Demo, later_runs: list[Finished], cli: Cli) -> None:

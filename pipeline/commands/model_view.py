@@ -54,8 +54,7 @@ def _sections(found: ModelLineage) -> list[tuple[str, Pairs]]:
 
 
 def _digest(value: str | None) -> str:
-    """In full for a pipe; a terminal gets as much as tells digests apart."""
-    return short(value) if value and is_terminal() else known(value)
+    return NOT_RECORDED if value is None else short(value)
 
 
 def _model(found: ModelLineage) -> Pairs:

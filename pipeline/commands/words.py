@@ -25,8 +25,10 @@ def moment(when: str) -> str:
 
 
 def short(digest: str | None) -> str:
-    """As much of a digest or commit as tells it from others."""
-    return NONE if digest is None else digest[:_SHORT]
+    """A digest or commit: all of it for a pipe, what tells it from others for a terminal."""
+    if digest is None:
+        return NONE
+    return digest[:_SHORT] if is_terminal() else digest
 
 
 def seconds(value: float | None) -> str:

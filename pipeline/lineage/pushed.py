@@ -59,10 +59,15 @@ def pushes(reader: Reader, name: str | None = None) -> list[PushRef]:
     if name is None:
         return _refs(reader)
     if "/" in name:
-        folders = {str(Path(name).absolute()), name.rstrip("/")}
+        folders = spellings(name)
         return [r for r in _refs(reader) if r.folder in folders]
     # TFX's own Pusher does not record a name.
     return _refs(reader, {"model_name": name}) or [r for r in _refs(reader) if r.name == name]
+
+
+def spellings(path: str) -> set[str]:
+    """What a path, or the address of a bucket, may be recorded as."""
+    return {path.rstrip("/"), str(Path(path).absolute()), str(Path(path).resolve())}
 
 
 def pushes_of_version(reader: Reader, name: str, version: str) -> list[PushRef]:

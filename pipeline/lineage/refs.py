@@ -12,6 +12,7 @@ from pipeline.lineage.pushed import (
     names_known,
     pushes,
     pushes_of_version,
+    spellings,
 )
 from pipeline.lineage.records import RUN, Artifact, Context
 from pipeline.lineage.store import NotFoundError, Reader
@@ -152,14 +153,15 @@ def _by_path(reader: Reader, ref: str) -> Artifact | None:
                 f"{ref} is {manifest.name}@{manifest.version} of the run {manifest.run_id}, "
                 f"whose model ({manifest.model_uri}) is not in {reader.where}."
             )
-    candidates = [ref.rstrip("/"), str(path.absolute())]
+    candidates = sorted(spellings(ref))
     if path.exists():  # it may be a file inside an artifact
-        candidates += [str(p) for p in path.absolute().parents][:3]
+        for place in (path.absolute(), path.resolve()):
+            candidates += [str(p) for p in place.parents][:3]
     for uri in candidates:
         if found := reader.artifacts_by_uri(uri):
             return found[-1]
     if "/" in ref:
-        places = (str(path.absolute()), ref.rstrip("/"))
+        places = spellings(ref)
         pushed = [p for p in pushes(reader) if p.destination in places]
         pushed = pushed or pushes(reader, ref)
         return _artifact(reader, latest(pushed)) if pushed else None
