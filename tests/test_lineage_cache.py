@@ -269,6 +269,11 @@ def test_disabled_cache(cached: Cached) -> None:
         ),
         ({"parameters": {"x": "1"}}, {"parameters": {}}, "x was 1 and is no longer set"),
         ({"parameters": {}}, {"parameters": {"x": "1"}}, "x was not set and is 1"),
+        (
+            {"inputs": {"schema": []}},
+            {"inputs": {"schema": [[7, "aa"]]}},
+            "its input schema is new: artifact 7",
+        ),
         ({}, {}, "its key changed in something that is not recorded"),
     ],
 )
@@ -281,6 +286,15 @@ def test_recorded_parts(
     found = cached.ask("run-b", "Trainer")
     assert said in found.summary and found.exact
     assert found.cache_key == "k2"
+
+
+@pytest.mark.parametrize("parts", ["", "{", "[]", "7", '{"inputs": [1]}', '{"inputs": {"a": 1}}'])
+def test_parts_that_are_not_ours(cached: Cached, parts: str) -> None:
+    first = cached.run("run-a", properties={"Trainer": {"x": "1", PARTS: parts}})
+    again = {"Trainer": {"x": "2", PARTS: parts}}
+    cached.run("run-b", reused=dict.fromkeys(DATA, first), properties=again)
+    found = cached.ask("run-b", "Trainer")
+    assert [r.key for r in found.root_causes] == ["x"] and not found.exact
 
 
 def test_foreign_stores_know_keys_from_contexts(cached: Cached) -> None:

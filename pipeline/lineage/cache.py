@@ -27,6 +27,8 @@ from trainers.errors import nearest
 
 _RECENT = 100
 """Earlier executions of a node that are compared."""
+_NEAREST = 5
+"""Of those that differ least in their keys, how many are followed to their root causes."""
 Outcome = Literal["hit", "miss", "never"]
 
 
@@ -132,10 +134,15 @@ class _Question:
         def distance(earlier: Execution) -> int:
             return len(differences(parts_of(earlier, events), self._parts, type_))
 
-        # `others` is the newest first, and so is the first of the least.
-        closest = min(others, key=distance)
-        causes = Causes(self._reader)
-        causes.compare(closest, self._execution)
+        distances = [distance(e) for e in others]
+        near = [e for e, d in zip(others, distances, strict=True) if d == min(distances)]
+        explained = []
+        for earlier in near[:_NEAREST]:
+            causes = Causes(self._reader)
+            causes.compare(earlier, self._execution)
+            explained.append((earlier, causes))
+        # The newest comes first, and so wins where there is nothing between them.
+        closest, causes = min(explained, key=lambda e: len(e[1].roots()))
         return self._explained(
             "miss",
             f"was executed because {causes.summary(self._execution.component)}",

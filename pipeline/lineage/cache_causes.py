@@ -10,8 +10,8 @@ from pipeline.lineage.cache_diff import Difference, Kind, differences, sentence
 from pipeline.lineage.cache_parts import Parts, parts_of
 from pipeline.lineage.cache_reuse import why_not_reused
 from pipeline.lineage.graph import BASELINE, runs_of
-from pipeline.lineage.model import pushed_as
 from pipeline.lineage.records import Execution
+from pipeline.lineage.refs import PUSHED_MODEL
 from pipeline.lineage.store import Reader
 
 ReasonKind = Kind | Literal["before", "disabled", "first", "unusable", "unknown"]
@@ -184,7 +184,7 @@ class Causes:
 
     def _text(self, difference: Difference, after: Execution) -> str:
         if difference.kind == "input" and difference.key in BASELINE:
-            was, is_ = (self._model(i) for i in (difference.before, difference.after))
+            was, is_ = (self._model(i, after) for i in (difference.before, difference.after))
             return f"the model to compare with is {is_}, and was {was}"
         if _is_version(difference, after):
             return (
@@ -193,11 +193,15 @@ class Causes:
             )
         return sentence(difference)
 
-    def _model(self, artifact_id: str | None) -> str:
-        artifacts = self._reader.artifacts([int(artifact_id)]) if artifact_id else {}
-        for artifact in artifacts.values():
-            return pushed_as(self._reader, artifact) or f"artifact {artifact.id}"
-        return "none"
+    def _model(self, artifact_id: str | None, judged: Execution) -> str:
+        """A baseline, by the name that it was last pushed under before it was one."""
+        if artifact_id is None:
+            return "none"
+        pushes = self._reader.artifacts_by_type(PUSHED_MODEL, {"model_id": int(artifact_id)})
+        for pushed in reversed(pushes):
+            if pushed.get("pushed") and pushed.created <= judged.created:
+                return f"{pushed.get('model_name')}@{pushed.get('pushed_version')}"
+        return f"artifact {artifact_id}"
 
 
 def _is_version(difference: Difference, execution: Execution) -> bool:

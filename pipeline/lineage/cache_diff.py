@@ -49,7 +49,8 @@ def differences(before: Parts, after: Parts, component_type: str = "") -> list[D
         found += _parameter(known_as, before.parameters.get(name), after.parameters.get(name))
     for key in sorted(before.inputs.keys() | after.inputs.keys()):
         a, b = before.inputs.get(key), after.inputs.get(key)
-        ids = [",".join(map(str, i.ids)) if i else None for i in (a, b)]
+        # An optional input that has nothing is there, and is empty.
+        ids = [",".join(map(str, i.ids)) if i and i.ids else None for i in (a, b)]
         if ids[0] != ids[1]:
             found.append(Difference(kind="input", key=key, before=ids[0], after=ids[1]))
         elif a and b and a.digests and b.digests and a.digests != b.digests:

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.lineage.records import Event, Execution
 
@@ -80,41 +79,40 @@ def parts_of(execution: Execution, events: Sequence[Event]) -> Parts:
             ids.setdefault(event.key, []).append(event.artifact_id)
     key = execution.get(KEY)
     text = key if isinstance(key, str) else None
-    recorded = _recorded(execution)
-    if recorded is None:
-        return Parts(
-            key=text,
-            enabled=True,
-            parameters={k: str(v) for k, v in execution.custom.items() if _is_parameter(k, v)},
-            inputs={k: Input(ids=tuple(v), digests=None) for k, v in ids.items()},
-            executor=None,
-            node=None,
-            tfx_version=None,
-            recorded=False,
-        )
+    try:
+        return _recorded(execution, text)
+    except (ValueError, TypeError, AttributeError):
+        pass  # not recorded, or somebody else's property of that name
     return Parts(
         key=text,
-        enabled=bool(recorded.get("enabled", True)),
-        parameters={
-            k: _whole(execution, k, str(v)) for k, v in recorded.get("parameters", {}).items()
-        },
-        inputs={
-            k: Input(ids=tuple(i for i, _ in pairs), digests=tuple(d for _, d in pairs))
-            for k, pairs in recorded.get("inputs", {}).items()
-        },
-        executor=recorded.get("executor"),
-        node=recorded.get("node"),
-        tfx_version=recorded.get("tfx_version"),
-        recorded=True,
+        enabled=True,
+        parameters={k: str(v) for k, v in execution.custom.items() if _is_parameter(k, v)},
+        inputs={k: Input(ids=tuple(v), digests=None) for k, v in ids.items()},
+        executor=None,
+        node=None,
+        tfx_version=None,
+        recorded=False,
     )
 
 
-def _recorded(execution: Execution) -> dict[str, Any] | None:
-    try:
-        found = json.loads(str(execution.get(PARTS)))
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
+def _recorded(execution: Execution, key: str | None) -> Parts:
+    parts = json.loads(str(execution.get(PARTS)))
+    inputs = {
+        key: Input(ids=tuple(int(i) for i, _ in pairs), digests=tuple(str(d) for _, d in pairs))
+        for key, pairs in parts.get("inputs", {}).items()
+    }
+    return Parts(
+        key=key,
+        enabled=bool(parts.get("enabled", True)),
+        parameters={
+            k: _whole(execution, k, str(v)) for k, v in parts.get("parameters", {}).items()
+        },
+        inputs=inputs,
+        executor=parts.get("executor"),
+        node=parts.get("node"),
+        tfx_version=parts.get("tfx_version"),
+        recorded=True,
+    )
 
 
 def _whole(execution: Execution, name: str, value: str) -> str:
