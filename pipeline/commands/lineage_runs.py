@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _BAR = 20
 """Characters of the longest bar."""
-_WIDTHS = {"cached": 90, "model": 100, "who": 115, "started": 140}
-"""Columns of `runs` that a narrower terminal does without."""
+_OPTIONAL = ("started", "who", "cached", "pipeline", "model")
+"""Columns of `runs` that a narrow terminal does without, these first."""
 _BAR_WIDTH = 90
 """A narrower terminal does without bars."""
 _NOT_RECORDED = "not recorded"
@@ -101,15 +101,14 @@ def explain_cache(
 
 
 def _show_runs(found: RunList) -> None:
-    from pipeline.terminal import console, is_terminal, table
+    from pipeline.terminal import is_terminal, table
 
-    width = console().width if is_terminal() else max(_WIDTHS.values())
-    alike = len({r.pipeline for r in found.runs}) == 1 and is_terminal()
     rows = [_run_row(r) for r in found.runs]
-    columns = [c for c in rows[0] if width >= _WIDTHS.get(c, 0)]
-    if alike and "pipeline" in columns:
+    columns = list(rows[0])
+    if is_terminal() and len({r.pipeline for r in found.runs}) == 1:
         columns.remove("pipeline")
-    table(columns, [[row[c] for c in columns] for row in rows])
+    optional = [c for c in _OPTIONAL if c in columns]
+    table(columns, [[row[c] for c in columns] for row in rows], optional)
 
 
 def _run_row(r: RunSummary) -> dict[str, str]:
