@@ -36,9 +36,7 @@ class _Absent(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         # A spec, since some only look for one (TensorFlow for Keras); importing it fails.
-        return (
-            importlib.machinery.ModuleSpec(fullname, self) if fullname in self._unused else None
-        )
+        return importlib.machinery.ModuleSpec(fullname, self) if fullname in self._unused else None
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         raise ModuleNotFoundError(f"{spec.name} is kept out of this process", name=spec.name)
