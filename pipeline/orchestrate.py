@@ -36,9 +36,9 @@ class RunRequest:
 
 def main(*request_paths: str) -> int:
     """Runs the requests one after the other; stops at the first that fails."""
-    from components import lean_imports
+    from trainers import lean_imports
 
-    lean_imports.install()
+    lean_imports.install(lean_imports.PIPELINE)
     for index, path in enumerate(request_paths):
         request = parse(RunRequest, read_json(Path(path)))
         _log_to(Workspace(request.config.output).run_dir(request.run_id) / LOG)

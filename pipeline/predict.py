@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from components.example_gen.config import DataConfig
@@ -13,6 +10,7 @@ from components.example_gen.images import BadImage, check_image
 from serving.predictor import Prediction, SavedModelPredictor
 from trainers.artifact import PushManifest
 from trainers.errors import DataError
+from trainers.quiet import quiet_stderr
 
 
 def predict_files(
@@ -28,7 +26,7 @@ def predict_files(
       cannot be used.
     """
     predictions, failures = [], []
-    with _quiet_stderr():
+    with quiet_stderr():
         predictor = SavedModelPredictor(directory)
         for path in images:
             try:
@@ -45,18 +43,3 @@ def _read(path: Path) -> bytes:
         raise DataError(f"cannot be read: {e.strerror}.") from None
     except BadImage as e:
         raise DataError(f"is not an image that can be used: {e.reason} ({e.detail}).") from None
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keeps TensorFlow's start-up messages, written by C++, off the terminal."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 
-from serving.errors import ServingError
+from serving.errors import ServingError, told
 from serving.protocols import file, health, v1, v2_rest
+from serving.protocols.asgi import error_response
 from serving.service import Service
 
 
@@ -17,7 +19,22 @@ def create_app(service: Service) -> FastAPI:
 
     @app.exception_handler(ServingError)
     async def refused(request: Request, error: ServingError) -> Response:
-        return JSONResponse({"error": str(error)}, error.status)
+        return error_response(told(error), error.status)
+
+    @app.exception_handler(HTTPException)
+    async def no_such_path(request: Request, error: HTTPException) -> Response:
+        response = error_response(str(error.detail), error.status_code)
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(RequestValidationError)
+    async def bad_parameter(request: Request, error: RequestValidationError) -> Response:
+        (first, *_) = error.errors()
+        return error_response(f"{first['loc'][-1]}: {first['msg']}.", 400)
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        return error_response("The server failed; its log says why.", 500)
 
     for protocol in (file, health, v1, v2_rest):
         app.include_router(protocol.router)

@@ -45,8 +45,8 @@ def serve(
         "default.batching.max_delay_ms": max_delay_ms,
     }
     loaded = load_config(config, {k: v for k, v in flags.items() if v is not None})
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     typer.echo(f"Loading the models of {loaded.serving} …", err=True)
+    start_lean()
     from serving.server import Address, Server
 
     def listening(at: Address) -> None:
@@ -57,6 +57,19 @@ def serve(
         sys.stdout.flush()
 
     Server(loaded).run(listening)
+
+
+def start_lean() -> None:
+    """Imports TensorFlow, without what it only asks for, and without its messages."""
+    from trainers import lean_imports
+    from trainers.quiet import quiet_stderr
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    lean_imports.install(lean_imports.SERVER)
+    with quiet_stderr():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()  # looks for GPUs, and says where there are none
 
 
 def load_config(path: Path | None, overrides: dict[str, Any]) -> ServeConfig:

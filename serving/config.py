@@ -60,6 +60,8 @@ class LimitsConfig:
     """Of a request, also in gRPC."""
     pixels: int = 50_000_000
     """Of one encoded image, as its header says."""
+    request_pixels: int = 200_000_000
+    """Of the encoded images of one request together."""
     images: int = 256
     """In one request."""
     concurrency: int = 256

@@ -73,7 +73,7 @@ class SavedModel:
         """
         try:
             images = self._decode(images=self._tf.constant(list(encoded), self._tf.string))
-        except self._tf.errors.InvalidArgumentError:
+        except self._tf.errors.OpError:
             raise InvalidRequestError("Expected an encoded JPEG, PNG, GIF or BMP.") from None
         decoded: Images = images["images"].numpy()
         return decoded

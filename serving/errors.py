@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from trainers.errors import VisionlineError
 
+_TOLD = 500
+"""Characters; gRPC sends them in a header, of a few thousand at most."""
+
 
 class ServingError(VisionlineError):
     """`status` is HTTP's, `code` the name of gRPC's status."""
@@ -31,10 +34,22 @@ class UnknownModelError(ServingError):
     code = "NOT_FOUND"
 
 
+class SlowClientError(ServingError):
+    """The request was not there in time."""
+
+    status = 408
+    code = "DEADLINE_EXCEEDED"
+
+
 class TooLargeError(ServingError):
     """More bytes, pixels or images than are taken at once."""
 
     status = 413
+    code = "INVALID_ARGUMENT"
+
+
+class UnsupportedEncodingError(ServingError):
+    status = 415
     code = "INVALID_ARGUMENT"
 
 
@@ -55,6 +70,12 @@ class UnavailableError(ServingError):
 class DeadlineError(ServingError):
     status = 504
     code = "DEADLINE_EXCEEDED"
+
+
+def told(error: Exception) -> str:
+    """What a client is told; what it sent may be in there, however long."""
+    text = str(error)
+    return text if len(text) <= _TOLD else text[:_TOLD] + " …"
 
 
 class LoadError(ServingError):

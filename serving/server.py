@@ -13,6 +13,7 @@ import uvloop
 
 from serving.app import create_app
 from serving.config import ServeConfig
+from serving.connections import allow_connections, patient
 from serving.engines import set_threads
 from serving.repository import Repository
 from serving.service import Service
@@ -52,6 +53,8 @@ class Server:
                 access_log=False,
                 timeout_graceful_shutdown=int(config.drain_seconds),
                 lifespan="off",
+                http=patient(config.limits.header_seconds),
+                ws="none",
             )
         )
 
@@ -61,6 +64,7 @@ class Server:
         Args:
           listening: told where, once it does.
         """
+        allow_connections()
         self.repository.start()
         try:
             uvloop.run(self._serve(listening))
@@ -73,16 +77,19 @@ class Server:
 
     async def _serve(self, listening: Callable[[Address], None]) -> None:
         limit = self.config.limits.body_bytes
+        # Imported here: these load TensorFlow's protos and Triton's.
+        from serving.protocols import tfs_grpc, v2_grpc
+        from serving.protocols.rpc import Refusing
+
         rpc = grpc.aio.server(
+            interceptors=[Refusing()],
             options=[
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", limit),
                 ("grpc.so_reuseport", 0),
-            ]
+                ("grpc.max_concurrent_streams", self.config.limits.concurrency),
+            ],
         )
-        # Imported here: it loads TensorFlow's protos and Triton's.
-        from serving.protocols import tfs_grpc, v2_grpc
-
         tfs_grpc.add_services(rpc, self.service)
         v2_grpc.add_services(rpc, self.service)
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host

@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 
 from serving.config import LimitsConfig
 from serving.engines import Floats, Images
 from serving.errors import BusyError, InvalidRequestError, TooLargeError
+from serving.headers import count_pixels
 from serving.loaded import LoadedVersion
 from serving.repository import Repository
 
@@ -98,6 +98,14 @@ class Service:
             self._check(query, loaded)
             yield loaded, time.monotonic() + timeout
 
+    def check_count(self, count: int) -> None:
+        """Refuses what has no images or too many; before they are unpacked, since that
+        may take long."""
+        if count == 0:
+            raise InvalidRequestError("Expected at least one image, got none.")
+        if count > self.limits.images:
+            raise TooLargeError(f"Expected at most {self.limits.images} images, got {count}.")
+
     def answer(self, loaded: LoadedVersion, scores_NC: Floats) -> Answer:
         return Answer(
             name=loaded.name,
@@ -108,11 +116,7 @@ class Service:
         )
 
     def _check(self, query: Query, loaded: LoadedVersion) -> None:
-        count = len(query.images)
-        if count == 0:
-            raise InvalidRequestError("Expected at least one image, got none.")
-        if count > self.limits.images:
-            raise TooLargeError(f"Expected at most {self.limits.images} images, got {count}.")
+        self.check_count(len(query.images))
         if isinstance(query.images, np.ndarray):
             expected = loaded.image_shape
             if query.images.dtype != np.uint8 or query.images.shape[1:] != expected:
@@ -121,25 +125,23 @@ class Service:
                     f" got {query.images.dtype} {list(query.images.shape)}."
                 )
             return
+        total = 0
         for index, encoded in enumerate(query.images):
-            _check_header(encoded, index, self.limits.pixels)
-
-
-def _check_header(encoded: bytes, index: int, pixels: int) -> None:
-    """Refuses, before it is decoded, what is no image or a decompression bomb."""
-    from PIL import Image
-
-    try:
-        with Image.open(BytesIO(encoded), formats=("JPEG", "PNG", "GIF", "BMP")) as image:
-            width, height = image.size
-    except Image.DecompressionBombError:
-        raise TooLargeError(f"Image {index}: expected at most {pixels:,} pixels.") from None
-    except Exception:  # Pillow has no common base for what a broken file raises
-        raise InvalidRequestError(
-            f"Image {index}: expected an encoded JPEG, PNG, GIF or BMP, got "
-            f"{len(encoded)} bytes that are none."
-        ) from None
-    if width * height > pixels:
-        raise TooLargeError(
-            f"Image {index}: expected at most {pixels:,} pixels, got {width} × {height}."
-        )
+            try:
+                pixels = count_pixels(encoded)
+            except ValueError:
+                raise InvalidRequestError(
+                    f"Image {index}: expected an encoded JPEG, PNG, GIF or BMP, got "
+                    f"{len(encoded)} bytes that are none."
+                ) from None
+            if pixels > self.limits.pixels:
+                raise TooLargeError(
+                    f"Image {index}: expected at most {self.limits.pixels:,} pixels, got "
+                    f"{pixels:,}."
+                )
+            total += pixels
+        if total > self.limits.request_pixels:
+            raise TooLargeError(
+                f"Expected images of at most {self.limits.request_pixels:,} pixels together, got "
+                f"{total:,}."
+            )

@@ -7,11 +7,20 @@ import base64
 import binascii
 import json
 import time
+import zlib
 from typing import Any
 
 from fastapi import Request
+from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
 
-from serving.errors import DeadlineError, InvalidRequestError, TooLargeError
+from serving.errors import (
+    DeadlineError,
+    InvalidRequestError,
+    SlowClientError,
+    TooLargeError,
+    UnsupportedEncodingError,
+)
 from serving.service import Answer, Query, Service
 
 
@@ -37,28 +46,63 @@ async def classify(service: Service, query: Query) -> Answer:
         return service.answer(loaded, scores_NC)
 
 
+def error_response(text: str, status: int) -> Response:
+    """A refusal, as TensorFlow Serving and the Open Inference Protocol have it."""
+    # Escaped, since what a client sent may hold halves of surrogate pairs.
+    return Response(json.dumps({"error": text}), status, media_type="application/json")
+
+
 async def read_body(request: Request) -> bytes:
-    """The body.
+    """The body, unpacked.
 
     Raises:
       TooLargeError: it is larger than `limits.body_bytes`; no more of it is read.
-      DeadlineError: the client takes longer than `limits.header_seconds` to send it.
+      SlowClientError: the client takes longer than `limits.header_seconds` to send it.
+      InvalidRequestError: it is cut off.
+      UnsupportedEncodingError: it is packed in another way than gzip and deflate.
     """
     limits = service_of(request).limits
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:19]) > limits.body_bytes:
+        raise _too_large(limits.body_bytes)
     body = bytearray()
     try:
         async with asyncio.timeout(limits.header_seconds):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limits.body_bytes:
-                    raise TooLargeError(
-                        f"Expected a body of at most {limits.body_bytes:,} bytes, got more."
-                    )
+                    raise _too_large(limits.body_bytes)
     except TimeoutError:
-        raise DeadlineError(
+        raise SlowClientError(
             f"The request was not there after {limits.header_seconds:g} seconds."
         ) from None
-    return bytes(body)
+    except ClientDisconnect:
+        raise InvalidRequestError("The request was cut off.") from None
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding == "identity":
+        return bytes(body)
+    if encoding not in ("gzip", "deflate"):
+        raise UnsupportedEncodingError(
+            f"content-encoding: expected gzip or deflate, got {encoding!r}."
+        )
+    return _unpacked(bytes(body), limits.body_bytes)
+
+
+def _unpacked(body: bytes, limit: int) -> bytes:
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # either header
+    try:
+        unpacked = unpacker.decompress(body, limit + 1)
+    except zlib.error as e:
+        raise InvalidRequestError(f"Expected a packed body: {e}") from None
+    if len(unpacked) > limit:
+        raise _too_large(limit)
+    if not unpacker.eof:
+        raise InvalidRequestError("Expected a packed body: it is cut off.")
+    return unpacked
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(f"Expected a body of at most {limit:,} bytes, got more.")
 
 
 async def read_json(request: Request) -> dict[str, Any]:
@@ -67,12 +111,13 @@ async def read_json(request: Request) -> dict[str, Any]:
     Raises:
       InvalidRequestError: it is none.
     """
-    body = await read_body(request)
+    return parse_json(await read_body(request))
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """Raises InvalidRequestError for what is not a JSON object."""
     try:
-        # A large one takes a while; others are answered meanwhile.
-        parsed = (
-            json.loads(body) if len(body) < 2**16 else await asyncio.to_thread(json.loads, body)
-        )
+        parsed = json.loads(body)
     except (ValueError, RecursionError) as e:
         raise InvalidRequestError(f"Expected a JSON object: {e}") from None
     if not isinstance(parsed, dict):
@@ -85,6 +130,7 @@ def from_base64(text: Any) -> bytes:
     if not isinstance(text, str):
         raise InvalidRequestError(f"b64: expected a string, got a {type(text).__name__}.")
     try:
-        return base64.b64decode(text, validate=True)
+        # Broken into lines by many a tool.
+        return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as e:
         raise InvalidRequestError(f"b64: expected base64: {e}") from None

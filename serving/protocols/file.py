@@ -83,7 +83,7 @@ def _only_model(service: Service) -> str:
 async def _file(request: Request) -> bytes:
     """The body, or the first file of a form."""
     body = await read_body(request)
-    if not request.headers.get("content-type", "").startswith(_FORM):
+    if not request.headers.get("content-type", "").lower().startswith(_FORM):
         return body
     # The body is read, within its limit; the parser gets it from there.
     request._body = body

@@ -1,33 +1,56 @@
-"""What the gRPC services share: errors as statuses, and deadlines."""
+"""What the gRPC services share: refusals as statuses, and deadlines."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+import inspect
+import logging
+from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from serving.errors import ServingError
+from serving.errors import ServingError, told
 from serving.protocols.asgi import classify
 from serving.service import Answer, Query, Service
 
-R = TypeVar("R")
-Method = Callable[[Any, Any, Any], Awaitable[R]]
+_log = logging.getLogger(__name__)
 
 
-def refusing(method: Method[R]) -> Method[R]:
-    """Turns a refusal into its gRPC status."""
+class Refusing(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Turns what goes wrong into its status; the methods just raise."""
 
-    @functools.wraps(method)
-    async def wrapped(self: Any, request: Any, context: Any) -> R:
-        try:
-            return await method(self, request, context)
-        except ServingError as e:
-            await context.abort(grpc.StatusCode[e.code], str(e))
-            raise  # abort does not return
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        handler = await continuation(details)
+        if handler is None or handler.unary_unary is None:
+            return handler
 
-    return wrapped
+        def decoded(message: bytes) -> Any:
+            try:
+                return handler.request_deserializer(message)
+            except DecodeError as e:
+                return e  # a deserializer cannot choose its status
+
+        async def method(request: Any, context: Any) -> Any:
+            if not inspect.iscoroutinefunction(handler.unary_unary):
+                await context.abort(
+                    grpc.StatusCode.UNIMPLEMENTED, f"{details.method} is not offered."
+                )
+            if isinstance(request, DecodeError):
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, told(request))
+            try:
+                return await handler.unary_unary(request, context)
+            except ServingError as e:
+                code, text = grpc.StatusCode[e.code], told(e)
+            except Exception:
+                _log.exception("%s failed", details.method)
+                code, text = grpc.StatusCode.INTERNAL, "The server failed; its log says why."
+            await context.abort(code, text)
+
+        return grpc.unary_unary_rpc_method_handler(
+            method,
+            request_deserializer=decoded,
+            response_serializer=handler.response_serializer,
+        )
 
 
 async def classify_within(service: Service, query: Query, context: Any) -> Answer:

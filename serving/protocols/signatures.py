@@ -6,11 +6,13 @@ become the outputs that the signature has in the SavedModel.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from serving.engines import Images
 from serving.errors import InvalidRequestError
@@ -99,22 +101,66 @@ def images_of_examples(examples: Sequence[bytes]) -> list[bytes]:
     return found
 
 
-def pixels(values: Any, shape: tuple[int, int, int]) -> Images:
+def flatten(values: list[Any]) -> tuple[list[Any], tuple[int, ...]]:
+    """What is in nested lists of JSON, and their shape.
+
+    Written here, since NumPy makes room for the longest string as often as there are
+    values, and takes true for 1.
+
+    Raises:
+      InvalidRequestError: they are ragged.
+    """
+    shape = [len(values)]
+    while values and any(isinstance(v, list) for v in values):
+        sides = {len(v) if isinstance(v, list) else -1 for v in values}
+        if len(sides) != 1:
+            raise InvalidRequestError("Expected lists of the same length, got ragged ones.")
+        shape.append(sides.pop())
+        values = list(itertools.chain.from_iterable(values))
+    return values, tuple(shape)
+
+
+def pixels(values: list[Any], shape: tuple[int, int, int]) -> Images:
     """Numbers from JSON as uint8 [N, H, W, 3].
 
     Raises:
       InvalidRequestError: ragged, no whole numbers from 0 to 255, or of another shape.
     """
-    expected = f"[N, {', '.join(map(str, shape))}]"
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        array = np.asarray(None)
-    if array.ndim != 4 or array.shape[1:] != shape or array.dtype.kind not in "iuf":
+    flat, found = flatten(values)
+    if len(found) != 4 or found[1:] != shape:
         raise InvalidRequestError(
-            f"Expected pixels of shape {expected}, got {array.dtype} {list(array.shape)}."
+            f"Expected pixels of shape [N, {', '.join(map(str, shape))}], got {list(found)}."
         )
-    whole = np.isfinite(array).all() and (array == np.floor(array)).all()
-    if not whole or array.min(initial=0) < 0 or array.max(initial=0) > 255:
-        raise InvalidRequestError("Expected pixels as whole numbers from 0 to 255.")
-    return array.astype(np.uint8)
+    return to_bytes(flat).reshape(found)
+
+
+def to_bytes(values: Any) -> npt.NDArray[np.uint8]:
+    """A flat list of numbers, or an array of them, as uint8.
+
+    Raises:
+      InvalidRequestError: they are no whole numbers from 0 to 255.
+    """
+    refusal = InvalidRequestError("Expected pixels as whole numbers from 0 to 255.")
+    if isinstance(values, list) and not set(map(type, values)) <= {int, float}:
+        raise refusal
+    try:
+        numbers = np.asarray(values, np.float64)
+    except OverflowError:
+        raise refusal from None
+    # A NaN compares as false.
+    if not ((numbers >= 0) & (numbers <= 255) & (numbers == np.floor(numbers))).all():
+        raise refusal
+    return numbers.astype(np.uint8)
+
+
+def choose(outputs: Mapping[str, Any], wanted: Sequence[str]) -> list[str]:
+    """Names of the outputs that are wanted, in that order; all without a wish.
+
+    Raises:
+      InvalidRequestError: one is not there, or asked for twice.
+    """
+    if unknown := [name for name in wanted if name not in outputs]:
+        raise InvalidRequestError(f"No output {unknown[0]!r}. Known: {', '.join(outputs)}.")
+    if len(set(wanted)) != len(wanted):
+        raise InvalidRequestError("Expected every output to be asked for once.")
+    return list(wanted or outputs)

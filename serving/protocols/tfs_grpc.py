@@ -21,7 +21,7 @@ from serving.engines import Images
 from serving.errors import InvalidRequestError
 from serving.loaded import LoadedVersion
 from serving.protocols import signatures
-from serving.protocols.rpc import classify_within, refusing
+from serving.protocols.rpc import classify_within
 from serving.repository import Slot
 from serving.service import Query, Service
 
@@ -40,7 +40,6 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    @refusing
     async def Predict(self, request: Any, context: Any) -> Any:
         spec = request.model_spec
         with self._service.repository.use(spec.name, *_place(spec)) as loaded:
@@ -50,29 +49,30 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
             query = Query(
                 model=spec.name,
                 version=loaded.version,
-                images=_images(signature, request.inputs, loaded),
+                images=_images(signature, request.inputs, loaded, self._service),
                 protocol=PROTOCOL,
             )
             answer = await classify_within(self._service, query, context)
         outputs = signatures.outputs(signature, answer)
-        wanted = list(request.output_filter) or list(outputs)
-        if unknown := [name for name in wanted if name not in outputs]:
-            raise InvalidRequestError(
-                f"{signature.name} has no output {unknown[0]!r}. Known: {', '.join(outputs)}."
-            )
+        wanted = signatures.choose(outputs, request.output_filter)
         response = predict_pb2.PredictResponse()
         _name(response.model_spec, loaded, signature.name)
         for name in wanted:
             response.outputs[name].CopyFrom(_tensor(outputs[name]))
         return response
 
-    @refusing
     async def Classify(self, request: Any, context: Any) -> Any:
         spec = request.model_spec
         kind = request.input.WhichOneof("kind")
         if kind is None:
             raise InvalidRequestError("Expected an example_list with at least one tf.Example.")
-        examples = [e.SerializeToString() for e in getattr(request.input, kind).examples]
+        given = getattr(request.input, kind)
+        self._service.check_count(len(given.examples))
+        # Serialised messages one after the other are their merge.
+        context_features = (
+            given.context.SerializeToString() if kind == "example_list_with_context" else b""
+        )
+        examples = [context_features + e.SerializeToString() for e in given.examples]
         with self._service.repository.use(spec.name, *_place(spec)) as loaded:
             query = Query(
                 model=spec.name,
@@ -89,7 +89,6 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
                 classes.add(label=label, score=score)
         return response
 
-    @refusing
     async def GetModelMetadata(self, request: Any, context: Any) -> Any:
         if list(request.metadata_field) != ["signature_def"]:
             raise InvalidRequestError(
@@ -112,7 +111,6 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    @refusing
     async def GetModelStatus(self, request: Any, context: Any) -> Any:
         spec = request.model_spec
         slots = self._service.repository.slots(spec.name, *_place(spec))
@@ -144,7 +142,10 @@ def _name(spec: Any, loaded: LoadedVersion, signature: str) -> None:
 
 
 def _images(
-    signature: signatures.Signature, inputs: Mapping[str, Any], loaded: LoadedVersion
+    signature: signatures.Signature,
+    inputs: Mapping[str, Any],
+    loaded: LoadedVersion,
+    service: Service,
 ) -> Any:
     if list(inputs) != [signature.input.name]:
         raise InvalidRequestError(
@@ -157,6 +158,7 @@ def _images(
         raise InvalidRequestError(
             f"{signature.input.name}: expected DT_STRING, got {_dtype_name(tensor.dtype)}."
         )
+    service.check_count(len(tensor.string_val))
     values = list(tensor.string_val)
     sides = [d.size for d in tensor.tensor_shape.dim]
     if sides != [len(values)]:
@@ -192,7 +194,7 @@ def _pixels(tensor: Any, shape: tuple[int, int, int]) -> Images:
             f"images: expected the shape [N, {', '.join(map(str, shape))}], got {sides} with "
             f"{len(flat)} values."
         )
-    return signatures.pixels(flat.reshape(sides), shape)
+    return signatures.to_bytes(flat).reshape(sides)
 
 
 def _tensor(values: Any) -> Any:

@@ -144,7 +144,10 @@ async def _predict(request: Request, name: str, version: int | None, label: str 
         raise InvalidRequestError('Expected either "instances" (rows) or "inputs" (columns).')
     given = body["instances"] if rows else body["inputs"]
     with service.repository.use(name, version, label) as loaded:
+        if rows and isinstance(given, list):
+            service.check_count(len(given))
         values, key = _rows(given) if rows else _columns(given)
+        service.check_count(len(values))
         signature = _choose(loaded, body.get("signature_name"), key, values)
         images = _images(signature, values, loaded)
         query = Query(

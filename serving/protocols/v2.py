@@ -8,13 +8,13 @@ FP32 [N, k], the likeliest first.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from serving.errors import InvalidRequestError, UnknownModelError
+from serving.errors import InvalidRequestError, TooLargeError, UnknownModelError
 from serving.loaded import LoadedVersion
 from serving.protocols import signatures
 from serving.repository import Repository
@@ -24,6 +24,9 @@ SERVER_NAME = "visionline"
 EXTENSIONS = ("binary_tensor_data", "model_repository")
 PLATFORM = "visionline_image_classifier"
 INPUT = "images"
+_MOST = 1 << 16
+"""Values of BYTES that are unpacked; images have a smaller limit of their own."""
+_RANK = 4
 
 _DATATYPES = {"DT_STRING": "BYTES", "DT_FLOAT": "FP32", "DT_UINT8": "UINT8"}
 
@@ -51,8 +54,12 @@ def metadata(loaded: LoadedVersion, versions: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def index(repository: Repository) -> list[dict[str, str]]:
-    """Every version that was seen, as the repository extension lists them."""
+def index(repository: Repository, ready: bool) -> list[dict[str, str]]:
+    """Every version that was seen, as the repository extension lists them.
+
+    Args:
+      ready: list only those that answer.
+    """
     states = {"AVAILABLE": "READY", "LOADING": "LOADING", "UNLOADING": "UNLOADING"}
     return [
         {
@@ -63,7 +70,20 @@ def index(repository: Repository) -> list[dict[str, str]]:
         }
         for name, slots in repository.models().items()
         for version, slot in slots.items()
+        if slot.state == "AVAILABLE" or not ready
     ]
+
+
+def check_load(parameters: Iterable[str]) -> None:
+    """Refuses what asks for another model than the one in the folder.
+
+    Raises:
+      InvalidRequestError: for Triton's parameters `config` and `file:…`.
+    """
+    if found := [p for p in parameters if p == "config" or p.startswith("file:")]:
+        raise InvalidRequestError(
+            f"{found[0]}: models come from the serving folder, not from a request."
+        )
 
 
 def version_number(text: str) -> int | None:
@@ -108,14 +128,11 @@ def outputs_of(answer: Answer, loaded: LoadedVersion, wanted: Sequence[str]) -> 
     """The outputs that are wanted, in that order; all without a wish.
 
     Raises:
-      InvalidRequestError: one is not there.
+      InvalidRequestError: one is not there, or asked for twice.
     """
     signature = signatures.find_signature(loaded, signatures.BYTES)
     arrays = signatures.outputs(signature, answer)
     datatypes = {t.name: _DATATYPES[t.dtype] for t in signature.outputs}
-    unknown = [name for name in wanted if name not in arrays]
-    if unknown:
-        raise InvalidRequestError(f"No output {unknown[0]!r}. Known: {', '.join(arrays)}.")
     return [
         Tensor(
             name,
@@ -123,7 +140,7 @@ def outputs_of(answer: Answer, loaded: LoadedVersion, wanted: Sequence[str]) -> 
             tuple(arrays[name].shape),
             list(arrays[name].flat) if datatypes[name] == "BYTES" else arrays[name],
         )
-        for name in wanted or arrays
+        for name in signatures.choose(arrays, wanted)
     ]
 
 
@@ -134,7 +151,8 @@ def pack_bytes(values: Sequence[bytes]) -> bytes:
 
 def unpack_bytes(data: bytes) -> list[bytes]:
     """Raises InvalidRequestError where lengths and data do not fit."""
-    found, at = [], 0
+    found: list[bytes] = []
+    at = 0
     while at < len(data):
         if at + 4 > len(data):
             raise InvalidRequestError("BYTES: the last length is cut off.")
@@ -146,6 +164,8 @@ def unpack_bytes(data: bytes) -> list[bytes]:
             )
         found.append(data[at : at + length])
         at += length
+        if len(found) > _MOST:
+            raise TooLargeError(f"BYTES: expected at most {_MOST:,} values, got more.")
     return found
 
 
@@ -155,6 +175,8 @@ def from_raw(name: str, datatype: str, shape: tuple[int, ...], data: bytes) -> T
     Raises:
       InvalidRequestError: the data do not fill the shape.
     """
+    if len(shape) > _RANK:
+        raise InvalidRequestError(f"{name}: expected a shape of at most {_RANK} sides.")
     if datatype == "BYTES":
         return Tensor(name, datatype, shape, unpack_bytes(data))
     if datatype != "UINT8":

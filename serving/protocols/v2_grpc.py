@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import numpy as np
 from tritonclient.grpc import service_pb2 as oip
 from tritonclient.grpc import service_pb2_grpc
 
 from serving.errors import InvalidRequestError
-from serving.protocols import v2
-from serving.protocols.rpc import classify_within, refusing
+from serving.protocols import signatures, v2
+from serving.protocols.rpc import classify_within
 from serving.protocols.v2_rest import server_version
 from serving.service import Query, Service
 
@@ -33,7 +32,6 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
     async def ServerReady(self, request: Any, context: Any) -> Any:
         return oip.ServerReadyResponse(ready=self._repository.ready)
 
-    @refusing
     async def ModelReady(self, request: Any, context: Any) -> Any:
         slots = self._repository.slots(request.name, v2.version_number(request.version))
         return oip.ModelReadyResponse(ready=any(s.state == "AVAILABLE" for s in slots))
@@ -43,7 +41,6 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
             name=v2.SERVER_NAME, version=server_version(), extensions=v2.EXTENSIONS
         )
 
-    @refusing
     async def ModelMetadata(self, request: Any, context: Any) -> Any:
         number = v2.version_number(request.version)
         with self._repository.use(request.name, number) as loaded:
@@ -58,9 +55,8 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
             outputs=[tensor(**t) for t in found["outputs"]],
         )
 
-    @refusing
     async def ModelInfer(self, request: Any, context: Any) -> Any:
-        tensors = _inputs(request)
+        tensors = _inputs(request, self._service)
         wanted = [o.name for o in request.outputs]
         number = v2.version_number(request.model_version)
         with self._repository.use(request.model_name, number) as loaded:
@@ -87,15 +83,14 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:
         entry = oip.RepositoryIndexResponse.ModelIndex
         return oip.RepositoryIndexResponse(
-            models=[entry(**found) for found in v2.index(self._repository)]
+            models=[entry(**found) for found in v2.index(self._repository, request.ready)]
         )
 
-    @refusing
     async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:
+        v2.check_load(request.parameters)
         await asyncio.to_thread(self._repository.load, request.model_name)
         return oip.RepositoryModelLoadResponse()
 
-    @refusing
     async def RepositoryModelUnload(self, request: Any, context: Any) -> Any:
         await asyncio.to_thread(self._repository.unload, request.model_name)
         return oip.RepositoryModelUnloadResponse()
@@ -106,7 +101,7 @@ def add_services(server: Any, service: Service) -> None:
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(service), server)
 
 
-def _inputs(request: Any) -> list[v2.Tensor]:
+def _inputs(request: Any, service: Service) -> list[v2.Tensor]:
     raw = list(request.raw_input_contents)
     if raw and len(raw) != len(request.inputs):
         raise InvalidRequestError(
@@ -119,12 +114,10 @@ def _inputs(request: Any) -> list[v2.Tensor]:
         if raw:
             found.append(v2.from_raw(given.name, given.datatype, shape, raw[index]))
         elif given.datatype == "BYTES":
+            service.check_count(len(given.contents.bytes_contents))
             values = list(given.contents.bytes_contents)
             found.append(v2.Tensor(given.name, "BYTES", shape, values))
         else:
-            numbers = np.asarray(given.contents.uint_contents, np.uint32)
-            if numbers.max(initial=0) > 255:
-                raise InvalidRequestError(f"{given.name}: expected numbers from 0 to 255.")
-            data = numbers.astype(np.uint8).tobytes()
+            data = signatures.to_bytes(list(given.contents.uint_contents)).tobytes()
             found.append(v2.from_raw(given.name, given.datatype, shape, data))
     return found

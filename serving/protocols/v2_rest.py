@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from serving.errors import InvalidRequestError
-from serving.protocols import v2
-from serving.protocols.asgi import classify, from_base64, read_body, service_of
-from serving.service import Query
+from serving.protocols import signatures, v2
+from serving.protocols.asgi import classify, from_base64, parse_json, read_body, service_of
+from serving.service import Query, Service
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol V2"])
 
@@ -70,18 +70,27 @@ async def version_infer(request: Request, name: str, number: str) -> Response:
 
 @router.post("/repository/index")
 async def index(request: Request) -> Response:
-    return JSONResponse(v2.index(service_of(request).repository))
+    """Every version that was seen; with `{"ready": true}` those that answer."""
+    body = await read_body(request)
+    ready = bool(body.strip()) and parse_json(body).get("ready") is True
+    return JSONResponse(v2.index(service_of(request).repository, ready))
 
 
 @router.post("/repository/models/{name}/load")
-def load(request: Request, name: str) -> Response:
-    service_of(request).repository.load(name)
+async def load(request: Request, name: str) -> Response:
+    """Loads a model from the serving folder that was unloaded."""
+    body = await read_body(request)
+    parameters = parse_json(body).get("parameters") if body.strip() else None
+    v2.check_load(parameters if isinstance(parameters, dict) else {})
+    await asyncio.to_thread(service_of(request).repository.load, name)
     return JSONResponse({})
 
 
 @router.post("/repository/models/{name}/unload")
-def unload(request: Request, name: str) -> Response:
-    service_of(request).repository.unload(name)
+async def unload(request: Request, name: str) -> Response:
+    """Unloads a model's versions, until it is loaded again."""
+    await read_body(request)
+    await asyncio.to_thread(service_of(request).repository.unload, name)
     return JSONResponse({})
 
 
@@ -108,7 +117,10 @@ def _ready(request: Request, name: str, number: str) -> Response:
 async def _infer(request: Request, name: str, number: str) -> Response:
     service = service_of(request)
     body, binary = _split(await read_body(request), request.headers.get(HEADER_LENGTH))
-    tensors = _inputs(body, binary)
+    identity = body.get("id", "")
+    if not isinstance(identity, str):
+        raise InvalidRequestError('"id": expected a string.')
+    tensors = _inputs(body, binary, service)
     requested = _outputs(body)
     with service.repository.use(name, v2.version_number(number)) as loaded:
         query = Query(
@@ -116,7 +128,7 @@ async def _infer(request: Request, name: str, number: str) -> Response:
             version=loaded.version,
             images=v2.images_of(tensors),
             protocol="v2",
-            request_id=str(body.get("id") or ""),
+            request_id=identity,
         )
         answer = await classify(service, query)
         outputs = v2.outputs_of(answer, loaded, [name for name, _ in requested])
@@ -124,8 +136,8 @@ async def _infer(request: Request, name: str, number: str) -> Response:
     if _parameter(body, "binary_data_output") and not requested:
         binary_outputs = {t.name for t in outputs}
     head: dict[str, Any] = {"model_name": name, "model_version": str(answer.version)}
-    if body.get("id"):
-        head["id"] = body["id"]
+    if identity:
+        head["id"] = identity
     return _response(head, outputs, binary_outputs)
 
 
@@ -133,21 +145,15 @@ def _split(data: bytes, length: str | None) -> tuple[dict[str, Any], bytes]:
     """The JSON part of a request and the binary tensors after it."""
     end = len(data)
     if length is not None:
-        if not length.isdecimal() or int(length) > len(data):
+        if not length.isdecimal() or len(length) > 18 or int(length) > len(data):
             raise InvalidRequestError(
                 f"{HEADER_LENGTH}: expected a number up to {len(data)}, got {length!r}."
             )
         end = int(length)
-    try:
-        body = json.loads(data[:end])
-    except (ValueError, RecursionError) as e:
-        raise InvalidRequestError(f"Expected a JSON object: {e}") from None
-    if not isinstance(body, dict):
-        raise InvalidRequestError(f"Expected a JSON object, got a {type(body).__name__}.")
-    return body, data[end:]
+    return parse_json(data[:end]), data[end:]
 
 
-def _inputs(body: dict[str, Any], binary: bytes) -> list[v2.Tensor]:
+def _inputs(body: dict[str, Any], binary: bytes, service: Service) -> list[v2.Tensor]:
     found, at = [], 0
     for given in _objects(body, "inputs"):
         name, datatype, shape = given.get("name"), given.get("datatype"), _shape(given)
@@ -157,7 +163,7 @@ def _inputs(body: dict[str, Any], binary: bytes) -> list[v2.Tensor]:
             )
         size = _parameter(given, "binary_data_size")
         if size is None:
-            found.append(_from_json(name, datatype, shape, given.get("data")))
+            found.append(_from_json(name, datatype, shape, given.get("data"), service))
             continue
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(binary) - at:
             raise InvalidRequestError(f"{name}: binary_data_size does not fit the body: {size!r}.")
@@ -166,21 +172,24 @@ def _inputs(body: dict[str, Any], binary: bytes) -> list[v2.Tensor]:
     return found
 
 
-def _from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> v2.Tensor:
+def _from_json(
+    name: str, datatype: str, shape: tuple[int, ...], data: Any, service: Service
+) -> v2.Tensor:
     if not isinstance(data, list):
         raise InvalidRequestError(f'{name}: expected a list in "data".')
     if datatype == "BYTES":
+        service.check_count(len(data))
+        values, _ = signatures.flatten(data)
         # JSON has no bytes; as KServe and MLServer do, base64 stands for them.
-        return v2.Tensor(name, datatype, shape, [from_base64(v) for v in data])
-    try:
-        array = np.asarray(data)
-        if array.dtype.kind in "iu" and array.min(initial=0) >= 0 and array.max(initial=0) <= 255:
-            return v2.Tensor(name, datatype, shape, array.astype(np.uint8).reshape(shape))
-    except ValueError:
-        pass
-    raise InvalidRequestError(
-        f"{name}: expected whole numbers from 0 to 255 that fill the shape {list(shape)}."
-    )
+        return v2.Tensor(name, datatype, shape, [from_base64(v) for v in values])
+    if datatype != "UINT8":
+        return v2.Tensor(name, datatype, shape, None)  # `v2.images_of` says what is expected
+    values, found = signatures.flatten(data)
+    if len(found) > 1 and found != shape:
+        raise InvalidRequestError(
+            f"{name}: expected data of the shape {list(shape)}, got {list(found)}."
+        )
+    return v2.from_raw(name, datatype, shape, signatures.to_bytes(values).tobytes())
 
 
 def _outputs(body: dict[str, Any]) -> list[tuple[str, bool]]:

@@ -1,0 +1,74 @@
+"""What uvicorn leaves open: how long a client may take, and how much it may send, before
+its request is one.
+
+The body has its own limits (`protocols.asgi.read_body`), and uvicorn closes what is idle
+after an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEADER_BYTES = 64 * 1024
+
+
+def patient(seconds: float) -> type[HttpToolsProtocol]:
+    """uvicorn's protocol, for clients that send their headers within so many seconds."""
+
+    class Patient(HttpToolsProtocol):
+        _timer: asyncio.TimerHandle | None = None
+        _in_headers = True
+        _received = 0
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._start()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._received = self._received + len(data) if self._in_headers else 0
+            if self._received > HEADER_BYTES and not self.transport.is_closing():
+                self.send_400_response(f"Expected headers of at most {HEADER_BYTES} bytes.")
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._in_headers = True
+            self._start()
+
+        def on_headers_complete(self) -> None:
+            self._in_headers = False
+            self._stop()
+            super().on_headers_complete()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.cycle.more_body:  # of a request that was answered before it was all there
+                self._start()
+
+        def on_message_complete(self) -> None:
+            self._stop()
+            super().on_message_complete()
+
+        def _start(self) -> None:
+            self._stop()
+            self._timer = self.loop.call_later(seconds, self.transport.close)
+
+        def _stop(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    return Patient
+
+
+def allow_connections() -> None:
+    """As many open files as this process may have: every connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

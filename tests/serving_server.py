@@ -1,0 +1,91 @@
+"""One real `visionline serve` process, shared by every test that speaks to one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from helpers import ROOT, environment
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that is up."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+    """Its own copy of the demo's serving folder."""
+    url: str
+    grpc: str
+    """host:port"""
+    log: Path
+    """Its stderr."""
+    seconds: float
+    """From start to ready."""
+
+    @property
+    def host(self) -> str:
+        """host:port of HTTP, as Triton's client wants it."""
+        return self.url.removeprefix("http://")
+
+
+@contextmanager
+def serve(folder: Path, log: Path, *flags: str) -> Iterator[Running]:
+    """Runs `visionline serve`, and ends it with SIGTERM."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "pipeline.cli", "serve", str(folder)]
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [*command, "--port", "0", "--grpc-port", "0", *flags],
+            cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=errors, text=True,
+        )  # fmt: skip
+    try:
+        url, grpc = _addresses(process, log)
+        _wait_until_ready(process, url, log)
+        yield Running(process, folder, url, grpc, log, time.monotonic() - began)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+    assert code == 0, log.read_text()[-3000:]
+
+
+@pytest.fixture(scope="session")
+def server(demo: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The demo's models, each loaded and warm."""
+    root = tmp_path_factory.mktemp("server")
+    shutil.copytree(demo.serving, root / "serving")
+    with serve(root / "serving", root / "log.txt", "--threads", "1") as running:
+        yield running
+
+
+def _addresses(process: subprocess.Popen[str], log: Path) -> tuple[str, str]:
+    """HTTP's and gRPC's, from the first three lines."""
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(3)]
+    found = re.findall(r"^  (\S+?)/?   \(", "".join(lines), re.M)
+    assert len(found) == 2, f"{lines}\n{log.read_text()[-3000:]}"
+    return found[0], found[1]
+
+
+def _wait_until_ready(process: subprocess.Popen[str], url: str, log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while httpx.get(f"{url}/readyz", timeout=10).status_code != 200:
+        assert process.poll() is None, log.read_text()[-3000:]
+        assert time.monotonic() < deadline, log.read_text()[-3000:]
+        time.sleep(0.05)
