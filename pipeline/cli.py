@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,12 +11,15 @@ import typer
 
 from pipeline import exits
 from pipeline.commands import lineage
+from pipeline.commands.group import Group
+from pipeline.commands.ui import ui
 from pipeline.terminal import complain, console, print_json, table
 from serving.cli import serve
 from trainers.errors import ConfigError, VisionlineError
 
 app = typer.Typer(
     name="visionline",
+    cls=Group,
     help="From a folder of labelled images to a served model, trained by Keras or PyTorch.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -48,6 +50,7 @@ def main() -> None:
 
 app.add_typer(lineage.app, name="lineage")
 app.command()(serve)
+app.command()(ui)
 
 
 @app.command()
@@ -69,6 +72,10 @@ def run(
     name: Annotated[str | None, typer.Option(help="The model's name in serving.")] = None,
     output: Annotated[str | None, typer.Option(help="Folder for all a pipeline makes.")] = None,
     serving: Annotated[str | None, typer.Option(help="Folder models are pushed to.")] = None,
+    metadata: Annotated[
+        str | None,
+        typer.Option(help="Metadata store: a file, mysql://… or postgresql://…"),
+    ] = None,
     schema: Annotated[str | None, typer.Option(help="A frozen schema.pbtxt.")] = None,
     accept: Annotated[
         list[str] | None, typer.Option(help="An anomaly that does not stop the run.")
@@ -101,6 +108,7 @@ def run(
         "run.runner": runner,
         "run.beam_args": beam_arg,
         "run.output": output,
+        "run.metadata": metadata,
         "name": name,
     }
     overrides = {k: v for k, v in flags.items() if v is not None and v != []}
@@ -246,6 +254,8 @@ def _setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"--set: expected KEY=VALUE, got {text!r}.")
+    import tomllib
+
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -88,6 +88,7 @@ def _metrics(evaluation: Evaluation) -> dict[str, str | int | float]:
         values["baseline_accuracy"] = evaluation.baseline_accuracy
     if evaluation.failures:
         values["why_not_blessed"] = "\n".join(evaluation.failures)
+        values["failed_thresholds"] = json.dumps(dump(evaluation.failed))
     return values
 
 

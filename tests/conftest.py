@@ -9,12 +9,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import Server, running
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -120,3 +121,17 @@ class Store:
 
 def _properties(node: Any) -> dict[str, Any]:
     return {k: getattr(v, v.WhichOneof("value")) for k, v in node.custom_properties.items()}
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Server]:
+    """A MariaDB server of its own."""
+    with running("mysql") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server of its own."""
+    with running("postgresql") as server:
+        yield server

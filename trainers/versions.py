@@ -31,6 +31,20 @@ def list_versions(folder: Path) -> list[int]:
     return sorted(int(d.name) for d in folder.iterdir() if d.name.isdecimal() and d.is_dir())
 
 
+def leftovers(folder: Path) -> list[Path]:
+    """What pushes left in a model folder that were killed; nothing while one is under way."""
+    try:
+        lock = open(folder / _LOCK)  # noqa: SIM115 - the next line
+    except FileNotFoundError:
+        return _partials(folder)
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return []
+        return _partials(folder)
+
+
 def next_version(folder: Path) -> int:
     """One more than any version this folder has ever had; the first is 1."""
     try:
@@ -91,9 +105,13 @@ def publish(source: Path, folder: Path, manifest: Callable[[int], PushManifest])
     return pushed
 
 
+def _partials(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{_PARTIAL}*"))
+
+
 def _remove_leftovers(folder: Path) -> None:
     """Removes what pushes left that were killed; the lock says that none runs."""
-    for leftover in folder.glob(f"{_PARTIAL}*"):
+    for leftover in _partials(folder):
         shutil.rmtree(leftover, ignore_errors=True)
     for leftover in folder.glob(f".{_HIGHEST}.*.tmp"):
         leftover.unlink(missing_ok=True)

@@ -7,7 +7,8 @@ has fewer.  Times are ISO 8601, UTC; durations are seconds.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -226,10 +227,8 @@ def pipeline_of(reader: Reader, run: Context) -> str | None:
     if recorded is not None:
         return recorded
     executions = reader.executions_in([run.id]).get(run.id, [])[:1]
-    for contexts in reader.contexts_of(executions).values():
-        for context in contexts:
-            if context.type == PIPELINE:
-                return context.name
+    for contexts in reader.contexts_of(executions, PIPELINE).values():
+        return contexts[0].name
     return None
 
 
@@ -368,13 +367,44 @@ def model_facts(model: Artifact) -> ModelFacts:
     )
 
 
-def serving_state(destination: str) -> ServingState:
-    """Whether a pushed version is in its serving folder now."""
-    path = Path(destination)
-    if not path.is_dir():
+def serving_state(destination: str) -> ServingState | None:
+    """Whether a pushed version is in its serving folder now; None where that is remote."""
+    return serving_states([destination])[destination]
+
+
+def serving_states(destinations: Collection[str]) -> dict[str, ServingState | None]:
+    """The same of many; looks into each serving folder once."""
+    there: dict[str, list[str]] = {}
+    found: dict[str, ServingState | None] = {}
+    for destination in destinations:
+        folder, version = os.path.split(destination.rstrip("/"))
+        if "://" in destination:
+            found[destination] = None
+            continue
+        if folder not in there:
+            there[folder] = [str(v) for v in list_versions(Path(folder))]
+        found[destination] = state_among(version, there[folder])
+    return found
+
+
+def state_among(version: str, there: Sequence[str]) -> ServingState:
+    """A version's state.
+
+    Args:
+      there: the versions in its serving folder, increasing.
+    """
+    if version not in there:
         return "removed"
-    newest = list_versions(path.parent)[-1:]
-    return "latest" if [path.name] == [str(v) for v in newest] else "kept"
+    return "latest" if version == there[-1] else "kept"
+
+
+def dataset_digest(trainer: Execution | None) -> str | None:
+    """Of the images that a Trainer was given, as it recorded."""
+    return _text(trainer.get("dataset_digest")) if trainer else None
+
+
+def user_of(run: Context) -> str | None:
+    return _text(run.get("user"))
 
 
 def output_digest(artifact: Artifact, maker: Execution | None) -> str | None:
