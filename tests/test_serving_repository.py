@@ -495,6 +495,8 @@ class Model:
         chosen = versions[number % len(versions)] if versions else None
         if event.startswith("push"):
             folder.push(name, event.partition(" ")[2] or "good")
+            if number % 2:
+                repository.refresh()
         elif event == "look":
             repository.refresh()
         elif event in ("load", "unload"):
