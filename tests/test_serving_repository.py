@@ -20,6 +20,7 @@ from repository_fakes import CONTENT, Folder, watched
 
 from serving.config import ModelConfig
 from serving.errors import LoadError, UnavailableError, UnknownModelError
+from serving.repository import Slot
 from trainers.artifact import MANIFEST
 from trainers.labels import FILE
 from trainers.retention import prune
@@ -548,15 +549,21 @@ class Model:
         folder = self.folder
         assert folder.loads.errors == []
         for name, slots in folder.repository.models().items():
-            for version, slot in slots.items():
-                assert slot.version == version
-                assert (slot.loaded is not None) == (slot.state in ("AVAILABLE", "UNLOADING"))
-                assert bool(slot.error) == (slot.state == "END")
-                assert slot.requests == 0 or slot.loaded is not None
+            with folder.repository._lock:
+                for version, slot in slots.items():
+                    self.check_slot(version, slot)
             if good_before.get(name) and name not in self.unloaded:
                 assert folder.answer(name) in folder.available(name)
             if name in self.unloaded:
                 assert folder.available(name) == []
+
+    def check_slot(self, version: int, slot: Slot) -> None:
+        assert slot.version == version
+        if slot.state == "AVAILABLE":
+            assert slot.loaded is not None and not slot.error
+        elif slot.state != "UNLOADING":  # that one is closed before it ends
+            assert slot.loaded is None and slot.requests == 0
+        assert slot.state == "END" or not slot.error
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
