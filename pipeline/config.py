@@ -63,6 +63,15 @@ class TransformConfig:
 class PushConfig:
     destination: str | None = None
     """The serving folder; by default `serving` in the output folder."""
+    keep_versions: int | None = None
+    """After a push, older versions than the newest so many are removed; by default none
+    is.  Those with a label, and those that a server has loaded, stay."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.keep_versions is None or self.keep_versions >= 1,
+            f"keep_versions: expected at least 1, got {self.keep_versions}.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

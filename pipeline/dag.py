@@ -96,6 +96,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         evaluation=evaluator.outputs["evaluation"],
         destination=str(config.destination),
         name=config.name,
+        keep_versions=config.push.keep_versions,
     )
     return Pipeline(
         pipeline_name=config.pipeline_name,
