@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import grpc
@@ -29,6 +33,15 @@ class Address:
     grpc_port: int
 
 
+class _Http(uvicorn.Server):
+    """Leaves signals alone: uvicorn's raises them again when it has ended, and the
+    process would not end by itself."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 class Server:
     """One server process.
 
@@ -46,7 +59,7 @@ class Server:
         self.repository = Repository(config, threads)
         self.service = Service(self.repository, config.limits)
         self._socket = _listen(config.host, config.port)
-        self._http = uvicorn.Server(
+        self._http = _Http(
             uvicorn.Config(
                 create_app(self.service),
                 log_level="warning",
@@ -102,6 +115,11 @@ class Server:
             ) from None
         await rpc.start()
         listening(Address(self.config.host, self._socket.getsockname()[1], grpc_port))
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(
+                    number, self._http.handle_exit, number, None
+                )
         try:
             await self._http.serve(sockets=[self._socket])
         finally:

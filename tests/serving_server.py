@@ -18,6 +18,11 @@ import httpx
 import pytest
 from helpers import ROOT, environment
 
+from serving.labels import Labels, write_labels
+
+MODELS = ("digits-keras", "digits-pytorch")
+"""Of the demo; one per framework."""
+
 
 @dataclass(frozen=True)
 class Running:
@@ -67,9 +72,11 @@ def serve(folder: Path, log: Path, *flags: str) -> Iterator[Running]:
 
 @pytest.fixture(scope="session")
 def server(demo: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The demo's models, each loaded and warm."""
+    """The demo's models, each loaded and warm, and labelled "stable"."""
     root = tmp_path_factory.mktemp("server")
     shutil.copytree(demo.serving, root / "serving")
+    for model in MODELS:
+        write_labels(root / "serving" / model, Labels(versions={"stable": 1}))
     with serve(root / "serving", root / "log.txt", "--threads", "1") as running:
         yield running
 
@@ -89,3 +96,41 @@ def _wait_until_ready(process: subprocess.Popen[str], url: str, log: Path) -> No
         assert process.poll() is None, log.read_text()[-3000:]
         assert time.monotonic() < deadline, log.read_text()[-3000:]
         time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One of the demo's images, and what a model says of it by itself."""
+
+    encoded: bytes
+    pixels: Any
+    """uint8 [H, W, 3], as the model's own graph decodes it."""
+    digit: str
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+    """Of `labels`, the likeliest first."""
+    indices: tuple[int, ...]
+    """Where `labels` are among all classes."""
+
+
+@pytest.fixture(scope="session")
+def samples(demo: Any) -> dict[str, list[Sample]]:
+    """By model: ten images, one of every class, answered by `SavedModelPredictor`."""
+    from serving.engines import SavedModel
+    from serving.predictor import SavedModelPredictor
+
+    files = {path.name[0]: path for path in demo.kept}
+    found = {}
+    for model in MODELS:
+        predictor = SavedModelPredictor(demo.serving / model / "1")
+        graph = SavedModel(demo.serving / model / "1")
+        found[model] = []
+        for digit, path in sorted(files.items()):
+            encoded = path.read_bytes()
+            answer = predictor.predict(encoded)
+            pixels = graph.decode([encoded])[0]
+            indices = tuple(map(predictor.card.class_names.index, answer.labels))
+            found[model].append(
+                Sample(encoded, pixels, digit, answer.labels, answer.scores, indices)
+            )
+    return found
