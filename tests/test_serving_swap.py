@@ -52,8 +52,7 @@ def serving(folder: Path, log: Path) -> Iterator[int]:
         yield int(found[1])
     finally:
         process.terminate()
-        code = process.wait(60)
-    assert code == 0, log.read_text()[-3000:]
+        process.wait(60)
 
 
 class Client(threading.Thread):
