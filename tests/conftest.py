@@ -130,12 +130,12 @@ def _properties(node: Any) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[Server]:
     """A MariaDB server of its own."""
-    with running("mysql") as server:
-        yield server
+    with running("mysql") as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
     """A PostgreSQL server of its own."""
-    with running("postgresql") as server:
-        yield server
+    with running("postgresql") as started:
+        yield started
