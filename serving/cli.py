@@ -55,7 +55,16 @@ def serve(
         typer.echo(f"  {at.host}:{at.grpc_port}   (gRPC)")
         sys.stdout.flush()
 
-    Server(loaded).run(listening)
+    code = 0
+    try:
+        Server(loaded).run(listening)
+    except KeyboardInterrupt:
+        code = 130
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # All is answered and closed.  Python's own end would cut the engines' threads short,
+    # which aborts the process.
+    os._exit(code)
 
 
 def start_lean() -> None:

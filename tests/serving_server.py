@@ -74,8 +74,9 @@ def serve(folder: Path, log: Path, *flags: str) -> Iterator[Running]:
 def server(demo: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The demo's models, each loaded and warm, and labelled "stable"."""
     root = tmp_path_factory.mktemp("server")
-    shutil.copytree(demo.serving, root / "serving")
     for model in MODELS:
+        # Other tests have pushed further versions.
+        shutil.copytree(demo.serving / model / "1", root / "serving" / model / "1")
         write_labels(root / "serving" / model, Labels(versions={"stable": 1}))
     with serve(root / "serving", root / "log.txt", "--threads", "1") as running:
         yield running

@@ -106,7 +106,7 @@ def push_copy(folder: Path, source: Path) -> int:
 
 def test_no_request_fails_whatever_is_pushed(demo: Demo, tmp_path: Path) -> None:
     root = tmp_path / "serving"
-    shutil.copytree(demo.serving / "digits-keras", root / "digits")
+    shutil.copytree(demo.serving / "digits-keras" / "1", root / "digits" / "1")
     folder = root / "digits"
     stop = threading.Event()
     with serving(root, tmp_path / "log.txt") as port:
