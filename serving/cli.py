@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,6 +85,8 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> ServeConfig:
     Raises:
       ConfigError: for anything that cannot be used.
     """
+    import tomllib
+
     from serving.config import ServeConfig
     from trainers.strict import parse
 
