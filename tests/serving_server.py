@@ -134,3 +134,18 @@ def samples(demo: Any) -> dict[str, list[Sample]]:
                 Sample(encoded, pixels, digit, answer.labels, answer.scores, indices)
             )
     return found
+
+
+@contextmanager
+def in_process(folder: Path) -> Iterator[Any]:
+    """A `Service` over a serving folder, in the test's own process."""
+    from serving.config import LimitsConfig, ServeConfig
+    from serving.repository import Repository
+    from serving.service import Service
+
+    repository = Repository(ServeConfig(serving=str(folder)), threads=1)
+    repository.refresh()
+    try:
+        yield Service(repository, LimitsConfig())
+    finally:
+        repository.close()
