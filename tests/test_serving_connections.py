@@ -181,6 +181,23 @@ def test_a_body_that_announces_too_much_is_refused_before_it_comes(strict):
             assert b"HTTP/1.1 400" in seconds_until_closed(connection)[1]
 
 
+def test_bodies_on_their_way_take_no_more_than_so_much_memory(strict, image):
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect(strict)) for _ in range(40)]
+        for connection in connections:
+            connection.sendall(head(2**20) + bytes(2**20 - 1))
+        wait_until(lambda: any(b"429" in received_by(c) for c in connections), 10)
+    assert answers(strict, image)
+
+
+def received_by(connection):
+    connection.setblocking(False)
+    try:
+        return connection.recv(65536)
+    except OSError:
+        return b""
+
+
 def test_more_requests_than_may_be_answered_are_refused_at_once(strict, image):
     """And those that are admitted are answered."""
     together = threading.Barrier(64)
