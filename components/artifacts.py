@@ -6,6 +6,6 @@ from tfx.types import artifact
 
 
 class IngestionReport(artifact.Artifact):
-    """What ImageExampleGen read: `report.json` and `quarantine.jsonl`."""
+    """What ImageExampleGen read: `report.json`, `quarantine.jsonl` and `images.tsv`."""
 
     TYPE_NAME = "IngestionReport"

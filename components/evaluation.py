@@ -1,11 +1,15 @@
-"""When a model is good enough to be pushed."""
+"""When a model is good enough to be pushed, and what it missed when it is not."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from trainers.config import require
+
+LABEL = "label"
+"""The feature whose slices are the classes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,3 +43,45 @@ class EvaluateConfig:
             f"max_regression: expected 0 to 1, got {self.max_regression!r}.",
         )
         require(self.top_k >= 1, f"top_k: expected 1 or more, got {self.top_k!r}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedThreshold:
+    """One threshold that a model did not meet."""
+
+    metric: str
+    slice: dict[str, str]
+    """Value by feature, such as {"label": "7"} for a class; empty for all images."""
+    kind: Literal["min", "regression"]
+    """min: a least value.  regression: a largest loss against the baseline."""
+    threshold: float
+    """The least value, or the largest loss."""
+    actual: float | None
+    """The model's value; None where there is none, as of a class without images."""
+    baseline: float | None
+    """The baseline's value, for a regression."""
+    shortfall: float | None
+    """By how much the threshold was missed."""
+
+    @property
+    def where(self) -> str:
+        """The slice, in words."""
+        parts = [
+            f"class {value!r}" if feature == LABEL else f"{feature} {value!r}"
+            for feature, value in self.slice.items()
+        ]
+        return " and ".join(parts) or "all images"
+
+    def __str__(self) -> str:
+        of = f"{self.metric} on {self.where}"
+        lost = f"at most {self.threshold:.4f} may be lost"
+        if self.actual is None or self.shortfall is None:
+            least = f"the least allowed is {self.threshold:.4f}"
+            return f"{of} has no value; {least if self.kind == 'min' else lost}"
+        if self.baseline is None:
+            return (
+                f"{of} is {self.actual:.4f}, {self.shortfall:.4f} below "
+                f"the least allowed {self.threshold:.4f}"
+            )
+        change = self.actual - self.baseline
+        return f"{of} changed by {change:+.4f} against the model pushed before; {lost}"

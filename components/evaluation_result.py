@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow_model_analysis as tfma
 
-from components.evaluator import ACCURACY, BASELINE, LABEL, LOSS, TOP_K
+from components.evaluation import FailedThreshold
+from components.evaluator import ACCURACY, BASELINE, LOSS, TOP_K
 
 Slice = tuple[tuple[str, str], ...]
 Interval = tuple[float, float]
@@ -45,7 +46,9 @@ class Evaluation:
 
     blessed: bool
     failures: tuple[str, ...]
-    """Each threshold that was not met, in words."""
+    """Why it is not blessed, in words."""
+    failed: tuple[FailedThreshold, ...]
+    """The thresholds that were not met."""
     accuracy: float
     accuracy_interval: tuple[float, float] | None
     """95 %."""
@@ -76,10 +79,12 @@ def read_evaluation(directory: Path, class_names: Sequence[str]) -> Evaluation:
     overall = metrics[()]
     confusion, calibration = _plots(directory, len(class_names))
     validation = tfma.load_validation_result(str(directory))
+    failed = tuple(sorted(_failed(validation, metrics), key=lambda f: sorted(f.slice.items())))
     baseline = overall.get((BASELINE, ACCURACY))
     return Evaluation(
         blessed=validation.validation_ok,
-        failures=tuple(_failures(validation)),
+        failures=(*map(str, failed), *_unchecked(validation)),
+        failed=failed,
         accuracy=overall[ACCURACY].value,
         accuracy_interval=overall[ACCURACY].interval,
         baseline_accuracy=baseline.value if baseline else None,
@@ -185,31 +190,41 @@ def _classes(
         )
 
 
-def _failures(validation: Any) -> Iterable[str]:
-    """Each threshold that was not met: metric, slice, value, bound, and by how much."""
+def _failed(
+    validation: Any, metrics: Mapping[Slice, Mapping[Any, _Value]]
+) -> Iterable[FailedThreshold]:
     for of_slice in validation.metric_validations_per_slice:
-        where = " and ".join(
-            f"class {value!r}" if name == LABEL else f"{name} {value!r}"
-            for name, value in _slice(of_slice.slice_key)
-        )
+        key = _slice(of_slice.slice_key)
         for failure in of_slice.failures:
-            yield _failure(failure, where or "all images")
+            yield _failure(failure, key, metrics.get(key, {}))
+
+
+def _failure(failure: Any, key: Slice, found: Mapping[Any, _Value]) -> FailedThreshold:
+    metric = failure.metric_key.name
+    value = failure.metric_value.double_value.value
+    kind: Literal["min", "regression"] = "min"
+    baseline = None
+    if failure.metric_key.is_diff:
+        kind, baseline = "regression", found[BASELINE, metric].value
+        value += baseline
+        threshold = -failure.metric_threshold.change_threshold.absolute.value
+        bound = baseline - threshold
+    else:
+        threshold = bound = failure.metric_threshold.value_threshold.lower_bound.value
+    known = failure.HasField("metric_value") and not math.isnan(value)
+    return FailedThreshold(
+        metric=metric,
+        slice=dict(key),
+        kind=kind,
+        threshold=threshold,
+        actual=value if known else None,
+        baseline=baseline,
+        shortfall=bound - value if known else None,
+    )
+
+
+def _unchecked(validation: Any) -> Iterable[str]:
     if validation.missing_thresholds:
         yield "no threshold was checked, so there is no verdict"
     if validation.missing_slices:
         yield "no image was evaluated in a slice that has a threshold"
-
-
-def _failure(failure: Any, where: str) -> str:
-    value = failure.metric_value.double_value.value
-    name = failure.metric_key.name
-    if failure.metric_key.is_diff:
-        allowed = failure.metric_threshold.change_threshold.absolute.value
-        return (
-            f"{name} on {where} changed by {value:+.4f} against the model pushed before; "
-            f"at most {-allowed:.4f} may be lost"
-        )
-    bound = failure.metric_threshold.value_threshold.lower_bound.value
-    short = bound - value
-    missing = "no value" if math.isnan(value) else f"{value:.4f}, {short:.4f} below"
-    return f"{name} on {where} is {missing} the least allowed {bound:.4f}"

@@ -8,7 +8,7 @@ import tensorflow_model_analysis as tfma
 from google.protobuf.wrappers_pb2 import BoolValue, DoubleValue
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.evaluation import EvaluateConfig
+from components.evaluation import LABEL, EvaluateConfig
 from trainers.savedmodel import LABEL_ID, SCORES, SIGNATURE_EXAMPLES, SIGNATURE_LABELS
 
 ACCURACY = "accuracy"
@@ -17,7 +17,6 @@ TOP_K = "top_k_accuracy"
 BINS = 10
 CANDIDATE = "candidate"
 BASELINE = "baseline"
-LABEL = "label"
 
 
 def eval_config(config: EvaluateConfig) -> tfma.EvalConfig:

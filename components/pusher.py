@@ -24,7 +24,8 @@ from components import details
 from trainers.artifact import ModelCard, PushManifest
 from trainers.errors import DataError
 from trainers.files import sync_directory
-from trainers.versions import damage, list_versions, next_version, publish
+from trainers.retention import prune
+from trainers.versions import damage, list_versions, next_version, publish, withdrawn_by
 
 VERSION = "version"
 PUSHED = "pushed"
@@ -32,6 +33,8 @@ MODEL_NAME = "model_name"
 MODEL_ID = "model_id"
 DESTINATION = "pushed_destination"
 PUSHED_VERSION = "pushed_version"
+WITHDRAWN_BY = "withdrawn_by"
+"""The version of the rollback for which a model is not pushed again."""
 
 
 class PusherDriver(base_driver.BaseDriver, ir_base_driver.BaseDriver):  # TFX wants both
@@ -39,13 +42,18 @@ class PusherDriver(base_driver.BaseDriver, ir_base_driver.BaseDriver):  # TFX wa
 
     It runs before the cache is looked up, and the version is part of the cache
     key.  So a run repeated unchanged is cached; and it is not when the served
-    files were removed or damaged, or another model was pushed since.
+    files were removed or damaged, or another model was pushed since.  A model that
+    was rolled back from is not pushed again, however often its run is repeated.
     """
 
     def run(self, execution_info: ExecutionInfo) -> driver_output_pb2.DriverOutput:
         (model,) = execution_info.input_dict["model"]
         folder = _folder(execution_info.exec_properties)
-        version = _serving_version(folder, model.uri) or next_version(folder)
+        version = (
+            _serving_version(folder, model.uri)
+            or withdrawn_by(folder, model.uri)
+            or next_version(folder)
+        )
         output = driver_output_pb2.DriverOutput()
         for key, value in {**execution_info.exec_properties, VERSION: version}.items():
             if value is not None:
@@ -72,6 +80,12 @@ class PusherExecutor(tfx_executor.Executor):
         (model,) = input_dict["model"]
         folder = _folder(exec_properties)
         version = _serving_version(folder, model.uri)
+        if version is None and (by := withdrawn_by(folder, model.uri)) is not None:
+            logging.warning("Rolled back from by version %d, so not pushed: %s", by, model.uri)
+            self._MarkNotPushed(pushed_model)
+            pushed_model.set_int_custom_property(WITHDRAWN_BY, by)
+            details.record(pushed=0, withdrawn_by=by)
+            return
         if version is None:
             version = _publish(self, folder, input_dict).version
         target = folder / str(version)
@@ -82,12 +96,15 @@ class PusherExecutor(tfx_executor.Executor):
         # TFX's cache believes in an artifact while its directory is there.
         Path(pushed_model.uri).mkdir(parents=True, exist_ok=True)
         details.record(pushed=1, model_name=name, pushed_version=version, destination=str(target))
+        if (keep := exec_properties.get("keep_versions")) is not None:
+            _prune(folder, keep)
 
 
 class PusherSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "destination": component_spec.ExecutionParameter(type=str),
         "name": component_spec.ExecutionParameter(type=str),
+        "keep_versions": component_spec.ExecutionParameter(type=int, optional=True),
     }
     INPUTS = {
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
@@ -108,6 +125,7 @@ class Pusher(base_component.BaseComponent):
       evaluation: what the verdict rests on, for the manifest.
       destination: the serving folder.
       name: the model's name there.
+      keep_versions: see `trainers.retention.prune`; None keeps all.
     """
 
     SPEC_CLASS = PusherSpec
@@ -122,6 +140,7 @@ class Pusher(base_component.BaseComponent):
         evaluation: BaseChannel,
         destination: str,
         name: str,
+        keep_versions: int | None = None,
     ) -> None:
         super().__init__(
             PusherSpec(
@@ -130,6 +149,7 @@ class Pusher(base_component.BaseComponent):
                 evaluation=evaluation,
                 destination=destination,
                 name=name,
+                keep_versions=keep_versions,
                 pushed_model=OutputChannel(standard_artifacts.PushedModel, self, "pushed_model"),
             )
         )
@@ -157,6 +177,18 @@ def _publish(executor: PusherExecutor, folder: Path, inputs: dict[str, list[Any]
     pushed = publish(source, folder, manifest)
     sync_directory(folder.parent)
     return pushed
+
+
+def _prune(folder: Path, keep: int) -> None:
+    """Removes old versions; the push is done, whatever comes of it."""
+    try:
+        pruned = prune(folder, keep)
+    except (DataError, OSError) as e:
+        logging.warning("No old versions of %s were removed: %s", folder.name, e)
+        return
+    details.record(removed_versions=", ".join(map(str, pruned.removed)))
+    for version, reason in pruned.spared.items():
+        logging.info("%s version %d is kept: %s.", folder.name, version, reason)
 
 
 def _folder(exec_properties: dict[str, Any]) -> Path:

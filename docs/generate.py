@@ -1,6 +1,7 @@
 """Writes the generated parts of the documentation: `python docs/generate.py [FOLDER]`.
 
-In configuration.md and cli.md, what stands between `<!-- generated: NAME -->`
+lineage.schema.json describes what `visionline lineage --json` prints. In
+configuration.md and cli.md, what stands between `<!-- generated: NAME -->`
 and `<!-- end -->` comes from the code; tests/test_docs.py compares.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 import os
 import re
 import subprocess
@@ -21,8 +23,12 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 
-from pipeline.config import PipelineConfig  # noqa: E402
+from json_schema import schema_of  # noqa: E402
 
+from pipeline.config import PipelineConfig  # noqa: E402
+from pipeline.lineage.answers import ANSWERS, answer_class, format_name  # noqa: E402
+
+ANSWERS_SCHEMA = "lineage.schema.json"
 PAGES = ("configuration.md", "cli.md")
 
 MEANINGS = {
@@ -55,6 +61,27 @@ def main(folder: Path) -> None:
         for name in re.findall(r"<!-- generated: (\S+) -->", text):
             text = replaced(text, name, parts[name])
         (folder / page).write_text(text)
+    (folder / ANSWERS_SCHEMA).write_text(json.dumps(answers(), indent=1) + "\n")
+
+
+def answers() -> dict[str, Any]:
+    """The JSON of every `visionline lineage` command, as JSON Schema."""
+    defs: dict[str, Any] = {}
+    for kind in ANSWERS:
+        cls = answer_class(kind)
+        schema_of(cls, docstrings, defs)
+        plain = defs[cls.__name__]
+        defs[kind] = {
+            **plain,
+            "properties": {"format": {"const": format_name(kind)}, **plain["properties"]},
+            "required": sorted(["format", *plain["required"]]),
+        }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Answers of visionline lineage --json",
+        "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in ANSWERS],
+        "$defs": defs,
+    }
 
 
 def replaced(text: str, name: str, part: str) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 from serving.predictor import model_names as served_names
 from trainers.artifact import PushManifest
 from trainers.backends import FRAMEWORKS, model_names
-from trainers.errors import ConfigError, DataError, nearest
+from trainers.errors import ConfigError, DataError, RunError, nearest
 from trainers.files import digest, read_json, write_json
+from trainers.retention import prune
 from trainers.versions import damage, list_versions
 
 
@@ -44,6 +45,27 @@ def list_pushed(serving: Path, name: str | None) -> list[dict[str, Any]]:
         for version in list_versions(serving / each):
             found.append(_pushed(serving / each / str(version), each, version))
     return found
+
+
+def prune_pushed(serving: Path, name: str | None, keep: int) -> list[str]:
+    """Removes old versions; returns what was removed, and what was not and why.
+
+    Raises:
+      DataError: there is no such model, or its labels cannot be read.
+      RunError: something cannot be removed.
+    """
+    names = served_names(serving)
+    if name is not None and name not in names:
+        raise DataError(f"No pushed model {name!r} in {serving}.{nearest(name, names)}")
+    told = []
+    for each in [name] if name else names:
+        try:
+            pruned = prune(serving / each, keep)
+        except OSError as e:
+            raise RunError(f"Cannot remove versions of {each}: {e}.") from None
+        told += [f"Removed {each} version {version}." for version in pruned.removed]
+        told += [f"Kept {each} version {v}: {reason}." for v, reason in pruned.spared.items()]
+    return told
 
 
 def _pushed(directory: Path, name: str, version: int) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,12 +11,18 @@ import typer
 
 from pipeline import exits
 from pipeline.commands import lineage
+from pipeline.commands.group import Group
+from pipeline.commands.label import label
+from pipeline.commands.places import ServingOption, output_folder, serving_folder
+from pipeline.commands.rollback import rollback
+from pipeline.commands.ui import ui
 from pipeline.terminal import complain, console, print_json, table
 from serving.cli import serve
 from trainers.errors import ConfigError, VisionlineError
 
 app = typer.Typer(
     name="visionline",
+    cls=Group,
     help="From a folder of labelled images to a served model, trained by Keras or PyTorch.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -27,10 +32,6 @@ app = typer.Typer(
 )
 
 
-ServingOption = Annotated[
-    Path | None,
-    typer.Option("--serving", help="Serving folder; by default the one below visionline-runs/."),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 
@@ -48,6 +49,9 @@ def main() -> None:
 
 app.add_typer(lineage.app, name="lineage")
 app.command()(serve)
+app.command()(rollback)
+app.command()(label)
+app.command()(ui)
 
 
 @app.command()
@@ -69,6 +73,10 @@ def run(
     name: Annotated[str | None, typer.Option(help="The model's name in serving.")] = None,
     output: Annotated[str | None, typer.Option(help="Folder for all a pipeline makes.")] = None,
     serving: Annotated[str | None, typer.Option(help="Folder models are pushed to.")] = None,
+    metadata: Annotated[
+        str | None,
+        typer.Option(help="Metadata store: a file, mysql://… or postgresql://…"),
+    ] = None,
     schema: Annotated[str | None, typer.Option(help="A frozen schema.pbtxt.")] = None,
     accept: Annotated[
         list[str] | None, typer.Option(help="An anomaly that does not stop the run.")
@@ -101,6 +109,7 @@ def run(
         "run.runner": runner,
         "run.beam_args": beam_arg,
         "run.output": output,
+        "run.metadata": metadata,
         "name": name,
     }
     overrides = {k: v for k, v in flags.items() if v is not None and v != []}
@@ -149,7 +158,7 @@ def schema(
     """Show what the data looks like, or freeze it so that later data must match."""
     from pipeline.schemas import freeze_schema, latest_schema, show_schema
 
-    uri = latest_schema(_output_folder(output))
+    uri = latest_schema(output_folder(output))
     if freeze is None:
         show_schema(uri, console())
     else:
@@ -169,7 +178,7 @@ def predict(
     from pipeline.predict import predict_files
     from serving.predictor import find_version
 
-    directory = find_version(_serving_folder(serving), name, version)
+    directory = find_version(serving_folder(serving), name, version)
     manifest, predictions, failures = predict_files(directory, images)
     if as_json:
         common = {"name": manifest.name, "version": manifest.version}
@@ -194,13 +203,20 @@ def predict(
 @app.command()
 def versions(
     name: Annotated[str | None, typer.Argument(help="Only this model.")] = None,
+    prune: Annotated[
+        int | None,
+        typer.Option(min=1, help="First remove those older than the newest so many."),
+    ] = None,
     serving: ServingOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List what was pushed, and whether its files are still whole."""
-    from pipeline.catalog import list_pushed
+    from pipeline.catalog import list_pushed, prune_pushed
 
-    found = list_pushed(_serving_folder(serving), name)
+    if prune is not None:
+        for told in prune_pushed(serving_folder(serving), name, prune):
+            typer.echo(told, err=True)
+    found = list_pushed(serving_folder(serving), name)
     if as_json:
         print_json(found)
     else:
@@ -246,30 +262,12 @@ def _setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"--set: expected KEY=VALUE, got {text!r}.")
+    import tomllib
+
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return key, value
-
-
-def _serving_folder(given: Path | None) -> Path:
-    if given is not None:
-        return given
-    return _only("visionline-runs/*/serving", "serving folder", "--serving")
-
-
-def _output_folder(given: Path | None) -> Path:
-    if given is not None:
-        return given
-    return _only("visionline-runs/*", "output folder", "--output")
-
-
-def _only(pattern: str, what: str, flag: str) -> Path:
-    found = sorted(p for p in Path.cwd().glob(pattern) if p.is_dir())
-    if len(found) != 1:
-        listed = ", ".join(str(p.relative_to(Path.cwd())) for p in found) or "none"
-        raise ConfigError(f"Which {what}? Found {listed}. Name one with {flag} FOLDER.")
-    return found[0]
 
 
 def _runners_up(labels: Sequence[str], scores: Sequence[float]) -> str:

@@ -34,6 +34,14 @@ def print_outcome(finished: Finished, console: Console) -> int:
             say(f"  {reason}", "red")
         say("Not blessed, so not pushed.", "red")
         return exits.NOT_BLESSED
+    if summary["withdrawn_by"]:
+        say(
+            f"Not pushed: {summary['name']} was rolled back from this very model, by version "
+            f"{summary['withdrawn_by']}. To serve it again: visionline rollback "
+            f"{summary['name']} --to VERSION; a model that is trained anew is pushed.",
+            "yellow",
+        )
+        return 0
     say(f"Pushed {summary['name']} version {summary['version']} to {summary['where']}", "green")
     return 0
 

@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 from components.evaluation import EvaluateConfig
 from components.example_gen.config import DataConfig
+from pipeline.lineage.connection import Connection
+from pipeline.workspace import Workspace
 from trainers.backends import model_names
 from trainers.config import TrainConfig, require
 from trainers.errors import ConfigError, nearest
@@ -61,6 +63,15 @@ class TransformConfig:
 class PushConfig:
     destination: str | None = None
     """The serving folder; by default `serving` in the output folder."""
+    keep_versions: int | None = None
+    """After a push, older versions than the newest so many are removed; by default none
+    is.  Those with a label, and those that a server has loaded, stay."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.keep_versions is None or self.keep_versions >= 1,
+            f"keep_versions: expected at least 1, got {self.keep_versions}.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +84,13 @@ class RunConfig:
     """beam: TFX's Beam orchestrator; local: TFX's LocalDagRunner."""
     beam_args: tuple[str, ...] = ()
     """Options for the Beam pipelines inside the components."""
+    metadata: str | None = None
+    """The metadata store: a file, or mysql:// or postgresql:// USER@HOST:PORT/DATABASE,
+    see docs/metadata-stores.md; by default metadata.sqlite in the output folder."""
+
+    def __post_init__(self) -> None:
+        if self.metadata is not None:
+            Connection.parse(self.metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +130,13 @@ class PipelineConfig:
     @property
     def output(self) -> Path:
         return Path(self.run.output or f"visionline-runs/{self.pipeline_name}").absolute()
+
+    @property
+    def store(self) -> Connection:
+        """The metadata store of the run."""
+        if self.run.metadata is not None:
+            return Connection.parse(self.run.metadata)
+        return Workspace(self.output).default_store
 
     @property
     def destination(self) -> Path:

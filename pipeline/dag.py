@@ -12,7 +12,6 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.components.transform.component import Transform
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import transform_pb2
 from tfx.types.channel import Channel
@@ -97,6 +96,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         evaluation=evaluator.outputs["evaluation"],
         destination=str(config.destination),
         name=config.name,
+        keep_versions=config.push.keep_versions,
     )
     return Pipeline(
         pipeline_name=config.pipeline_name,
@@ -105,9 +105,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
             *(example_gen, statistics_gen, schema_gen, validator),
             *(transformer, trainer, baseline, evaluator, pusher),
         ],
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(
-            str(workspace.metadata)
-        ),
+        metadata_connection_config=config.store.mlmd_config(),
         enable_cache=True,
         beam_pipeline_args=_beam_args(config.run.beam_args),
     )

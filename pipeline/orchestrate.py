@@ -50,7 +50,20 @@ def main(*request_paths: str) -> int:
 
 
 def run(request: RunRequest) -> int:
-    """Runs one pipeline and reports its result; returns the exit code."""
+    """Runs one pipeline and reports its result; returns the exit code.
+
+    Raises:
+      StoreError: the metadata store cannot be written to.
+    """
+    from pipeline.lineage.mlmd import mended
+    from pipeline.lineage.setup import make_ready
+
+    make_ready(request.config.store)
+    with mended():
+        return _run(request)
+
+
+def _run(request: RunRequest) -> int:
     # Imported here: seconds each, while the terminal already shows the table.
     from absl import logging
     from tfx.dsl.compiler import compiler, constants
@@ -80,7 +93,7 @@ def run(request: RunRequest) -> int:
             child.warm_up(config.train)
 
     recorder = Recorder(pipeline.metadata_connection_config, config.pipeline_name, request.run_id)
-    recorder.recover()
+    recorder.recover(workspace.run_ids())
     recorder.annotate_run(
         {
             **describe(),

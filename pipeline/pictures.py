@@ -1,11 +1,20 @@
-"""Pictures of an evaluation, for those who would rather look than read."""
+"""Pictures of evaluations and histories, for those who would rather look than read."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from trainers.errors import RunError
+from trainers.files import write_atomic
+
+if TYPE_CHECKING:
+    from pipeline.lineage.history import History
+    from pipeline.lineage.versions import VersionRecord
 
 _MOST_LABELLED = 30
 
@@ -66,3 +75,78 @@ def draw_evaluation(
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
     figure.savefig(path)
+
+
+def draw_history(history: History, path: Path) -> None:
+    """Draws accuracy and latency over a model's versions as a PNG.
+
+    Raises:
+      RunError: it cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(f"{history.name}: versions", parse_math=False)
+    accuracy = figure.add_subplot(2, 1, 1)
+    latency = figure.add_subplot(2, 1, 2, sharex=accuracy)
+    versions = history.versions
+    _draw_versions(accuracy, versions, [v.accuracy for v in versions], "accuracy")
+    _draw_versions(
+        latency, versions, [v.latency_ms for v in versions], "latency of an image, ms (ONNX)"
+    )
+    accuracy.tick_params(labelbottom=False)
+    latency.set_ylim(bottom=0)
+    latency.set_xlabel("version (hollow: no longer in serving)")
+    step = max(1, round(len(versions) / _MOST_LABELLED))
+    ticks = range(0, len(versions), step)
+    names = [str(versions[i].version) for i in ticks]
+    turned = 90 if max(map(len, names)) > 4 else 0
+    latency.set_xticks(ticks, names, fontsize=8, rotation=turned, parse_math=False)
+    latency.set_xlim(-0.5, len(versions) - 0.5)
+    _write(figure, path)
+
+
+def _draw_versions(
+    axes: Any, versions: Sequence[VersionRecord], values: Sequence[float | None], title: str
+) -> None:
+    """One panel: a point for each version that has a value, by framework."""
+    axes.set_ylabel(title)
+    axes.grid(alpha=0.25)
+    points = [(x, value) for x, value in enumerate(values) if value is not None]
+    if not points:
+        axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color="0.5")
+        axes.set_yticks([])
+        return
+    axes.plot(*zip(*points, strict=True), color="0.75", lw=1, zorder=1)
+    frameworks = sorted({v.framework or "not recorded" for v in versions})
+    for index, framework in enumerate(frameworks):
+        own = [p for p in points if (versions[p[0]].framework or "not recorded") == framework]
+        there = [versions[x].serving in ("latest", "kept") for x, _ in own]
+        color = f"C{index}"
+        axes.scatter(
+            [x for x, _ in own],
+            [value for _, value in own],
+            s=36,
+            color=[color if t else "white" for t in there],
+            edgecolors=color,
+            zorder=2,
+        )
+        axes.scatter([], [], s=36, color=color, label=framework)
+    for x, value in points:
+        if versions[x].serving == "latest":
+            axes.scatter(
+                [x], [value], s=140, facecolors="none", edgecolors="black", label="served now"
+            )
+    axes.margins(y=0.15)
+    axes.legend(fontsize=8, loc="best", framealpha=0.8)
+
+
+def _write(figure: Any, path: Path) -> None:
+    data = io.BytesIO()
+    figure.savefig(data, format="png")
+    try:
+        write_atomic(path, data.getvalue())
+    except OSError as e:
+        raise RunError(f"Cannot write the picture {path}: {e.strerror}.") from None

@@ -19,11 +19,7 @@ LOCK_FILE = _ROOT / "requirements" / "dev.txt"
 
 def describe() -> dict[str, str | int]:
     """Properties for the pipeline_run context; "not recorded" is left out."""
-    packages = {
-        d.metadata["Name"]: d.version
-        for d in importlib.metadata.distributions()
-        if d.metadata["Name"]
-    }
+    packages = installed_packages()
     facts: dict[str, str | int] = {
         "packages": json.dumps(packages, sort_keys=True),
         "packages_digest": digest(packages),
@@ -31,7 +27,7 @@ def describe() -> dict[str, str | int]:
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "cpus": len(os.sched_getaffinity(0)),
-        "user": _user(),
+        "user": user(),
         "directory": os.getcwd(),
         **_git(Path.cwd(), "git"),
         **_git(_ROOT, "visionline_git"),
@@ -41,7 +37,20 @@ def describe() -> dict[str, str | int]:
     return facts
 
 
-def _user() -> str:
+def installed_packages() -> dict[str, str]:
+    """Version by package, without the copies that setuptools brings for itself.
+
+    They are found once something has imported setuptools, and then hide real ones.
+    """
+    return {
+        d.metadata["Name"]: d.version
+        for d in importlib.metadata.distributions()
+        if d.metadata["Name"] and Path(str(d.locate_file(""))).name != "_vendor"
+    }
+
+
+def user() -> str:
+    """Who runs this; a number where the system knows no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a passwd entry

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ from tfx.orchestration import metadata
 from tfx.orchestration.portable import launcher
 
 from components import details
+from pipeline.cache_record import cache_record
 from trainers.errors import VisionlineError
 from trainers.files import tree_digest
 from trainers.progress import emit
 
 Value = str | int | float
 
+_LARGEST_INT = 2**31 - 1
+"""MLMD's columns on MySQL and PostgreSQL hold no larger ones; doubles do."""
 _ENDED = "the process that ran it ended without a word (killed, or the machine went down)"
 
 
@@ -54,6 +58,13 @@ class Recorder:
     def node_started(self, node: str) -> None:
         details.take()
         emit({"kind": "node", "node": node, "state": "running"})
+
+    def node_prepared(self, node: str, execution_id: int, values: Mapping[str, Value]) -> None:
+        """Says whose execution it is and what its cache key was, before it does any work."""
+        with self._store() as store:
+            (execution,) = store.get_executions_by_id([execution_id])
+            _annotate(execution, {**values, **self._place(node)})
+            store.put_executions([execution])
 
     def node_finished(self, node: str, execution_id: int, seconds: float) -> None:
         self.executions[node] = execution_id
@@ -110,8 +121,13 @@ class Recorder:
         """Marks what was running as cancelled."""
         self._end_running(mlmd.Execution.CANCELED, "interrupted by the user", None)
 
-    def recover(self) -> None:
-        """Marks what a killed earlier run of this pipeline left as running."""
+    def recover(self, run_ids: Collection[str]) -> None:
+        """Marks what killed earlier runs left as running.
+
+        Args:
+          run_ids: of this pipeline's runs that may have been killed.  Others write to the
+            same store, and may be running.
+        """
         with self._store() as store:
             context = store.get_context_by_type_and_name("pipeline", self._pipeline)
             if context is None:
@@ -120,12 +136,26 @@ class Recorder:
                 e
                 for e in store.get_executions_by_context(context.id)
                 if e.last_known_state in (mlmd.Execution.RUNNING, mlmd.Execution.NEW)
+                and any(c.name in run_ids for c in store.get_contexts_by_execution(e.id))
             ]
             for execution in stale:
                 execution.last_known_state = mlmd.Execution.FAILED
                 _annotate(execution, {"error": _ENDED})
             if stale:
                 store.put_executions(stale)
+            self._end_runs(store, stale)
+
+    def _end_runs(self, store: Any, stale: list[Any]) -> None:
+        """Marks the runs of executions that were left running as failed."""
+        for execution in stale:
+            own = execution.custom_properties
+            if not own["run_id"].string_value:
+                continue
+            run = store.get_context_by_type_and_name("pipeline_run", own["run_id"].string_value)
+            if run is not None and run.custom_properties["state"].string_value == "running":
+                error = f"{own['node_id'].string_value}: {_ENDED}"
+                _annotate(run, {"state": "failed", "error": error})
+                store.put_contexts([run])
 
     def _end_running(
         self,
@@ -202,6 +232,13 @@ def recording(recorder: Recorder, before: Callable[[str], None]) -> Iterator[Non
             except Exception as e:
                 raise recorder.node_failed(node, e, time.monotonic() - began) from e
 
+        def _prepare_execution(self) -> Any:
+            prepared = super()._prepare_execution()
+            if prepared.execution_metadata is not None:  # its inputs are there
+                node, id_ = self._pipeline_node.node_info.id, prepared.execution_info.execution_id
+                recorder.node_prepared(node, id_, cache_record(self, prepared))
+            return prepared
+
         def _run_executor(self, execution_info: Any) -> Any:
             before(self._pipeline_node.node_info.id)
             return super()._run_executor(execution_info)
@@ -229,9 +266,9 @@ def _output_digests(store: Any, execution_id: int) -> str:
 def _annotate(target: Any, values: Mapping[str, Value]) -> None:
     for key, value in values.items():
         slot = target.custom_properties[key]
-        if isinstance(value, bool | int):
+        if isinstance(value, bool | int) and abs(value) <= _LARGEST_INT:
             slot.int_value = int(value)
-        elif isinstance(value, float):
+        elif isinstance(value, int | float) and math.isfinite(value):
             slot.double_value = value
         else:
-            slot.string_value = value
+            slot.string_value = str(value)

@@ -65,6 +65,7 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         "blessed": evaluation.blessed,
         "why_not": list(evaluation.failures),
         "version": pushed[pusher.PUSHED_VERSION].int_value if was_pushed else None,
+        "withdrawn_by": pushed[pusher.WITHDRAWN_BY].int_value or None,
         "where": pushed[pusher.DESTINATION].string_value if was_pushed else None,
         "accelerator": card.accelerator,
         "dataset_digest": card.dataset_digest,
@@ -88,6 +89,7 @@ def _metrics(evaluation: Evaluation) -> dict[str, str | int | float]:
         values["baseline_accuracy"] = evaluation.baseline_accuracy
     if evaluation.failures:
         values["why_not_blessed"] = "\n".join(evaluation.failures)
+        values["failed_thresholds"] = json.dumps(dump(evaluation.failed))
     return values
 
 

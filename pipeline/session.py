@@ -20,6 +20,7 @@ from components.example_gen import spans
 from components.example_gen.source import list_source
 from pipeline import exits
 from pipeline.config import PipelineConfig
+from pipeline.lineage.setup import check_writable
 from pipeline.workspace import LOG, Workspace, new_run_id
 from trainers import progress
 from trainers.files import write_json
@@ -55,18 +56,20 @@ class Finished:
 def run_pipelines(configs: Sequence[PipelineConfig], display: Display) -> list[Finished]:
     """Runs pipelines one after the other, in one child; stops at one that fails.
 
-    All of them write to one output folder.
+    All of them write to one output folder and one metadata store.
 
     Raises:
       DataError: the images are not there, or cannot be listed.
+      StoreError: the metadata store cannot be written to.
       RunError: the output folder cannot be used.
     """
     for config in configs:
         # Half a minute before TFX would say so.
         place = spans.resolve(config.data.path, config.data.span, config.data.version)
         list_source(config.data, place.path)
-    workspace = Workspace(configs[0].output)
-    workspace.claim(configs[0].pipeline_name)
+    workspace, store = Workspace(configs[0].output), configs[0].store
+    check_writable(store)
+    workspace.claim(configs[0].pipeline_name, store)
     with workspace.lock():
         runs = [_prepare(workspace, config) for config in configs]
         return _Child(workspace, configs, runs, display).run()

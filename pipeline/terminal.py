@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+NOT_RECORDED = "not recorded"
+
 
 def console(stderr: bool = False) -> Console:
     from rich.console import Console
@@ -18,21 +22,34 @@ def console(stderr: bool = False) -> Console:
     return Console(stderr=stderr)
 
 
+def is_terminal() -> bool:
+    """Whether stdout is one, as rich sees it; without loading rich for a plain pipe."""
+    forced = (os.environ.get(name) for name in ("FORCE_COLOR", "TTY_COMPATIBLE"))
+    return (sys.stdout.isatty() or any(forced)) and console().is_terminal
+
+
 def complain(message: str) -> None:
     """An error, on stderr."""
     console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True, style="red")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table for a terminal; tab-separated lines for a pipe."""
-    terminal = console()
-    if not terminal.is_terminal:
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], optional: Sequence[str] = ()
+) -> None:
+    """A table for a terminal; tab-separated lines for a pipe.
+
+    Args:
+      optional: columns that a narrow terminal does not get, the most dispensable first.
+    """
+    if not is_terminal():
         for row in (columns, *rows):
             typer.echo("\t".join(row))
         return
     from rich.table import Table
     from rich.text import Text
 
+    terminal = console()
+    columns, rows = _fitting(columns, rows, optional, terminal.width)
     found = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         found.add_column(column, overflow="fold")
@@ -41,23 +58,50 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     terminal.print(found)
 
 
+def _fitting(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], optional: Sequence[str], width: int
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    from rich.cells import cell_len
+
+    lines = (columns, *rows)
+    widths = [max(cell_len(line[i]) for line in lines) + 2 for i in range(len(columns))]
+    kept = list(range(len(columns)))
+    for name in optional:
+        if sum(widths[i] for i in kept) <= width:
+            break
+        kept.remove(columns.index(name))
+    return [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
 def facts(title: str, pairs: Sequence[tuple[str, str]]) -> None:
     """A heading and what is known below it; tab-separated lines for a pipe."""
-    terminal = console()
-    if not terminal.is_terminal:
-        for key, value in pairs:
-            typer.echo("\t".join((title, key, value.replace("\n", " "))))
+    sections([(title, pairs)])
+
+
+def sections(parts: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> None:
+    """Several headings with what is known below each, aligned; see `facts`."""
+    if not is_terminal():
+        for title, pairs in parts:
+            for key, value in pairs:
+                typer.echo("\t".join((title, key, value.replace("\n", " "))))
         return
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    terminal.print(Text(title, style="bold"))
-    grid = Table.grid(padding=(0, 2, 0, 2))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for key, value in pairs:
-        grid.add_row(key, Text(value))
-    terminal.print(grid)
+    terminal = console()
+    width = max((cell_len(key) for _, pairs in parts for key, _ in pairs), default=0)
+    for index, (title, pairs) in enumerate(parts):
+        if index:
+            terminal.print()
+        terminal.print(Text(title, style="bold"))
+        grid = Table.grid(padding=(0, 2, 0, 2))
+        grid.add_column(style="dim", no_wrap=True, min_width=width)
+        grid.add_column(overflow="fold")
+        for key, value in pairs:
+            style = "dim" if value == NOT_RECORDED else ""
+            grid.add_row(Text(key), Text(value, style=style))
+        terminal.print(grid)
 
 
 def print_json(value: Any) -> None:

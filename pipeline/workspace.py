@@ -1,6 +1,7 @@
 """The output folder of a pipeline: its layout, its owner, its lock.
 
-metadata.sqlite   ML Metadata
+visionline.json   whose it is, and the store that its runs are recorded in
+metadata.sqlite   ML Metadata, unless the config names another store
 artifacts/        TFX's pipeline root
 cache/            memory-mapped training data, remade when missing
 runs/<run id>/    config.json, log.txt, summary.json, pictures
@@ -13,10 +14,11 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pipeline.lineage.connection import Connection
 from trainers.errors import RunError
@@ -38,9 +40,20 @@ class Workspace:
         return self.root / "metadata.sqlite"
 
     @property
-    def connection(self) -> Connection:
-        """The store that the runs in this folder are recorded in."""
+    def default_store(self) -> Connection:
         return Connection(kind="sqlite", path=self.metadata.absolute())
+
+    @property
+    def connection(self) -> Connection:
+        """The store that the runs in this folder are recorded in.
+
+        Raises:
+          RunError: the folder's marker cannot be read.
+        """
+        try:
+            return _recorded(self._marker()) or self.default_store
+        except OSError as e:
+            raise RunError(f"Cannot read {self.root / _MARKER}: {e.strerror}.") from None
 
     @property
     def is_claimed(self) -> bool:
@@ -57,37 +70,72 @@ class Workspace:
     def run_dir(self, run_id: str) -> Path:
         return self.root / "runs" / run_id
 
-    def claim(self, pipeline: str) -> None:
+    def run_ids(self) -> set[str]:
+        """Of the runs that were started in this folder."""
+        try:
+            return {p.name for p in (self.root / "runs").iterdir()}
+        except FileNotFoundError:
+            return set()
+
+    def claim(self, pipeline: str, store: Connection | None = None) -> None:
         """Makes the folder this pipeline's, or checks that it is.
 
+        Args:
+          store: that its runs are recorded in; by default the folder's own.
+
         Raises:
-          RunError: it is another pipeline's, holds something else, cannot be
-            written, or the disk is full.
+          RunError: it is another pipeline's, its runs are recorded in another store, it
+            holds something else, cannot be written, or the disk is full.
         """
+        store = store or self.default_store
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             _check_room(self.root)
-            marker = self.root / _MARKER
-            if marker.exists():
-                owner = read_json(marker).get("pipeline")
-                if owner != pipeline:
-                    raise RunError(
-                        f"{self.root} belongs to the pipeline {owner!r}, not to {pipeline!r}. "
-                        "Choose another folder with --output, or run it as "
-                        f"pipeline = {owner!r}."
-                    )
-                return
-            strangers = sorted(p.name for p in self.root.iterdir() if p.name != _LOCK)
-            if strangers:
+            marker = self._marker()
+            if marker:
+                self._check_owner(marker, pipeline, store)
+            elif strangers := sorted(p.name for p in self.root.iterdir() if p.name != _LOCK):
                 raise RunError(
                     f"{self.root} is not empty and not a visionline output folder "
                     f"(it holds {', '.join(strangers[:3])}). Choose another with --output."
                 )
-            write_json(marker, {"pipeline": pipeline})
+            wanted = {"pipeline": pipeline}
+            if not store.is_same_store(self.default_store):
+                wanted["metadata"] = str(store)
+            if marker != wanted:
+                write_json(self.root / _MARKER, {**marker, **wanted})
         except OSError as e:
             raise _unwritable(self.root, e) from None
-        except (ValueError, AttributeError):
-            raise RunError(f"{self.root / _MARKER} is damaged; it should be JSON.") from None
+
+    def _check_owner(self, marker: dict[str, Any], pipeline: str, store: Connection) -> None:
+        owner = marker.get("pipeline")
+        if owner != pipeline:
+            raise RunError(
+                f"{self.root} belongs to the pipeline {owner!r}, not to {pipeline!r}. "
+                "Choose another folder with --output, or run it as "
+                f"pipeline = {owner!r}."
+            )
+        recorded = _recorded(marker)
+        if not (recorded or self.default_store).is_same_store(store):
+            again = f"with --metadata {recorded}" if recorded else "without --metadata"
+            raise RunError(
+                f"The runs in {self.root} are recorded in {recorded or self.metadata}, not in "
+                f"{store}: cached steps and versions could not be found. Run it {again}, or "
+                "choose another folder with --output."
+            )
+
+    def _marker(self) -> dict[str, Any]:
+        """What the marker says; nothing where there is none."""
+        path = self.root / _MARKER
+        try:
+            marker = read_json(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except ValueError:
+            marker = None
+        if not isinstance(marker, dict) or not marker:
+            raise RunError(f"{path} is damaged; it should be JSON.")
+        return marker
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -110,11 +158,16 @@ class Workspace:
                     f"Another run is using {self.root} ({holder}). "
                     "Wait for it, or choose another folder with --output."
                 ) from None
-            f.seek(0)
-            f.truncate()
-            f.write(f"pid {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
-            f.flush()
+            holder = f"pid {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+            with suppress(OSError):  # a full disk: the lock holds, though nameless
+                os.ftruncate(f.fileno(), 0)
+                os.pwrite(f.fileno(), holder.encode(), 0)
             yield
+
+
+def _recorded(marker: dict[str, Any]) -> Connection | None:
+    store = marker.get("metadata")
+    return None if store is None else Connection.parse(str(store))
 
 
 def new_run_id() -> str:

@@ -50,9 +50,8 @@ def serve(
     from serving.server import Address, Server
 
     def listening(at: Address) -> None:
-        scheme = "http" if loaded.tls_certificate is None else "https"
         typer.echo(f"Serving {loaded.serving}")
-        typer.echo(f"  {scheme}://{at.host}:{at.port}/   (page, REST)")
+        typer.echo(f"  http://{at.host}:{at.port}/   (page, REST)")
         typer.echo(f"  {at.host}:{at.grpc_port}   (gRPC)")
         sys.stdout.flush()
 

@@ -73,18 +73,6 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestLogConfig:
-    """Served images as TFRecords of raw examples."""
-
-    folder: str | None = None
-    sample: float = 0.0
-    """Share of the requests that is kept, 0 to 1."""
-
-    def __post_init__(self) -> None:
-        require(0 <= self.sample <= 1, f"sample: expected 0 to 1, got {self.sample:g}.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
     """Everything a server is told."""
 
@@ -101,25 +89,16 @@ class ServeConfig:
     """How long requests may take to finish when a version or the server goes."""
     threads: int = 0
     """Of the engines; 0: one per CPU."""
-    token_file: str | None = None
-    """A file with the bearer token that requests must bring."""
-    tls_certificate: str | None = None
-    tls_key: str | None = None
     default: ModelConfig = field(default_factory=ModelConfig)
     """Of the models that have no table of their own."""
     models: dict[str, ModelConfig] = field(default_factory=dict)
     """By name."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
-    request_log: RequestLogConfig = field(default_factory=RequestLogConfig)
 
     def __post_init__(self) -> None:
         for key in ("port", "grpc_port"):
             value = getattr(self, key)
             require(0 <= value < 65536, f"{key}: expected 0 to 65535, got {value}.")
-        require(
-            (self.tls_certificate is None) == (self.tls_key is None),
-            "tls_certificate and tls_key: expected both or neither.",
-        )
 
     def of(self, name: str) -> ModelConfig:
         models: Mapping[str, ModelConfig] = self.models

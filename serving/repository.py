@@ -3,57 +3,49 @@
 A new version is loaded beside the old one, and takes over when it is warm; the old
 one finishes what it has and goes.  One that cannot be served never replaces one that
 can.
+
+The folder is looked at by one thread, which only looks; loads are done by a few
+others, and each version that goes has one that waits for its requests.  So none of
+them holds up another model.  `_lock` is held for decisions alone.
 """
 
 from __future__ import annotations
 
+import queue
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Protocol
 
 from serving.batching import Observer
-from serving.config import ServeConfig
+from serving.config import ModelConfig, ServeConfig
 from serving.errors import LoadError, UnavailableError, UnknownModelError
-from serving.labels import Labels, read_labels
 from serving.loaded import LoadedVersion
+from serving.served import Served, Slot, State, files_of
 from trainers.errors import DataError, nearest
+from trainers.in_use import hold
+from trainers.labels import Labels, read_labels
 from trainers.versions import list_versions
 
-State = Literal["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
-"""As TensorFlow Serving names them."""
+__all__ = ["Event", "Load", "Repository", "Served", "Slot", "State"]
 
 Event = Callable[[str, str, int, str], None]
-"""Told what happens: kind ("loaded", "failed", "unloaded"), model, version, detail."""
+"""Told what happens: kind, model, version, detail.  Kinds: "loaded", "failed",
+"unloaded", and "folder" and "labels" when one of them cannot be read any more."""
+
+LOADERS = 2
+"""Versions that are loaded at a time: each takes the CPUs for its warm-up."""
 
 
-@dataclass(slots=True)
-class Slot:
-    """One version, from when it is seen until it is gone."""
+class Load(Protocol):
+    """Makes a version that answers, or raises; `LoadedVersion` does."""
 
-    version: int
-    state: State = "START"
-    error: str = ""
-    loaded: LoadedVersion | None = None
-    requests: int = 0
-    """That are using it now."""
-
-
-@dataclass(slots=True)
-class Served:
-    """One model's versions."""
-
-    name: str
-    slots: dict[int, Slot] = field(default_factory=dict)
-    labels: Labels = field(default_factory=Labels)
-    unloaded_by_request: bool = False
-
-    def available(self) -> list[int]:
-        return sorted(v for v, s in self.slots.items() if s.state == "AVAILABLE")
+    def __call__(
+        self, directory: Path, config: ModelConfig, threads: int, observer: Observer
+    ) -> LoadedVersion: ...
 
 
 class Repository:
@@ -61,7 +53,8 @@ class Repository:
 
     Args:
       observers: makes the observer of a version, by name and version.
-      event: told about loads and unloads.
+      event: told about loads and unloads, from several threads.
+      load: loads one version; called from several threads.
     """
 
     def __init__(
@@ -70,71 +63,97 @@ class Repository:
         threads: int,
         observers: Callable[[str, int], Observer] = lambda name, version: Observer(),
         event: Event = lambda kind, name, version, detail: None,
+        load: Load = LoadedVersion,
     ) -> None:
         self._config = config
         self._threads = threads
         self._observers = observers
         self._event = event
+        self._loads = load
         self._folder = Path(config.serving)
         self._models: dict[str, Served] = {}
         self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
-        self._refreshing = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        """A slot's state, or its last request ended."""
+        self._looking = threading.Lock()
+        self._queue: queue.SimpleQueue[tuple[Served, Slot]] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="repository", daemon=True)
         self._random = random.Random()
+        self._trouble = ""
+        self._was_ready = False
         self.scanned = False
-        """Whether the folder was looked at once, and all that could be loaded was."""
+        """Whether the folder was looked at once."""
+        for number in range(LOADERS):
+            threading.Thread(target=self._loader, name=f"loader-{number}", daemon=True).start()
 
     def start(self) -> None:
+        """Begins to watch."""
         self._thread.start()
 
     def close(self) -> None:
-        """Lets every version finish, within `drain_seconds`."""
+        """Lets loads and requests finish, within `drain_seconds`."""
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
-        for model in self._models.values():
-            for slot in list(model.slots.values()):
-                self._unload(model, slot)
+        with self._changed:
+            for model in self._models.values():
+                model.unloaded_by_request = True
+                self._settle(model)
+            self._changed.wait_for(
+                lambda: all(s.state == "END" for m in self._models.values() for s in _slots(m)),
+                self._config.drain_seconds,
+            )
+        for _ in range(LOADERS):
+            self._queue.put((Served(""), Slot(0)))  # wakes one up, to find it is over
 
     def refresh(self) -> None:
-        """Looks at the folder once, and loads and unloads what that asks for."""
-        with self._refreshing:
-            for name in self._names():
-                with self._lock:
-                    model = self._models.setdefault(name, Served(name))
-                self._refresh_model(model)
-            self.scanned = True
+        """Looks at the folder once, and waits for the loads that asks for."""
+        self._look()
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._stop.is_set() or all(m.settled() for m in self._models.values())
+            )
 
     def load(self, name: str) -> None:
-        """Loads a model that was unloaded by request.
+        """Loads a model that was unloaded by request, or tries again what could not be.
 
         Raises:
           UnknownModelError: it is not in the folder.
-          LoadError: none of its versions can be served.
+          LoadError: a version that is wanted cannot be served; those that can be, are.
         """
-        if name not in self._names():
-            raise self._unknown(name)
-        with self._lock:
-            model = self._models.setdefault(name, Served(name))
-            model.unloaded_by_request = False
-            for version in [v for v, s in model.slots.items() if s.state == "END"]:
-                del model.slots[version]
-        with self._refreshing:
-            self._refresh_model(model)
-        if not model.available():
-            errors = [s.error for s in model.slots.values() if s.error]
-            raise LoadError("; ".join(errors) or f"{name} has no version to load.")
+        with self._looking:
+            if name not in self._names():
+                raise self._unknown(name)
+            with self._lock:
+                model = self._models.setdefault(name, Served(name))
+                model.unloaded_by_request = False
+                for version in [v for v, s in model.slots.items() if s.state == "END"]:
+                    del model.slots[version]
+            self._look_at(model)
+        with self._changed:
+            self._changed.wait_for(lambda: self._stop.is_set() or model.settled())
+            slots = [model.slots.get(v) for v in sorted(model.wanted())]
+            errors = [f"version {s.version}: {s.error}" for s in slots if s and s.error]
+            good = model.available()
+        if errors or not good:
+            going_on = f" Version {good[-1]} answers." if good else ""
+            raise LoadError(f"{name}: {'; '.join(errors) or 'no version to load.'}{going_on}")
 
     def unload(self, name: str) -> None:
-        """Unloads all versions of a model, until `load`."""
+        """Unloads all versions of a model, until `load`; waits for their requests.
+
+        Raises:
+          UnknownModelError: there is no such model.
+        """
         model = self._known(name)
-        with self._refreshing:
+        with self._changed:
+            going = [s for s in _slots(model) if s.state in ("AVAILABLE", "UNLOADING")]
             model.unloaded_by_request = True
-            for slot in list(model.slots.values()):
-                if slot.state == "AVAILABLE":
-                    self._unload(model, slot)
+            self._settle(model)
+            self._changed.wait_for(
+                lambda: all(s.state == "END" for s in going), self._config.drain_seconds
+            )
 
     def models(self) -> dict[str, dict[int, Slot]]:
         """Every version that was seen, by name; a snapshot."""
@@ -150,7 +169,7 @@ class Repository:
         model = self._known(name)
         with self._lock:
             if label is not None:
-                version = self._version_of(model, label)
+                version = model.version_of(label)
             if version is None:
                 return [s for _, s in sorted(model.slots.items())]
             if version not in model.slots:
@@ -158,13 +177,21 @@ class Repository:
             return [model.slots[version]]
 
     def labels(self, name: str) -> Labels:
+        """As requests find them now.
+
+        Raises:
+          UnknownModelError: there is no such model.
+        """
         return self._known(name).labels
 
     @property
     def ready(self) -> bool:
-        """Whether every model in the folder has a version that answers."""
-        models = [m for m in list(self._models.values()) if not m.unloaded_by_request]
-        return self.scanned and bool(models) and all(m.available() for m in models)
+        """Whether requests should come here.
+
+        At first, once every model that can be is loaded and warm; from then on, while
+        any model answers: one that is added, or breaks, does not take the others away.
+        """
+        return self._was_ready and any(m.available() for m in list(self._models.values()))
 
     @contextmanager
     def use(
@@ -173,52 +200,31 @@ class Repository:
         """A version, held loaded while it is used.
 
         Without version and label, labels with traffic weights share the requests;
-        where there are none, it is the latest that is available.
+        where there are none, it is the one that the policy wants, or the newest.
 
         Raises:
           UnknownModelError: no such model, version or label.
           UnavailableError: it is known, and does not answer now.
         """
-        slot = self._acquire(name, version, label)
+        slot, loaded = self._acquire(name, version, label)
         try:
-            assert slot.loaded is not None
-            yield slot.loaded
+            yield loaded
         finally:
-            with self._idle:
+            with self._changed:
                 slot.requests -= 1
-                self._idle.notify_all()
+                if slot.state == "UNLOADING":
+                    self._changed.notify_all()
 
-    def _acquire(self, name: str, version: int | None, label: str | None) -> Slot:
+    def _acquire(
+        self, name: str, version: int | None, label: str | None
+    ) -> tuple[Slot, LoadedVersion]:
         model = self._known(name)
         with self._lock:
-            if label is not None:
-                version = self._version_of(model, label)
-            if version is None:
-                available = model.available()
-                if not available:
-                    raise self._unavailable(model)
-                drawn = model.labels.draw(available, self._random.random())
-                version = drawn if drawn is not None else available[-1]
-            slot = model.slots.get(version)
-            if slot is None or slot.state in ("UNLOADING", "END"):
-                if slot is not None and slot.error:
-                    raise UnavailableError(f"{name} version {version}: {slot.error}")
-                known = ", ".join(map(str, model.available())) or "none"
-                raise UnknownModelError(
-                    f"{name} has no version {version} loaded. Available: {known}."
-                )
-            if slot.state != "AVAILABLE":
-                raise UnavailableError(f"{name} version {version} is being loaded; try again.")
+            if self._stop.is_set():
+                raise UnavailableError("The server is going down.")
+            slot, loaded = model.pick(version, label, self._random.random())
             slot.requests += 1
-            return slot
-
-    def _version_of(self, model: Served, label: str) -> int:
-        versions = model.labels.versions
-        if label not in versions:
-            raise UnknownModelError(
-                f"{model.name} has no label {label!r}.{nearest(label, versions)}"
-            )
-        return versions[label]
+            return slot, loaded
 
     def _known(self, name: str) -> Served:
         model = self._models.get(name)
@@ -227,94 +233,158 @@ class Repository:
         return model
 
     def _unknown(self, name: str) -> UnknownModelError:
-        return UnknownModelError(f"No model {name!r}.{nearest(name, self._models)}")
-
-    def _unavailable(self, model: Served) -> UnavailableError:
-        errors = [f"version {s.version}: {s.error}" for s in model.slots.values() if s.error]
-        reason = "; ".join(errors) or "it is being loaded"
-        return UnavailableError(f"No version of {model.name} answers: {reason}")
+        return UnknownModelError(f"No model {name!r}.{nearest(name, list(self._models))}")
 
     def _names(self) -> list[str]:
-        if not self._folder.is_dir():
-            return []
-        found = (d for d in self._folder.iterdir() if not d.name.startswith("."))
-        return sorted(d.name for d in found if d.is_dir() and list_versions(d))
+        """The models in the folder.
 
-    def _refresh_model(self, model: Served) -> None:
-        if model.unloaded_by_request:
-            return
-        folder = self._folder / model.name
-        on_disk = list_versions(folder)
-        try:
-            model.labels = read_labels(folder)
-        except DataError as e:
-            self._event("labels", model.name, 0, str(e))
-        wanted = self._wanted(model, on_disk)
-        for version in wanted:
-            if version not in model.slots:
-                self._load(model, folder / str(version))
-        good = model.available()
-        # With the latest wanted and broken, the latest good one stays.
-        keep = set(wanted) if set(wanted) & set(good) else set(good[-1:])
-        for version, slot in list(model.slots.items()):
-            if slot.state == "AVAILABLE" and version not in keep:
-                self._unload(model, slot)
-            elif slot.state == "END" and version not in on_disk:
+        Raises:
+          OSError: it cannot be read.
+        """
+        found = [d for d in self._folder.iterdir() if not d.name.startswith(".") and d.is_dir()]
+        return sorted(d.name for d in found if list_versions(d))
+
+    def _look(self) -> None:
+        """Takes in what the folder holds; neither loads nor waits."""
+        with self._looking:
+            try:
+                names = self._names()
+            except OSError as e:
+                # It may be about to be mounted or made; what is loaded goes on answering.
+                self._report("folder", str(e))
+            else:
+                self._report("folder", "")
                 with self._lock:
-                    del model.slots[version]
+                    for name in names:
+                        self._models.setdefault(name, Served(name))
+                for model in list(self._models.values()):
+                    self._look_at(model)
+            with self._lock:
+                self.scanned = True
+                self._see_whether_ready()
 
-    def _wanted(self, model: Served, on_disk: list[int]) -> list[int]:
-        policy = self._config.of(model.name).policy
-        labelled = [v for v in model.labels.versions.values() if v in on_disk]
-        if policy == "all":
-            return on_disk
-        if policy == "latest":
-            return sorted({*on_disk[-1:], *labelled})
-        return sorted({*(v for v in policy if v in on_disk), *labelled})
-
-    def _load(self, model: Served, directory: Path) -> None:
-        slot = Slot(int(directory.name), state="LOADING")
-        with self._lock:
-            model.slots[slot.version] = slot
+    def _look_at(self, model: Served) -> None:
+        folder = self._folder / model.name
+        kind, trouble, changed = "", "", list[Slot]()
+        on_disk, labels = model.on_disk, model.asked
         try:
-            slot.loaded = LoadedVersion(
-                directory,
-                self._config.of(model.name),
-                self._threads,
-                self._observers(model.name, slot.version),
-            )
-        except Exception as e:  # whatever is wrong with a version, the others go on
-            slot.error = str(e) or type(e).__name__
-            slot.state = "END"
-            self._event("failed", model.name, slot.version, slot.error)
-            return
+            on_disk = list_versions(folder)
+            for slot in _slots(model):
+                if slot.error and files_of(folder / str(slot.version)) != slot.files:
+                    changed.append(slot)
+        except OSError as e:
+            kind, trouble = "folder", str(e)
+        try:
+            labels = read_labels(folder)
+        except DataError as e:
+            kind, trouble = "labels", str(e)
         with self._lock:
-            slot.state = "AVAILABLE"
-        loading = slot.loaded.loading
-        self._event(
-            "loaded", model.name, slot.version, f"{loading.engine}, {loading.seconds:.1f} s"
-        )
+            model.policy = self._config.of(model.name).policy
+            model.on_disk, model.asked = on_disk, labels
+            for slot in _slots(model):
+                gone = slot.version not in on_disk
+                if slot.state == "END" and (gone or slot in changed):
+                    del model.slots[slot.version]
+            self._settle(model)
+            if not on_disk and not model.slots:
+                del self._models[model.name]
+        if trouble != model.trouble:
+            model.trouble = trouble
+            if trouble:
+                self._event(kind, model.name, 0, trouble)
 
-    def _unload(self, model: Served, slot: Slot) -> None:
-        with self._idle:
-            if slot.state != "AVAILABLE" or slot.loaded is None:
-                return
+    def _report(self, kind: str, trouble: str) -> None:
+        """Tells of what is wrong once, and not at every look."""
+        if trouble and trouble != self._trouble:
+            self._event(kind, "", 0, trouble)
+        self._trouble = trouble
+
+    def _settle(self, model: Served) -> None:
+        """Has loaded and unloaded what should be; `_lock` is held."""
+        start, stop = model.decide()
+        for version in start:
+            slot = model.slots[version] = Slot(version)
+            self._queue.put((model, slot))
+        for version in stop:
+            slot = model.slots[version]
+            if slot.state == "START":
+                slot.state = "END"
+                del model.slots[version]
+                continue
             slot.state = "UNLOADING"
-            until = time.monotonic() + self._config.drain_seconds
-            while slot.requests and (left := until - time.monotonic()) > 0:
-                self._idle.wait(left)
-        slot.loaded.close()
-        slot.loaded = None
+            name = f"drain-{model.name}-{version}"
+            threading.Thread(target=self._drain, args=(model, slot), name=name, daemon=True).start()
+        self._see_whether_ready()
+        self._changed.notify_all()
+
+    def _see_whether_ready(self) -> None:
+        models = self._models.values()
+        if self.scanned and all(m.available() or m.settled() for m in models):
+            self._was_ready = self._was_ready or any(m.available() for m in models)
+
+    def _loader(self) -> None:
+        while True:
+            model, slot = self._queue.get()
+            if self._stop.is_set():
+                return
+            with self._lock:
+                if slot.state != "START":
+                    continue
+                slot.state = "LOADING"
+            self._load(model, slot)
+
+    def _load(self, model: Served, slot: Slot) -> None:
+        directory = self._folder / model.name / str(slot.version)
+        began = time.monotonic()
+        loaded, error = None, ""
+        try:
+            slot.files = files_of(directory)
+            slot.held = hold(directory)
+            observer = self._observers(model.name, slot.version)
+            loaded = self._loads(directory, self._config.of(model.name), self._threads, observer)
+        except Exception as e:  # whatever is wrong with a version, the others go on
+            error = str(e) or type(e).__name__
+            _release(slot)
+        with self._lock:
+            slot.loaded, slot.error = loaded, error
+            slot.state = "END" if error else "AVAILABLE"
+            self._settle(model)
+        if loaded is None:
+            self._event("failed", model.name, slot.version, error)
+        else:
+            seconds = time.monotonic() - began
+            detail = f"{loaded.loading.engine}, {seconds:.1f} s"
+            self._event("loaded", model.name, slot.version, detail)
+
+    def _drain(self, model: Served, slot: Slot) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not slot.requests, self._config.drain_seconds)
+            loaded, slot.loaded = slot.loaded, None
+        detail = ""
+        try:
+            if loaded is not None:
+                loaded.close()
+        except Exception as e:  # it is gone all the same
+            detail = str(e) or type(e).__name__
+        _release(slot)
         with self._lock:
             slot.state = "END"
-            # Seen again, it would be loaded again.
-            model.slots.pop(slot.version, None)
-        self._event("unloaded", model.name, slot.version, "")
+            # Wanted again, it is loaded again.
+            del model.slots[slot.version]
+            self._settle(model)
+        self._event("unloaded", model.name, slot.version, detail)
 
     def _watch(self) -> None:
         while not self._stop.is_set():
-            try:
-                self.refresh()
-            except OSError as e:  # the folder may be remade, or a disk may hang
-                self._event("folder", "", 0, str(e))
+            self._look()
             self._stop.wait(self._config.poll_seconds)
+
+
+def _slots(model: Served) -> list[Slot]:
+    return list(model.slots.values())
+
+
+def _release(slot: Slot) -> None:
+    if slot.held is not None:
+        slot.held.close()
+        slot.held = None

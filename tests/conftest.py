@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import Server, running
 from serving_server import model, of_model, rest, samples, server, still_fine  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# In the background of a script it is ignored, and so it would be by what tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -121,3 +125,17 @@ class Store:
 
 def _properties(node: Any) -> dict[str, Any]:
     return {k: getattr(v, v.WhichOneof("value")) for k, v in node.custom_properties.items()}
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Server]:
+    """A MariaDB server of its own."""
+    with running("mysql") as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server of its own."""
+    with running("postgresql") as started:
+        yield started

@@ -32,12 +32,15 @@ def python(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.Complete
     )
 
 
-def start_python(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.Popen[str]:
-    """Starts Python with the project on its path."""
+def start_python(
+    *arguments: str, cwd: Path = ROOT, stdin: bool = False, **env: str
+) -> subprocess.Popen[str]:
+    """Starts Python with the project on its path; `stdin`: whether it gets a pipe to read."""
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=cwd,
         env=environment(**env),
+        stdin=subprocess.PIPE if stdin else None,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.lineage.mlmd import Store
 
 COMPONENTS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
     # node id: type, inputs (key: "Node.key"), outputs (key: artifact type)
@@ -72,6 +73,9 @@ COMPONENTS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
     ),
 }
 
+TFX_OWN = {"blessed", "current_model_id", "pushed", "pushed_destination"}
+"""Properties of artifacts that TFX's own Evaluator and Pusher write."""
+
 
 @dataclass
 class BuiltRun:
@@ -97,7 +101,7 @@ class Builder:
             config = mlmd.ConnectionConfig()
             config.sqlite.filename_uri = str(path)
             config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-        self.store = metadata_store.MetadataStore(config)
+        self.store = Store(config)
         self.root = path.parent / "artifacts"
         self._files = files
         self._types: dict[tuple[str, str], int] = {}
@@ -117,6 +121,7 @@ class Builder:
         properties: Mapping[str, Mapping[str, Any]] | None = None,
         artifact_properties: Mapping[str, Mapping[str, Any]] | None = None,
         record_run: bool = True,
+        foreign: bool = False,
     ) -> BuiltRun:
         """Writes one run.
 
@@ -128,6 +133,7 @@ class Builder:
           run_properties, properties, artifact_properties: custom properties of the
             run, by node, and by "Node.key".
           record_run: whether executions say which run they belong to, as ours do.
+          foreign: as TFX itself writes it, without any property of visionline's.
         """
         number = next(self._numbers)
         run_id = run_id or f"run-{number:05d}"
@@ -146,6 +152,8 @@ class Builder:
                 values["pushed"] = int(version is not None)
             if node == "Evaluator" and not cached:
                 values["blessed"] = int(version is not None)
+            if foreign:
+                values = {}
             values |= (properties or {}).get(node, {})
             execution = mlmd.Execution(
                 type_id=self.type("execution", type_name), last_known_state=state
@@ -163,7 +171,10 @@ class Builder:
                         id_ = (reused or {})[node].artifacts[place]
                     else:
                         extra = dict((artifact_properties or {}).get(place, {}))
-                        extra = self._standard(place, name, version, built) | extra
+                        standard = self._standard(place, name, version, built)
+                        if foreign:
+                            standard = {k: v for k, v in standard.items() if k in TFX_OWN}
+                        extra = standard | extra
                         uri = self.root / node / key / str(number)
                         id_ = self.artifact(artifact_type, str(uri), extra)
                     built.artifacts[place] = id_

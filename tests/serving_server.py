@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from helpers import ROOT, environment
 
-from serving.labels import Labels, write_labels
+from trainers.labels import Labels, write_labels
 
 MODELS = ("digits-keras", "digits-pytorch")
 """Of the demo; one per framework."""

@@ -14,6 +14,7 @@ import pytest
 from helpers import ROOT, python
 from PIL import Image
 
+from pipeline import exits
 from trainers.artifact import PushManifest
 from trainers.backends import model_names
 from trainers.versions import publish
@@ -168,7 +169,7 @@ def test_versions_lists_what_was_pushed_and_what_is_damaged(tmp_path):
 
 def test_a_name_or_folder_without_versions(tmp_path):
     serving = tmp_path / "serving"
-    assert visionline("versions", "--serving", str(serving)).returncode == 1
+    assert visionline("versions", "--serving", str(serving)).returncode == exits.NOTHING_FOUND
     serving.mkdir()
     push(serving, "cats")
     missing = visionline("versions", "cat", "--serving", str(serving))
@@ -204,8 +205,8 @@ def test_models_as_json(tmp_path, framework):
     assert len(list(cache.rglob("parameters-*.json"))) == 1
 
 
-def test_no_model_of_that_name_is_exit_code_1(tmp_path):
+def test_no_model_of_that_name_is_nothing_found(tmp_path):
     cache = tmp_path / "visionline"
     arguments = ("models", "zzzzz", "--framework", "pytorch")
     done = visionline(*arguments, XDG_CACHE_HOME=str(cache))
-    assert done.returncode == 1
+    assert done.returncode == exits.NOTHING_FOUND

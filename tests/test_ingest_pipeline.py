@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ from components.example_gen.component import ImageExampleGen
 from components.example_gen.config import DataConfig, to_json
 from components.example_gen.driver import resolve
 from components.example_gen.executor import Executor
+from components.example_gen.image_index import IMAGES_FILE, from_line
 from components.example_validator import ExampleValidator
 from components.schema_gen import SchemaGen
 from components.statistics import StatisticsGen
@@ -142,6 +144,31 @@ def test_report_and_quarantine(first_run):
     assert report["quarantined"]["count"] == 1
     (line,) = (uri / "quarantine.jsonl").read_text().splitlines()
     assert json.loads(line)["path"] == "cat/broken.jpg"
+
+
+def index_of(report):
+    return [from_line(line) for line in Path(report, IMAGES_FILE).read_bytes().splitlines()]
+
+
+def placed(uri):
+    """(SHA-256, split, label, path) of every example, sorted."""
+    found = []
+    for split in ("train", "val", "test"):
+        for values in examples_in(uri, split):
+            sha256, label, path = (
+                values[n].bytes_list.value[0]
+                for n in (features.SHA256, features.LABEL, features.PATH)
+            )
+            found.append((sha256.decode(), split, label.decode(), path))
+    return sorted(found)
+
+
+def test_index_of_images(first_run):
+    index = index_of(the_artifact(first_run.root, IngestionReport.TYPE_NAME).uri)
+    assert [(i.sha256, i.split, i.label, i.path) for i in index] == placed(first_run.uri)
+    for image in index:  # of the files as they are on disk, the normalised BMP's too
+        content = (first_run.data / os.fsdecode(image.path)).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == image.sha256
 
 
 def test_examples_artifact(first_run):
@@ -310,6 +337,8 @@ def test_manifest_with_extra_columns_missing_files_and_duplicates(first_run, tmp
 def test_tfrecords_of_raw_examples_come_back_the_same(first_run, tmp_path):
     uri, report = ingest(tmp_path, path=str(first_run.uri))
     assert report["images"] == 42
+    index = index_of(tmp_path / "out/report")
+    assert [(i.sha256, i.split, i.label, i.path) for i in index] == placed(uri)
     for split in ("train", "val", "test"):
 
         def labels(uri, split=split):

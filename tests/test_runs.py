@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -103,7 +104,54 @@ def test_unblessed_model_is_not_pushed(demo: Demo, later_runs: list[Finished]) -
     assert sorted(p.name for p in (demo.serving / "digits-keras").glob("[0-9]*")) == ["1", "2", "3"]
     executions = Store(demo.workspace).executions(summary["run_id"])
     assert executions["Pusher"]["pushed"] == 0
-    assert executions["Evaluator"]["why_not_blessed"]
+    evaluator = executions["Evaluator"]
+    failed = json.loads(evaluator["failed_thresholds"])
+    (overall,) = (f for f in failed if f["kind"] == "min" and not f["slice"])
+    assert overall["shortfall"] == pytest.approx(1.0 - summary["accuracy"])
+    assert {"label"} in [set(f["slice"]) for f in failed]
+    assert len(evaluator["why_not_blessed"].splitlines()) == len(failed)
+
+
+def test_the_cache_is_explained(demo: Demo, later_runs: list[Finished], cli: Cli) -> None:
+    def explain(index: int, component: str) -> dict[str, Any]:
+        run_id = later_runs[index].summary["run_id"]
+        asked = cli(
+            *("lineage", "explain-cache", run_id, component),
+            *("--output", demo.workspace, "--json"),
+        )
+        assert asked.returncode == 0, asked.stderr
+        return dict(json.loads(asked.stdout))
+
+    def causes(index: int, component: str) -> list[tuple[str, str, str, str]]:
+        found = explain(index, component)
+        assert found["outcome"] == "miss" and found["exact"]
+        keys = ("component", "key", "before", "after")
+        return [tuple(cause[k] for k in keys) for cause in found["root_causes"]]
+
+    keras, pytorch = (run["run_id"] for run in demo.summary["runs"])
+    unchanged, renamed, shorter, barred = range(4)
+    assert explain(unchanged, "Pusher")["reused"]["run_id"] == keras
+    assert explain(renamed, "Trainer")["reused"]["run_id"] == pytorch
+    bar = ("Evaluator", "evaluate.max_regression", "0.01", "0.2")
+    assert causes(renamed, "Evaluator") == [bar], "it is nearest to PyTorch's own"
+    assert bar in causes(renamed, "Pusher")
+    assert causes(shorter, "Trainer") == [("Trainer", "train.epochs", "20", "1")]
+    assert ("Trainer", "train.epochs", "20", "1") in causes(shorter, "Pusher")
+    bars = {key for component, key, _, _ in causes(barred, "Evaluator")}
+    assert {"evaluate.min_accuracy", "evaluate.min_class_accuracy"} <= bars
+
+
+def test_runs_are_listed(demo: Demo, later_runs: list[Finished], cli: Cli) -> None:
+    listed = json.loads(cli("lineage", "runs", "--output", demo.workspace, "--json").stdout)
+    found = {run["run_id"]: run for run in listed["runs"]}
+    for finished in later_runs:
+        summary, run = finished.summary, found[finished.summary["run_id"]]
+        assert run["accuracy"] == pytest.approx(summary["accuracy"], abs=1e-6)
+        assert run["blessed"] == summary["blessed"]
+        version = summary["version"]
+        assert run["pushed"] == (f"digits-keras@{version}" if version else None)
+    first = found[later_runs[0].summary["run_id"]]
+    assert (first["cached"], first["executed"], first["pushed_before"]) == (8, 0, True)
 
 
 def test_unblessed_run_says_so_and_exits_non_zero(

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from helpers import may_mount, small_disk, start_python
 
+from pipeline.lineage.connection import Connection
 from pipeline.workspace import Workspace, new_run_id
 from trainers.errors import RunError
 
 HOLD = """
 import sys, time
 from pathlib import Path
+from pipeline.lineage.connection import Connection
 from pipeline.workspace import Workspace
 with Workspace(Path(sys.argv[1])).lock():
     print("held", flush=True)
@@ -57,6 +59,43 @@ def test_a_damaged_marker_is_named(tmp_path, text):
     marker.write_bytes(text if isinstance(text, bytes) else text.encode())
     with refused(f"{marker} is damaged"):
         Workspace(tmp_path).claim("cats")
+    with refused(f"{marker} is damaged"):
+        _ = Workspace(tmp_path).connection
+
+
+def test_the_marker_tells_the_store_unless_it_is_the_folders_own(tmp_path):
+    own, shared = Workspace(tmp_path / "own"), Workspace(tmp_path / "shared")
+    own.claim("cats", own.default_store)
+    assert json.loads((own.root / "visionline.json").read_text()) == {"pipeline": "cats"}
+    assert own.connection == own.default_store
+    server = Connection.parse("mysql://ann@db.example.org/lineage")
+    shared.claim("cats", server)
+    assert shared.connection == server
+    shared.claim("cats", server)
+
+
+def test_runs_of_one_folder_stay_in_one_store(tmp_path):
+    server = Connection.parse("mysql://ann@db.example.org/lineage")
+    own, shared = Workspace(tmp_path / "own"), Workspace(tmp_path / "shared")
+    own.claim("cats")
+    with refused(f"are recorded in {own.metadata}, not in {server}: "):
+        own.claim("cats", server)
+    with refused("Run it without --metadata"):
+        own.claim("cats", server)
+    shared.claim("cats", server)
+    with refused(f"Run it with --metadata {server}, or"):
+        shared.claim("cats")
+    with refused(f"Run it with --metadata {server}, or"):
+        shared.claim("cats", Connection.parse(str(tmp_path / "other.sqlite")))
+    assert shared.connection == server
+
+
+def test_a_store_is_the_same_whoever_asks(tmp_path):
+    workspace = Workspace(tmp_path)
+    workspace.claim("cats", Connection.parse("mysql://ann@db.example.org/lineage"))
+    ben = Connection.parse("mysql://ben@db.example.org:3306/lineage")
+    workspace.claim("cats", ben)
+    assert workspace.connection == ben
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

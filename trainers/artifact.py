@@ -82,6 +82,10 @@ class PushManifest:
     run_id: str
     mlmd: dict[str, int]
     """Ids in the metadata store: model, blessing, pusher_execution."""
+    rolled_back_to: int | None = None
+    """The older version that this one is a copy of, where a rollback made it."""
+    withdrawn: tuple[str, ...] = ()
+    """URIs of the models that the rollback took out of service; Pusher passes them over."""
     checksums: dict[str, str] = field(default_factory=dict)
     """sha256 of every other file of the version, by relative path."""
 

@@ -22,6 +22,8 @@ from trainers.files import checksums, sync_directory, walk_files, write_atomic
 _HIGHEST = ".latest"
 _LOCK = ".lock"
 _PARTIAL = ".partial-"
+REMOVED = ".removed-"
+"""Before a version that is taken away and being deleted; see `trainers.retention`."""
 
 
 def list_versions(folder: Path) -> list[int]:
@@ -29,6 +31,39 @@ def list_versions(folder: Path) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(int(d.name) for d in folder.iterdir() if d.name.isdecimal() and d.is_dir())
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What killed pushes and removals left in a model folder; nothing while one is under way."""
+    try:
+        lock = open(folder / _LOCK)  # noqa: SIM115 - the next line
+    except FileNotFoundError:
+        return _partials(folder)
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return []
+        return _partials(folder)
+
+
+def withdrawn_by(folder: Path, model_uri: str) -> int | None:
+    """The rollback that took a model out of service, if none of its versions is newer.
+
+    Returns:
+      The version that the rollback made; None: the model was not rolled back from.
+    """
+    found = None
+    for version in list_versions(folder):
+        try:
+            manifest = PushManifest.read(folder / str(version))
+        except DataError:
+            continue
+        if manifest.model_uri == model_uri:
+            found = None
+        elif model_uri in manifest.withdrawn:
+            found = version
+    return found
 
 
 def next_version(folder: Path) -> int:
@@ -69,7 +104,7 @@ def publish(source: Path, folder: Path, manifest: Callable[[int], PushManifest])
       OSError: when it cannot be written; nothing is left behind.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked(folder):
         _remove_leftovers(folder)
         version = next_version(folder)
         partial = folder / f"{_PARTIAL}{version}"
@@ -91,9 +126,13 @@ def publish(source: Path, folder: Path, manifest: Callable[[int], PushManifest])
     return pushed
 
 
+def _partials(folder: Path) -> list[Path]:
+    return sorted([*folder.glob(f"{_PARTIAL}*"), *folder.glob(f"{REMOVED}*")])
+
+
 def _remove_leftovers(folder: Path) -> None:
-    """Removes what pushes left that were killed; the lock says that none runs."""
-    for leftover in folder.glob(f"{_PARTIAL}*"):
+    """Removes what killed writers left; the lock says that none runs."""
+    for leftover in _partials(folder):
         shutil.rmtree(leftover, ignore_errors=True)
     for leftover in folder.glob(f".{_HIGHEST}.*.tmp"):
         leftover.unlink(missing_ok=True)
@@ -108,7 +147,7 @@ def _sync(root: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """One writer at a time, also across processes."""
     with open(folder / _LOCK, "w") as f:
         fcntl.flock(f, fcntl.LOCK_EX)

@@ -32,6 +32,7 @@ from components.example_gen.driver import (
     VERSION,
     resolve,
 )
+from components.example_gen.image_index import IMAGES_FILE, to_lines
 from components.example_gen.records import Source, batches
 from components.example_gen.report import QUARANTINE_FILE, REPORT_FILE, Outcome, conclude
 from components.example_gen.source import list_source
@@ -132,10 +133,12 @@ class WriteReport(beam.DoFn):
             outcome = conclude(self._source, self._config, map(pickle.loads, packed))
         except DataError as e:
             empty = SplitPlan(shares={"train": 1.0}, moved={})
-            outcome = Outcome(plan=empty, report={"error": str(e)}, quarantined=[])
+            outcome = Outcome(plan=empty, report={"error": str(e)}, quarantined=[], images=[])
         _write_json(self._uri, outcome.report)
         with fileio.open(os.path.join(self._uri, QUARANTINE_FILE), "w") as f:
             f.write("".join(outcome.quarantine_lines()))
+        with fileio.open(os.path.join(self._uri, IMAGES_FILE), "wb") as f:
+            f.write(to_lines(outcome.images))
         yield outcome.plan
 
 

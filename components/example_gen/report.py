@@ -10,6 +10,7 @@ from typing import Any
 
 from components.example_gen.config import DataConfig, evaluation_split
 from components.example_gen.digest import dataset_digest
+from components.example_gen.image_index import IndexedImage
 from components.example_gen.ingest import Note, Notes
 from components.example_gen.records import Quarantined, Source, check_labels, show
 from components.example_gen.splits import SplitPlan, plan_splits, straddling
@@ -27,6 +28,8 @@ class Outcome:
     plan: SplitPlan
     report: dict[str, Any]
     quarantined: list[Quarantined]
+    images: list[IndexedImage]
+    """What was ingested, and where it went."""
 
     def quarantine_lines(self) -> Iterable[str]:
         for q in self.quarantined:
@@ -66,7 +69,11 @@ def conclude(source: Source, config: DataConfig, all_notes: Iterable[Notes]) -> 
         },
         "duplicates": _duplicates(images, plan),
     }
-    return Outcome(plan=plan, report=report, quarantined=quarantined)
+    indexed = [
+        IndexedImage(n.sha256, plan.split_of(n.sha256, n.given_split), n.label, n.path)
+        for n in images
+    ]
+    return Outcome(plan=plan, report=report, quarantined=quarantined, images=indexed)
 
 
 def _check_quarantine(

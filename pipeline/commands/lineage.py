@@ -9,23 +9,42 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.commands.group import Group
 from pipeline.terminal import print_json
 
 if TYPE_CHECKING:
     from pipeline.lineage.store import Reader
 
 app = typer.Typer(
+    cls=Group,
     help="Ask where models come from, what became of them, and why.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
+
+def _text(value: str | None) -> str | None:
+    """Refuses what the shell may pass and no store can hold."""
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("expected UTF-8 text.") from None
+    return value
+
+
 RefArgument = Annotated[
     str,
     typer.Argument(
-        metavar="REF", help="A served path, NAME@VERSION, NAME, artifact URI or id, or run name."
+        metavar="REF",
+        help="A served path, NAME@VERSION, NAME, artifact URI or id, or run name.",
+        callback=_text,
     ),
 ]
+_NAME = typer.Argument(
+    metavar="NAME", help="A model's name, or its folder in serving.", callback=_text
+)
+NameArgument = Annotated[str, _NAME]
+OptionalNameArgument = Annotated[str | None, _NAME]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", help="The pipeline's output folder.")
 ]
@@ -57,10 +76,19 @@ def asking(output: Path | None, metadata: str | None, ref: str | None = None) ->
 
 
 def answer_json(kind: str, value: Any) -> None:
-    """Prints a dataclass as JSON that names its schema, see docs/lineage-json.md."""
+    """Prints a dataclass as JSON that names its schema, see docs/lineage.schema.json."""
+    from pipeline.lineage.answers import format_name
     from trainers.strict import dump
 
-    print_json({"schema": f"visionline.lineage.{kind}/1", **dump(value)})
+    print_json({"format": format_name(kind), **dump(value)})
 
 
-from pipeline.commands import lineage_model  # noqa: E402, F401 - registers its commands
+from pipeline.commands import (  # noqa: E402, F401 - they register their commands
+    lineage_affected,
+    lineage_diff,
+    lineage_export,
+    lineage_model,
+    lineage_runs,
+    lineage_storage,
+    lineage_versions,
+)

@@ -1,4 +1,4 @@
-"""`lineage model` and `lineage served`."""
+"""`lineage model` and `lineage why-not-blessed`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline import exits
 from pipeline.commands.lineage import (
     JsonOption,
     MetadataOption,
@@ -17,7 +18,7 @@ from pipeline.commands.lineage import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.lineage.model import ModelLineage
+    from pipeline.lineage.verdicts import WhyNotBlessed
 
 
 @app.command()
@@ -25,6 +26,10 @@ def model(
     ref: RefArgument,
     baseline: Annotated[
         bool, typer.Option("--baseline", help="The ancestry of its baselines, too.")
+    ] = False,
+    config: Annotated[bool, typer.Option("--config", help="The run's whole config, too.")] = False,
+    packages: Annotated[
+        bool, typer.Option("--packages", help="The packages that were installed, too.")
     ] = False,
     output: OutputOption = None,
     metadata: MetadataOption = None,
@@ -39,10 +44,68 @@ def model(
     if as_json:
         answer_json("model", found)
     else:
-        _show(found)
+        from pipeline.commands.model_view import show_model
+
+        show_model(found, config=config, packages=packages)
 
 
-def _show(found: ModelLineage) -> None:
-    from pipeline.terminal import facts
+@app.command("why-not-blessed")
+def why_not_blessed(
+    ref: RefArgument,
+    output: OutputOption = None,
+    metadata: MetadataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Which thresholds a model missed, on what, and by how much."""
+    from pipeline.lineage.verdicts import why_not_blessed as ask
 
-    facts("model", [("artifact", str(found.model.artifact_id)), ("uri", found.model.uri)])
+    with asking(output, metadata, ref) as reader:
+        found = ask(reader, ref)
+    if as_json:
+        answer_json("why-not-blessed", found)
+    else:
+        _show_why_not(found)
+    if found.verdict.blessed:
+        raise typer.Exit(exits.NOTHING_FOUND)
+
+
+def _show_why_not(found: WhyNotBlessed) -> None:
+    from pipeline.commands.model_view import heading
+    from pipeline.commands.words import cell, known, moment, share
+    from pipeline.terminal import NOT_RECORDED, facts, table
+
+    verdict = found.verdict
+    accuracy = NOT_RECORDED if verdict.accuracy is None else share(verdict.accuracy)
+    which = [
+        ("artifact", f"{found.model.artifact_id}, {found.model.uri}"),
+        ("judged", f"{moment(verdict.when)}, by the run {known(verdict.run_id)}"),
+    ]
+    if verdict.blessed:
+        facts("it was blessed", [*which, ("accuracy", accuracy)])
+        return
+    facts("not blessed" if verdict.blessed is False else "the verdict is not recorded", which)
+    if found.failed:
+        heading("")
+        table(
+            ("metric", "on", "kind", "threshold", "actual", "baseline", "missed by"),
+            [
+                (
+                    f.metric,
+                    f.where,
+                    f.kind,
+                    share(f.threshold),
+                    share(f.actual),
+                    share(f.baseline),
+                    share(f.shortfall),
+                )
+                for f in found.failed
+            ],
+            optional=("kind", "metric"),
+        )
+    said = {str(f) for f in found.failed or ()}
+    rest = [("why", r) for r in verdict.why_not_blessed if r not in said]
+    if not found.failed and not rest:
+        rest = [("why", NOT_RECORDED), ("evaluation", cell(found.evaluation))]
+    if rest:
+        heading("")
+        facts("reasons", rest)

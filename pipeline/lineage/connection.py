@@ -8,26 +8,42 @@ postgresql://user@host:5432/database
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 
-from pipeline.lineage.sql import Row, SqlReader
-from pipeline.lineage.store import SCHEMA_VERSION, Reader, StoreError
+from pipeline.lineage.store import Reader
 from trainers.errors import ConfigError
 
 PASSWORD_VARIABLE = "VISIONLINE_METADATA_PASSWORD"
+Kind = Literal["sqlite", "mysql", "postgresql"]
+_SCHEMES: dict[str, Kind] = {
+    "mysql": "mysql",
+    "mariadb": "mysql",
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+}
 _PORTS = {"mysql": 3306, "postgresql": 5432}
-_BUSY_SECONDS = 30
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
+_USER = re.compile(r"[^\s'\"\\\x00-\x1f]{1,63}")
+_DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_TRIES = 30
+"""Of a call that another writer got in the way of; MLMD's own five can run out."""
+_CLIENT_PASSWORD = {"mysql": "MYSQL_PWD", "postgresql": "PGPASSWORD"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """A store's place."""
+    """A store's place.
 
-    kind: Literal["sqlite", "mysql", "postgresql"]
+    Raises:
+      ConfigError: for what no store can have.  MLMD ends the whole process where host,
+        user, port or database is missing, and pastes them unquoted into commands.
+    """
+
+    kind: Kind
     path: Path | None = None
     """Of SQLite's file."""
     host: str = ""
@@ -35,66 +51,116 @@ class Connection:
     user: str = ""
     database: str = ""
 
+    def __post_init__(self) -> None:
+        if self.kind == "sqlite":
+            if self.path is None or not self.path.is_absolute() or "\0" in str(self.path):
+                raise ConfigError(f"metadata: expected an absolute path, got {self.path}.")
+            return
+        form = f"{self.kind}://USER@HOST:PORT/DATABASE"
+        if not _HOST.fullmatch(self.host):
+            raise ConfigError(f"metadata: expected a host's name or address, as in {form}.")
+        if not 0 < self.port < 65536:
+            raise ConfigError(f"metadata: expected a port from 1 to 65535, as in {form}.")
+        if not _USER.fullmatch(self.user):
+            raise ConfigError(
+                f"metadata: expected a user without spaces, quotes and backslashes, as in {form}."
+            )
+        if not _DATABASE.fullmatch(self.database):
+            raise ConfigError(
+                "metadata: expected a database's name of letters, digits and '_' that does not "
+                f"begin with a digit, as in {form}, got {self.database!r}."
+            )
+
     @classmethod
     def parse(cls, text: str) -> Connection:
         """Reads a path or URL.
 
         Raises:
-          ConfigError: it is neither.
+          ConfigError: it is neither.  The message never repeats the URL, which may hold
+            a password.
         """
-        scheme, colon, _ = text.partition("://")
-        if not colon:
+        scheme, slash, _ = text.partition(":/")
+        if not slash or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+            if not text:
+                raise ConfigError("metadata: expected a path or URL, got nothing.")
             return cls(kind="sqlite", path=Path(text).absolute())
-        url = urlsplit(text)
-        if scheme == "sqlite":
-            return cls(kind="sqlite", path=Path(unquote(url.path)).absolute())
-        if scheme not in _PORTS:
-            raise ConfigError(
-                f"metadata: expected a path, sqlite:///PATH, mysql://USER@HOST:PORT/DATABASE or "
-                f"postgresql://USER@HOST:PORT/DATABASE, got {scheme}://…"
-            )
+        try:
+            url = urlsplit(text)
+            port = url.port
+        except ValueError:
+            raise ConfigError(_expected(scheme)) from None
         if url.password is not None:
             raise ConfigError(
                 "metadata: leave the password out of the URL, which is recorded with every run; "
                 f"put it in the environment variable {PASSWORD_VARIABLE}."
             )
-        try:
-            port = url.port or _PORTS[scheme]
-        except ValueError:
-            port = 0
-        database = unquote(url.path.strip("/"))
-        if not url.hostname or not url.username or not database or not port:
-            raise ConfigError(
-                f"metadata: expected {scheme}://USER@HOST:PORT/DATABASE, got {text!r}."
-            )
+        if url.query or url.fragment:
+            raise ConfigError(f"metadata: no options after ? or # are known. {_expected(scheme)}")
+        if scheme == "sqlite" and not url.netloc and len(url.path) > 1:
+            return cls(kind="sqlite", path=Path("/" + unquote(url.path).lstrip("/")))
+        if scheme not in _SCHEMES or not text.startswith(f"{scheme}://"):
+            raise ConfigError(_expected(scheme))
+        kind = _SCHEMES[scheme]
+        host = url.hostname or ""
+        if kind == "mysql" and host == "localhost":
+            host = "127.0.0.1"  # MLMD's client takes the name for a socket's
         return cls(
-            kind="mysql" if scheme == "mysql" else "postgresql",
-            host=url.hostname,
-            port=port,
-            user=unquote(url.username),
-            database=database,
+            kind=kind,
+            host=host,
+            port=_PORTS[kind] if port is None else port,
+            user=unquote(url.username or ""),
+            database=unquote(url.path.removeprefix("/")),
         )
 
     def __str__(self) -> str:
         if self.kind == "sqlite":
             return str(self.path)
-        return f"{self.kind}://{quote(self.user)}@{self.host}:{self.port}/{quote(self.database)}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.kind}://{quote(self.user, safe='')}@{host}:{self.port}/{self.database}"
 
     @property
     def password(self) -> str:
         return os.environ.get(PASSWORD_VARIABLE, "")
 
+    def is_same_store(self, other: Connection) -> bool:
+        """Whether both name one store, whoever asks."""
+
+        def place(c: Connection) -> tuple[object, ...]:
+            return c.kind, c.path and c.path.resolve(), c.host, c.port, c.database
+
+        return place(self) == place(other)
+
     def mlmd_config(self, *, readonly: bool = False) -> Any:
-        """As an `ml_metadata` ConnectionConfig."""
+        """As an `ml_metadata` ConnectionConfig, for a store that is there; see `open_mlmd`.
+
+        TFX logs it, so the password is not in it: MLMD's clients find that in this
+        process' environment, where this puts it.
+
+        Args:
+          readonly: of SQLite alone; see `open_reader` for the others.
+        """
         from ml_metadata.proto import metadata_store_pb2 as mlmd
 
         config = mlmd.ConnectionConfig()
+        config.retry_options.max_num_retries = _TRIES
         if self.kind == "sqlite":
             config.sqlite.filename_uri = str(self.path)
             modes = mlmd.SqliteMetadataSourceConfig
             config.sqlite.connection_mode = (
                 modes.READONLY if readonly else modes.READWRITE_OPENCREATE
             )
+            return config
+        if self.password:
+            os.environ[_CLIENT_PASSWORD[self.kind]] = self.password
+        # MLMD itself would make a database without quotes, and in any collation.
+        if self.kind == "mysql":
+            config.mysql.host, config.mysql.port = self.host, self.port
+            config.mysql.user, config.mysql.database = self.user, self.database
+            config.mysql.skip_db_creation = True
+        else:
+            config.postgresql.host, config.postgresql.port = self.host, str(self.port)
+            config.postgresql.user, config.postgresql.dbname = self.user, self.database
+            config.postgresql.skip_db_creation = True
         return config
 
 
@@ -107,55 +173,27 @@ def open_reader(connection: Connection, via: Literal["sql", "mlmd"] = "sql") -> 
     Raises:
       StoreError: there is no store, or none of the version that is read.
     """
-    if via == "sql":
-        return _sqlite_reader(connection)
-    _sqlite_reader(connection).close()  # says what is wrong better than MLMD does
-    from ml_metadata.metadata_store import metadata_store
+    from pipeline.lineage.backends import check_readable, connect
+    from pipeline.lineage.sql import SqlReader
 
-    from pipeline.lineage.api import ApiReader
-
-    store = metadata_store.MetadataStore(connection.mlmd_config(readonly=True))
-    return ApiReader(store, str(connection))
-
-
-def _sqlite_reader(connection: Connection) -> SqlReader:
-    import sqlite3
-
-    path = connection.path
-    if path is None or not path.is_file():
-        raise StoreError(f"No metadata store at {path}. Name the output folder with --output.")
-    if path.stat().st_size == 0:
-        raise StoreError(f"{path} is empty: no pipeline has written to it yet.")
+    database = connect(connection)
     try:
-        database = sqlite3.connect(
-            f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_BUSY_SECONDS
-        )
-    except sqlite3.Error as e:
-        raise StoreError(f"Cannot open the metadata store {path}: {e}.") from None
-
-    def query(sql: str, parameters: Sequence[Any]) -> Iterable[Row]:
-        try:
-            return database.execute(sql, parameters).fetchall()
-        except sqlite3.Error as e:
-            raise StoreError(f"Cannot read the metadata store {path}: {e}.") from None
-
-    try:
-        _check_version(query, str(path))
-    except StoreError:
+        # MLMD would make what is not there, and say worse what is wrong.
+        check_readable(database, str(connection))
+    except BaseException:
         database.close()
         raise
-    return SqlReader(query, str(path), database.close)
+    if via == "sql":
+        return SqlReader(database.query, str(connection), database.close)
+    database.close()
+    from pipeline.lineage.api import ApiReader
+    from pipeline.lineage.mlmd import open_mlmd
+
+    return ApiReader(open_mlmd(connection, readonly=True), str(connection))
 
 
-def _check_version(query: Any, where: str) -> None:
-    tables = query("SELECT name FROM sqlite_master WHERE name = 'MLMDEnv'", [])
-    if not tables:
-        raise StoreError(f"{where} is a database, but not one of ML Metadata.")
-    versions = [r[0] for r in query("SELECT schema_version FROM MLMDEnv", [])]
-    if versions != [SCHEMA_VERSION]:
-        found = ", ".join(map(str, versions)) or "none"
-        raise StoreError(
-            f"{where} has schema version {found} of ML Metadata; this visionline reads "
-            f"version {SCHEMA_VERSION}. Nothing was changed. Upgrade the store with the "
-            "ml-metadata library that fits it, or use the visionline that wrote it."
-        )
+def _expected(scheme: str) -> str:
+    return (
+        f"metadata: expected a path, sqlite:///PATH, mysql://USER@HOST:PORT/DATABASE or "
+        f"postgresql://USER@HOST:PORT/DATABASE, got something else that begins with {scheme}:"
+    )

@@ -7,7 +7,8 @@ has fewer.  Times are ISO 8601, UTC; durations are seconds.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipeline.lineage.records import PIPELINE, Artifact, Context, Execution, Val
 from pipeline.lineage.store import Reader
 from trainers.versions import list_versions
 
+RUNNING = "running"
 ServingState = Literal["latest", "kept", "removed"]
 
 
@@ -187,13 +189,13 @@ def when(milliseconds: int) -> str:
 def run_facts(reader: Reader, run: Context) -> RunFacts:
     get = run.get
     state = _text(get("state"))
-    if state is None:
+    if state in (None, RUNNING):
         executions = reader.executions(reader.executions_in([run.id]).get(run.id, []))
-        state = state_of(e.state for e in executions.values())
+        state = run_state(run, executions.values())
     return RunFacts(
         run_id=run.name or "",
         pipeline=pipeline_of(reader, run),
-        state=state,
+        state=str(state),
         error=_text(get("error")),
         started=when(run.created),
         duration_seconds=_float(get("duration_seconds")),
@@ -226,11 +228,20 @@ def pipeline_of(reader: Reader, run: Context) -> str | None:
     if recorded is not None:
         return recorded
     executions = reader.executions_in([run.id]).get(run.id, [])[:1]
-    for contexts in reader.contexts_of(executions).values():
-        for context in contexts:
-            if context.type == PIPELINE:
-                return context.name
+    for contexts in reader.contexts_of(executions, PIPELINE).values():
+        return contexts[0].name
     return None
+
+
+def run_state(run: Context, executions: Collection[Execution]) -> str:
+    """running, complete, failed or cancelled; a killed run's from its executions."""
+    recorded = run.get("state")
+    found = {e.state for e in executions}
+    if isinstance(recorded, str) and recorded != RUNNING:
+        return recorded
+    if recorded == RUNNING and ("FAILED" not in found or found & {"RUNNING", "NEW"}):
+        return RUNNING
+    return state_of(found)
 
 
 def state_of(states: Collection[str] | Any) -> str:
@@ -368,13 +379,44 @@ def model_facts(model: Artifact) -> ModelFacts:
     )
 
 
-def serving_state(destination: str) -> ServingState:
-    """Whether a pushed version is in its serving folder now."""
-    path = Path(destination)
-    if not path.is_dir():
+def serving_state(destination: str) -> ServingState | None:
+    """Whether a pushed version is in its serving folder now; None where that is remote."""
+    return serving_states([destination])[destination]
+
+
+def serving_states(destinations: Collection[str]) -> dict[str, ServingState | None]:
+    """The same of many; looks into each serving folder once."""
+    there: dict[str, list[str]] = {}
+    found: dict[str, ServingState | None] = {}
+    for destination in destinations:
+        folder, version = os.path.split(destination.rstrip("/"))
+        if "://" in destination:
+            found[destination] = None
+            continue
+        if folder not in there:
+            there[folder] = [str(v) for v in list_versions(Path(folder))]
+        found[destination] = state_among(version, there[folder])
+    return found
+
+
+def state_among(version: str, there: Sequence[str]) -> ServingState:
+    """A version's state.
+
+    Args:
+      there: the versions in its serving folder, increasing.
+    """
+    if version not in there:
         return "removed"
-    newest = list_versions(path.parent)[-1:]
-    return "latest" if [path.name] == [str(v) for v in newest] else "kept"
+    return "latest" if version == there[-1] else "kept"
+
+
+def dataset_digest(trainer: Execution | None) -> str | None:
+    """Of the images that a Trainer was given, as it recorded."""
+    return _text(trainer.get("dataset_digest")) if trainer else None
+
+
+def user_of(run: Context) -> str | None:
+    return _text(run.get("user"))
 
 
 def output_digest(artifact: Artifact, maker: Execution | None) -> str | None:

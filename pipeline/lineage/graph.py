@@ -74,20 +74,13 @@ def runs_of(reader: Reader, executions: Collection[Execution]) -> dict[int, Cont
     visionline records the run's id on the execution.  Where it is not, the store is
     searched, which takes longer the larger it is.
     """
-    found: dict[int, Context] = {}
-    runs: dict[str, Context | None] = {}
-    for execution in executions:
-        run_id = execution.custom.get("run_id")
-        if isinstance(run_id, str):
-            if run_id not in runs:
-                runs[run_id] = reader.context(RUN, run_id)
-            if (run := runs[run_id]) is not None:
-                found[execution.id] = run
+    said = {e.id: name for e in executions if isinstance(name := e.custom.get("run_id"), str)}
+    runs = reader.contexts_named(RUN, set(said.values())) if said else {}
+    found = {id_: runs[name] for id_, name in said.items() if name in runs}
     missing = {e.id for e in executions} - found.keys()
-    for execution_id, contexts in (reader.contexts_of(missing) if missing else {}).items():
-        for context in contexts:
-            if context.type == RUN:
-                found[execution_id] = context
+    if missing:
+        contexts = reader.contexts_of(missing, RUN)
+        found |= {execution_id: c[-1] for execution_id, c in contexts.items()}
     return found
 
 

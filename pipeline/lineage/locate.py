@@ -26,8 +26,9 @@ def locate(output: Path | None, metadata: str | None, ref: str | None = None) ->
         return Connection.parse(metadata)
     if output is not None:
         return Workspace(output).connection
-    if ref is not None and (workspace := _workspace_of(ref)) is not None:
-        return workspace.connection
+    with contextlib.suppress(OSError):  # such as a name too long for a path
+        if ref is not None and (workspace := _workspace_of(ref)) is not None:
+            return workspace.connection
     if VARIABLE in os.environ:
         return Connection.parse(os.environ[VARIABLE])
     found = sorted(p for p in Path.cwd().glob("visionline-runs/*") if p.is_dir())

@@ -28,6 +28,8 @@ class ModelLineage:
     pushes: tuple[facts.Push, ...]
     producers: tuple[facts.Step, ...]
     """The executions that did the work, in order; what was cached is not among them."""
+    reused: tuple[int, ...]
+    """Ids of those that an earlier run had done, and the model's run took from the cache."""
 
 
 def model_lineage(reader: Reader, ref: str, cut: Collection[str] = BASELINE) -> ModelLineage:
@@ -68,6 +70,8 @@ def lineage_of(reader: Reader, model: Artifact, cut: Collection[str] = BASELINE)
     producers = sorted(
         [*graph.executions.values(), *judged.executions.values()], key=lambda e: e.id
     )
+    above = {maker.get(i, 0) for i in own}
+    reused = (i for i in sorted(above & runs.keys()) if run is not None and runs[i].id != run.id)
     return ModelLineage(
         model=facts.model_facts(model),
         run=facts.run_facts(reader, run) if run else None,
@@ -78,6 +82,7 @@ def lineage_of(reader: Reader, model: Artifact, cut: Collection[str] = BASELINE)
         verdicts=judged.verdicts(reader, runs),
         pushes=judged.pushes(model, runs),
         producers=tuple(facts.step(e, runs.get(e.id)) for e in producers),
+        reused=tuple(reused),
     )
 
 
@@ -119,7 +124,7 @@ class Judged:
     def verdicts(self, reader: Reader, runs: Mapping[int, Context]) -> tuple[facts.Verdict, ...]:
         found = []
         for id_, execution in sorted(self.executions.items()):
-            made = self._made(id_)
+            made = self.made(id_)
             if not {"ModelEvaluation", "ModelBlessing"} & made.keys():
                 continue
             baseline = self.baselines.get(id_)
@@ -132,13 +137,13 @@ class Judged:
     def pushes(self, model: Artifact, runs: Mapping[int, Context]) -> tuple[facts.Push, ...]:
         found = []
         for id_ in sorted(self.executions):
-            pushed = self._made(id_).get(PUSHED_MODEL)
+            pushed = self.made(id_).get(PUSHED_MODEL)
             # TFX's own Pusher makes the artifact, and says in it that it pushed nothing.
             if pushed is not None and pushed.get("pushed"):
                 found.append(facts.push(pushed, model, runs.get(id_)))
         return tuple(found)
 
-    def _made(self, execution_id: int) -> dict[str, Artifact]:
+    def made(self, execution_id: int) -> dict[str, Artifact]:
         """An execution's outputs by type."""
         ids = [
             e.artifact_id

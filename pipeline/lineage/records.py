@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Value = str | int | float | bool | list[Any] | dict[str, Any] | None
 """A property.  MLMD's structs are dicts and lists; protos are not read (None)."""
@@ -73,3 +73,19 @@ class Event:
     key: str
     """The channel's name, such as "examples"; "" where there is none."""
     index: int
+
+
+class Taken(NamedTuple):
+    """An artifact, and an execution that took it as an input."""
+
+    artifact_id: int
+    execution_id: int
+
+
+class Made(NamedTuple):
+    """An execution, and an artifact that it made."""
+
+    execution_id: int
+    artifact_id: int
+    type: str
+    """The artifact's."""

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.lineage.pushed import PUSHED_MODEL as PUSHED_MODEL
+from pipeline.lineage.pushed import (
+    PushRef,
+    known_pushes,
+    latest,
+    names_known,
+    pushes,
+    pushes_of_version,
+    spellings,
+)
 from pipeline.lineage.records import RUN, Artifact, Context
 from pipeline.lineage.store import NotFoundError, Reader
 from trainers.artifact import MANIFEST, PushManifest
@@ -11,7 +21,7 @@ from trainers.errors import DataError
 from trainers.versions import list_versions
 
 REFERENCE_HELP = "A served path, NAME@VERSION, NAME, artifact URI or id, or run name."
-MODEL, PUSHED_MODEL = "Model", "PushedModel"
+MODEL = "Model"
 
 
 def find_model(reader: Reader, ref: str) -> Artifact:
@@ -62,31 +72,46 @@ def find_artifact(reader: Reader, ref: str) -> Artifact | None:
     name, at, version = ref.rpartition("@")
     if at and "/" not in ref:
         return find_pushed(reader, name, version)
-    found = _by_path(reader, ref)
+    try:
+        found = _by_path(reader, ref)
+    except OSError as e:
+        raise NotFoundError(f"{ref} cannot be looked at: {e.strerror}.") from None
     if found is None and "/" not in ref and reader.context(RUN, ref) is None:
-        pushed = pushed_versions(reader, ref)
-        found = pushed[-1] if pushed else None
+        pushed = pushes(reader, ref)
+        found = _artifact(reader, latest(pushed)) if pushed else None
     return found
 
 
 def find_pushed(reader: Reader, name: str, version: str) -> Artifact:
-    """The push of `name@version`; the version may be "latest"."""
-    pushed = pushed_versions(reader, name)
-    if not pushed:
-        raise NotFoundError(f"No model was pushed under the name {name!r}.{_names(reader)}")
+    """The push of `name@version`; the version may be "latest".
+
+    Raises:
+      NotFoundError: there is none, or more than one model of that name and version.
+    """
     if version in ("", "latest"):
-        return pushed[-1]
-    for artifact in reversed(pushed):
-        if str(artifact.get("pushed_version")) == version:
-            return artifact
-    known = ", ".join(sorted({str(a.get("pushed_version")) for a in pushed})[-10:])
-    raise NotFoundError(f"{name} has no version {version!r}. Known: {known}.")
+        return _artifact(reader, latest(known_pushes(reader, name)))
+    meant = pushes_of_version(reader, name, version)
+    if not meant:
+        known = ", ".join(dict.fromkeys(str(p.version) for p in known_pushes(reader, name)[-10:]))
+        raise NotFoundError(f"{name} has no version {version!r}. Known: {known}.")
+    folders = sorted({p.folder for p in meant})
+    if len(folders) > 1 and len({p.model_id for p in meant}) > 1:
+        raise NotFoundError(
+            f"{name}@{version} was pushed to more than one folder: {', '.join(folders)}. "
+            f"Name one by its path, such as {meant[-1].destination}."
+        )
+    return _artifact(reader, meant[-1])
 
 
 def pushed_versions(reader: Reader, name: str) -> list[Artifact]:
     """Every successful push under a name, in order of version and time."""
-    found = reader.artifacts_by_type(PUSHED_MODEL, {"model_name": name, "pushed": 1})
-    return sorted(found, key=lambda a: (_number(a.get("pushed_version")), a.id))
+    found = sorted(pushes(reader, name), key=lambda p: p.order)
+    artifacts = reader.artifacts([p.artifact_id for p in found])
+    return [artifacts[p.artifact_id] for p in found]
+
+
+def _artifact(reader: Reader, pushed: PushRef) -> Artifact:
+    return reader.artifacts([pushed.artifact_id])[pushed.artifact_id]
 
 
 def model_of(reader: Reader, artifact: Artifact) -> Artifact | None:
@@ -124,33 +149,27 @@ def _by_path(reader: Reader, ref: str) -> Artifact | None:
         if manifest is not None:
             if found := reader.artifacts_by_uri(manifest.model_uri):
                 return found[-1]
-            return find_pushed(reader, manifest.name, str(manifest.version))
-    candidates = [ref.rstrip("/"), str(path.absolute())]
-    candidates += [str(p) for p in path.absolute().parents][:3]  # a file inside an artifact
+            raise NotFoundError(
+                f"{ref} is {manifest.name}@{manifest.version} of the run {manifest.run_id}, "
+                f"whose model ({manifest.model_uri}) is not in {reader.where}."
+            )
+    candidates = sorted(spellings(ref))
+    if path.exists():  # it may be a file inside an artifact
+        for place in (path.absolute(), path.resolve()):
+            candidates += [str(p) for p in place.parents][:3]
     for uri in candidates:
         if found := reader.artifacts_by_uri(uri):
             return found[-1]
     if "/" in ref:
-        pushed = reader.artifacts_by_type(
-            PUSHED_MODEL, {"pushed_destination": str(path.absolute())}
-        )
-        return pushed[-1] if pushed else None
+        places = spellings(ref)
+        pushed = [p for p in pushes(reader) if p.destination in places]
+        pushed = pushed or pushes(reader, ref)
+        return _artifact(reader, latest(pushed)) if pushed else None
     return None
 
 
 def _not_found(reader: Reader, ref: str) -> NotFoundError:
     return NotFoundError(
         f"Nothing is known as {ref!r} in {reader.where}. Expected a served path, NAME@VERSION, "
-        f"an artifact's URI or id, or a run's name.{_names(reader)}"
+        f"an artifact's URI or id, or a run's name.{names_known(reader, ref)}"
     )
-
-
-def _names(reader: Reader) -> str:
-    found = {a.get("model_name") for a in reader.artifacts_by_type(PUSHED_MODEL)}
-    names = sorted(str(n) for n in found if n)
-    return f" Pushed models: {', '.join(names[:10])}." if names else ""
-
-
-def _number(value: object) -> int:
-    text = str(value)
-    return int(text) if text.isdecimal() else 0

@@ -11,7 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pipeline.lineage.records import (
     ARTIFACT_STATES,
@@ -21,6 +21,8 @@ from pipeline.lineage.records import (
     Context,
     Event,
     Execution,
+    Made,
+    Taken,
     Value,
 )
 
@@ -29,9 +31,11 @@ T = TypeVar("T")
 _CACHED = EXECUTION_STATES.index("CACHED")
 _INPUTS, _OUTPUTS = (2, 3), (1, 4)
 """(DECLARED_)INPUT and (DECLARED_)OUTPUT of MLMD's Event.Type."""
-_STRUCT = "mlmd-struct::"
-_BATCH = 1000
-"""Ids per statement."""
+STRUCT = "mlmd-struct::"
+_BATCH, _MANY = 1000, 20_000
+"""Ids per statement, and where each statement reads a whole table."""
+_FEW = 50
+"""Contexts that are looked up one by one."""
 
 Row = Sequence[Any]
 Query = Callable[[str, Sequence[Any]], Iterable[Row]]
@@ -50,6 +54,11 @@ class SqlReader:
     @property
     def where(self) -> str:
         return self._where
+
+    @property
+    def query(self) -> Query:
+        """For what reads whole tables, as an export does."""
+        return self._query
 
     def artifacts(self, ids: Collection[int]) -> dict[int, Artifact]:
         return {a.id: a for a in self._artifacts("id", ids)}
@@ -85,41 +94,93 @@ class SqlReader:
             return []
         if not where:
             return sorted(self._artifacts("type_id", types), key=lambda a: a.id)
-        found: set[int] | None = None
-        for key, value in where.items():
+        ids = {row[0] for row in self._query(*self._having(where))}
+        found = (a for a in self._artifacts("id", ids) if a.type == type_name)
+        return sorted(found, key=lambda a: a.id)
+
+    def _having(self, where: Mapping[str, Value]) -> tuple[str, list[Value]]:
+        """Statement and parameters for the ids of artifacts with custom properties.
+
+        The first property is looked up, the others are checked on what it finds.
+        """
+        conditions, parameters = list[str](), list[Value]()
+        for n, (key, value) in enumerate(where.items()):
             column = "int_value" if isinstance(value, int) else "string_value"
-            rows = self._query(
-                "SELECT artifact_id FROM ArtifactProperty WHERE name = ? "
-                f"AND is_custom_property = {self._true} AND {column} = ?",
-                [key, value],
+            conditions.append(
+                f"p{n}.name = ? AND p{n}.is_custom_property = {self._true} AND p{n}.{column} = ?"
+                + (f" AND p{n}.artifact_id = p0.artifact_id" if n else "")
             )
-            ids = {r[0] for r in rows}
-            found = ids if found is None else found & ids
-        names = {type_name}
-        artifacts = self._artifacts("id", found or ())
-        return sorted((a for a in artifacts if a.type in names), key=lambda a: a.id)
+            parameters += (key, value)
+        tables = " CROSS JOIN ".join(f"ArtifactProperty p{n}" for n in range(len(where)))
+        return (
+            f"SELECT p0.artifact_id FROM {tables} WHERE {' AND '.join(conditions)}",
+            parameters,
+        )
+
+    def artifact_values(
+        self, type_name: str, keys: Collection[str], where: Mapping[str, Value] | None = None
+    ) -> dict[int, dict[str, Value]]:
+        types = self._type_ids(type_name, 1)
+        if not types or not keys:
+            return {}
+        sql = (
+            "SELECT a.id, p.name, p.int_value, p.double_value, p.string_value, p.bool_value "
+            "FROM Artifact a JOIN ArtifactProperty p ON p.artifact_id = a.id "
+            f"AND p.is_custom_property = {self._true} AND p.name IN ({_marks(keys)}) "
+            f"WHERE a.type_id IN ({_list(types)})"
+        )
+        parameters: list[Value] = list(keys)
+        if where:
+            having, values = self._having(where)
+            sql += f" AND a.id IN ({having})"
+            parameters += values
+        found: dict[int, dict[str, Value]] = defaultdict(dict)
+        for id_, key, *columns in self._query(sql, parameters):
+            found[id_][key] = _value(*columns)
+        return dict(found)
 
     def context(self, type_name: str, name: str) -> Context | None:
-        for type_id in self._type_ids(type_name, 2):
-            rows = self._query(
-                "SELECT id FROM Context WHERE type_id = ? AND name = ?", [type_id, name]
-            )
-            for (id_,) in rows:
-                return self.contexts([id_])[id_]
-        return None
+        return self.contexts_named(type_name, [name]).get(name)
 
-    def latest_contexts(self, type_name: str, limit: int | None = None) -> list[Context]:
+    def contexts_named(self, type_name: str, names: Collection[str]) -> dict[str, Context]:
+        ids: list[int] = []
+        for type_id in self._type_ids(type_name, 2):
+            for batch in _batches(sorted(names)):
+                sql = f"SELECT id FROM Context WHERE type_id = ? AND name IN ({_marks(batch)})"
+                ids += (row[0] for row in self._query(sql, [type_id, *batch]))
+        return {c.name: c for c in self.contexts(ids).values() if c.name is not None}
+
+    def latest_contexts(
+        self,
+        type_name: str,
+        limit: int | None = None,
+        *,
+        before: int | None = None,
+        like: Mapping[str, Collection[str | None]] | None = None,
+    ) -> list[Context]:
         types = self._type_ids(type_name, 2)
         if not types:
             return []
-        ids = [
-            row[0]
-            for row in self._query(
-                f"SELECT id FROM Context WHERE type_id IN ({_list(types)}) ORDER BY id DESC"
-                + ("" if limit is None else f" LIMIT {int(limit)}"),
-                [],
+        # "+": from the newest on; the index by type would have to be read whole, and sorted.
+        column = "type_id" if limit is None else "+type_id"
+        sql = f"SELECT id FROM Context WHERE {column} IN ({_list(types)})"
+        parameters: list[str] = []
+        if before is not None:
+            sql += f" AND id < {int(before)}"
+        for key, values in (like or {}).items():
+            strings = [v for v in values if v is not None]
+            recorded = (
+                "EXISTS (SELECT 1 FROM ContextProperty p WHERE p.context_id = Context.id "
+                f"AND p.name = ? AND p.is_custom_property = {self._true}"
             )
-        ]
+            sql += f" AND ({recorded} AND p.string_value IN ({_marks(strings) or 'NULL'}))"
+            parameters += [key, *strings]
+            if None in values:
+                sql += f" OR NOT {recorded})"
+                parameters.append(key)
+            sql += ")"
+        sql += " ORDER BY id DESC" + ("" if limit is None else f" LIMIT {int(limit)}")
+        ids = [row[0] for row in self._query(sql, parameters)]
         found = self.contexts(ids)
         return [found[i] for i in ids]
 
@@ -130,12 +191,26 @@ class SqlReader:
             found[context_id].append(execution_id)
         return {k: sorted(v) for k, v in found.items()}
 
-    def contexts_of(self, execution_ids: Collection[int]) -> dict[int, list[Context]]:
-        sql = "SELECT execution_id, context_id FROM Association WHERE execution_id IN ({})"
-        pairs = list(self._rows_in(sql, execution_ids))
+    def contexts_of(
+        self, execution_ids: Collection[int], type_name: str | None = None
+    ) -> dict[int, list[Context]]:
+        # Association has no index by execution: each statement reads all of it, unless
+        # it can go through a few contexts instead.
+        sql = "SELECT a.execution_id, a.context_id FROM Association a WHERE a.execution_id IN ({})"
+        if type_name is not None:
+            types = self._type_ids(type_name, 2)
+            if not types:
+                return {}
+            of_type = f"SELECT c.id FROM Context c WHERE c.type_id IN ({_list(types)})"
+            few = [row[0] for row in self._query(f"{of_type} LIMIT {_FEW}", [])]
+            if len(few) < _FEW:
+                sql += f" AND a.context_id IN ({_list(few)})" if few else " AND 1 = 0"
+            else:
+                sql += f" AND EXISTS ({of_type} AND c.id = a.context_id)"
+        pairs = sorted(map(tuple, self._rows_in(sql, execution_ids, size=_MANY)))
         contexts = self.contexts({c for _, c in pairs})
         found: dict[int, list[Context]] = defaultdict(list)
-        for execution_id, context_id in sorted(map(tuple, pairs)):
+        for execution_id, context_id in pairs:
             if context_id in contexts:
                 found[execution_id].append(contexts[context_id])
         return dict(found)
@@ -170,6 +245,41 @@ class SqlReader:
         )
         return self._events(self._rows_in(sql, artifact_ids))
 
+    def takers(self, artifact_ids: Collection[int], cut: Collection[str] = ()) -> list[Taken]:
+        keys = ",".join("?" * len(cut))
+        path = f"SELECT 1 FROM EventPath p WHERE p.event_id = e.id AND p.step_key IN ({keys})"
+        sql = (
+            "SELECT DISTINCT e.artifact_id, e.execution_id FROM Event e "
+            "JOIN Execution x ON x.id = e.execution_id "
+            f"WHERE e.artifact_id IN ({{}}) AND e.type IN ({_list(_INPUTS)}) "
+            f"AND COALESCE(x.last_known_state, 0) <> {_CACHED}"
+            + (f" AND NOT EXISTS ({path})" if cut else "")
+        )
+        return sorted(Taken(*row) for row in self._rows_in(sql, artifact_ids, sorted(cut)))
+
+    def made_by(self, execution_ids: Collection[int]) -> list[Made]:
+        sql = (
+            "SELECT DISTINCT e.execution_id, e.artifact_id, a.type_id FROM Event e "
+            "JOIN Artifact a ON a.id = e.artifact_id "
+            f"WHERE e.execution_id IN ({{}}) AND e.type IN ({_list(_OUTPUTS)})"
+        )
+        rows = self._rows_in(sql, execution_ids)
+        return sorted(Made(e, a, self._type_name(type_id)) for e, a, type_id in rows)
+
+    def values(
+        self, kind: Literal["Artifact", "Execution"], ids: Collection[int], keys: Collection[str]
+    ) -> dict[int, dict[str, Value]]:
+        owner = f"{kind.lower()}_id"
+        sql = (
+            f"SELECT {owner}, name, int_value, double_value, string_value, bool_value "
+            f"FROM {kind}Property WHERE {owner} IN ({{}}) AND is_custom_property = "
+            f"{self._true} AND name IN ({','.join('?' * len(keys))})"
+        )
+        found: dict[int, dict[str, Value]] = defaultdict(dict)
+        for id_, name, *values in self._rows_in(sql, ids, sorted(keys)):
+            found[id_][name] = _value(*values)
+        return dict(found)
+
     def all_artifacts(self) -> Iterator[Artifact]:
         for ids in _batches(r[0] for r in self._all("SELECT id FROM Artifact ORDER BY id")):
             yield from sorted(self._artifacts("id", ids), key=lambda a: a.id)
@@ -177,7 +287,8 @@ class SqlReader:
     def all_events(self) -> Iterator[Event]:
         sql = (
             "SELECT id, execution_id, artifact_id, type FROM Event "
-            f"WHERE type IN ({_list(_INPUTS + _OUTPUTS)}) ORDER BY id"
+            f"WHERE type IN ({_list(_INPUTS + _OUTPUTS)}) "
+            "AND execution_id IN (SELECT id FROM Execution) ORDER BY id"
         )
         for rows in _batches(self._all(sql)):
             yield from self._events(rows)
@@ -186,16 +297,22 @@ class SqlReader:
         rows = self._all("SELECT id, last_known_state FROM Execution")
         return {i: _name(EXECUTION_STATES, s) for i, s in rows}
 
-    # PostgreSQL's is_custom_property is a boolean elsewhere an integer.
-    _true = "1"
+    # Of is_custom_property: a boolean in PostgreSQL, an integer elsewhere.
+    _true = "TRUE"
 
     def _all(self, sql: str) -> list[Row]:
         """A whole result: another statement must not find a cursor open."""
         return list(self._query(sql, []))
 
-    def _rows_in(self, sql: str, ids: Collection[int]) -> Iterator[Row]:
-        for batch in _batches(sorted(ids)):
-            yield from self._query(sql.format(_list(batch)), [])
+    def _rows_in(
+        self,
+        sql: str,
+        ids: Collection[int],
+        parameters: Sequence[Any] = (),
+        size: int = _BATCH,
+    ) -> Iterator[Row]:
+        for batch in _batches(sorted(ids), size):
+            yield from self._query(sql.format(_list(batch)), parameters)
 
     def _type_ids(self, name: str, kind: int) -> list[int]:
         rows = self._query("SELECT id FROM Type WHERE name = ? AND type_kind = ?", [name, kind])
@@ -284,19 +401,11 @@ def times(custom: dict[str, Value], created: int, updated: int) -> tuple[int, in
     return created, updated
 
 
-def struct(value: Any) -> Value:
-    """A google.protobuf.Struct as TFX uses it: the value below `__value__`, or a dict."""
-    from google.protobuf import json_format
-
-    data: dict[str, Any] = json_format.MessageToDict(value)
-    return data["__value__"] if set(data) == {"__value__"} else data
-
-
 def _value(
     int_value: int | None, double_value: float | None, string_value: str | None, bool_value: Any
 ) -> Value:
     if string_value is not None:
-        return _decoded(string_value) if string_value.startswith(_STRUCT) else string_value
+        return _decoded(string_value) if string_value.startswith(STRUCT) else string_value
     if int_value is not None:
         return int_value
     if double_value is not None:
@@ -305,12 +414,11 @@ def _value(
 
 
 def _decoded(text: str) -> Value:
-    from google.protobuf import struct_pb2
-    from google.protobuf.message import DecodeError
+    from pipeline.lineage.structs import parse_struct
 
     try:
-        return struct(struct_pb2.Struct.FromString(base64.b64decode(text[len(_STRUCT) :])))
-    except (ValueError, DecodeError):
+        return parse_struct(base64.b64decode(text[len(STRUCT) :]))
+    except ValueError:
         return text
 
 
@@ -322,7 +430,11 @@ def _list(ids: Iterable[int]) -> str:
     return ",".join(str(int(i)) for i in ids)
 
 
-def _batches(values: Iterable[T]) -> Iterator[list[T]]:
+def _marks(values: Collection[str]) -> str:
+    return ",".join("?" * len(values))
+
+
+def _batches(values: Iterable[T], size: int = _BATCH) -> Iterator[list[T]]:
     iterator = iter(values)
-    while batch := list(islice(iterator, _BATCH)):
+    while batch := list(islice(iterator, size)):
         yield batch

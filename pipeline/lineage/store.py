@@ -6,10 +6,10 @@ Everything here is read-only: no reader creates, changes or upgrades a store.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pipeline import exits
-from pipeline.lineage.records import Artifact, Context, Event, Execution, Value
+from pipeline.lineage.records import Artifact, Context, Event, Execution, Made, Taken, Value
 from trainers.errors import VisionlineError
 
 SCHEMA_VERSION = 10
@@ -61,18 +61,54 @@ class Reader(Protocol):
         """
         ...
 
+    def artifact_values(
+        self, type_name: str, keys: Collection[str], where: Mapping[str, Value] | None = None
+    ) -> dict[int, dict[str, Value]]:
+        """Some custom properties of every artifact of a type that has any of them.
+
+        By artifact id; much cheaper than the artifacts.
+
+        Args:
+          where: as above.
+        """
+        ...
+
     def context(self, type_name: str, name: str) -> Context | None: ...
 
-    def latest_contexts(self, type_name: str, limit: int | None = None) -> list[Context]:
-        """The newest (by id) first; all of them without a limit."""
+    def contexts_named(self, type_name: str, names: Collection[str]) -> dict[str, Context]:
+        """By name."""
+        ...
+
+    def latest_contexts(
+        self,
+        type_name: str,
+        limit: int | None = None,
+        *,
+        before: int | None = None,
+        like: Mapping[str, Collection[str | None]] | None = None,
+    ) -> list[Context]:
+        """The newest (by id) first; all of them without a limit.
+
+        Args:
+          before: only those with smaller ids.
+          like: by custom property, the strings it may be; None: not recorded.
+        """
         ...
 
     def executions_in(self, context_ids: Collection[int]) -> dict[int, list[int]]:
         """Execution ids by context id, increasing."""
         ...
 
-    def contexts_of(self, execution_ids: Collection[int]) -> dict[int, list[Context]]:
-        """By execution id.  Costs time that grows with the store."""
+    def contexts_of(
+        self, execution_ids: Collection[int], type_name: str | None = None
+    ) -> dict[int, list[Context]]:
+        """By execution id, in the order of their ids.
+
+        Takes longer the larger the store is, unless the contexts of the type are few.
+
+        Args:
+          type_name: only these.
+        """
         ...
 
     def events(self, execution_ids: Collection[int]) -> list[Event]:
@@ -91,12 +127,30 @@ class Reader(Protocol):
         """Input events of the executions that did work on artifacts (not cached), sorted."""
         ...
 
+    def takers(self, artifact_ids: Collection[int], cut: Collection[str] = ()) -> list[Taken]:
+        """`consumers`, and nothing but the ids: there may be hundreds of thousands; sorted.
+
+        Args:
+          cut: keys of inputs that do not count.
+        """
+        ...
+
+    def made_by(self, execution_ids: Collection[int]) -> list[Made]:
+        """The outputs of executions, ids and types alone; sorted."""
+        ...
+
+    def values(
+        self, kind: Literal["Artifact", "Execution"], ids: Collection[int], keys: Collection[str]
+    ) -> dict[int, dict[str, Value]]:
+        """Some custom properties, of those that have them."""
+        ...
+
     def all_artifacts(self) -> Iterator[Artifact]:
         """In the order of their ids."""
         ...
 
     def all_events(self) -> Iterator[Event]:
-        """All input and output events, in any order."""
+        """All input and output events of the executions that there are, in any order."""
         ...
 
     def execution_states(self) -> dict[int, str]:

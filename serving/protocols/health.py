@@ -18,7 +18,7 @@ async def live() -> Response:
 
 @router.get("/readyz", **openapi.PROBE)
 async def ready(request: Request) -> Response:
-    """Every model in the folder has a warm version."""
+    """Every model that can be loaded was; from then on, whether any answers."""
     if request.app.state.service.repository.ready:
         return PlainTextResponse("ready")
     return PlainTextResponse("loading", 503)

@@ -1,0 +1,125 @@
+"""What TFX's cache key of an execution is made of, as far as it is recorded.
+
+The key is a hash of the pipeline's name, the node, its executor, its input artifacts,
+its parameters (those its driver sets among them) and TFX's version.  visionline
+records the parts (`pipeline.cache_record`).  Without them, the inputs and what looks
+like a parameter are what is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.lineage.records import Event, Execution
+
+KEY = "cache_key"
+"""Custom property: the key itself, in hexadecimal."""
+PARTS = "cache_parts"
+"""Custom property: what it was made of, as JSON."""
+LONGEST = 200
+"""Characters of a parameter's value in the parts; a longer one is a digest there."""
+_OWN = frozenset(
+    {
+        *("accelerator", "accuracy", "architecture", "baseline_accuracy", "best_epoch"),
+        *("blessed", "dataset_digest", "destination", "duration_seconds", "epochs_run"),
+        *("error", "examples", "expected_calibration_error", "framework"),
+        *("hyper_parameters", "images_per_second", "latency_onnx_ms", "loss", "model_name"),
+        *("node_id", "output_digests", "parameter_count", "parity_onnx", "parity_savedmodel"),
+        *("parity_savedmodel_bytes", "peak_memory_bytes", "per_class", "pushed"),
+        *("pushed_version", "quarantined", "resolved_path", "run_id", "seed"),
+        *("split_counts", "top_k_accuracy", "train_seconds", "val_accuracy", "val_loss"),
+        *("why_not_blessed", KEY, PARTS),
+    }
+)
+"""What visionline adds to executions, see docs/provenance.md; no parameters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """Artifacts under one key of a node's inputs."""
+
+    ids: tuple[int, ...]
+    digests: tuple[str, ...] | None
+    """Of each artifact's record in MLMD as it was then; None: not recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    key: str | None
+    enabled: bool
+    """Whether the cache was to be used at all."""
+    parameters: Mapping[str, str]
+    inputs: Mapping[str, Input]
+    executor: str | None
+    node: str | None
+    tfx_version: str | None
+    recorded: bool
+    """The parts were recorded, and not put together from what else is known."""
+
+
+def short(value: str, longest: int) -> str:
+    """The value, or a digest of it where it is long."""
+    if len(value) <= longest:
+        return value
+    return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
+
+
+def parts_of(execution: Execution, events: Sequence[Event]) -> Parts:
+    """The parts of an execution's key.
+
+    Args:
+      events: its inputs (others are passed over).
+    """
+    ids: dict[str, list[int]] = {}
+    for event in sorted(events, key=lambda e: (e.key, e.index, e.artifact_id)):
+        if event.execution_id == execution.id and event.kind == "input":
+            ids.setdefault(event.key, []).append(event.artifact_id)
+    key = execution.get(KEY)
+    text = key if isinstance(key, str) else None
+    try:
+        return _recorded(execution, text)
+    except (ValueError, TypeError, AttributeError):
+        pass  # not recorded, or somebody else's property of that name
+    return Parts(
+        key=text,
+        enabled=True,
+        parameters={k: str(v) for k, v in execution.custom.items() if _is_parameter(k, v)},
+        inputs={k: Input(ids=tuple(v), digests=None) for k, v in ids.items()},
+        executor=None,
+        node=None,
+        tfx_version=None,
+        recorded=False,
+    )
+
+
+def _recorded(execution: Execution, key: str | None) -> Parts:
+    parts = json.loads(str(execution.get(PARTS)))
+    inputs = {
+        key: Input(ids=tuple(int(i) for i, _ in pairs), digests=tuple(str(d) for _, d in pairs))
+        for key, pairs in parts.get("inputs", {}).items()
+    }
+    return Parts(
+        key=key,
+        enabled=bool(parts.get("enabled", True)),
+        parameters={
+            k: _whole(execution, k, str(v)) for k, v in parts.get("parameters", {}).items()
+        },
+        inputs=inputs,
+        executor=parts.get("executor"),
+        node=parts.get("node"),
+        tfx_version=parts.get("tfx_version"),
+        recorded=True,
+    )
+
+
+def _whole(execution: Execution, name: str, value: str) -> str:
+    """A parameter's value, which TFX has recorded under its name unless a result has it."""
+    whole = str(execution.get(name))
+    return whole if short(whole, LONGEST) == value else value
+
+
+def _is_parameter(name: str, value: object) -> bool:
+    return name not in _OWN and value is not None

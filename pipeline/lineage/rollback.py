@@ -1,0 +1,135 @@
+"""`lineage rollback-candidates`: which older versions could serve instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.lineage.pushed import PushRef, known_pushes, latest, serving_states, versions_of
+from pipeline.lineage.store import NotFoundError, Reader
+from pipeline.lineage.versions import VersionRecord, records
+from trainers.artifact import ModelCard
+from trainers.errors import DataError
+from trainers.versions import damage, list_versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A version other than the one that is served now."""
+
+    version: VersionRecord
+    usable: bool
+    """It is whole on the disk, and was blessed."""
+    why_not: tuple[str, ...]
+    """Why it is not usable."""
+    accuracy_difference: float | None
+    """Its accuracy less that of the version served now; each as it was judged then."""
+    classes_added: tuple[str, ...] | None
+    """Classes that it knows and the version served now does not; None: not known."""
+    classes_missing: tuple[str, ...] | None
+    """Classes that the version served now knows and this one does not; None: not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    name: str
+    folder: str
+    """The model's folder in serving."""
+    served: int | None
+    """The newest version in it, which is the one served; None: the folder has none."""
+    current: VersionRecord | None
+    """Its record; None where another store has it."""
+    candidates: tuple[Candidate, ...]
+    """Usable or not, the newest first."""
+    pushed: int
+    """How many other versions were ever pushed."""
+    strangers: tuple[int, ...]
+    """Versions in the folder that this store did not push."""
+
+
+def rollback_candidates(reader: Reader, name: str, limit: int | None = None) -> Rollback:
+    """The versions of a model that could be served instead of the current one.
+
+    Reads every file of those that are on the disk, to check them.
+
+    Args:
+      name: or the path of the model's folder in serving.
+      limit: only so many, the newest.
+
+    Raises:
+      NotFoundError: nothing was pushed under that name, or into more than one folder
+        that is still there.
+    """
+    known = known_pushes(reader, name)
+    folder = _folder(name, known)
+    refs = [r for r in known if r.folder == folder]
+    states = serving_states(refs)
+    versions = sorted(versions_of(refs), key=lambda r: r.order, reverse=True)
+    there = list_versions(Path(folder))
+    served = there[-1] if there else None
+    now = [r for r in versions if states[r.artifact_id] == "latest"]
+    others = [r for r in versions if r not in now]
+    wanted = others[:limit] if limit is not None else others
+    found = records(reader, [*now, *wanted], states)
+    current = found[0] if now else None
+    classes = None if served is None else _classes(Path(folder) / str(served))
+    return Rollback(
+        name=versions[0].name,
+        folder=folder,
+        served=served,
+        current=current,
+        candidates=tuple(_candidate(v, current, classes) for v in found[len(now) :]),
+        pushed=len(others),
+        strangers=tuple(v for v in there if str(v) not in {str(r.version) for r in refs}),
+    )
+
+
+def _folder(name: str, refs: list[PushRef]) -> str:
+    there = sorted({r.folder for r in refs if list_versions(Path(r.folder))})
+    if len(there) > 1:
+        raise NotFoundError(
+            f"{name} is in more than one serving folder: {', '.join(there)}. Name one of them "
+            "instead."
+        )
+    return there[0] if there else latest(refs).folder
+
+
+def _candidate(
+    version: VersionRecord, current: VersionRecord | None, classes: frozenset[str] | None
+) -> Candidate:
+    directory = Path(version.destination)
+    own = None
+    if version.serving == "removed":
+        why_not = ["removed from the serving folder"]
+    elif version.serving is None:
+        why_not = ["its folder cannot be seen from here"]
+    else:
+        why_not = damage(directory)
+        own = _classes(directory)
+    if version.blessed is None:
+        why_not.append("whether it was blessed is not recorded")
+    elif not version.blessed:
+        why_not.append("not blessed")
+    difference = None
+    if current and current.accuracy is not None and version.accuracy is not None:
+        difference = version.accuracy - current.accuracy
+    return Candidate(
+        version=version,
+        usable=not why_not,
+        why_not=tuple(why_not),
+        accuracy_difference=difference,
+        classes_added=_beyond(own, classes),
+        classes_missing=_beyond(classes, own),
+    )
+
+
+def _beyond(a: frozenset[str] | None, b: frozenset[str] | None) -> tuple[str, ...] | None:
+    """What is in `a` and not in `b`."""
+    return None if a is None or b is None else tuple(sorted(a - b))
+
+
+def _classes(version_dir: Path) -> frozenset[str] | None:
+    try:
+        return frozenset(ModelCard.read(version_dir).class_names)
+    except (DataError, OSError):
+        return None

@@ -1,0 +1,87 @@
+"""`lineage why-not-blessed`: which threshold was missed, on what, and by how much."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from components.evaluation import FailedThreshold
+from pipeline.lineage import facts
+from pipeline.lineage.graph import BASELINE, runs_of
+from pipeline.lineage.model import Judged
+from pipeline.lineage.records import Artifact, Execution
+from pipeline.lineage.refs import find_artifact, find_model
+from pipeline.lineage.store import NotFoundError, Reader
+from trainers.errors import ConfigError
+from trainers.strict import parse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhyNotBlessed:
+    """A model's verdict, and what it rests on."""
+
+    model: facts.ModelFacts
+    verdict: facts.Verdict
+    """Its `why_not_blessed` has the reasons in words."""
+    failed: tuple[FailedThreshold, ...] | None
+    """The thresholds that were missed; None where only words were recorded, or nothing."""
+    evaluation: str | None
+    """URI of the evaluation, which TensorFlow Model Analysis reads."""
+
+
+def why_not_blessed(reader: Reader, ref: str) -> WhyNotBlessed:
+    """The verdict on the model that `ref` means: the newest, or that of the run named.
+
+    Raises:
+      NotFoundError: there is no such model, or it was never judged.
+    """
+    model = find_model(reader, ref)
+    judged = Judged.of(reader, model)
+    verdicts = judged.verdicts(reader, runs_of(reader, list(judged.executions.values())))
+    if not verdicts:
+        raise NotFoundError(_never_judged(reader, model))
+    verdict = _meant(reader, ref, verdicts)
+    execution = judged.executions[verdict.execution_id]
+    evaluation = judged.made(execution.id).get("ModelEvaluation")
+    return WhyNotBlessed(
+        model=facts.model_facts(model),
+        verdict=verdict,
+        failed=_failed(execution),
+        evaluation=evaluation.uri if evaluation else None,
+    )
+
+
+def _meant(reader: Reader, ref: str, verdicts: Sequence[facts.Verdict]) -> facts.Verdict:
+    of_run = [v for v in verdicts if v.run_id == ref]
+    if of_run:
+        return of_run[-1]
+    artifact = find_artifact(reader, ref)
+    makers = reader.producers([artifact.id]).values() if artifact else ()
+    named = [v for v in verdicts if v.execution_id in makers]
+    return (named or list(verdicts))[-1]
+
+
+def _failed(evaluator: Execution) -> tuple[FailedThreshold, ...] | None:
+    recorded = evaluator.get("failed_thresholds")
+    if not isinstance(recorded, str):
+        return None
+    try:
+        return tuple(parse(FailedThreshold, each) for each in json.loads(recorded))
+    except (ValueError, TypeError, ConfigError):
+        return None  # of a later version; the words are still there
+
+
+def _never_judged(reader: Reader, model: Artifact) -> str:
+    """What is known of evaluations that came to no verdict."""
+    said = f"The model {model.id} ({model.uri}) was never evaluated"
+    inputs = [e for e in reader.consumers([model.id]) if e.key not in BASELINE]
+    tried = reader.executions({e.execution_id for e in inputs})
+    for execution in sorted(tried.values(), key=lambda e: -e.id):
+        if execution.type.rpartition(".")[2] != "Evaluator":
+            continue
+        error = facts.step(execution, None).error
+        return f"{said} to the end: its {execution.component} is {execution.state}" + (
+            f": {error}" if error else "."
+        )
+    return f"{said}, so there is no verdict."

@@ -1,0 +1,81 @@
+"""What `visionline lineage … --json` prints is what docs/lineage.schema.json says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.exceptions import Exit
+from helpers import ROOT
+from jsonschema import Draft202012Validator
+from lineage_store import Builder
+
+from pipeline.cli import app
+from pipeline.lineage.answers import ANSWERS
+
+SCHEMA = json.loads((ROOT / "docs" / "lineage.schema.json").read_text())
+QUESTIONS = {
+    "affected": ["affected", "digits-keras@1", "--output"],
+    "diff": ["diff", "digits-keras@1", "digits-keras@2", "--output"],
+    "explain-cache": ["explain-cache", "run-b", "Trainer", "--output"],
+    "gc-plan": ["gc", "--dry-run", "--output"],
+    "gc": ["gc", "--yes", "--output"],
+    "history": ["history", "digits-keras", "--output"],
+    "import": ["import", "export.json", "--metadata"],
+    "model": ["model", "digits-keras", "--output"],
+    "pins": ["pins", "--output"],
+    "rollback-candidates": ["rollback-candidates", "digits-keras", "--output"],
+    "run": ["run", "run-b", "--output"],
+    "runs": ["runs", "--output"],
+    "served": ["served", "--all", "--output"],
+    "verify": ["verify", "--output"],
+    "why-not-blessed": ["why-not-blessed", "run-c", "--output"],
+}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output folder with a pushed, a better pushed, an unblessed and a pinned model."""
+    root = tmp_path_factory.mktemp("json")
+    (root / "visionline.json").write_text('{"pipeline": "digits"}')
+    builder = Builder(root / "metadata.sqlite", files=True)
+    first = builder.run("run-a", version=1)
+    second = builder.run("run-b", version=2, reused={"ImageExampleGen": first})
+    failed = [{"metric": "accuracy", "slice": None, "threshold": 0.9, "actual": 0.8}]
+    builder.run("run-c", version=None, properties={"Evaluator": {"why_not_blessed": str(failed)}})
+    builder.run("run-d", fails="Trainer", properties={"Trainer": {"error": "it [b]broke[/b]"}})
+    assert ask("pin", str(second.artifacts["Trainer.model"]), "--output", str(root)) == 0
+    return root
+
+
+def ask(*arguments: str) -> int:
+    """Runs `visionline lineage …` in this process; returns its exit code."""
+    try:
+        return app(["lineage", *arguments], standalone_mode=False) or 0
+    except Exit as e:
+        return e.exit_code
+
+
+def test_every_answer_is_asked_for() -> None:
+    assert QUESTIONS.keys() == ANSWERS.keys()
+
+
+@pytest.mark.parametrize("kind", QUESTIONS)
+def test_answers_are_as_documented(
+    kind: str,
+    workspace: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    where = str(workspace)
+    if kind == "import":
+        ask("export", "--format", "json", "--to", "export.json", "--output", where)
+        where = str(tmp_path / "new.sqlite")
+    capsys.readouterr()
+    ask(*QUESTIONS[kind], where, "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert found["format"] == f"visionline.lineage.{kind}/1"
+    Draft202012Validator(SCHEMA).validate(found)

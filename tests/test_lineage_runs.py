@@ -1,0 +1,222 @@
+"""The latest runs, and one run, on built stores; both readers agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from lineage_store import COMPONENTS, Builder
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from typer.testing import CliRunner
+
+from pipeline import exits
+from pipeline.cli import app
+from pipeline.lineage.connection import Connection, open_reader
+from pipeline.lineage.run_detail import run_detail
+from pipeline.lineage.runs import RunSummary, list_runs
+from pipeline.lineage.store import Reader
+from trainers.errors import ConfigError
+
+Via = Literal["sql", "mlmd"]
+ERROR = "Trainer: [bold]out of memory[/bold] <b>\nTry a smaller batch."
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of every kind."""
+    path = tmp_path_factory.mktemp("runs") / "metadata.sqlite"
+    builder = Builder(path)
+    ours = {"pipeline": "digits", "user": "ada", "framework": "keras", "model": "small_cnn"}
+    judged = {"Evaluator": {"accuracy": 0.875}}
+
+    def run(run_id: str, state: str, **more: Any) -> Any:
+        properties = {**ours, "state": state, **more.pop("run_properties", {})}
+        return builder.run(run_id, run_properties=properties, **more)
+
+    first = run("run-a", "complete", properties=judged, run_properties={"duration_seconds": 90.0})
+    run("run-b", "complete", reused=dict.fromkeys(COMPONENTS, first))
+    run("run-c", "complete", version=None)
+    run("run-d", "failed", fails="Trainer", run_properties={"error": ERROR})
+    run("run-e", "running", fails="Transform")  # killed, and found by a later run
+    cancelled = run("run-f", "cancelled", fails="Evaluator")
+    _set_state(builder, cancelled.executions["Evaluator"], mlmd.Execution.CANCELED)
+    going = run("run-g", "running", fails="StatisticsGen")
+    _set_state(builder, going.executions["StatisticsGen"], mlmd.Execution.RUNNING)
+    builder.run("foreign", pipeline="theirs", record_run=False, version=None)
+    builder.run("foreign-failed", pipeline="theirs", record_run=False, fails="SchemaGen")
+    return path
+
+
+def _set_state(builder: Builder, execution_id: int, state: int) -> None:
+    (execution,) = builder.store.get_executions_by_id([execution_id])
+    execution.last_known_state = state
+    builder.store.put_executions([execution])
+
+
+@pytest.fixture(params=["sql", "mlmd"])
+def reader(path: Path, request: pytest.FixtureRequest) -> Reader:
+    return open_reader(Connection.parse(str(path)), request.param)
+
+
+def _by_id(reader: Reader) -> dict[str, RunSummary]:
+    return {r.run_id: r for r in list_runs(reader).runs}
+
+
+def test_newest_first_up_to_the_limit(reader: Reader) -> None:
+    names = ["foreign-failed", "foreign", *(f"run-{c}" for c in "gfedcba")]
+    assert [r.run_id for r in list_runs(reader).runs] == names
+    assert [r.run_id for r in list_runs(reader, limit=3).runs] == names[:3]
+
+
+def test_a_run_says_what_it_made(reader: Reader) -> None:
+    run = _by_id(reader)["run-a"]
+    assert (run.framework, run.model, run.user, run.pipeline) == (
+        *("keras", "small_cnn", "ada", "digits"),
+    )
+    assert (run.accuracy, run.blessed, run.pushed) == (0.875, True, "digits-keras@1")
+    assert (run.cached, run.executed, run.duration_seconds) == (0, 8, 90.0)
+
+
+def test_reuse_is_followed_to_the_evaluation_that_was_done(reader: Reader) -> None:
+    run = _by_id(reader)["run-b"]
+    assert (run.cached, run.executed) == (8, 0)
+    assert (run.accuracy, run.pushed, run.pushed_before) == (0.875, "digits-keras@1", True)
+
+
+def test_not_blessed_is_not_pushed(reader: Reader) -> None:
+    run = _by_id(reader)["run-c"]
+    assert (run.blessed, run.pushed, run.accuracy) == (False, None, None)
+
+
+def test_states(reader: Reader) -> None:
+    found = {k: v.state for k, v in _by_id(reader).items()}
+    assert found == {
+        **dict.fromkeys(("run-a", "run-b", "run-c", "foreign"), "complete"),
+        **dict.fromkeys(("run-d", "run-e", "foreign-failed"), "failed"),
+        **{"run-f": "cancelled", "run-g": "running"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "runs"),
+    [
+        ({"state": "failed"}, ["foreign-failed", "run-e", "run-d"]),
+        ({"state": "failed", "limit": 2}, ["foreign-failed", "run-e"]),
+        ({"state": "running"}, ["run-g"]),
+        ({"state": "cancelled"}, ["run-f"]),
+        ({"pipeline": "theirs"}, ["foreign-failed", "foreign"]),
+        ({"pipeline": "digits", "state": "failed"}, ["run-e", "run-d"]),
+        ({"pipeline": "nobody's"}, []),
+    ],
+)
+def test_only_some(reader: Reader, wanted: dict[str, Any], runs: list[str]) -> None:
+    assert [r.run_id for r in list_runs(reader, **wanted).runs] == runs
+
+
+def test_pages_are_read_until_there_are_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.lineage.runs._PAGE", 3)
+    builder = Builder(tmp_path / "metadata.sqlite")
+    for number in range(11):
+        builder.context("pipeline_run", f"run-{number:02d}", {})
+        if number % 5 == 0:
+            builder.run(f"run-{number:02d}", record_run=False, fails="ImageExampleGen")
+    reader = open_reader(Connection.parse(str(tmp_path / "metadata.sqlite")))
+    found = [r.run_id for r in list_runs(reader, limit=2, state="failed").runs]
+    assert found == ["run-10", "run-05"]
+    assert len(list_runs(reader, limit=20, state="failed").runs) == 3
+
+
+def test_a_state_that_is_none(reader: Reader) -> None:
+    with pytest.raises(ConfigError, match=r"'fialed'.*'failed'"):
+        list_runs(reader, state="fialed")
+
+
+def test_foreign_runs_lack_only_what_is_not_recorded(reader: Reader) -> None:
+    run = _by_id(reader)["foreign"]
+    assert (run.pipeline, run.framework, run.user, run.accuracy) == ("theirs", None, None, None)
+    assert run.executed == 8 and run.duration_seconds is not None
+    failed = _by_id(reader)["foreign-failed"]
+    assert failed.error is not None and failed.error.startswith("SchemaGen: ")
+
+
+def test_detail_says_who_did_the_work(reader: Reader) -> None:
+    found = run_detail(reader, "run-b")
+    assert [s.component for s in found.steps] == list(COMPONENTS)
+    for step in found.steps:
+        assert step.state == "CACHED" and step.reused is not None
+        assert (step.reused.run_id, step.reused.duration_seconds) == ("run-a", 1.5)
+    trainer = next(s for s in found.steps if s.component == "Trainer")
+    assert [p.key for p in trainer.inputs] == ["examples", "raw_examples", "transform_graph"]
+    (model,) = [p for p in trainer.outputs if p.key == "model"]
+    assert (model.type, model.state) == ("Model", "LIVE") and model.uri.startswith("/")
+
+
+def test_detail_is_found_by_what_the_run_made(reader: Reader) -> None:
+    assert run_detail(reader, "digits-keras@1").run.run_id == "run-a"
+
+
+def test_detail_of_runs_that_ended_early(reader: Reader) -> None:
+    failed = run_detail(reader, "run-d")
+    assert (failed.run.state, failed.run.error) == ("failed", ERROR)
+    assert [s.component for s in failed.steps][-1] == "Trainer"
+    assert failed.steps[-1].state == "FAILED" and not failed.steps[-1].outputs
+    assert run_detail(reader, "run-e").run.state == "failed"
+    assert run_detail(reader, "run-f").run.state == "cancelled"
+    assert run_detail(reader, "run-f").steps[-1].state == "CANCELED"
+    assert run_detail(reader, "run-g").run.state == "running"
+
+
+def test_both_readers_answer_the_same(path: Path) -> None:
+    sql, mlmd_ = (open_reader(Connection.parse(str(path)), via) for via in ("sql", "mlmd"))
+    assert list_runs(sql) == list_runs(mlmd_)
+    for run in list_runs(sql).runs:
+        assert run_detail(sql, run.run_id) == run_detail(mlmd_, run.run_id)
+
+
+def test_resolvers_are_no_steps(tmp_path: Path) -> None:
+    builder = Builder(tmp_path / "metadata.sqlite")
+    built = builder.run("run-a")
+    resolver = mlmd.Execution(
+        type_id=builder.type("execution", "tfx.dsl.components.common.resolver.Resolver"),
+        last_known_state=mlmd.Execution.COMPLETE,
+    )
+    contexts = builder.store.get_contexts_by_id([built.context_id])
+    builder.store.put_execution(resolver, [], contexts)
+    reader = open_reader(Connection.parse(str(tmp_path / "metadata.sqlite")))
+    assert len(run_detail(reader, "run-a").steps) == 8
+    assert run_detail(reader, "run-a", resolvers=True).steps[-1].component == "Resolver"
+    assert list_runs(reader).runs[0].executed == 8
+
+
+def test_command_line(path: Path) -> None:
+    def ask(*args: str) -> Any:
+        return CliRunner().invoke(app, ["lineage", *args, "--metadata", str(path)])
+
+    listed = ask("runs")
+    assert listed.exit_code == 0
+    header, *rows = [line.split("\t") for line in listed.stdout.splitlines()]
+    assert len(rows) == 9 and all(len(row) == len(header) for row in rows)
+    by_run = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    assert by_run["run-b"]["pushed"] == "(digits-keras@1)"
+    assert by_run["run-c"]["pushed"] == "not blessed"
+    assert ask("runs", "--state", "fialed").exception.exit_code == 2
+    nothing = ask("runs", "--pipeline", "none")
+    assert nothing.exit_code == exits.NOTHING_FOUND and nothing.stdout == ""
+    failed = ask("run", "run-d")
+    assert failed.exit_code == 0
+    assert " ".join(ERROR.split()) in failed.stdout, "markup is shown as it is"
+    assert ask("run", "run-z").exception.exit_code == exits.NOTHING_FOUND
+
+
+def test_the_whole_error_is_shown_in_a_terminal(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = CliRunner().invoke(app, ["lineage", "run", "run-d", "--metadata", str(path)]).stdout
+    for line in ERROR.splitlines():
+        assert line in shown
+    assert "█" in shown

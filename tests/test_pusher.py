@@ -1,0 +1,132 @@
+"""Pusher on its own: what it pushes again, what it does not, and what it removes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.orchestration.portable.data_types import ExecutionInfo
+from tfx.types import standard_artifacts
+
+from components import details
+from components.pusher import PusherDriver, PusherExecutor
+from trainers.artifact import SERVING_FORMAT, ModelCard
+from trainers.in_use import hold
+from trainers.labels import Labels, write_labels
+from trainers.rollback import roll_back
+from trainers.versions import list_versions
+
+
+class Pipeline:
+    """Runs driver and executor of a push as an orchestrator does, without a store."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = root / "serving" / "m"
+        self._artifacts = 0
+
+    def push(self, model: str, keep: int | None = None) -> tuple[int, dict[str, int | str]]:
+        """Pushes a model by its name.
+
+        Returns:
+          The version that the driver made part of the cache key, and what is recorded of
+          the pushed model.
+        """
+        inputs = {
+            "model": [self._model(model)],
+            "model_blessing": [self._artifact(standard_artifacts.ModelBlessing, "blessing")],
+            "evaluation": [self._artifact(standard_artifacts.ModelEvaluation, "evaluation")],
+        }
+        inputs["model_blessing"][0].set_int_custom_property("blessed", 1)
+        pushed = self._artifact(standard_artifacts.PushedModel, "pushed")
+        properties: dict[str, Any] = {"destination": str(self.root / "serving"), "name": "m"}
+        if keep is not None:
+            properties["keep_versions"] = keep
+        info = ExecutionInfo(input_dict=inputs, output_dict={}, exec_properties=properties)
+        driven = PusherDriver(None).run(info).exec_properties["version"].int_value
+        context = BaseExecutor.Context(tmp_dir=str(self.root / "tmp"), unique_id="7")
+        PusherExecutor(context).Do(inputs, {"pushed_model": [pushed]}, properties)
+        recorded = pushed.mlmd_artifact.custom_properties
+        return driven, {k: v.string_value or v.int_value for k, v in recorded.items()}
+
+    def _model(self, name: str) -> Any:
+        model = self._artifact(standard_artifacts.Model, name)
+        directory = Path(model.uri) / SERVING_FORMAT
+        if not directory.exists():
+            directory.mkdir(parents=True)
+            (directory / "saved_model.pb").write_text(name)
+            ModelCard(
+                **dict.fromkeys(("framework", "architecture", "accelerator"), "x"),
+                **dict.fromkeys(("dataset_digest", "transform_digest"), "x"),
+                **dict.fromkeys(("parameter_count", "seed", "epochs_run", "best_epoch"), 1),
+                **{key: {} for key in ("config", "versions", "metrics", "parity")},
+                image_size=(8, 8),
+                class_names=("a", "b"),
+                parity_tolerance=1e-4,
+            ).write(directory)
+        return model
+
+    def _artifact(self, kind: Any, name: str) -> Any:
+        artifact = kind()
+        artifact.uri = str(self.root / "artifacts" / name)
+        self._artifacts += 1
+        artifact.id = self._artifacts
+        return artifact
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    details.take()
+    return Pipeline(tmp_path)
+
+
+def test_a_repeated_push_serves_what_is_served(pipeline: Pipeline) -> None:
+    assert pipeline.push("good")[0] == 1
+    driven, recorded = pipeline.push("good")
+    assert (driven, recorded["pushed_version"], recorded["pushed"]) == (1, 1, 1)
+    assert list_versions(pipeline.folder) == [1]
+    assert pipeline.push("newer")[1]["pushed_version"] == 2
+
+
+def test_a_run_repeated_after_a_rollback_does_not_push_the_bad_model_again(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.push("good")
+    pipeline.push("bad")
+    roll_back(pipeline.folder)
+    details.take()
+    for _ in range(2):  # the version is the same each time, so the second one is cached
+        driven, recorded = pipeline.push("bad")
+        assert driven == 3
+        assert (recorded["pushed"], recorded["withdrawn_by"]) == (0, 3)
+        assert "pushed_version" not in recorded
+        assert details.take() == {"pushed": 0, "withdrawn_by": 3}
+    assert list_versions(pipeline.folder) == [1, 2, 3]
+    assert pipeline.push("good")[1]["pushed_version"] == 3, "it is what version 3 holds"
+    assert pipeline.push("trained anew")[1]["pushed_version"] == 4
+    assert pipeline.push("bad")[1]["pushed"] == 0
+    roll_back(pipeline.folder, 2)
+    driven, recorded = pipeline.push("bad")
+    assert (driven, recorded["pushed"], recorded["pushed_version"]) == (5, 1, 5)
+
+
+def test_old_versions_are_removed_after_a_push(pipeline: Pipeline) -> None:
+    for name in ("one", "two", "three"):
+        pipeline.push(name)
+    assert list_versions(pipeline.folder) == [1, 2, 3]
+    write_labels(pipeline.folder, Labels(versions={"stable": 1}))
+    with hold(pipeline.folder / "2"):
+        pipeline.push("four", keep=1)
+        assert list_versions(pipeline.folder) == [1, 2, 4]
+    assert details.take()["removed_versions"] == "3"
+    pipeline.push("five", keep=2)
+    assert list_versions(pipeline.folder) == [1, 4, 5]
+
+
+def test_a_push_is_done_even_if_nothing_can_be_removed(pipeline: Pipeline) -> None:
+    pipeline.push("one")
+    (pipeline.folder / "labels.json").write_text("{")
+    assert pipeline.push("two", keep=1)[1]["pushed"] == 1
+    assert list_versions(pipeline.folder) == [1, 2]
