@@ -68,6 +68,8 @@ class Service:
         self.repository = repository
         self.limits = limits
         self._admitted = 0
+        self.receiving = 0
+        """Bytes of the bodies that are on their way; counted on one thread."""
 
     @contextmanager
     def admitted(self) -> Iterator[None]:

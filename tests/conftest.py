@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from servers import Server, running
-from serving_server import samples, server  # noqa: F401
+from serving_server import model, of_model, rest, samples, server, still_fine  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "2")

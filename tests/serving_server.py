@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from helpers import ROOT, environment
 
@@ -135,3 +137,77 @@ def samples(demo: Any) -> dict[str, list[Sample]]:
                 Sample(encoded, pixels, digit, answer.labels, answer.scores, indices)
             )
     return found
+
+
+@contextmanager
+def in_process(folder: Path) -> Iterator[Any]:
+    """A `Service` over a serving folder, in the test's own process."""
+    from serving.config import LimitsConfig, ServeConfig
+    from serving.repository import Repository
+    from serving.service import Service
+
+    repository = Repository(ServeConfig(serving=str(folder)), threads=1)
+    repository.refresh()
+    try:
+        yield Service(repository, LimitsConfig())
+    finally:
+        repository.close()
+
+
+@pytest.fixture(params=MODELS)
+def model(request):
+    return request.param
+
+
+@pytest.fixture
+def of_model(samples, model):
+    return samples[model]
+
+
+@pytest.fixture
+def rest(server):
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def still_fine(server, samples):
+    """After the test the server lives, answers, and has logged no failure."""
+    yield
+    sample = samples["digits-keras"][5]
+    at = f"{server.url}/predict?model=digits-keras"
+    answer = httpx.post(at, content=sample.encoded, timeout=30)
+    assert answer.json()["classes"][0]["label"] == sample.digit
+    assert "Traceback" not in server.log.read_text()
+
+
+# --- What answers are compared with
+
+
+def agree(sample, labels, scores):
+    """The same classes in the same order, and the right one first."""
+    assert labels[0] == sample.digit
+    assert list(labels) == list(sample.labels)
+    np.testing.assert_allclose(scores, sample.scores, atol=1e-4)
+
+
+def agree_rows(model_samples, scores_NC):
+    """The classes have their scores, the right one the highest, in the order of the images."""
+    scores_NC = np.asarray(scores_NC)
+    assert scores_NC.shape == (len(model_samples), 10)
+    for sample, scores in zip(model_samples, scores_NC, strict=True):
+        assert sample.labels[0] == sample.digit
+        assert scores.argmax() == sample.indices[0]
+        np.testing.assert_allclose(scores[list(sample.indices)], sample.scores, atol=1e-4)
+
+
+def b64(data):
+    return {"b64": base64.b64encode(data).decode()}
+
+
+def example(sample):
+    """A raw example, serialised, as the pipeline's."""
+    import tensorflow as tf
+
+    encoded = tf.train.Feature(bytes_list=tf.train.BytesList(value=[sample.encoded]))
+    return tf.train.Example(features=tf.train.Features(feature={"image/encoded": encoded}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import numpy as np
 import pytest
-from serving_server import MODELS
+from serving_server import agree, agree_rows, example
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -15,17 +15,6 @@ from tensorflow_serving.apis import (
     predict_pb2,
     prediction_service_pb2_grpc,
 )
-from test_serving_clients import agree, agree_rows, example
-
-
-@pytest.fixture(params=MODELS)
-def model(request):
-    return request.param
-
-
-@pytest.fixture
-def of_model(samples, model):
-    return samples[model]
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
 from serving.errors import (
+    BusyError,
     DeadlineError,
     InvalidRequestError,
     SlowClientError,
@@ -22,6 +23,9 @@ from serving.errors import (
     UnsupportedEncodingError,
 )
 from serving.service import Answer, Query, Service
+
+_LARGE_BODIES = 32
+"""Bodies of the largest size that may be on their way at a time."""
 
 
 def service_of(request: Request) -> Service:
@@ -57,11 +61,13 @@ async def read_body(request: Request) -> bytes:
 
     Raises:
       TooLargeError: it is larger than `limits.body_bytes`; no more of it is read.
+      BusyError: others send as much as may be on its way together.
       SlowClientError: the client takes longer than `limits.header_seconds` to send it.
       InvalidRequestError: it is cut off.
       UnsupportedEncodingError: it is packed in another way than gzip and deflate.
     """
-    limits = service_of(request).limits
+    service = service_of(request)
+    limits = service.limits
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:19]) > limits.body_bytes:
         raise _too_large(limits.body_bytes)
@@ -70,14 +76,19 @@ async def read_body(request: Request) -> bytes:
         async with asyncio.timeout(limits.header_seconds):
             async for chunk in request.stream():
                 body += chunk
+                service.receiving += len(chunk)
                 if len(body) > limits.body_bytes:
                     raise _too_large(limits.body_bytes)
+                if service.receiving > _LARGE_BODIES * limits.body_bytes:
+                    raise BusyError("Too many large requests are on their way; try again.")
     except TimeoutError:
         raise SlowClientError(
             f"The request was not there after {limits.header_seconds:g} seconds."
         ) from None
     except ClientDisconnect:
         raise InvalidRequestError("The request was cut off.") from None
+    finally:
+        service.receiving -= len(body)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding == "identity":
         return bytes(body)

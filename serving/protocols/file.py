@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.datastructures import UploadFile
 
 from serving.errors import InvalidRequestError
+from serving.protocols import openapi
 from serving.protocols.asgi import classify, read_body, service_of
 from serving.service import TOP_K, Query, Service
 
@@ -36,7 +37,7 @@ async def page() -> Response:
     )
 
 
-@router.post("/predict")
+@router.post("/predict", **openapi.FILE_PREDICT)
 async def predict(
     request: Request,
     model: str | None = None,

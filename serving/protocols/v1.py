@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse, Response
 
 from serving.errors import InvalidRequestError
 from serving.loaded import LoadedVersion
-from serving.protocols import signatures
+from serving.protocols import openapi, signatures
 from serving.protocols.asgi import classify, from_base64, read_json, service_of
 from serving.repository import Slot
 from serving.service import Query, Service
@@ -29,53 +29,53 @@ router = APIRouter(prefix="/v1/models", tags=["TensorFlow Serving, KServe V1"])
 _IMAGE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")
 
 
-@router.get("")
+@router.get("", **openapi.V1_MODELS)
 async def names(request: Request) -> Response:
     """The models there are, as KServe lists them."""
     return JSONResponse({"models": sorted(service_of(request).repository.models())})
 
 
-@router.get("/{name}")
+@router.get("/{name}", **openapi.V1_STATUS)
 async def status(request: Request, name: str) -> Response:
     return _status(service_of(request), name, None, None)
 
 
-@router.get("/{name}/versions/{version}")
+@router.get("/{name}/versions/{version}", **openapi.V1_STATUS)
 async def version_status(request: Request, name: str, version: int) -> Response:
     return _status(service_of(request), name, version, None)
 
 
-@router.get("/{name}/labels/{label}")
+@router.get("/{name}/labels/{label}", **openapi.V1_STATUS)
 async def label_status(request: Request, name: str, label: str) -> Response:
     return _status(service_of(request), name, None, label)
 
 
-@router.get("/{name}/metadata")
+@router.get("/{name}/metadata", **openapi.V1_METADATA)
 async def metadata(request: Request, name: str) -> Response:
     return _metadata(service_of(request), name, None, None)
 
 
-@router.get("/{name}/versions/{version}/metadata")
+@router.get("/{name}/versions/{version}/metadata", **openapi.V1_METADATA)
 async def version_metadata(request: Request, name: str, version: int) -> Response:
     return _metadata(service_of(request), name, version, None)
 
 
-@router.get("/{name}/labels/{label}/metadata")
+@router.get("/{name}/labels/{label}/metadata", **openapi.V1_METADATA)
 async def label_metadata(request: Request, name: str, label: str) -> Response:
     return _metadata(service_of(request), name, None, label)
 
 
-@router.post("/{name}:predict")
+@router.post("/{name}:predict", **openapi.V1_PREDICT)
 async def predict(request: Request, name: str) -> Response:
     return await _predict(request, name, None, None)
 
 
-@router.post("/{name}/versions/{version}:predict")
+@router.post("/{name}/versions/{version}:predict", **openapi.V1_PREDICT)
 async def version_predict(request: Request, name: str, version: int) -> Response:
     return await _predict(request, name, version, None)
 
 
-@router.post("/{name}/labels/{label}:predict")
+@router.post("/{name}/labels/{label}:predict", **openapi.V1_PREDICT)
 async def label_predict(request: Request, name: str, label: str) -> Response:
     return await _predict(request, name, None, label)
 

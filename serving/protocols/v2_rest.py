@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from serving.errors import InvalidRequestError
-from serving.protocols import signatures, v2
+from serving.protocols import openapi, signatures, v2
 from serving.protocols.asgi import classify, from_base64, parse_json, read_body, service_of
 from serving.service import Query, Service
 
@@ -20,55 +20,55 @@ router = APIRouter(prefix="/v2", tags=["Open Inference Protocol V2"])
 HEADER_LENGTH = "inference-header-content-length"
 
 
-@router.get("")
+@router.get("", **openapi.V2_SERVER)
 async def server() -> Response:
     return JSONResponse(
         {"name": v2.SERVER_NAME, "version": server_version(), "extensions": list(v2.EXTENSIONS)}
     )
 
 
-@router.get("/health/live")
+@router.get("/health/live", **openapi.V2_LIVE)
 async def live() -> Response:
     return JSONResponse({"live": True})
 
 
-@router.get("/health/ready")
+@router.get("/health/ready", **openapi.V2_READY)
 async def ready(request: Request) -> Response:
     is_ready = service_of(request).repository.ready
     return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
 
-@router.get("/models/{name}")
+@router.get("/models/{name}", **openapi.V2_METADATA)
 async def model(request: Request, name: str) -> Response:
     return _metadata(request, name, "")
 
 
-@router.get("/models/{name}/versions/{number}")
+@router.get("/models/{name}/versions/{number}", **openapi.V2_METADATA)
 async def model_version(request: Request, name: str, number: str) -> Response:
     return _metadata(request, name, number)
 
 
-@router.get("/models/{name}/ready")
+@router.get("/models/{name}/ready", **openapi.V2_READY)
 async def model_ready(request: Request, name: str) -> Response:
     return _ready(request, name, "")
 
 
-@router.get("/models/{name}/versions/{number}/ready")
+@router.get("/models/{name}/versions/{number}/ready", **openapi.V2_READY)
 async def version_ready(request: Request, name: str, number: str) -> Response:
     return _ready(request, name, number)
 
 
-@router.post("/models/{name}/infer")
+@router.post("/models/{name}/infer", **openapi.V2_INFER)
 async def infer(request: Request, name: str) -> Response:
     return await _infer(request, name, "")
 
 
-@router.post("/models/{name}/versions/{number}/infer")
+@router.post("/models/{name}/versions/{number}/infer", **openapi.V2_INFER)
 async def version_infer(request: Request, name: str, number: str) -> Response:
     return await _infer(request, name, number)
 
 
-@router.post("/repository/index")
+@router.post("/repository/index", **openapi.V2_INDEX)
 async def index(request: Request) -> Response:
     """Every version that was seen; with `{"ready": true}` those that answer."""
     body = await read_body(request)
@@ -76,7 +76,7 @@ async def index(request: Request) -> Response:
     return JSONResponse(v2.index(service_of(request).repository, ready))
 
 
-@router.post("/repository/models/{name}/load")
+@router.post("/repository/models/{name}/load", **openapi.V2_LOAD)
 async def load(request: Request, name: str) -> Response:
     """Loads a model from the serving folder that was unloaded."""
     body = await read_body(request)
@@ -86,7 +86,7 @@ async def load(request: Request, name: str) -> Response:
     return JSONResponse({})
 
 
-@router.post("/repository/models/{name}/unload")
+@router.post("/repository/models/{name}/unload", **openapi.V2_LOAD)
 async def unload(request: Request, name: str) -> Response:
     """Unloads a model's versions, until it is loaded again."""
     await read_body(request)

@@ -1,0 +1,227 @@
+"""The messages of the HTTP protocols, for the OpenAPI document.
+
+They describe; what a request may hold is checked where it is decoded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def _object(required: list[str], **properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _list(items: Schema, **limits: int) -> Schema:
+    return {"type": "array", "items": items, **limits}
+
+
+_TEXT: Schema = {"type": "string"}
+_FLAG: Schema = {"type": "boolean"}
+_NUMBER: Schema = {"type": "number"}
+_FILE: Schema = {"type": "string", "format": "binary"}
+_SHAPE = _list({"type": "integer", "minimum": 0}, maxItems=4)
+_SIZES = _list({"type": "integer", "minimum": -1})
+_ERROR = _object(["error"], error=_TEXT)
+_PARAMETERS: Schema = {"type": "object"}
+
+
+def _json(schema: Schema) -> Schema:
+    return {"application/json": {"schema": schema}}
+
+
+def _route(answer: Schema, request: Schema | None = None) -> dict[str, Any]:
+    """Options of a route: what it takes, what it answers, and how it refuses.
+
+    Args:
+      answer, request: schemas by content type.
+    """
+    responses: dict[int | str, Schema] = {
+        200: {"description": "The answer.", "content": answer},
+        "4XX": {"description": "Refused; the error says why.", "content": _json(_ERROR)},
+        "503": {"description": "Not ready to answer; try again.", "content": _json(_ERROR)},
+        "504": {"description": "The deadline passed.", "content": _json(_ERROR)},
+    }
+    extra = {} if request is None else {"requestBody": {"content": request, "required": True}}
+    return {"responses": responses, "openapi_extra": extra}
+
+
+def _probe(content: Schema) -> dict[str, Any]:
+    """Options of a route that answers the same way whether it is yes or no."""
+    return {
+        "responses": {
+            200: {"description": "Yes.", "content": content},
+            "4XX": {"description": "Refused; the error says why.", "content": _json(_ERROR)},
+            "503": {"description": "No.", "content": content},
+        }
+    }
+
+
+PROBE = _probe({"text/plain": {"schema": _TEXT}})
+_BINARY: Schema = {"application/octet-stream": {"schema": _FILE}}
+
+# --- TensorFlow Serving, KServe V1
+
+_B64 = _object(["b64"], b64={"type": "string", "format": "byte"})
+_PIXELS = _list(_list(_list({"type": "integer", "minimum": 0, "maximum": 255})))
+_VALUE: Schema = {
+    "description": 'An image file or a serialised tf.Example as {"b64": …}, or pixels [H, W, 3].',
+    "anyOf": [
+        _B64,
+        _PIXELS,
+        {"type": "object", "additionalProperties": {"anyOf": [_B64, _PIXELS]}},
+    ],
+}
+_SIGNATURE: Schema = {
+    "type": "string",
+    "enum": ["serving_default", "serving_bytes", "serving_tensor"],
+}
+_COLUMNS: Schema = {
+    "anyOf": [
+        _list(_VALUE, minItems=1),
+        {"type": "object", "additionalProperties": _list(_VALUE, minItems=1), "maxProperties": 1},
+    ]
+}
+V1_PREDICT = _route(
+    _json(
+        {
+            "oneOf": [
+                _object(["predictions"], predictions=_list({})),
+                _object(["outputs"], outputs={}),
+            ]
+        }
+    ),
+    _json(
+        {
+            "oneOf": [
+                _object(
+                    ["instances"], signature_name=_SIGNATURE, instances=_list(_VALUE, minItems=1)
+                ),
+                _object(["inputs"], signature_name=_SIGNATURE, inputs=_COLUMNS),
+            ]
+        }
+    ),
+)
+V1_MODELS = _route(_json(_object(["models"], models=_list(_TEXT))))
+_SLOT = _object(
+    ["version", "state", "status"],
+    version=_TEXT,
+    state={"enum": ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]},
+    status=_object(["error_code", "error_message"], error_code=_TEXT, error_message=_TEXT),
+)
+V1_STATUS = _route(
+    _json(
+        _object(
+            ["name", "ready", "model_version_status"],
+            name=_TEXT,
+            ready=_FLAG,
+            model_version_status=_list(_SLOT),
+        )
+    )
+)
+V1_METADATA = _route(
+    _json(
+        _object(
+            ["model_spec", "metadata"],
+            model_spec=_object(["name", "version"], name=_TEXT, version=_TEXT),
+            metadata=_object(["signature_def"], signature_def={"type": "object"}),
+        )
+    )
+)
+
+# --- Open Inference Protocol V2
+
+
+def _tensor(name: Schema, *datatypes: str) -> Schema:
+    return _object(
+        ["name", "datatype", "shape"],
+        name=name,
+        datatype={"enum": list(datatypes)},
+        shape=_SHAPE,
+        parameters=_PARAMETERS,
+        data=_list({}),
+    )
+
+
+V2_INFER = _route(
+    {
+        **_json(
+            _object(
+                ["model_name", "model_version", "outputs"],
+                model_name=_TEXT,
+                model_version=_TEXT,
+                id=_TEXT,
+                outputs=_list(_tensor(_TEXT, "FP32", "BYTES")),
+            )
+        ),
+        **_BINARY,
+    },
+    {
+        **_json(
+            _object(
+                ["inputs"],
+                id=_TEXT,
+                parameters=_PARAMETERS,
+                inputs=_list(
+                    _tensor({"enum": ["images"]}, "BYTES", "UINT8"), minItems=1, maxItems=1
+                ),
+                outputs=_list(_object(["name"], name=_TEXT, parameters=_PARAMETERS)),
+            )
+        ),
+        **_BINARY,
+    },
+)
+V2_SERVER = _route(
+    _json(
+        _object(
+            ["name", "version", "extensions"],
+            name=_TEXT,
+            version=_TEXT,
+            extensions=_list(_TEXT),
+        )
+    )
+)
+V2_LIVE = _route(_json(_object(["live"], live=_FLAG)))
+V2_READY = _probe(_json(_object(["ready"], name=_TEXT, ready=_FLAG)))
+_TENSORS = _list(_object(["name", "datatype", "shape"], name=_TEXT, datatype=_TEXT, shape=_SIZES))
+V2_METADATA = _route(
+    _json(
+        _object(
+            ["name", "versions", "platform", "inputs", "outputs"],
+            name=_TEXT,
+            versions=_list(_TEXT),
+            platform=_TEXT,
+            inputs=_TENSORS,
+            outputs=_TENSORS,
+        )
+    )
+)
+_ENTRY = _object(
+    ["name", "version", "state", "reason"],
+    name=_TEXT,
+    version=_TEXT,
+    state={"enum": ["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]},
+    reason=_TEXT,
+)
+V2_INDEX = _route(_json(_list(_ENTRY)), _json(_object([], ready=_FLAG)))
+V2_LOAD = _route(_json({"type": "object"}), _json(_object([], parameters=_PARAMETERS)))
+for _may_be_empty in (V2_INDEX, V2_LOAD):
+    _may_be_empty["openapi_extra"]["requestBody"]["required"] = False
+
+# --- Image files
+
+FILE_PREDICT = _route(
+    _json(
+        _object(
+            ["model", "version", "engine", "classes", "milliseconds"],
+            model=_TEXT,
+            version={"type": "integer"},
+            engine=_TEXT,
+            classes=_list(_object(["label", "score"], label=_TEXT, score=_NUMBER)),
+            milliseconds=_NUMBER,
+        )
+    ),
+    {**_BINARY, "multipart/form-data": {"schema": _object(["file"], file=_FILE)}},
+)
