@@ -28,7 +28,7 @@ from trainers.contract import Batch
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
 COMMANDS = typer.main.get_command(app).commands
-QUICK = ("models", "schema", "predict", "versions", "lineage")
+QUICK = ("models", "schema", "predict", "versions", "lineage", "deploy")
 WRITING = {("lineage", "gc"), ("lineage", "import"), ("lineage", "pin"), ("lineage", "unpin")}
 """Quick too, but not for a store that other tests read."""
 FOLDERS = "pipeline components trainers serving tests docs scripts requirements benchmarks examples"

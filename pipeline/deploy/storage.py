@@ -51,7 +51,7 @@ def parse_storage(text: str) -> Storage:
     else:
         bucket = re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", place)
         require(bucket is not None, f"storage: {place!r} in {text!r} is no name of a bucket.")
-    folder = folder.strip("/")
+    folder = folder.removesuffix("/")
     parts = folder.split("/") if folder else []
     plain = all(re.fullmatch(r"[A-Za-z0-9._=+@-]+", p) and p not in (".", "..") for p in parts)
     require(plain, f"storage: expected a plain path in {text!r}: letters, digits and ._=+@-/.")
