@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 
 from pipeline.cli import app
 from pipeline.config import load_config
+from pipeline.deploy.config import load_config as load_deploy_config
 from trainers.backends import FRAMEWORKS, load_backend
 from trainers.config import TrainConfig
 from trainers.contract import Batch
@@ -27,7 +28,7 @@ from trainers.contract import Batch
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
 COMMANDS = typer.main.get_command(app).commands
-QUICK = ("models", "schema", "predict", "versions", "lineage")
+QUICK = ("models", "schema", "predict", "versions", "lineage", "deploy")
 WRITING = {("lineage", "gc"), ("lineage", "import"), ("lineage", "pin"), ("lineage", "unpin")}
 """Quick too, but not for a store that other tests read."""
 FOLDERS = "pipeline components trainers serving tests docs scripts requirements benchmarks examples"
@@ -130,7 +131,8 @@ def test_runs_are_accepted_up_to_the_output_folder(
 def test_configs_are_valid(text: str, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(text)
-    load_config(path, {})
+    load = load_deploy_config if text.startswith("[deploy]") else load_config
+    load(path, {})
 
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[0])
@@ -183,7 +185,7 @@ def test_generated_pages_are_up_to_date(tmp_path: Path) -> None:
     for page in tmp_path.iterdir():
         told = "run `python docs/generate.py`"
         assert page.read_text() == (ROOT / "docs" / page.name).read_text(), told
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def messages() -> str:
