@@ -6,14 +6,19 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from serving.auth import Token
 from serving.errors import ServingError, told
-from serving.protocols import file, health, v1, v2_rest
+from serving.protocols import bearer, file, health, v1, v2_rest
 from serving.protocols.asgi import error_response
 from serving.service import Service
 
 
-def create_app(service: Service) -> FastAPI:
-    """The application over a service that is running."""
+def create_app(service: Service, token: Token | None = None) -> FastAPI:
+    """The application over a service that is running.
+
+    Args:
+      token: what requests have to bring, if anything.
+    """
     app = FastAPI(title="visionline", openapi_url="/openapi.json")
     app.state.service = service
 
@@ -38,4 +43,7 @@ def create_app(service: Service) -> FastAPI:
 
     for protocol in (file, health, v1, v2_rest):
         app.include_router(protocol.router)
+    if token is not None:
+        app.add_middleware(bearer.BearerHttp, token=token)
+        bearer.describe(app)
     return app

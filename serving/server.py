@@ -16,11 +16,14 @@ import uvicorn
 import uvloop
 
 from serving.app import create_app
+from serving.auth import Token
 from serving.config import ServeConfig
-from serving.connections import allow_connections, patient
+from serving.connections import TlsServer, allow_connections, patient
 from serving.engines import set_threads
 from serving.repository import Repository
+from serving.request_log import RequestLog
 from serving.service import Service
+from serving.tls import Tls
 from trainers.errors import ConfigError
 
 
@@ -33,7 +36,7 @@ class Address:
     grpc_port: int
 
 
-class _Http(uvicorn.Server):
+class _Http(TlsServer):
     """Leaves signals alone: uvicorn's raises them again when it has ended, and the
     process would not end by itself."""
 
@@ -47,29 +50,39 @@ class Server:
 
     Args:
       config: see `ServeConfig`.
+      token: what requests have to bring; see `serving.auth.read_token`.
+      tls: as read from `config.tls`; see `serving.tls.read_tls`.
 
     Raises:
-      ConfigError: a port is taken.
+      ConfigError: a port is taken, or the request log cannot be written.
     """
 
-    def __init__(self, config: ServeConfig) -> None:
+    def __init__(
+        self, config: ServeConfig, token: Token | None = None, tls: Tls | None = None
+    ) -> None:
         self.config = config
+        self._token, self._tls = token, tls
         threads = config.threads or os.cpu_count() or 1
         set_threads(threads)
         self.repository = Repository(config, threads)
         self.service = Service(self.repository, config.limits)
         self._socket = _listen(config.host, config.port)
+        self.request_log = RequestLog(config.request_log) if config.request_log else None
+        if self.request_log is not None:
+            self.service.answered = self.request_log
         self._http = _Http(
             uvicorn.Config(
-                create_app(self.service),
+                create_app(self.service, token),
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=int(config.drain_seconds),
                 lifespan="off",
                 http=patient(config.limits.header_seconds),
                 ws="none",
+                ssl_context_factory=(lambda *_: tls.context) if tls else None,
             )
         )
+        self._http.handshake_seconds = config.limits.header_seconds
 
     def run(self, listening: Callable[[Address], None] = lambda address: None) -> None:
         """Serves until SIGTERM or SIGINT, then finishes what it has.
@@ -83,6 +96,8 @@ class Server:
             uvloop.run(self._serve(listening))
         finally:
             self.repository.close()
+            if self.request_log is not None:
+                self.request_log.close()
 
     def stop(self) -> None:
         """Ends `run`, from any thread."""
@@ -92,14 +107,19 @@ class Server:
         limit = self.config.limits.body_bytes
         # Imported here: these load TensorFlow's protos and Triton's.
         from serving.protocols import tfs_grpc, v2_grpc
+        from serving.protocols.bearer import BearerRpc
         from serving.protocols.rpc import Refusing
 
         rpc = grpc.aio.server(
-            interceptors=[Refusing()],
+            interceptors=[*([BearerRpc(self._token)] if self._token else []), Refusing()],
             options=[
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", limit),
                 ("grpc.so_reuseport", 0),
+                (
+                    "grpc.server_handshake_timeout_ms",
+                    int(self.config.limits.header_seconds * 1000),
+                ),
                 ("grpc.max_concurrent_streams", self.config.limits.concurrency),
             ],
         )
@@ -107,7 +127,11 @@ class Server:
         v2_grpc.add_services(rpc, self.service)
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
         try:
-            grpc_port = rpc.add_insecure_port(f"{host}:{self.config.grpc_port}")
+            at = f"{host}:{self.config.grpc_port}"
+            if self._tls is None:
+                grpc_port = rpc.add_insecure_port(at)
+            else:
+                grpc_port = rpc.add_secure_port(at, self._tls.credentials())
         except RuntimeError:
             raise ConfigError(
                 f"Cannot listen on {host}:{self.config.grpc_port}: Address already in use. "

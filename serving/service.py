@@ -7,7 +7,7 @@ between is here, once.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -62,11 +62,18 @@ class Service:
 
     Args:
       limits: what a request may ask for.
+      answered: told of each request that was answered, on the event loop.
     """
 
-    def __init__(self, repository: Repository, limits: LimitsConfig) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        limits: LimitsConfig,
+        answered: Callable[[Query, Answer], None] = lambda query, answer: None,
+    ) -> None:
         self.repository = repository
         self.limits = limits
+        self.answered = answered
         self._admitted = 0
         self.receiving = 0
         """Bytes of the bodies that are on their way; counted on one thread."""

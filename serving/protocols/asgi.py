@@ -47,7 +47,9 @@ async def classify(service: Service, query: Query) -> Answer:
             )
         except TimeoutError:
             raise DeadlineError("The deadline passed before the answer was there.") from None
-        return service.answer(loaded, scores_NC)
+        answer = service.answer(loaded, scores_NC)
+    service.answered(query, answer)
+    return answer
 
 
 def error_response(text: str, status: int) -> Response:
