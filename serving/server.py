@@ -26,6 +26,9 @@ from serving.service import Service
 from serving.tls import Tls
 from trainers.errors import ConfigError
 
+_BACKLOG = 2048
+"""Connections that wait to be taken up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -79,6 +82,7 @@ class Server:
                 lifespan="off",
                 http=patient(config.limits.header_seconds),
                 ws="none",
+                backlog=_BACKLOG,
                 ssl_context_factory=(lambda *_: tls.context) if tls else None,
             )
         )
@@ -156,6 +160,8 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        # At once, and not when uvicorn begins: who is told the address may connect.
+        listening.listen(_BACKLOG)
     except OSError as e:
         listening.close()
         raise ConfigError(
