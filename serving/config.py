@@ -73,6 +73,16 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """What is logged, a JSON object per line."""
+
+    access: bool = True
+    """A line per request; loads and errors have one in any case."""
+    file: str = ""
+    """Appended to; "" is stderr."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
     """Everything a server is told."""
 
@@ -94,6 +104,7 @@ class ServeConfig:
     models: dict[str, ModelConfig] = field(default_factory=dict)
     """By name."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    log: LogConfig = field(default_factory=LogConfig)
 
     def __post_init__(self) -> None:
         for key in ("port", "grpc_port"):
