@@ -29,6 +29,7 @@ _STDERR = 2
 
 Line = Mapping[str, Any]
 _LAST: Line = {}
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
 class Log:
@@ -108,7 +109,7 @@ def _encoded(at: float, line: Line) -> bytes:
     """Everything but ASCII is escaped, and so is what would end the line."""
     moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
     whole = {"time": moment.replace("+00:00", "Z"), **line}
-    return json.dumps(whole, separators=(",", ":"), default=str).encode() + b"\n"
+    return _encode(whole).encode() + b"\n"
 
 
 class _Messages(logging.Handler):
