@@ -5,12 +5,22 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
+from serving.access import current
 from serving.auth import Token
 from serving.errors import ServingError, told
 from serving.protocols import bearer, file, health, v1, v2_rest
 from serving.protocols.asgi import error_response
+from serving.protocols.recording import RecordedHttp
 from serving.service import Service
+
+
+class _Recorded(FastAPI):
+    """Its outermost middleware is the record's: outside of what answers failures."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return RecordedHttp(super().build_middleware_stack(), self.state.service.access)
 
 
 def create_app(service: Service, token: Token | None = None) -> FastAPI:
@@ -19,11 +29,12 @@ def create_app(service: Service, token: Token | None = None) -> FastAPI:
     Args:
       token: what requests have to bring, if anything.
     """
-    app = FastAPI(title="visionline", openapi_url="/openapi.json")
+    app = _Recorded(title="visionline", openapi_url="/openapi.json")
     app.state.service = service
 
     @app.exception_handler(ServingError)
     async def refused(request: Request, error: ServingError) -> Response:
+        current().error = error
         return error_response(told(error), error.status)
 
     @app.exception_handler(HTTPException)

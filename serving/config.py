@@ -124,6 +124,16 @@ class RequestLogConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """What is logged, a JSON object per line."""
+
+    access: bool = True
+    """A line per request; loads and errors have one in any case."""
+    file: str = ""
+    """Appended to; "" is stderr."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
     """Everything a server is told."""
 
@@ -150,6 +160,7 @@ class ServeConfig:
     """None: both ports speak in the clear."""
     request_log: RequestLogConfig | None = None
     """None: no request is kept."""
+    log: LogConfig = field(default_factory=LogConfig)
 
     def __post_init__(self) -> None:
         for key in ("port", "grpc_port"):

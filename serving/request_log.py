@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from serving.access import current
 from serving.config import RequestLogConfig
 from serving.request_files import RequestFile, prepare, remove_oldest, to_png
 from serving.service import Answer, Query
@@ -27,7 +28,6 @@ _log = logging.getLogger(__name__)
 
 QUEUE_BYTES = 64 * 2**20
 """Of images that wait to be written; requests that do not fit are left out."""
-_CLOSE_SECONDS = 10.0
 _MEGABYTE = 10**6
 
 
@@ -45,6 +45,7 @@ class Counts:
 class _Entry:
     query: Query
     answer: Answer
+    protocol: str
     milliseconds: int
     """Since 1970."""
     size: int
@@ -83,7 +84,7 @@ class RequestLog:
         self._thread.start()
 
     def __call__(self, query: Query, answer: Answer) -> None:
-        """Takes an answered request, which may be drawn; from any thread, at once."""
+        """Takes an answered request, which may be drawn; in its task, at once."""
         if self._random.random() >= self._config.sample:
             return
         images = query.images
@@ -92,16 +93,21 @@ class RequestLog:
             if self._closed or self._waiting + size > QUEUE_BYTES:
                 self.counts.dropped += len(images)
                 return
-            self._queue.append(_Entry(query, answer, time.time_ns() // 10**6, size))
+            now = time.time_ns() // 10**6
+            self._queue.append(_Entry(query, answer, current().protocol, now, size))
             self._waiting += size
             self._changed.notify()
 
-    def close(self) -> None:
-        """Writes what waits; gives up after some seconds."""
+    def by_outcome(self) -> dict[str, int]:
+        """The counts, for metrics."""
+        return {"logged": self.counts.logged, "dropped": self.counts.dropped}
+
+    def close(self, seconds: float = 10.0) -> None:
+        """Writes what waits; gives up after so long."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join(_CLOSE_SECONDS)
+        self._thread.join(seconds)
 
     def _work(self) -> None:
         over = False
@@ -146,7 +152,7 @@ class RequestLog:
                     f"{SERVED}label": label.encode(),
                     f"{SERVED}score": score,
                     f"{SERVED}came_as": came_as,
-                    f"{SERVED}protocol": entry.query.protocol.encode(),
+                    f"{SERVED}protocol": entry.protocol.encode(),
                     f"{SERVED}request_id": entry.query.request_id.encode(errors="replace"),
                     f"{SERVED}milliseconds": entry.milliseconds,
                 },

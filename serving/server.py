@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,11 +16,13 @@ import grpc
 import uvicorn
 import uvloop
 
+from serving.access import Access, current
 from serving.app import create_app
 from serving.auth import Token
 from serving.config import ServeConfig
 from serving.connections import TlsServer, allow_connections, patient
 from serving.engines import set_threads
+from serving.log import Log, messages_into
 from serving.repository import Repository
 from serving.request_log import RequestLog
 from serving.service import Service
@@ -43,9 +46,15 @@ class _Http(TlsServer):
     """Leaves signals alone: uvicorn's raises them again when it has ended, and the
     process would not end by itself."""
 
+    also: Callable[[], Awaitable[None]]
+    """Ended at the same time."""
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await asyncio.gather(super().shutdown(sockets), self.also())
 
 
 class Server:
@@ -57,7 +66,7 @@ class Server:
       tls: as read from `config.tls`; see `serving.tls.read_tls`.
 
     Raises:
-      ConfigError: a port is taken, or the request log cannot be written.
+      ConfigError: a port is taken, or a log cannot be written.
     """
 
     def __init__(
@@ -67,18 +76,25 @@ class Server:
         self._token, self._tls = token, tls
         threads = config.threads or os.cpu_count() or 1
         set_threads(threads)
-        self.repository = Repository(config, threads)
-        self.service = Service(self.repository, config.limits)
+        self.log = Log(config.log)
+        access = Access(self.log, config.log.access)
+        self.repository = Repository(config, threads, access.metrics.observer, access.event)
+        self.service = Service(self.repository, config.limits, access)
+        self._end = 0.0
+        """When it has to be over, on `time.monotonic`'s clock; while it drains."""
         self._socket = _listen(config.host, config.port)
         self.request_log = RequestLog(config.request_log) if config.request_log else None
         if self.request_log is not None:
             self.service.answered = self.request_log
+            access.metrics.request_log = self.request_log.by_outcome
         self._http = _Http(
             uvicorn.Config(
                 create_app(self.service, token),
+                log_config=None,
                 log_level="warning",
                 access_log=False,
-                timeout_graceful_shutdown=int(config.drain_seconds),
+                # It takes fractions as well.
+                timeout_graceful_shutdown=config.drain_seconds,  # type: ignore[arg-type]
                 lifespan="off",
                 http=patient(config.limits.header_seconds),
                 ws="none",
@@ -89,33 +105,50 @@ class Server:
         self._http.handshake_seconds = config.limits.header_seconds
 
     def run(self, listening: Callable[[Address], None] = lambda address: None) -> None:
-        """Serves until SIGTERM or SIGINT, then finishes what it has.
+        """Serves until SIGTERM or SIGINT, then finishes what it has; a second one ends the
+        process at once.
 
         Args:
           listening: told where, once it does.
         """
         allow_connections()
-        self.repository.start()
-        try:
-            uvloop.run(self._serve(listening))
-        finally:
-            self.repository.close()
-            if self.request_log is not None:
-                self.request_log.close()
+        with messages_into(self.log, lambda: current().request_id):
+            self.repository.start()
+            try:
+                uvloop.run(self._serve(listening))
+            finally:
+                self.repository.close(max(self._end - time.monotonic(), 0.0))
+                if self.request_log is not None:
+                    self.request_log.close(max(self._end - time.monotonic(), 1.0))
+                self.log.close()
 
     def stop(self) -> None:
-        """Ends `run`, from any thread."""
+        """Ends `run`, from any thread: it is not ready from now on, and takes nothing new."""
+        seconds = self.config.drain_seconds
+        self._end = time.monotonic() + seconds
+        self.service.draining = True
         self._http.should_exit = True
+        self.log.write(
+            {"kind": "ending", "detail": f"Requests have {seconds:g} seconds to be answered."}
+        )
+
+    def _signalled(self, number: int) -> None:
+        if self.service.draining:
+            self.log.close(1.0)
+            os._exit(128 + number)
+        self.stop()
 
     async def _serve(self, listening: Callable[[Address], None]) -> None:
         limit = self.config.limits.body_bytes
         # Imported here: these load TensorFlow's protos and Triton's.
         from serving.protocols import tfs_grpc, v2_grpc
         from serving.protocols.bearer import BearerRpc
+        from serving.protocols.recording import RecordedRpc
         from serving.protocols.rpc import Refusing
 
+        asking = [BearerRpc(self._token)] if self._token else []
         rpc = grpc.aio.server(
-            interceptors=[*([BearerRpc(self._token)] if self._token else []), Refusing()],
+            interceptors=[RecordedRpc(self.service.access), *asking, Refusing()],
             options=[
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", limit),
@@ -142,16 +175,16 @@ class Server:
                 "Choose another with --grpc-port."
             ) from None
         await rpc.start()
-        listening(Address(self.config.host, self._socket.getsockname()[1], grpc_port))
+        self._http.also = lambda: rpc.stop(self.config.drain_seconds)
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(
-                    number, self._http.handle_exit, number, None
-                )
+                asyncio.get_running_loop().add_signal_handler(number, self._signalled, number)
+        listening(Address(self.config.host, self._socket.getsockname()[1], grpc_port))
         try:
             await self._http.serve(sockets=[self._socket])
         finally:
-            await rpc.stop(self.config.drain_seconds)
+            await rpc.stop(None)
+            self.repository.stop()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -212,8 +212,17 @@ def test_served_requests_are_in_the_log(secured, image):
     wait_until(lambda: list(secured.folder.glob("*.tfrecord.gz")), 20)
     files = sorted(map(str, secured.folder.glob("*.tfrecord.gz")))
     for record in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator():
-        assert image in record
+        features = tf.train.Example.FromString(record).features.feature
+        assert features["image/encoded"].bytes_list.value == [image]
+        assert features["served/protocol"].bytes_list.value[0] in (b"file", b"v2-grpc")
+        assert features["served/request_id"].bytes_list.value[0]
         assert SECRET.encode() not in record
+    metrics = httpx.get(
+        f"{secured.running.url}/metrics", headers=BEARER, verify=secured.context()
+    ).text
+    assert 'visionline_request_log_images_total{outcome="dropped"} 0.0' in metrics
+    assert 'visionline_request_log_images_total{outcome="logged"} ' in metrics
+    assert 'visionline_refused_total{protocol="file",reason="Unauthorized"} ' in metrics
 
 
 # --- Clients that do not speak it, or not soon

@@ -8,6 +8,7 @@ import grpc
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving.access import current
 from serving.auth import Token
 from serving.errors import UnauthorizedError, told
 from serving.protocols.asgi import error_response
@@ -33,6 +34,7 @@ class BearerHttp:
             try:
                 self._token.check([v for k, v in scope["headers"] if k == b"authorization"])
             except UnauthorizedError as e:
+                current().error = e
                 response = error_response(told(e), e.status)
                 response.headers["WWW-Authenticate"] = "Bearer"
                 return await response(scope, receive, send)
@@ -52,7 +54,7 @@ class BearerRpc(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             try:
                 self._token.check([v.encode() if isinstance(v, str) else v for v in given])
             except UnauthorizedError as e:
-                return _refusal(grpc.StatusCode[e.code], told(e))
+                return _refusal(e)
         return await continuation(details)
 
 
@@ -73,9 +75,10 @@ def describe(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _refusal(code: grpc.StatusCode, text: str) -> Any:
+def _refusal(error: UnauthorizedError) -> Any:
     async def refuse(requests: Any, context: Any) -> None:
-        await context.abort(code, text)
+        current().error = error
+        await context.abort(grpc.StatusCode[error.code], told(error))
 
     # A stream's message is read when it is asked for: here, never.
     return grpc.stream_stream_rpc_method_handler(refuse)
