@@ -21,8 +21,8 @@ import tensorflow_data_validation as tfdv  # isort: skip
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2  # isort: skip
 
 from components import schema as schemas
-from components.example_gen import features
 from components.statistics import value_counts
+from trainers import raw_example as features
 from trainers.config import require
 from trainers.errors import DataError, nearest
 

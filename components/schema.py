@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.example_gen import features
+from trainers import raw_example as features
 from trainers.errors import DataError
 
 FILE_NAME = "schema.pbtxt"

@@ -5,20 +5,36 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
+from serving.access import current
+from serving.auth import Token
 from serving.errors import ServingError, told
-from serving.protocols import file, health, v1, v2_rest
+from serving.protocols import bearer, file, health, v1, v2_rest
 from serving.protocols.asgi import error_response
+from serving.protocols.recording import RecordedHttp
 from serving.service import Service
 
 
-def create_app(service: Service) -> FastAPI:
-    """The application over a service that is running."""
-    app = FastAPI(title="visionline", openapi_url="/openapi.json")
+class _Recorded(FastAPI):
+    """Its outermost middleware is the record's: outside of what answers failures."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return RecordedHttp(super().build_middleware_stack(), self.state.service.access)
+
+
+def create_app(service: Service, token: Token | None = None) -> FastAPI:
+    """The application over a service that is running.
+
+    Args:
+      token: what requests have to bring, if anything.
+    """
+    app = _Recorded(title="visionline", openapi_url="/openapi.json")
     app.state.service = service
 
     @app.exception_handler(ServingError)
     async def refused(request: Request, error: ServingError) -> Response:
+        current().error = error
         return error_response(told(error), error.status)
 
     @app.exception_handler(HTTPException)
@@ -38,4 +54,7 @@ def create_app(service: Service) -> FastAPI:
 
     for protocol in (file, health, v1, v2_rest):
         app.include_router(protocol.router)
+    if token is not None:
+        app.add_middleware(bearer.BearerHttp, token=token)
+        bearer.describe(app)
     return app

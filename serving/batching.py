@@ -31,6 +31,16 @@ Run = Callable[[Images], Floats]
 
 
 @dataclass(slots=True)
+class Timing:
+    """Where one request's time went, in seconds; complete when its future is done."""
+
+    queued: float = 0.0
+    """Until its batch was begun."""
+    model: float = 0.0
+    """Of its whole batch: decoding, and the calls of the model."""
+
+
+@dataclass(slots=True)
 class Work:
     """One request's images, encoded or as pixels."""
 
@@ -40,6 +50,7 @@ class Work:
     arrived: float = field(default_factory=time.monotonic)
     future: Future[Floats] = field(default_factory=Future)
     """The scores [N, C] of its images."""
+    timing: Timing = field(default_factory=Timing)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -51,6 +62,8 @@ class Observer:
 
     queued: Callable[[int], None] = lambda images: None
     """Images that wait now."""
+    waited: Callable[[float], None] = lambda seconds: None
+    """How long a request did, whose batch is begun."""
     ran: Callable[[int, float], None] = lambda images, seconds: None
     """Images of a call of the model, without padding, and how long it took."""
 
@@ -82,15 +95,20 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name=f"batcher-{name}", daemon=True)
         self._thread.start()
 
-    def submit(self, images: Sequence[bytes] | Images, deadline: float) -> Future[Floats]:
+    def submit(
+        self, images: Sequence[bytes] | Images, deadline: float, timing: Timing | None = None
+    ) -> Future[Floats]:
         """Queues images; cancelling the future takes them out again.
+
+        Args:
+          timing: is filled in.
 
         Raises:
           BusyError: the queue is full.
           TooLargeError: they would not fit into an empty one.
           UnavailableError: it is closed.
         """
-        work = Work(images, deadline)
+        work = Work(images, deadline, timing=timing or Timing())
         if len(work) > self._config.queue:
             raise TooLargeError(
                 f"Expected at most {self._config.queue} images in a request, got {len(work)}."
@@ -152,6 +170,8 @@ class Batcher:
             self._waiting -= len(work)
             if not work.future.set_running_or_notify_cancel():
                 continue
+            work.timing.queued = now - work.arrived
+            self._observer.waited(work.timing.queued)
             if work.deadline <= now:
                 work.future.set_exception(
                     DeadlineError("The deadline passed while the request was waiting.")
@@ -163,6 +183,7 @@ class Batcher:
         return batch
 
     def _serve(self, batch: list[Work]) -> None:
+        began = time.perf_counter()
         decoded = self._decoded(batch)
         if not decoded:
             return
@@ -172,10 +193,12 @@ class Batcher:
         except Exception as e:
             error = ServingError(f"The model failed: {e}")
             for work, _ in decoded:
+                work.timing.model = time.perf_counter() - began
                 work.future.set_exception(error)
             return
         start = 0
         for work, images in decoded:
+            work.timing.model = time.perf_counter() - began
             work.future.set_result(scores_NC[start : start + len(images)])
             start += len(images)
 

@@ -44,19 +44,30 @@ def serve(
         "default.batching.max_delay_ms": max_delay_ms,
     }
     loaded = load_config(config, {k: v for k, v in flags.items() if v is not None})
+    from serving.auth import ENVIRONMENT, is_loopback, read_token
+    from serving.tls import read_tls
+
+    token = read_token(loaded.auth, os.environ)
+    tls = read_tls(loaded.tls) if loaded.tls else None
+    if token is None and not is_loopback(loaded.host):
+        typer.echo(
+            f"Warning: on {loaded.host} anyone who reaches this machine may use, load and unload "
+            f"the models. Set a token, {ENVIRONMENT} or auth.token_file.",
+            err=True,
+        )
     typer.echo(f"Loading the models of {loaded.serving} …", err=True)
     start_lean()
     from serving.server import Address, Server
 
     def listening(at: Address) -> None:
         typer.echo(f"Serving {loaded.serving}")
-        typer.echo(f"  http://{at.host}:{at.port}/   (page, REST)")
+        typer.echo(f"  {'https' if tls else 'http'}://{at.host}:{at.port}/   (page, REST)")
         typer.echo(f"  {at.host}:{at.grpc_port}   (gRPC)")
         sys.stdout.flush()
 
     code = 0
     try:
-        Server(loaded).run(listening)
+        Server(loaded, token, tls).run(listening)
     except KeyboardInterrupt:
         code = 130
     sys.stdout.flush()
@@ -87,6 +98,7 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> ServeConfig:
     """
     import tomllib
 
+    from serving.auth import refuse_plain_token
     from serving.config import ServeConfig
     from trainers.strict import parse
 
@@ -98,6 +110,7 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> ServeConfig:
             raise ConfigError(f"Cannot read the config {path}: {e.strerror}.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
             raise ConfigError(f"{path} is not valid TOML: {e}.") from None
+    refuse_plain_token(data)
     for key, value in overrides.items():
         table = data
         *parents, leaf = key.split(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -73,6 +74,66 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuthConfig:
+    """Where the bearer token is; the environment may have it instead (`serving.auth`)."""
+
+    token_file: str = ""
+    """A file that holds the token alone; read at start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsConfig:
+    """The files that make both ports speak TLS; read at start."""
+
+    certificate: str
+    """PEM; the server's own first, then those that signed it."""
+    key: str
+    """PEM, not encrypted."""
+    client_ca: str = ""
+    """PEM; clients must then bring a certificate that one of these has signed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLogConfig:
+    """Which requests are kept, and how much of them."""
+
+    folder: str
+    """Made where it is missing."""
+    sample: float = 0.01
+    """Share of the answered requests, drawn at random."""
+    max_file_megabytes: float = 64.0
+    """Of one file; then the next is begun."""
+    max_total_megabytes: float = 1024.0
+    """Of all files of the folder; the oldest are removed."""
+    flush_seconds: float = 60.0
+    """How long a file is written to before readers see it."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.folder), "folder: expected a folder's name, got ''.")
+        require(0 <= self.sample <= 1, f"sample: expected 0 to 1, got {self.sample:g}.")
+        for key in ("max_file_megabytes", "max_total_megabytes", "flush_seconds"):
+            value = getattr(self, key)
+            require(
+                math.isfinite(value) and value > 0, f"{key}: expected more than 0, got {value:g}."
+            )
+        require(
+            self.max_total_megabytes >= self.max_file_megabytes,
+            f"max_total_megabytes: expected at least max_file_megabytes "
+            f"({self.max_file_megabytes:g}), got {self.max_total_megabytes:g}.",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """What is logged, a JSON object per line."""
+
+    access: bool = True
+    """A line per request; loads and errors have one in any case."""
+    file: str = ""
+    """Appended to; "" is stderr."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
     """Everything a server is told."""
 
@@ -94,6 +155,12 @@ class ServeConfig:
     models: dict[str, ModelConfig] = field(default_factory=dict)
     """By name."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    auth: AuthConfig = field(default_factory=AuthConfig)
+    tls: TlsConfig | None = None
+    """None: both ports speak in the clear."""
+    request_log: RequestLogConfig | None = None
+    """None: no request is kept."""
+    log: LogConfig = field(default_factory=LogConfig)
 
     def __post_init__(self) -> None:
         for key in ("port", "grpc_port"):

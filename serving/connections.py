@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADER_BYTES = 64 * 1024
+_GOODBYE_SECONDS = 2.0
+"""For a client to answer that the connection ends, where it speaks TLS."""
 
 
 def patient(seconds: float) -> type[HttpToolsProtocol]:
@@ -66,6 +70,36 @@ def patient(seconds: float) -> type[HttpToolsProtocol]:
                 self._timer = None
 
     return Patient
+
+
+class TlsServer(uvicorn.Server):
+    """uvicorn's server, for clients that shake hands within so many seconds; its own waits
+    a minute."""
+
+    handshake_seconds = 10.0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if not self.config.is_ssl:
+            return await super().startup(sockets)
+        await self.lifespan.startup()
+
+        def protocol() -> asyncio.Protocol:
+            return self.config.http_protocol_class(  # type: ignore[call-arg]
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
+        self.servers = [
+            await asyncio.get_running_loop().create_server(
+                protocol,
+                sock=listening,
+                ssl=self.config.ssl,
+                backlog=self.config.backlog,
+                ssl_handshake_timeout=self.handshake_seconds,
+                ssl_shutdown_timeout=_GOODBYE_SECONDS,
+            )
+            for listening in sockets or []
+        ]
+        self.started = True
 
 
 def allow_connections() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.batching import Batcher, Observer
+from serving.batching import Batcher, Observer, Timing
 from serving.config import BatchingConfig, ModelConfig
 from serving.engines import Engine, Floats, Images, Onnx, SavedModel
 from serving.errors import LoadError
@@ -93,9 +93,11 @@ class LoadedVersion:
         """Height, width, channels."""
         return (*self.card.image_size, 3)
 
-    def submit(self, images: Sequence[bytes] | Images, deadline: float) -> Future[Floats]:
+    def submit(
+        self, images: Sequence[bytes] | Images, deadline: float, timing: Timing | None = None
+    ) -> Future[Floats]:
         """See `Batcher.submit`."""
-        return self._batcher.submit(images, deadline)
+        return self._batcher.submit(images, deadline, timing)
 
     def close(self) -> None:
         """Answers what waits, and stops."""

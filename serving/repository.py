@@ -91,9 +91,18 @@ class Repository:
         """Begins to watch."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Lets loads and requests finish, within `drain_seconds`."""
+    def stop(self) -> None:
+        """Refuses requests from now on, and ends the wait of `load` and `unload`."""
         self._stop.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    def close(self, seconds: float | None = None) -> None:
+        """Lets requests finish, within `drain_seconds` or so many; then all is unloaded.
+
+        A load that is under way is not waited for.
+        """
+        self.stop()
         if self._thread.ident is not None:
             self._thread.join()
         with self._changed:
@@ -101,8 +110,10 @@ class Repository:
                 model.unloaded_by_request = True
                 self._settle(model)
             self._changed.wait_for(
-                lambda: all(s.state == "END" for m in self._models.values() for s in _slots(m)),
-                self._config.drain_seconds,
+                lambda: all(
+                    s.state in ("LOADING", "END") for m in self._models.values() for s in _slots(m)
+                ),
+                self._config.drain_seconds if seconds is None else seconds,
             )
         for _ in range(LOADERS):
             self._queue.put((Served(""), Slot(0)))  # wakes one up, to find it is over
@@ -152,8 +163,13 @@ class Repository:
             model.unloaded_by_request = True
             self._settle(model)
             self._changed.wait_for(
-                lambda: all(s.state == "END" for s in going), self._config.drain_seconds
+                lambda: self._stop.is_set() or all(s.state == "END" for s in going),
+                self._config.drain_seconds,
             )
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a model was seen in the folder."""
+        return name in self._models
 
     def models(self) -> dict[str, dict[int, Slot]]:
         """Every version that was seen, by name; a snapshot."""

@@ -7,12 +7,13 @@ between is here, once.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
+from serving.access import Access, current
 from serving.config import LimitsConfig
 from serving.engines import Floats, Images
 from serving.errors import BusyError, InvalidRequestError, TooLargeError
@@ -34,9 +35,8 @@ class Query:
     label: str | None = None
     timeout: float | None = None
     """Seconds that are left to answer in; None: the server's own limit."""
-    protocol: str = ""
-    """For metrics and logs: "v1", "v2", "v2-grpc", "tfs-grpc", "file"."""
     request_id: str = ""
+    """The one in the message, or else that of the connection's record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +62,44 @@ class Service:
 
     Args:
       limits: what a request may ask for.
+      access: what measures and logs; the repository's observers and events are its.
+      answered: told of each request that was answered, in its task.
     """
 
-    def __init__(self, repository: Repository, limits: LimitsConfig) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        limits: LimitsConfig,
+        access: Access | None = None,
+        answered: Callable[[Query, Answer], None] = lambda query, answer: None,
+    ) -> None:
         self.repository = repository
         self.limits = limits
+        self.answered = answered
+        self.access = access or Access()
+        self.access.metrics.models = repository.models
+        self.draining = False
+        """Whether the server is going down; what it has is answered all the same."""
         self._admitted = 0
         self.receiving = 0
         """Bytes of the bodies that are on their way; counted on one thread."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests should come here."""
+        return not self.draining and self.repository.ready
+
+    @contextmanager
+    def use(
+        self, name: str, version: int | None = None, label: str | None = None
+    ) -> Iterator[LoadedVersion]:
+        """See `Repository.use`; the record of the request learns what is used."""
+        record = current()
+        if name in self.repository:
+            record.model = name
+        with self.repository.use(name, version, label) as loaded:
+            record.version = loaded.version
+            yield loaded
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -96,7 +126,10 @@ class Service:
         timeout = self.limits.timeout_seconds
         if query.timeout is not None:
             timeout = min(timeout, query.timeout)
-        with self.repository.use(query.model, query.version, query.label) as loaded:
+        record = current()
+        record.images = len(query.images)
+        query.request_id = query.request_id or record.request_id
+        with self.use(query.model, query.version, query.label) as loaded:
             self._check(query, loaded)
             yield loaded, time.monotonic() + timeout
 

@@ -6,13 +6,15 @@ import base64
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -44,22 +46,35 @@ class Running:
     @property
     def host(self) -> str:
         """host:port of HTTP, as Triton's client wants it."""
-        return self.url.removeprefix("http://")
+        return self.url.partition("://")[2]
 
 
 @contextmanager
-def serve(folder: Path, log: Path, *flags: str) -> Iterator[Running]:
-    """Runs `visionline serve`, and ends it with SIGTERM."""
+def serve(
+    folder: Path,
+    log: Path,
+    *flags: str,
+    env: Mapping[str, str] = MappingProxyType({}),
+    verify: ssl.SSLContext | bool = True,
+    probe: str = "/readyz",
+) -> Iterator[Running]:
+    """Runs `visionline serve`, and ends it with SIGTERM.
+
+    Args:
+      env: besides the test's own environment.
+      verify: how its certificate is checked, where it has one.
+      probe: answers 200 when the tests may begin.
+    """
     began = time.monotonic()
     command = [sys.executable, "-m", "pipeline.cli", "serve", str(folder)]
     with log.open("w") as errors:
         process = subprocess.Popen(
             [*command, "--port", "0", "--grpc-port", "0", *flags],
-            cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=errors, text=True,
+            cwd=ROOT, env=environment(**env), stdout=subprocess.PIPE, stderr=errors, text=True,
         )  # fmt: skip
     try:
         url, grpc = _addresses(process, log)
-        _wait_until_ready(process, url, log)
+        _wait_until_ready(process, url + probe, log, verify)
         yield Running(process, folder, url, grpc, log, time.monotonic() - began)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -93,9 +108,11 @@ def _addresses(process: subprocess.Popen[str], log: Path) -> tuple[str, str]:
     return found[0], found[1]
 
 
-def _wait_until_ready(process: subprocess.Popen[str], url: str, log: Path) -> None:
+def _wait_until_ready(
+    process: subprocess.Popen[str], url: str, log: Path, verify: ssl.SSLContext | bool
+) -> None:
     deadline = time.monotonic() + 120
-    while httpx.get(f"{url}/readyz", timeout=10).status_code != 200:
+    while httpx.get(url, timeout=10, verify=verify).status_code != 200:
         assert process.poll() is None, log.read_text()[-3000:]
         assert time.monotonic() < deadline, log.read_text()[-3000:]
         time.sleep(0.05)

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from conftest import Cli, Demo
 from helpers import ROOT, python
 from packaging.requirements import Requirement
 
+import serving.cli
 from pipeline.cli import app
 from pipeline.config import load_config
 from pipeline.deploy.config import load_config as load_deploy_config
@@ -31,12 +33,15 @@ COMMANDS = typer.main.get_command(app).commands
 QUICK = ("models", "schema", "predict", "versions", "lineage", "deploy")
 WRITING = {("lineage", "gc"), ("lineage", "import"), ("lineage", "pin"), ("lineage", "unpin")}
 """Quick too, but not for a store that other tests read."""
+NEEDS_TRAFFIC = "docs/serving-request-log.md"
+"""Its code runs in test_serving_request_log.py."""
 FOLDERS = "pipeline components trainers serving tests docs scripts requirements benchmarks examples"
 
 
-def blocks(*languages: str) -> list[str]:
-    """The code blocks of all pages in one of the languages."""
-    found = [m for t in TEXTS.values() for m in re.findall(r"^```(\w*)\n(.*?)^```", t, re.M | re.S)]
+def blocks(*languages: str, pages: Iterable[str] = TEXTS) -> list[str]:
+    """The code blocks of the pages in one of the languages."""
+    texts = [TEXTS[page] for page in pages]
+    found = [m for t in texts for m in re.findall(r"^```(\w*)\n(.*?)^```", t, re.M | re.S)]
     return [text for language, text in found if not languages or language in languages]
 
 
@@ -127,15 +132,24 @@ def test_runs_are_accepted_up_to_the_output_folder(
     assert done.returncode == 1
 
 
-@pytest.mark.parametrize("text", blocks("toml"), ids=lambda text: text.splitlines()[0])
-def test_configs_are_valid(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", TEXTS)
+def test_configs_are_valid(page: str, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    path.write_text(text)
-    load = load_deploy_config if text.startswith("[deploy]") else load_config
-    load(path, {})
+    for text in blocks("toml", pages=[page]):
+        path.write_text(text)
+        if page.startswith("docs/serving"):
+            serving.cli.load_config(path, {"serving": str(tmp_path)})
+        elif text.startswith("[deploy]"):
+            load_deploy_config(path, {})
+        else:
+            load_config(path, {})
 
 
-@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[0])
+@pytest.mark.parametrize(
+    "code",
+    blocks("python", pages=TEXTS.keys() - {NEEDS_TRAFFIC}),
+    ids=lambda code: code.splitlines()[0],
+)
 def test_python_runs_on_what_the_demo_leaves(code: str, folder: Path) -> None:
     done = python("-P", "-c", code, cwd=folder)
     assert done.returncode == 0, done.stderr

@@ -26,7 +26,7 @@ from tfx_bsl.tfxio import dataset_options, tensor_adapter, tf_example_record  # 
 
 from components import schema as schemas
 from components.artifacts import IngestionReport
-from components.example_gen import features, spans
+from components.example_gen import spans
 from components.example_gen.component import ImageExampleGen
 from components.example_gen.config import DataConfig, to_json
 from components.example_gen.driver import resolve
@@ -35,6 +35,7 @@ from components.example_gen.image_index import IMAGES_FILE, from_line
 from components.example_validator import ExampleValidator
 from components.schema_gen import SchemaGen
 from components.statistics import StatisticsGen
+from trainers import raw_example as features
 from trainers.errors import DataError
 
 PER_CLASS = 20

@@ -11,10 +11,10 @@ import tensorflow_data_validation as tfdv  # isort: skip
 from tensorflow_metadata.proto.v0 import statistics_pb2  # isort: skip
 
 from components import schema as schemas
-from components.example_gen import features
 from components.example_validator import class_anomalies
 from components.schema_gen import infer
 from components.statistics import value_counts
+from trainers import raw_example as features
 from trainers.errors import DataError
 
 

@@ -7,10 +7,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from components.example_gen.features import SPLITS
 from trainers import strict
 from trainers.config import require
 from trainers.errors import nearest
+
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,10 +17,11 @@ from typing import Any
 
 import apache_beam as beam
 
-from components.example_gen import digest, features
+from components.example_gen import digest
 from components.example_gen.images import BadImage, CheckedImage, check_image
 from components.example_gen.records import Quarantined, Record, batches, check_label
 from components.example_gen.splits import SplitPlan
+from trainers import raw_example as features
 from trainers.errors import DataError
 
 BATCH = 200
@@ -177,27 +178,18 @@ def example_of(record: Record, data: bytes, sha256: str, max_pixels: int) -> tup
 
 
 def _serialise(record: Record, image: CheckedImage, note: Note) -> bytes:
-    from tensorflow.core.example import example_pb2
-
-    example = example_pb2.Example()
-    feature = example.features.feature
-    for name, value in (
-        (features.ENCODED, image.encoded),
-        (features.FORMAT, image.format.encode()),
-        (features.PATH, record.path),
-        (features.SHA256, note.sha256.encode()),
-        (features.LABEL, record.label.encode()),
-        *((name, value.encode()) for name, value in record.extra),
-    ):
-        feature[name].bytes_list.value.append(value)
-    for name, number in (
-        (features.WIDTH, image.width),
-        (features.HEIGHT, image.height),
-        (features.CHANNELS, image.channels),
-        (features.BYTES, note.size),
-    ):
-        feature[name].int64_list.value.append(number)
-    return bytes(example.SerializeToString(deterministic=True))
+    return features.serialise(
+        encoded=image.encoded,
+        format=image.format,
+        path=record.path,
+        sha256=note.sha256,
+        width=image.width,
+        height=image.height,
+        channels=image.channels,
+        size=note.size,
+        label=record.label,
+        extra={name: value.encode() for name, value in record.extra},
+    )
 
 
 def _read_tfrecords(path: bytes) -> Iterator[bytes]:
@@ -231,7 +223,7 @@ def _record_of(file: Record, index: int, payload: bytes) -> tuple[Record, bytes]
     given_path = values[features.PATH].bytes_list.value if features.PATH in values else []
     extra = []
     for name in sorted(set(values) - features.RESERVED):
-        if not name.startswith("image/") and len(values[name].bytes_list.value) == 1:
+        if not name.startswith(features.TAKEN) and len(values[name].bytes_list.value) == 1:
             extra.append((name, values[name].bytes_list.value[0].decode("utf-8", "replace")))
     record = Record(
         path=given_path[0] if given_path else file.path + b"#%d" % index,

@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from components.example_gen.features import RESERVED
 from components.example_gen.records import (
     Record,
     Source,
@@ -23,6 +22,7 @@ from components.example_gen.records import (
     show,
 )
 from trainers.errors import DataError, nearest
+from trainers.raw_example import RESERVED, TAKEN
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson")
 _COLUMNS = ("path", "label", "split")
@@ -97,7 +97,7 @@ def _check_same(first: Record, again: Record, where: str) -> None:
 
 def _check_columns(columns: tuple[str, ...], path: str) -> None:
     for column in columns:
-        if column in RESERVED or column.startswith("image/"):
+        if column in RESERVED or column.startswith(TAKEN):
             raise DataError(
                 f"{path}: the column {column!r} has a name that visionline uses; rename it."
             )

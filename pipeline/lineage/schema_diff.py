@@ -31,7 +31,7 @@ def schema_tables(
 def _table(schema: Any) -> dict[str, Any]:
     from google.protobuf.json_format import MessageToDict
 
-    from components.example_gen.features import LABEL
+    from trainers.raw_example import LABEL
 
     table: dict[str, Any] = {}
     for feature in schema.feature:

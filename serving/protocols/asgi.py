@@ -14,6 +14,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
+from serving.access import current
 from serving.errors import (
     BusyError,
     DeadlineError,
@@ -40,14 +41,16 @@ async def classify(service: Service, query: Query) -> Answer:
       ServingError: it cannot be answered.
     """
     with service.admitted(), service.using(query) as (loaded, deadline):
-        future = loaded.submit(query.images, deadline)
+        future = loaded.submit(query.images, deadline, current().timing)
         try:
             scores_NC: Any = await asyncio.wait_for(
                 asyncio.wrap_future(future), deadline - time.monotonic()
             )
         except TimeoutError:
             raise DeadlineError("The deadline passed before the answer was there.") from None
-        return service.answer(loaded, scores_NC)
+        answer = service.answer(loaded, scores_NC)
+    service.answered(query, answer)
+    return answer
 
 
 def error_response(text: str, status: int) -> Response:

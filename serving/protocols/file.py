@@ -56,8 +56,6 @@ async def predict(
         version=version,
         label=label,
         images=[await _file(request)],
-        protocol="file",
-        request_id=getattr(request.state, "request_id", ""),
     )
     answer = await classify(service, query)
     (classes,) = answer.top(max(top, 1))

@@ -1,9 +1,10 @@
-"""Liveness and readiness, as Kubernetes asks for them."""
+"""Liveness and readiness, as Kubernetes asks for them; metrics, as Prometheus does."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from serving.protocols import openapi
 
@@ -19,6 +20,14 @@ async def live() -> Response:
 @router.get("/readyz", **openapi.PROBE)
 async def ready(request: Request) -> Response:
     """Every model that can be loaded was; from then on, whether any answers."""
-    if request.app.state.service.repository.ready:
+    if request.app.state.service.ready:
         return PlainTextResponse("ready")
     return PlainTextResponse("loading", 503)
+
+
+@router.get("/metrics", **openapi.PROBE)
+def metrics(request: Request) -> Response:
+    """For Prometheus."""
+    # Not on the event loop: it takes some milliseconds.
+    found = request.app.state.service.access.metrics.render()
+    return Response(found, media_type=CONTENT_TYPE_PLAIN_0_0_4)

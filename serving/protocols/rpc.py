@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from serving.access import current
 from serving.errors import ServingError, told
 from serving.protocols.asgi import classify
 from serving.service import Answer, Query, Service
@@ -40,6 +41,7 @@ class Refusing(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             try:
                 return await handler.unary_unary(request, context)
             except ServingError as e:
+                current().error = e
                 code, text = grpc.StatusCode[e.code], told(e)
             except Exception:
                 _log.exception("%s failed", details.method)

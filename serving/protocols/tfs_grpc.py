@@ -25,7 +25,6 @@ from serving.protocols.rpc import classify_within
 from serving.repository import Slot
 from serving.service import Query, Service
 
-PROTOCOL = "tfs-grpc"
 _DTYPES = {
     types_pb2.DT_UINT8: np.uint8,
     types_pb2.DT_INT32: np.int32,
@@ -42,7 +41,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 
     async def Predict(self, request: Any, context: Any) -> Any:
         spec = request.model_spec
-        with self._service.repository.use(spec.name, *_place(spec)) as loaded:
+        with self._service.use(spec.name, *_place(spec)) as loaded:
             signature = signatures.find_signature(
                 loaded, spec.signature_name or signatures.EXAMPLES
             )
@@ -50,7 +49,6 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
                 model=spec.name,
                 version=loaded.version,
                 images=_images(signature, request.inputs, loaded, self._service),
-                protocol=PROTOCOL,
             )
             answer = await classify_within(self._service, query, context)
         outputs = signatures.outputs(signature, answer)
@@ -73,12 +71,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
             given.context.SerializeToString() if kind == "example_list_with_context" else b""
         )
         examples = [context_features + e.SerializeToString() for e in given.examples]
-        with self._service.repository.use(spec.name, *_place(spec)) as loaded:
+        with self._service.use(spec.name, *_place(spec)) as loaded:
             query = Query(
                 model=spec.name,
                 version=loaded.version,
                 images=signatures.images_of_examples(examples),
-                protocol=PROTOCOL,
             )
             answer = await classify_within(self._service, query, context)
         response = classification_pb2.ClassificationResponse()
@@ -96,7 +93,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
             )
         spec = request.model_spec
         definitions = get_model_metadata_pb2.SignatureDefMap()
-        with self._service.repository.use(spec.name, *_place(spec)) as loaded:
+        with self._service.use(spec.name, *_place(spec)) as loaded:
             for name, signature in signatures.signatures(loaded).items():
                 definitions.signature_def[name].CopyFrom(_definition(signature))
         response = get_model_metadata_pb2.GetModelMetadataResponse()

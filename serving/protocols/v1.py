@@ -103,7 +103,7 @@ def _slot(slot: Slot) -> dict[str, Any]:
 
 
 def _metadata(service: Service, name: str, version: int | None, label: str | None) -> Response:
-    with service.repository.use(name, version, label) as loaded:
+    with service.use(name, version, label) as loaded:
         found = {k: _signature(s) for k, s in signatures.signatures(loaded).items()}
         return JSONResponse(
             {
@@ -143,17 +143,14 @@ async def _predict(request: Request, name: str, version: int | None, label: str 
     if rows == ("inputs" in body):
         raise InvalidRequestError('Expected either "instances" (rows) or "inputs" (columns).')
     given = body["instances"] if rows else body["inputs"]
-    with service.repository.use(name, version, label) as loaded:
+    with service.use(name, version, label) as loaded:
         if rows and isinstance(given, list):
             service.check_count(len(given))
         values, key = _rows(given) if rows else _columns(given)
         service.check_count(len(values))
         signature = _choose(loaded, body.get("signature_name"), key, values)
         images = _images(signature, values, loaded)
-        query = Query(
-            model=name, version=loaded.version, images=images, protocol="v1",
-            request_id=getattr(request.state, "request_id", ""),
-        )  # fmt: skip
+        query = Query(model=name, version=loaded.version, images=images)
         answer = await classify(service, query)
     outputs = {k: _plain(v) for k, v in signatures.outputs(signature, answer).items()}
     if rows:

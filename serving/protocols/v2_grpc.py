@@ -30,7 +30,7 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
         return oip.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: Any, context: Any) -> Any:
-        return oip.ServerReadyResponse(ready=self._repository.ready)
+        return oip.ServerReadyResponse(ready=self._service.ready)
 
     async def ModelReady(self, request: Any, context: Any) -> Any:
         slots = self._repository.slots(request.name, v2.version_number(request.version))
@@ -43,7 +43,7 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
 
     async def ModelMetadata(self, request: Any, context: Any) -> Any:
         number = v2.version_number(request.version)
-        with self._repository.use(request.name, number) as loaded:
+        with self._service.use(request.name, number) as loaded:
             slots = self._repository.slots(request.name)
             found = v2.metadata(loaded, [s.version for s in slots if s.state == "AVAILABLE"])
         tensor = oip.ModelMetadataResponse.TensorMetadata
@@ -59,12 +59,11 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
         tensors = _inputs(request, self._service)
         wanted = [o.name for o in request.outputs]
         number = v2.version_number(request.model_version)
-        with self._repository.use(request.model_name, number) as loaded:
+        with self._service.use(request.model_name, number) as loaded:
             query = Query(
                 model=request.model_name,
                 version=loaded.version,
                 images=v2.images_of(tensors),
-                protocol="v2-grpc",
                 request_id=request.id,
             )
             answer = await classify_within(self._service, query, context)

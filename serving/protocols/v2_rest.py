@@ -34,7 +34,7 @@ async def live() -> Response:
 
 @router.get("/health/ready", **openapi.V2_READY)
 async def ready(request: Request) -> Response:
-    is_ready = service_of(request).repository.ready
+    is_ready = service_of(request).ready
     return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
 
@@ -102,9 +102,9 @@ def server_version() -> str:
 
 
 def _metadata(request: Request, name: str, number: str) -> Response:
-    repository = service_of(request).repository
-    with repository.use(name, v2.version_number(number)) as loaded:
-        available = [s.version for s in repository.slots(name) if s.state == "AVAILABLE"]
+    service = service_of(request)
+    with service.use(name, v2.version_number(number)) as loaded:
+        available = [s.version for s in service.repository.slots(name) if s.state == "AVAILABLE"]
         return JSONResponse(v2.metadata(loaded, available))
 
 
@@ -122,12 +122,11 @@ async def _infer(request: Request, name: str, number: str) -> Response:
         raise InvalidRequestError('"id": expected a string.')
     tensors = _inputs(body, binary, service)
     requested = _outputs(body)
-    with service.repository.use(name, v2.version_number(number)) as loaded:
+    with service.use(name, v2.version_number(number)) as loaded:
         query = Query(
             model=name,
             version=loaded.version,
             images=v2.images_of(tensors),
-            protocol="v2",
             request_id=identity,
         )
         answer = await classify(service, query)

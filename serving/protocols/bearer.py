@@ -1,0 +1,84 @@
+"""The token on HTTP and on gRPC: refused before a body or message is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.access import current
+from serving.auth import Token
+from serving.errors import UnauthorizedError, told
+from serving.protocols.asgi import error_response
+
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
+"""For who has no token: probes, and the page that asks for it.  All others need it."""
+
+_V2 = "/inference.GRPCInferenceService/"
+OPEN_METHODS = frozenset({f"{_V2}ServerLive", f"{_V2}ServerReady"})
+
+_SCHEME = "token"
+
+
+class BearerHttp:
+    """ASGI middleware that asks for the token."""
+
+    def __init__(self, app: ASGIApp, token: Token) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+            try:
+                self._token.check([v for k, v in scope["headers"] if k == b"authorization"])
+            except UnauthorizedError as e:
+                current().error = e
+                response = error_response(told(e), e.status)
+                response.headers["WWW-Authenticate"] = "Bearer"
+                return await response(scope, receive, send)
+        await self._app(scope, receive, send)
+
+
+class BearerRpc(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """gRPC interceptor that asks for the token."""
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        if details.method not in OPEN_METHODS:
+            metadata = details.invocation_metadata or ()
+            given = [v for k, v in metadata if k == "authorization"]
+            try:
+                self._token.check([v.encode() if isinstance(v, str) else v for v in given])
+            except UnauthorizedError as e:
+                return _refusal(e)
+        return await continuation(details)
+
+
+def describe(app: FastAPI) -> None:
+    """Puts the token into the OpenAPI document."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = plain()
+        schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
+        schemes[_SCHEME] = {"type": "http", "scheme": "bearer"}
+        document["security"] = [{_SCHEME: []}]
+        for path in OPEN_PATHS & document["paths"].keys():
+            for operation in document["paths"][path].values():
+                operation["security"] = []
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _refusal(error: UnauthorizedError) -> Any:
+    async def refuse(requests: Any, context: Any) -> None:
+        current().error = error
+        await context.abort(grpc.StatusCode[error.code], told(error))
+
+    # A stream's message is read when it is asked for: here, never.
+    return grpc.stream_stream_rpc_method_handler(refuse)
