@@ -11,7 +11,7 @@ import grpc
 import httpx
 import numpy as np
 import pytest
-from helpers import wait_until
+from helpers import ROOT, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 from repository_fakes import Folder, watched
 from serving_server import b64
@@ -182,6 +182,21 @@ def test_what_clients_invent_makes_no_series(server):
     after = scraped(server)
     assert series(after) == series(before)
     assert not re.search("word|first|987", str(series(after)))
+
+
+def test_the_documentation_has_every_metric(server, samples):
+    ask_file(server, samples["digits-keras"][0])
+    httpx.post(f"{server.url}/predict?model=digits-keras", content=b"no image")  # a refusal
+    text = (ROOT / "docs" / "serving-operations.md").read_text()
+    rows = re.findall(r"^\| `(visionline_\w+)` \| (\w+) \| ([\w, ]*) ?\|", text, re.M)
+    told = {name.removesuffix("_total"): (kind, labels.strip()) for name, kind, labels in rows}
+    families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics").text)
+    found = {}
+    for family in families:
+        if family.name.startswith("visionline_"):
+            labels = {label for s in family.samples for label in s.labels} - {"le"}
+            found[family.name] = (family.type, labels)
+    assert {n: (kind, set(filter(None, s.split(", ")))) for n, (kind, s) in told.items()} == found
 
 
 # --- Without a real model
