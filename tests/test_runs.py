@@ -68,7 +68,7 @@ def later_runs(demo: Demo) -> list[Finished]:
 def test_repeated_run_is_all_cache(demo: Demo, later_runs: list[Finished]) -> None:
     summary = later_runs[0].summary
     states = Store(demo.workspace).states(summary["run_id"])
-    assert len(states) == 8 and set(states.values()) == {"CACHED"}
+    assert len(states) == 9 and set(states.values()) == {"CACHED"}
     assert summary["version"] == 1
     assert summary["accuracy"] == demo.summary["runs"][0]["accuracy"]
 
@@ -91,7 +91,7 @@ def test_changed_training_parameter_runs_from_trainer_on(
     summary = later_runs[2].summary
     states = Store(demo.workspace).states(summary["run_id"])
     assert {states[n] for n in DATA_STEPS} == {"CACHED"}
-    assert {states[n] for n in ("Trainer", "Evaluator", "Pusher")} == {"COMPLETE"}
+    assert {s for n, s in states.items() if n not in DATA_STEPS} == {"COMPLETE"}
     assert summary["version"] == 3
 
 
@@ -104,6 +104,9 @@ def test_unblessed_model_is_not_pushed(demo: Demo, later_runs: list[Finished]) -
     assert sorted(p.name for p in (demo.serving / "digits-keras").glob("[0-9]*")) == ["1", "2", "3"]
     executions = Store(demo.workspace).executions(summary["run_id"])
     assert executions["Pusher"]["pushed"] == 0
+    assert executions["InfraValidator"]["blessed"] == 0
+    assert "Evaluator did not bless" in executions["InfraValidator"]["why_not_blessed"]
+    assert not any("infra validation" in reason for reason in summary["why_not"])
     evaluator = executions["Evaluator"]
     failed = json.loads(evaluator["failed_thresholds"])
     (overall,) = (f for f in failed if f["kind"] == "min" and not f["slice"])
@@ -151,7 +154,7 @@ def test_runs_are_listed(demo: Demo, later_runs: list[Finished], cli: Cli) -> No
         version = summary["version"]
         assert run["pushed"] == (f"digits-keras@{version}" if version else None)
     first = found[later_runs[0].summary["run_id"]]
-    assert (first["cached"], first["executed"], first["pushed_before"]) == (8, 0, True)
+    assert (first["cached"], first["executed"], first["pushed_before"]) == (9, 0, True)
 
 
 def test_unblessed_run_says_so_and_exits_non_zero(
