@@ -51,7 +51,7 @@ def _config(demo: Demo, framework: str = "keras", **changes: Any) -> PipelineCon
 
 @pytest.fixture(scope="module")
 def later_runs(demo: Demo) -> list[Finished]:
-    """Four more runs in one process, so that TFX is loaded once."""
+    """Five more runs in one process, so that TFX is loaded once."""
     configs = [
         # As before, unchanged.
         _config(demo),
@@ -61,6 +61,8 @@ def later_runs(demo: Demo) -> list[Finished]:
         _config(demo, train={"epochs": 1}, evaluate={"min_accuracy": 0.05, "max_regression": 0.9}),
         # A bar that cannot be reached.
         _config(demo, evaluate={"min_accuracy": 1.0, "min_class_accuracy": 1.0}),
+        # Good enough, and slower than any server can be.
+        _config(demo, infra_validation={"max_p99_ms": 0.001}),
     ]
     return run_pipelines(configs, Recorded())
 
@@ -168,6 +170,28 @@ def test_unblessed_run_says_so_and_exits_non_zero(
     printed = capsys.readouterr().out
     assert "Not blessed, so not pushed." in printed
     assert "below the least allowed 1.0000" in printed
+
+
+def test_a_model_that_the_server_will_not_do_with_is_not_pushed(
+    demo: Demo, later_runs: list[Finished], cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    from pipeline.closing import print_outcome
+
+    summary = later_runs[4].summary
+    assert summary["blessed"] is False and summary["version"] is None
+    (reason,) = summary["why_not"]
+    assert reason.startswith("infra validation: 99 of 100 requests over rest took up to")
+    executions = Store(demo.workspace).executions(summary["run_id"])
+    assert executions["Evaluator"]["blessed"] == 1
+    assert executions["InfraValidator"]["blessed"] == 0
+    assert executions["InfraValidator"]["state"] == "COMPLETE"
+    assert executions["Pusher"]["pushed"] == 0
+    assert print_outcome(later_runs[4], Console(width=500)) == 3
+    assert reason in capsys.readouterr().out
+    asked = cli("lineage", "why-not-blessed", summary["run_id"], "--output", demo.workspace)
+    assert asked.returncode == 0 and "not blessed by infra validation" in asked.stdout
 
 
 def test_new_class_stops_the_run_of_a_frozen_schema(

@@ -5,6 +5,7 @@ It watches an empty folder, as one may in production, and loads what comes.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,8 @@ def warm_up(root: Path, threads: int) -> None:
     """
     global _waiting
     if _waiting is None:
-        _waiting = _started(root, threads)
+        with contextlib.suppress(OSError):  # `take` tries again, and says so
+            _waiting = _started(root, threads)
 
 
 def take(root: Path, threads: int) -> Standby:
