@@ -110,6 +110,12 @@ class PusherSpec(component_spec.ComponentSpec):
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
         "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "infra_blessing": component_spec.ChannelParameter(
+            # A pipeline may do without the step, but not a run of one that has it.
+            type=standard_artifacts.InfraBlessing,
+            optional=True,
+            allow_empty=False,
+        ),
     }
     OUTPUTS = {
         "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
@@ -123,6 +129,7 @@ class Pusher(base_component.BaseComponent):
       model: the model artifact.
       model_blessing: the Evaluator's verdict; without it nothing is pushed.
       evaluation: what the verdict rests on, for the manifest.
+      infra_blessing: InfraValidator's verdict; if it is given, it must be good, too.
       destination: the serving folder.
       name: the model's name there.
       keep_versions: see `trainers.retention.prune`; None keeps all.
@@ -138,6 +145,7 @@ class Pusher(base_component.BaseComponent):
         model: BaseChannel,
         model_blessing: BaseChannel,
         evaluation: BaseChannel,
+        infra_blessing: BaseChannel | None = None,
         destination: str,
         name: str,
         keep_versions: int | None = None,
@@ -147,6 +155,7 @@ class Pusher(base_component.BaseComponent):
                 model=model,
                 model_blessing=model_blessing,
                 evaluation=evaluation,
+                infra_blessing=infra_blessing,
                 destination=destination,
                 name=name,
                 keep_versions=keep_versions,

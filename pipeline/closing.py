@@ -29,6 +29,8 @@ def print_outcome(finished: Finished, console: Console) -> int:
     summary = finished.summary
     say(_images(summary))
     say(_verdict(summary))
+    if served := _served(summary["infra_validation"]):
+        say(served)
     if not summary["blessed"]:
         for reason in summary["why_not"]:
             say(f"  {reason}", "red")
@@ -61,4 +63,18 @@ def _verdict(summary: dict[str, Any]) -> str:
     return (
         f"Accuracy {summary['accuracy']:.4f}{within} on {summary['examples']} images"
         f"{against}. Figures: {summary['evaluation']}"
+    )
+
+
+def _served(infra: dict[str, Any] | None) -> str:
+    """What the server made of the model, if it was tried in it."""
+    if infra is None or not infra["blessed"]:
+        return ""
+    times = ", ".join(
+        f"{protocol} {times['p50_ms']:.1f} ms (p99 {times['p99_ms']:.1f})"
+        for protocol, times in sorted(infra["latency"].items())
+    )
+    return (
+        f"The server loads it in {infra['loading_seconds']:.1f} s ({infra['engine']}) and answers "
+        f"{infra['examples']} images as the model itself does; one takes: {times}."
     )

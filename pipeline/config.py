@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from components.evaluation import EvaluateConfig
 from components.example_gen.config import DataConfig
+from components.infra_validation.config import InfraValidationConfig
 from pipeline.lineage.connection import Connection
 from pipeline.workspace import Workspace
 from trainers.backends import model_names
@@ -106,6 +107,7 @@ class PipelineConfig:
     transform: TransformConfig = field(default_factory=TransformConfig)
     train: TrainConfig
     evaluate: EvaluateConfig
+    infra_validation: InfraValidationConfig = field(default_factory=InfraValidationConfig)
     push: PushConfig = field(default_factory=PushConfig)
     run: RunConfig = field(default_factory=RunConfig)
 

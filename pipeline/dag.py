@@ -23,6 +23,7 @@ from components.evaluator import eval_config
 from components.example_gen.component import ImageExampleGen
 from components.example_gen.config import evaluation_split
 from components.example_validator import ExampleValidator
+from components.infra_validation.component import InfraValidator
 from components.pusher import Pusher
 from components.schema_gen import SchemaGen
 from components.statistics import StatisticsGen
@@ -33,9 +34,11 @@ from trainers.files import digest, sha256_file, tree_digest
 from trainers.strict import dump
 
 BEFORE_TRAINER = frozenset({"ImageExampleGen", "Transform"})
+BEFORE_INFRA_VALIDATOR = "Evaluator"
 BASELINE_NODE = "Baseline"
 """TFX's Resolver: it looks something up, takes no time and is never cached."""
 _TRAINERS = Path(__file__).parent.parent / "trainers"
+_SERVING = _TRAINERS.parent / "serving"
 
 
 def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
@@ -90,10 +93,23 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         schema=schema,
         example_splits=[evaluation_split(config.data)],
     )
+    infra_validator = None
+    if config.infra_validation.enabled:
+        infra_validator = InfraValidator(
+            model=trainer.outputs["model"],
+            model_blessing=evaluator.outputs["blessing"],
+            examples=example_gen.outputs["examples"],
+            config=config.infra_validation,
+            name=config.name,
+            split=evaluation_split(config.data),
+            work_dir=str(infra_validation_dir(workspace)),
+            code_digest=digest(_sources(_SERVING)),
+        )
     pusher = Pusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],
+        infra_blessing=infra_validator.outputs["blessing"] if infra_validator else None,
         destination=str(config.destination),
         name=config.name,
         keep_versions=config.push.keep_versions,
@@ -103,12 +119,19 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         pipeline_root=str(workspace.artifacts),
         components=[
             *(example_gen, statistics_gen, schema_gen, validator),
-            *(transformer, trainer, baseline, evaluator, pusher),
+            *(transformer, trainer, baseline, evaluator),
+            *([infra_validator] if infra_validator else []),
+            pusher,
         ],
         metadata_connection_config=config.store.mlmd_config(),
         enable_cache=True,
         beam_pipeline_args=_beam_args(config.run.beam_args),
     )
+
+
+def infra_validation_dir(workspace: Workspace) -> Path:
+    """Where the server of a run's candidate has its folder, for the time."""
+    return workspace.cache / "infra-validation"
 
 
 def _beam_args(given: tuple[str, ...]) -> list[str]:
@@ -141,7 +164,7 @@ def _schema(config: PipelineConfig, workspace: Workspace, statistics_gen: BaseNo
 
 def _training_code(config: PipelineConfig) -> str:
     """A digest of all code and weights that make a model, for the cache key."""
-    parts = {p.relative_to(_TRAINERS).as_posix(): sha256_file(p) for p in _TRAINERS.rglob("*.py")}
+    parts = _sources(_TRAINERS)
     if ":" in config.train.model:
         import importlib.util
 
@@ -152,3 +175,8 @@ def _training_code(config: PipelineConfig) -> str:
         weights = Path(config.train.pretrained)
         parts["pretrained"] = tree_digest(weights) if weights.is_dir() else sha256_file(weights)
     return digest(parts)
+
+
+def _sources(package: Path) -> dict[str, str]:
+    """SHA-256 of a package's modules, by path."""
+    return {p.relative_to(package).as_posix(): sha256_file(p) for p in package.rglob("*.py")}

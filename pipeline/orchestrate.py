@@ -69,9 +69,16 @@ def _run(request: RunRequest) -> int:
     from tfx.dsl.compiler import compiler, constants
     from tfx.orchestration.portable import runtime_parameter_utils
 
+    from components.infra_validation import standby
     from components.trainer import child
     from pipeline import results
-    from pipeline.dag import BASELINE_NODE, BEFORE_TRAINER, create_pipeline
+    from pipeline.dag import (
+        BASELINE_NODE,
+        BEFORE_INFRA_VALIDATOR,
+        BEFORE_TRAINER,
+        create_pipeline,
+        infra_validation_dir,
+    )
     from pipeline.provenance import describe
     from pipeline.recorder import NodeFailed, Recorder, explain, recording
     from pipeline.runners import RUNNERS
@@ -91,6 +98,9 @@ def _run(request: RunRequest) -> int:
         # Whatever is new before the Trainer makes its cache miss.
         if node in BEFORE_TRAINER:
             child.warm_up(config.train)
+        # Its verdict is a new artifact, so the InfraValidator is not cached then.
+        if node == BEFORE_INFRA_VALIDATOR and config.infra_validation.enabled:
+            standby.warm_up(infra_validation_dir(workspace), config.infra_validation.threads)
 
     recorder = Recorder(pipeline.metadata_connection_config, config.pipeline_name, request.run_id)
     recorder.recover(workspace.run_ids())
@@ -121,6 +131,8 @@ def _run(request: RunRequest) -> int:
             )
             emit({"kind": "result", "state": "failed", "error": str(failure)})
             return exits.FAILED
+        finally:
+            standby.discard()
     summary = results.collect(recorder, config, workspace.run_dir(request.run_id))
     summary["seconds"] = time.monotonic() - began
     recorder.annotate_run(

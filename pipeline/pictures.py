@@ -93,9 +93,7 @@ def draw_history(history: History, path: Path) -> None:
     latency = figure.add_subplot(2, 1, 2, sharex=accuracy)
     versions = history.versions
     _draw_versions(accuracy, versions, [v.accuracy for v in versions], "accuracy")
-    _draw_versions(
-        latency, versions, [v.latency_ms for v in versions], "latency of an image, ms (ONNX)"
-    )
+    _draw_versions(latency, versions, [v.latency_ms for v in versions], "latency of an image, ms")
     accuracy.tick_params(labelbottom=False)
     latency.set_ylim(bottom=0)
     latency.set_xlabel("version (hollow: no longer in serving)")

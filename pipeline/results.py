@@ -12,6 +12,7 @@ from tfx.orchestration import metadata
 from components import pusher
 from components.evaluation_result import Evaluation, read_evaluation
 from components.example_gen.report import QUARANTINE_FILE, REPORT_FILE
+from components.infra_validation.report import Report
 from pipeline import pictures
 from pipeline.config import PipelineConfig
 from pipeline.recorder import Recorder
@@ -47,6 +48,9 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
     )
     ingested = read_json(Path(outputs["ImageExampleGen"]["report"].uri) / REPORT_FILE)
     pushed = outputs["Pusher"]["pushed_model"].custom_properties
+    infra = None
+    if (validated := outputs.get("InfraValidator")) is not None:
+        infra = Report.read(Path(validated["blessing"].uri))
     was_pushed = bool(pushed[pusher.PUSHED].int_value)
     recorder.annotate("Evaluator", _metrics(evaluation))
     return {
@@ -62,8 +66,9 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         "accuracy_interval": evaluation.accuracy_interval,
         "examples": evaluation.examples,
         "baseline_accuracy": evaluation.baseline_accuracy,
-        "blessed": evaluation.blessed,
-        "why_not": list(evaluation.failures),
+        "blessed": evaluation.blessed and (infra is None or infra.blessed),
+        "why_not": [*evaluation.failures, *_infra_failures(infra)],
+        "infra_validation": None if infra is None else dump(infra),
         "version": pushed[pusher.PUSHED_VERSION].int_value if was_pushed else None,
         "withdrawn_by": pushed[pusher.WITHDRAWN_BY].int_value or None,
         "where": pushed[pusher.DESTINATION].string_value if was_pushed else None,
@@ -91,6 +96,13 @@ def _metrics(evaluation: Evaluation) -> dict[str, str | int | float]:
         values["why_not_blessed"] = "\n".join(evaluation.failures)
         values["failed_thresholds"] = json.dumps(dump(evaluation.failed))
     return values
+
+
+def _infra_failures(infra: Report | None) -> list[str]:
+    """Nothing of a model that the server was not asked about: the Evaluator said why."""
+    if infra is None or infra.blessed or not infra.tried:
+        return []
+    return [f"infra validation: {infra.why_not}"]
 
 
 def _outputs(store: Any, execution_id: int) -> dict[str, Any]:

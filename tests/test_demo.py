@@ -18,6 +18,7 @@ COMPONENTS = {
     "Transform",
     "Trainer",
     "Evaluator",
+    "InfraValidator",
     "Pusher",
 }
 
@@ -58,7 +59,7 @@ def test_second_run_reuses_the_data_steps(demo: Demo) -> None:
     first, second = (store.states(r["run_id"]) for r in demo.summary["runs"])
     assert set(first) == COMPONENTS
     assert set(first.values()) == {"COMPLETE"}
-    trained = {"Trainer", "Evaluator", "Pusher"}
+    trained = {"Trainer", "Evaluator", "InfraValidator", "Pusher"}
     assert {k: second[k] for k in trained} == dict.fromkeys(trained, "COMPLETE")
     assert {second[k] for k in COMPONENTS - trained} == {"CACHED"}
 
@@ -83,6 +84,11 @@ def test_provenance_is_recorded(demo: Demo) -> None:
         assert trainer["val_accuracy"] > 0.9
         assert executions["Evaluator"]["accuracy"] == pytest.approx(summary["accuracy"])
         assert executions["Pusher"]["pushed_version"] == 1
+        tried, said = executions["InfraValidator"], summary["infra_validation"]
+        assert tried["blessed"] == 1 and said["blessed"] and tried["examples"] == 16
+        assert tried["engine"] == said["engine"] and tried["loading_seconds"] > 0
+        for key in ("rest_p50_ms", "rest_p99_ms", "grpc_p50_ms", "grpc_p99_ms"):
+            assert tried[key] > 0
 
 
 def test_manifest_traces_to_the_store(demo: Demo) -> None:

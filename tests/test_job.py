@@ -27,7 +27,8 @@ from trainers.backends import FRAMEWORKS, load_backend
 from trainers.config import TrainConfig
 from trainers.errors import TrainingError
 from trainers.files import read_json, write_json
-from trainers.job import CURVES, HISTORY, PARENT_VARIABLE, TENSORBOARD, TrainJob, explain, fit
+from trainers.job import CURVES, HISTORY, TENSORBOARD, TrainJob, explain, fit
+from trainers.parent import PARENT_VARIABLE
 from trainers.strict import dump
 
 OWN_MODELS = """

@@ -51,7 +51,7 @@ def _config(demo: Demo, framework: str = "keras", **changes: Any) -> PipelineCon
 
 @pytest.fixture(scope="module")
 def later_runs(demo: Demo) -> list[Finished]:
-    """Four more runs in one process, so that TFX is loaded once."""
+    """Five more runs in one process, so that TFX is loaded once."""
     configs = [
         # As before, unchanged.
         _config(demo),
@@ -61,6 +61,8 @@ def later_runs(demo: Demo) -> list[Finished]:
         _config(demo, train={"epochs": 1}, evaluate={"min_accuracy": 0.05, "max_regression": 0.9}),
         # A bar that cannot be reached.
         _config(demo, evaluate={"min_accuracy": 1.0, "min_class_accuracy": 1.0}),
+        # Good enough, and slower than any server can be.
+        _config(demo, infra_validation={"max_p99_ms": 0.001}),
     ]
     return run_pipelines(configs, Recorded())
 
@@ -68,7 +70,7 @@ def later_runs(demo: Demo) -> list[Finished]:
 def test_repeated_run_is_all_cache(demo: Demo, later_runs: list[Finished]) -> None:
     summary = later_runs[0].summary
     states = Store(demo.workspace).states(summary["run_id"])
-    assert len(states) == 8 and set(states.values()) == {"CACHED"}
+    assert len(states) == 9 and set(states.values()) == {"CACHED"}
     assert summary["version"] == 1
     assert summary["accuracy"] == demo.summary["runs"][0]["accuracy"]
 
@@ -91,7 +93,7 @@ def test_changed_training_parameter_runs_from_trainer_on(
     summary = later_runs[2].summary
     states = Store(demo.workspace).states(summary["run_id"])
     assert {states[n] for n in DATA_STEPS} == {"CACHED"}
-    assert {states[n] for n in ("Trainer", "Evaluator", "Pusher")} == {"COMPLETE"}
+    assert {s for n, s in states.items() if n not in DATA_STEPS} == {"COMPLETE"}
     assert summary["version"] == 3
 
 
@@ -104,6 +106,9 @@ def test_unblessed_model_is_not_pushed(demo: Demo, later_runs: list[Finished]) -
     assert sorted(p.name for p in (demo.serving / "digits-keras").glob("[0-9]*")) == ["1", "2", "3"]
     executions = Store(demo.workspace).executions(summary["run_id"])
     assert executions["Pusher"]["pushed"] == 0
+    assert executions["InfraValidator"]["blessed"] == 0
+    assert "Evaluator did not bless" in executions["InfraValidator"]["why_not_blessed"]
+    assert not any("infra validation" in reason for reason in summary["why_not"])
     evaluator = executions["Evaluator"]
     failed = json.loads(evaluator["failed_thresholds"])
     (overall,) = (f for f in failed if f["kind"] == "min" and not f["slice"])
@@ -151,7 +156,7 @@ def test_runs_are_listed(demo: Demo, later_runs: list[Finished], cli: Cli) -> No
         version = summary["version"]
         assert run["pushed"] == (f"digits-keras@{version}" if version else None)
     first = found[later_runs[0].summary["run_id"]]
-    assert (first["cached"], first["executed"], first["pushed_before"]) == (8, 0, True)
+    assert (first["cached"], first["executed"], first["pushed_before"]) == (9, 0, True)
 
 
 def test_unblessed_run_says_so_and_exits_non_zero(
@@ -165,6 +170,28 @@ def test_unblessed_run_says_so_and_exits_non_zero(
     printed = capsys.readouterr().out
     assert "Not blessed, so not pushed." in printed
     assert "below the least allowed 1.0000" in printed
+
+
+def test_a_model_that_the_server_will_not_do_with_is_not_pushed(
+    demo: Demo, later_runs: list[Finished], cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    from pipeline.closing import print_outcome
+
+    summary = later_runs[4].summary
+    assert summary["blessed"] is False and summary["version"] is None
+    (reason,) = summary["why_not"]
+    assert reason.startswith("infra validation: 99 of 100 requests over rest took up to")
+    executions = Store(demo.workspace).executions(summary["run_id"])
+    assert executions["Evaluator"]["blessed"] == 1
+    assert executions["InfraValidator"]["blessed"] == 0
+    assert executions["InfraValidator"]["state"] == "COMPLETE"
+    assert executions["Pusher"]["pushed"] == 0
+    assert print_outcome(later_runs[4], Console(width=500)) == 3
+    assert reason in capsys.readouterr().out
+    asked = cli("lineage", "why-not-blessed", summary["run_id"], "--output", demo.workspace)
+    assert asked.returncode == 0 and "not blessed by infra validation" in asked.stdout
 
 
 def test_new_class_stops_the_run_of_a_frozen_schema(

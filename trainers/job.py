@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import importlib
 import json
-import os
 import re
 import resource
 import sys
@@ -28,14 +27,13 @@ from trainers.config import TrainConfig
 from trainers.contract import Backend
 from trainers.errors import VisionlineError
 from trainers.files import read_json, write_json
+from trainers.parent import die_with_parent
 from trainers.progress import emit
 from trainers.strict import dump, parse
 
 CURVES = "training_curves.png"
 HISTORY = "history.json"
 TENSORBOARD = "tensorboard"
-PARENT_VARIABLE = "VISIONLINE_PARENT_PID"
-"""Environment variable with the process that must be alive for this one to go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +160,7 @@ def fit(backend: Backend, job: TrainJob) -> Fitted:
 
 
 def main(job_path: str, result_path: str) -> int:
-    _die_with_parent()
+    die_with_parent()
     result: dict[str, Any]
     try:
         card = run(parse(TrainJob, read_json(Path(job_path))))
@@ -179,7 +177,7 @@ def main(job_path: str, result_path: str) -> int:
 
 def wait_for_job(framework: str) -> int:
     """Imports what the framework needs, then runs the job that standard input names."""
-    _die_with_parent()
+    die_with_parent()
     load_backend(framework)
     with contextlib.suppress(ImportError):  # for the export; training does without
         importlib.import_module("trainers.savedmodel")
@@ -199,18 +197,6 @@ _NO_MEMORY = re.compile(
     r"out of memory|can(no|')t allocate memory|\bOOM when allocating", re.IGNORECASE
 )
 """How CUDA, Linux, PyTorch and TensorFlow say it in exceptions that are no MemoryError."""
-
-
-def _die_with_parent() -> None:
-    """Asks Linux to end this process when the pipeline dies, however it dies."""
-    import ctypes
-    import signal
-
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = os.environ.get(PARENT_VARIABLE)
-    if parent and int(parent) != os.getppid():  # it died before we could ask
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

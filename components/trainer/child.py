@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +15,11 @@ from typing import Any
 
 from absl import logging
 
+from components.processes import start
 from trainers.config import TrainConfig
 from trainers.errors import TrainingError
 from trainers.files import read_json, write_json
-from trainers.job import PARENT_VARIABLE, TrainJob
+from trainers.job import TrainJob
 from trainers.progress import FD_VARIABLE
 from trainers.strict import dump
 
@@ -93,32 +92,9 @@ def _take_warm(config: TrainConfig, arguments: list[str]) -> subprocess.Popen[by
 
 
 def _start(threads: int, arguments: list[str], stdin: int) -> subprocess.Popen[bytes]:
-    """Starts `trainers.job` from a thread that lives as long as it does.
-
-    The kernel ends a child with the thread that started it (see `trainers.job`).
-    """
     env, inherited = _environment(threads)
-    started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError] = queue.SimpleQueue()
-
-    def keep() -> None:
-        try:
-            child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "trainers.job", *arguments],
-                stdin=stdin,
-                env=env,
-                pass_fds=inherited,
-            )
-        except OSError as e:
-            started.put(e)
-            return
-        started.put(child)
-        child.wait()
-
-    threading.Thread(target=keep, daemon=True).start()
-    child = started.get()
-    if isinstance(child, OSError):
-        raise child
-    return child
+    command = [sys.executable, "-P", "-m", "trainers.job", *arguments]
+    return start(command, stdin=stdin, env=env, pass_fds=inherited)
 
 
 def _environment(threads: int) -> tuple[Mapping[str, str], tuple[int, ...]]:
@@ -137,7 +113,6 @@ def _environment(threads: int) -> tuple[Mapping[str, str], tuple[int, ...]]:
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "PYTHONUNBUFFERED": "1",
-        PARENT_VARIABLE: str(os.getpid()),
     }
     fd = os.environ.get(FD_VARIABLE)
     return env, (int(fd),) if fd else ()

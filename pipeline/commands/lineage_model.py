@@ -56,7 +56,7 @@ def why_not_blessed(
     metadata: MetadataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Which thresholds a model missed, on what, and by how much."""
+    """Which thresholds a model missed, and by how much; or why it could not be served."""
     from pipeline.lineage.verdicts import why_not_blessed as ask
 
     with asking(output, metadata, ref) as reader:
@@ -65,7 +65,7 @@ def why_not_blessed(
         answer_json("why-not-blessed", found)
     else:
         _show_why_not(found)
-    if found.verdict.blessed:
+    if found.blessed:
         raise typer.Exit(exits.NOTHING_FOUND)
 
 
@@ -74,14 +74,22 @@ def _show_why_not(found: WhyNotBlessed) -> None:
     from pipeline.commands.words import cell, known, moment, share
     from pipeline.terminal import NOT_RECORDED, facts, table
 
-    verdict = found.verdict
+    verdict, infra = found.verdict, found.infra
     accuracy = NOT_RECORDED if verdict.accuracy is None else share(verdict.accuracy)
     which = [
         ("artifact", f"{found.model.artifact_id}, {found.model.uri}"),
         ("judged", f"{moment(verdict.when)}, by the run {known(verdict.run_id)}"),
     ]
     if verdict.blessed:
-        facts("it was blessed", [*which, ("accuracy", accuracy)])
+        which.append(("accuracy", accuracy))
+        if infra is None or infra.blessed is not False:
+            facts("it was blessed", which)
+            return
+        facts("blessed by the Evaluator", which)
+        heading("")
+        trial = f"{moment(infra.when)}, by the run {known(infra.run_id)}"
+        why = infra.why_not_blessed or NOT_RECORDED
+        facts("not blessed by infra validation", [("tried", trial), ("why", why)])
         return
     facts("not blessed" if verdict.blessed is False else "the verdict is not recorded", which)
     if found.failed:

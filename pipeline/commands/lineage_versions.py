@@ -159,7 +159,7 @@ def _history_row(v: VersionRecord, before: VersionRecord | None) -> tuple[str, .
         change(_difference(v.accuracy, before.accuracy if before else None)),
         share(v.baseline_accuracy),
         milliseconds(v.latency_ms),
-        _percent(v.latency_ms, before.latency_ms if before else None),
+        _percent(v.latency_ms, _latency_before(v, before)),
         cell(v.epochs),
         seconds(v.seconds),
         short(v.data_digest),
@@ -170,6 +170,12 @@ def _history_row(v: VersionRecord, before: VersionRecord | None) -> tuple[str, .
 
 def _difference(now: float | None, before: float | None) -> float | None:
     return None if now is None or before is None else now - before
+
+
+def _latency_before(v: VersionRecord, before: VersionRecord | None) -> float | None:
+    """The latency to compare with; what was measured in another way does not compare."""
+    same = before is not None and before.latency_of == v.latency_of
+    return before.latency_ms if before is not None and same else None
 
 
 def _percent(now: float | None, before: float | None) -> str:

@@ -40,6 +40,7 @@ def _sections(found: ModelLineage) -> list[tuple[str, Pairs]]:
     several = len(found.data) > 1
     data = [(f"data {i}" if several else "data", _data(d)) for i, d in enumerate(found.data, 1)]
     verdicts = [("judged by", _verdict(v)) for v in found.verdicts]
+    trials = [("tried in the server", _trial(t)) for t in found.infra_verdicts]
     pushes = [("pushed to", _push(p)) for p in found.pushes]
     return [
         ("model", _model(found)),
@@ -49,6 +50,7 @@ def _sections(found: ModelLineage) -> list[tuple[str, Pairs]]:
         ("training", _training(found.training)),
         ("run", _run(found.run)),
         *(verdicts or [("judged by", [("verdict", "nothing: it was never evaluated")])]),
+        *trials,
         *(pushes or [("pushed to", [("place", "nowhere")])]),
     ]
 
@@ -189,6 +191,28 @@ def _verdict(verdict: lineage.Verdict) -> Pairs:
         ("when", moment(verdict.when)),
         ("run", known(verdict.run_id)),
     ]
+
+
+def _trial(trial: lineage.InfraVerdict) -> Pairs:
+    blessed = {True: "blessed", False: "not blessed", None: NOT_RECORDED}[trial.blessed]
+    why = [("why not", trial.why_not_blessed or NOT_RECORDED)] if trial.blessed is False else []
+    return [
+        ("verdict", blessed),
+        *why,
+        ("engine", known(trial.engine)),
+        ("loading", _time(trial.loading_seconds)),
+        ("over REST", _latency(trial.rest_p50_ms, trial.rest_p99_ms)),
+        ("over gRPC", _latency(trial.grpc_p50_ms, trial.grpc_p99_ms)),
+        ("images", known(trial.examples)),
+        ("when", moment(trial.when)),
+        ("run", known(trial.run_id)),
+    ]
+
+
+def _latency(p50_ms: float | None, p99_ms: float | None) -> str:
+    if p50_ms is None or p99_ms is None:
+        return NOT_RECORDED
+    return f"{p50_ms:.2f} ms an image, 99 % within {p99_ms:.2f} ms"
 
 
 def _number(value: float | None) -> str:

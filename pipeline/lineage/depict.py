@@ -74,7 +74,9 @@ class _Picture:
     def verdicts_and_pushes(self) -> None:
         verdicts = {v.execution_id: v for v in self.lineage.verdicts}
         pushes = {p.artifact_id: p for p in self.lineage.pushes}
+        trials = {t.execution_id: t for t in self.lineage.infra_verdicts}
         shown, hidden = self._shown(verdicts, pushes)
+        shown = sorted({*shown, *self._trials_between(shown, trials)})
         if hidden:
             more = Node(
                 id="more",
@@ -94,6 +96,8 @@ class _Picture:
                 continue
             if artifact.type in _VERDICT and event.execution_id in verdicts:
                 place[artifact.id] = self._verdict(verdicts[event.execution_id])
+            elif event.execution_id in trials:
+                place[artifact.id] = self._trial(trials[event.execution_id])
             elif artifact.type == PUSHED_MODEL and artifact.id in pushes:
                 place[artifact.id] = self._version(pushes[artifact.id])
         for id_ in shown:
@@ -123,6 +127,16 @@ class _Picture:
         led = {e.execution_id for e in events if e.kind == "output" and e.artifact_id in judged}
         wanted = sorted({*verdicts, *pushed}, key=lambda i: (i in pushed or i in led, i))
         return sorted(wanted[-_JUDGED:]), len(wanted[:-_JUDGED])
+
+    def _trials_between(self, shown: Collection[int], trials: Collection[int]) -> set[int]:
+        """The trials in the server that follow an evaluation, or lead to a push, shown."""
+        events = self.judged.events
+        verdicts = {e.artifact_id for e in events if e.kind == "output"}
+        near: dict[int, set[int]] = {}
+        for event in events:
+            if event.artifact_id in verdicts:
+                near.setdefault(event.artifact_id, set()).add(event.execution_id)
+        return {t for ids in near.values() if ids & {*shown} for t in ids & {*trials}}
 
     def _add(self, node: Node) -> None:
         self.nodes[node.id] = node
@@ -215,6 +229,22 @@ class _Picture:
                 state=state,
                 record=verdict.execution_id,
                 run_id=verdict.run_id,
+            )
+        )
+        return id_
+
+    def _trial(self, trial: facts.InfraVerdict) -> str:
+        id_ = f"v{trial.execution_id}"
+        latency = None if trial.grpc_p50_ms is None else f"{trial.grpc_p50_ms:.1f} ms over gRPC"
+        self._add(
+            Node(
+                id=id_,
+                kind="artifact",
+                title="Not servable" if trial.blessed is False else "Servable",
+                details=_lines(trial.why_not_blessed, trial.engine, latency),
+                state="failed" if trial.blessed is False else "made",
+                record=trial.execution_id,
+                run_id=trial.run_id,
             )
         )
         return id_

@@ -156,6 +156,27 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InfraVerdict:
+    """One trial of a model in the server, before a push."""
+
+    execution_id: int
+    run_id: str | None
+    when: str
+    blessed: bool | None
+    why_not_blessed: str | None
+    examples: int | None
+    """Images that the server was asked about."""
+    engine: str | None
+    """That the server chose."""
+    loading_seconds: float | None
+    rest_p50_ms: float | None
+    """Of one image over REST, requests one after the other."""
+    rest_p99_ms: float | None
+    grpc_p50_ms: float | None
+    grpc_p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
     """One push of a model to a serving folder."""
 
@@ -350,6 +371,27 @@ def verdict(
         baseline=baseline.uri if baseline else None,
         baseline_accuracy=_float(get("baseline_accuracy")),
         why_not_blessed=reasons.splitlines() if reasons else [],
+    )
+
+
+def infra_verdict(
+    execution: Execution, run: Context | None, blessing: Artifact | None
+) -> InfraVerdict:
+    get = execution.get
+    blessed = _bool(blessing.get("blessed")) if blessing else None
+    return InfraVerdict(
+        execution_id=execution.id,
+        run_id=run.name if run else None,
+        when=when(execution.updated),
+        blessed=_bool(get("blessed")) if blessed is None else blessed,
+        why_not_blessed=_text(get("why_not_blessed")),
+        examples=_int(get("examples")),
+        engine=_text(get("engine")),
+        loading_seconds=_float(get("loading_seconds")),
+        rest_p50_ms=_float(get("rest_p50_ms")),
+        rest_p99_ms=_float(get("rest_p99_ms")),
+        grpc_p50_ms=_float(get("grpc_p50_ms")),
+        grpc_p99_ms=_float(get("grpc_p99_ms")),
     )
 
 

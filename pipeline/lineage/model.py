@@ -11,6 +11,8 @@ from pipeline.lineage.records import Artifact, Context, Event, Execution
 from pipeline.lineage.refs import PUSHED_MODEL, find_model, model_of
 from pipeline.lineage.store import Reader
 
+INFRA_BLESSING = "InfraBlessing"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLineage:
@@ -25,6 +27,8 @@ class ModelLineage:
     training: facts.TrainingFacts | None
     verdicts: tuple[facts.Verdict, ...]
     """The newest last."""
+    infra_verdicts: tuple[facts.InfraVerdict, ...]
+    """Trials in the server, the newest last."""
     pushes: tuple[facts.Push, ...]
     producers: tuple[facts.Step, ...]
     """The executions that did the work, in order; what was cached is not among them."""
@@ -80,6 +84,7 @@ def lineage_of(reader: Reader, model: Artifact, cut: Collection[str] = BASELINE)
         transform=(facts.transform_facts(graphs[0], made(graphs[0]), trainer) if graphs else None),
         training=facts.training_facts(trainer) if trainer else None,
         verdicts=judged.verdicts(reader, runs),
+        infra_verdicts=judged.infra_verdicts(runs),
         pushes=judged.pushes(model, runs),
         producers=tuple(facts.step(e, runs.get(e.id)) for e in producers),
         reused=tuple(reused),
@@ -88,7 +93,7 @@ def lineage_of(reader: Reader, model: Artifact, cut: Collection[str] = BASELINE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What was done with one model: evaluations and pushes."""
+    """What was done with one model: evaluations, trials in the server, and pushes."""
 
     executions: Mapping[int, Execution]
     artifacts: Mapping[int, Artifact]
@@ -101,7 +106,7 @@ class Judged:
         inputs = [e for e in reader.consumers([model.id]) if e.key not in BASELINE]
         events = reader.events({e.execution_id for e in inputs})
         artifacts = reader.artifacts({e.artifact_id for e in events})
-        kinds = {"ModelEvaluation", "ModelBlessing", PUSHED_MODEL}
+        kinds = {"ModelEvaluation", "ModelBlessing", INFRA_BLESSING, PUSHED_MODEL}
         wanted = {
             e.execution_id
             for e in events
@@ -133,6 +138,14 @@ class Judged:
                 verdict = replace(verdict, baseline=name)
             found.append(verdict)
         return tuple(found)
+
+    def infra_verdicts(self, runs: Mapping[int, Context]) -> tuple[facts.InfraVerdict, ...]:
+        made = {id_: self.made(id_).get(INFRA_BLESSING) for id_ in sorted(self.executions)}
+        return tuple(
+            facts.infra_verdict(self.executions[id_], runs.get(id_), blessing)
+            for id_, blessing in made.items()
+            if blessing is not None
+        )
 
     def pushes(self, model: Artifact, runs: Mapping[int, Context]) -> tuple[facts.Push, ...]:
         found = []

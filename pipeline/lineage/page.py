@@ -149,6 +149,21 @@ def _tables(found: ModelLineage) -> list[tuple[str, Sequence[str], list[list[str
             ],
         ),
         (
+            "Tried in the server",
+            ("when", "verdict", "engine", "REST, ms", "gRPC, ms", "why"),
+            [
+                [
+                    t.when,
+                    yes[t.blessed],
+                    t.engine,
+                    _number(t.rest_p50_ms),
+                    _number(t.grpc_p50_ms),
+                    t.why_not_blessed or "",
+                ]
+                for t in found.infra_verdicts
+            ],
+        ),
+        (
             "Pushed",
             ("name", "version", "when", "in serving", "place"),
             [

@@ -37,7 +37,7 @@ class RunSummary:
     accuracy: float | None
     """Of its model as the Evaluator measured it, in this run or in one it was reused from."""
     blessed: bool | None
-    """None: no verdict was reached."""
+    """By the Evaluator and, where it was tried, by the server; None: there is no verdict."""
     pushed: str | None
     """name@version under which its model was pushed; None if it was not."""
     pushed_before: bool
@@ -227,6 +227,9 @@ def _summary(part: _Parts, pipeline: str | None, judge: Execution | None) -> Run
     name = _pushed_name(pushed) if pushed else None
     accuracy = judge.get("accuracy") if judge else None
     blessed = blessing.get("blessed") if blessing else None
+    _, infra = part.outputs.get("InfraBlessing", (None, None))
+    if blessed is not None and infra is not None and not infra.get("blessed"):
+        blessed = 0
     return RunSummary(
         run_id=run.name or "",
         pipeline=pipeline,

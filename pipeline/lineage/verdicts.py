@@ -28,6 +28,15 @@ class WhyNotBlessed:
     """The thresholds that were missed; None where only words were recorded, or nothing."""
     evaluation: str | None
     """URI of the evaluation, which TensorFlow Model Analysis reads."""
+    infra: facts.InfraVerdict | None
+    """What the server made of it, after this verdict; None: it was not tried."""
+
+    @property
+    def blessed(self) -> bool | None:
+        """By the Evaluator and, where it was tried, by the server."""
+        if self.infra is not None and self.infra.blessed is False:
+            return False
+        return self.verdict.blessed
 
 
 def why_not_blessed(reader: Reader, ref: str) -> WhyNotBlessed:
@@ -38,7 +47,8 @@ def why_not_blessed(reader: Reader, ref: str) -> WhyNotBlessed:
     """
     model = find_model(reader, ref)
     judged = Judged.of(reader, model)
-    verdicts = judged.verdicts(reader, runs_of(reader, list(judged.executions.values())))
+    runs = runs_of(reader, list(judged.executions.values()))
+    verdicts = judged.verdicts(reader, runs)
     if not verdicts:
         raise NotFoundError(_never_judged(reader, model))
     verdict = _meant(reader, ref, verdicts)
@@ -49,7 +59,24 @@ def why_not_blessed(reader: Reader, ref: str) -> WhyNotBlessed:
         verdict=verdict,
         failed=_failed(execution),
         evaluation=evaluation.uri if evaluation else None,
+        infra=_after(judged, verdict, judged.infra_verdicts(runs)),
     )
+
+
+def _after(
+    judged: Judged, verdict: facts.Verdict, found: Sequence[facts.InfraVerdict]
+) -> facts.InfraVerdict | None:
+    """The trial in the server that followed a verdict."""
+    blessing = judged.made(verdict.execution_id).get("ModelBlessing")
+    given = {
+        e.execution_id
+        for e in judged.events
+        if e.kind == "input" and blessing is not None and e.artifact_id == blessing.id
+    }
+    # TFX's own InfraValidator is not given the Evaluator's verdict.
+    same = [v for v in found if v.execution_id in given]
+    same = same or [v for v in found if v.run_id is not None and v.run_id == verdict.run_id]
+    return same[-1] if same else None
 
 
 def _meant(reader: Reader, ref: str, verdicts: Sequence[facts.Verdict]) -> facts.Verdict:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 from pipeline.lineage import facts
 from pipeline.lineage.graph import BASELINE, runs_of
 from pipeline.lineage.pushed import PushRef
 from pipeline.lineage.records import Artifact, Context, Execution
 from pipeline.lineage.store import Reader
+
+V = TypeVar("V")
+
+_EVALUATOR = "Evaluator"
+_JUDGES = (_EVALUATOR, "InfraValidator")
+_BLESSINGS = ("ModelBlessing", "InfraBlessing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +44,10 @@ class VersionRecord:
     baseline_accuracy: float | None
     """Of the model it was compared with then."""
     latency_ms: float | None
-    """Of one image through ONNX Runtime, median, measured as it was exported."""
+    """Of one image, median; see `latency_of`."""
+    latency_of: Literal["server", "onnx"] | None
+    """server: over gRPC, as infra validation measured it before the push; onnx: through
+    ONNX Runtime alone, as it was exported."""
     epochs: int | None
     seconds: float | None
     """Of training."""
@@ -64,7 +74,7 @@ def records(
     trainers = reader.executions(set(makers.values()))
     runs = runs_of(reader, list(trainers.values()))
     data = raw_examples(reader, set(trainers))
-    verdicts = _verdicts(reader, models)
+    judged = _judged(reader, models)
     found = []
     for ref in refs:
         model_id = model_of.get(ref.artifact_id, 0)
@@ -78,7 +88,8 @@ def records(
                 trainer=trainers.get(trainer_id),
                 run=runs.get(trainer_id),
                 data=data.get(trainer_id, []),
-                verdict=_before(verdicts.get(model_id, []), pushed[ref.artifact_id]),
+                verdict=_before(judged.verdicts.get(model_id, []), pushed[ref.artifact_id]),
+                infra=_before(judged.trials.get(model_id, []), pushed[ref.artifact_id]),
             )
         )
     return tuple(found)
@@ -94,10 +105,13 @@ def _record(
     run: Context | None,
     data: Sequence[Artifact],
     verdict: facts.Verdict | None,
+    infra: facts.InfraVerdict | None,
 ) -> VersionRecord:
     training = facts.training_facts(trainer) if trainer else None
     images = facts.data_facts(data[0], None) if data else None
     named = [facts.model_facts(model)] if model else []
+    served_ms = infra.grpc_p50_ms if infra else None
+    onnx_ms = training.latency_ms if training else None
     return VersionRecord(
         name=ref.name,
         version=ref.version,
@@ -114,7 +128,8 @@ def _record(
         blessed=verdict.blessed if verdict else None,
         accuracy=verdict.accuracy if verdict else None,
         baseline_accuracy=verdict.baseline_accuracy if verdict else None,
-        latency_ms=training.latency_ms if training else None,
+        latency_ms=onnx_ms if served_ms is None else served_ms,
+        latency_of="server" if served_ms is not None else None if onnx_ms is None else "onnx",
         epochs=training.epochs_run if training else None,
         seconds=training.train_seconds if training else None,
         data_digest=(images.digest if images else None) or facts.dataset_digest(trainer),
@@ -176,24 +191,36 @@ def _models(reader: Reader, refs: Sequence[PushRef]) -> dict[int, int]:
     return found | {a: given[e] for a, e in makers.items() if e in given}
 
 
-def _verdicts(
-    reader: Reader, models: Collection[int]
-) -> dict[int, list[tuple[Execution, facts.Verdict]]]:
-    """The finished evaluations of each model, the oldest first."""
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """By model, each with its execution, the oldest first."""
+
+    verdicts: dict[int, list[tuple[Execution, facts.Verdict]]]
+    trials: dict[int, list[tuple[Execution, facts.InfraVerdict]]]
+
+
+def _judged(reader: Reader, models: Collection[int]) -> _Judged:
+    """The finished evaluations of each model, and its trials in the server."""
     events = [e for e in reader.consumers(models) if e.key == "model"]
     executions = {
         i: x
         for i, x in reader.executions({e.execution_id for e in events}).items()
-        if x.state == "COMPLETE" and x.type.rpartition(".")[2] == "Evaluator"
+        if x.state == "COMPLETE" and x.type.rpartition(".")[2] in _JUDGES
     }
     blessings = _blessings(reader, [i for i, x in executions.items() if x.get("blessed") is None])
-    found: dict[int, list[tuple[Execution, facts.Verdict]]] = defaultdict(list)
+    found = _Judged(defaultdict(list), defaultdict(list))
     for event in sorted(events):
         execution = executions.get(event.execution_id)
-        if execution is not None:
-            verdict = facts.verdict(execution, None, blessings.get(execution.id), None)
-            found[event.artifact_id].append((execution, verdict))
-    return dict(found)
+        if execution is None:
+            continue
+        blessing = blessings.get(execution.id)
+        if execution.type.rpartition(".")[2] == _EVALUATOR:
+            verdict = facts.verdict(execution, None, blessing, None)
+            found.verdicts[event.artifact_id].append((execution, verdict))
+        else:
+            trial = facts.infra_verdict(execution, None, blessing)
+            found.trials[event.artifact_id].append((execution, trial))
+    return found
 
 
 def _blessings(reader: Reader, executions: Collection[int]) -> dict[int, Artifact]:
@@ -202,13 +229,11 @@ def _blessings(reader: Reader, executions: Collection[int]) -> dict[int, Artifac
     return {
         e.execution_id: artifacts[e.artifact_id]
         for e in events
-        if e.artifact_id in artifacts and artifacts[e.artifact_id].type == "ModelBlessing"
+        if e.artifact_id in artifacts and artifacts[e.artifact_id].type in _BLESSINGS
     }
 
 
-def _before(
-    verdicts: Sequence[tuple[Execution, facts.Verdict]], pushed: Artifact
-) -> facts.Verdict | None:
+def _before(verdicts: Sequence[tuple[Execution, V]], pushed: Artifact) -> V | None:
     """The verdict that a push rests on: the last one before it."""
     earlier = [v for e, v in verdicts if e.created <= pushed.created]
     known = earlier or [v for _, v in verdicts]

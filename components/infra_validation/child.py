@@ -1,0 +1,136 @@
+"""The server as a child process, over a serving folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from components.infra_validation.report import NotBlessedError
+from components.processes import start
+from trainers.errors import RunError
+
+HOST = "127.0.0.1"
+_HTTP = re.compile(rf"http://{re.escape(HOST)}:(\d+)/")
+_GRPC = re.compile(rf"^\s*{re.escape(HOST)}:(\d+)\s+\(gRPC\)", re.MULTILINE)
+_POLL_SECONDS = 0.05
+_TAIL = 1500
+"""Characters of the log that a reason has."""
+
+
+class ServerProcess:
+    """`python -m serving` on free ports of the loopback, which ends with this process.
+
+    Args:
+      folder: the serving folder.
+      log: what it prints.
+      threads: of its engines.
+    """
+
+    def __init__(self, folder: Path, log: Path, threads: int) -> None:
+        self.log = log
+        command = [sys.executable, "-P", "-m", "serving", str(folder), "--host", HOST]
+        command += ["--port", "0", "--grpc-port", "0", "--threads", str(threads)]
+        with open(log, "wb") as out:
+            self.process = start(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                start_new_session=True,  # Ctrl-C reaches it through us alone
+            )
+        self._ports: tuple[int, int] | None = None
+
+    def ports(self, deadline: float) -> tuple[int, int]:
+        """Of HTTP and gRPC, once it listens.
+
+        Args:
+          deadline: on `time.monotonic`'s clock.
+
+        Raises:
+          RunError: it ended, or does not listen in time.
+        """
+        while self._ports is None:
+            text = self.printed()
+            http, grpc = _HTTP.search(text), _GRPC.search(text)
+            if http and grpc:
+                self._ports = (int(http[1]), int(grpc[1]))
+                break
+            self.check("before it listened")
+            self._wait(deadline, "it did not listen")
+        return self._ports
+
+    def wait_until_loaded(self, name: str, version: int, deadline: float) -> None:
+        """Returns once a version answers.
+
+        Raises:
+          NotBlessedError: the server says that it cannot be served.
+          RunError: the server ended, or nothing was heard of the version in time.
+        """
+        while True:
+            state, error = self._state(name, version, deadline)
+            if error:
+                raise NotBlessedError(f"the server cannot serve it: {error}")
+            if state == "AVAILABLE":
+                return
+            self.check("while it loaded the model")
+            self._wait(deadline, f"the model was not ready ({state or 'not yet seen'})")
+
+    def check(self, when: str) -> None:
+        """Raises RunError if it has ended."""
+        code = self.process.poll()
+        if code is None:
+            return
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        raise RunError(self.say(f"the server {how} {when}"))
+
+    def say(self, reason: str) -> str:
+        """What went wrong, with the last that it printed."""
+        tail = self.printed()[-_TAIL:].strip()
+        return f"The model could not be tried: {reason}." + (f" Its log ends:\n{tail}" * bool(tail))
+
+    def printed(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def stop(self) -> None:
+        """Ends it at once: nothing that it holds is needed any more."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def _state(self, name: str, version: int, deadline: float) -> tuple[str, str]:
+        """The state of a version as TensorFlow Serving names it, and why it failed."""
+        port, _ = self.ports(deadline)
+        try:
+            status, body = get(port, f"/v1/models/{name}/versions/{version}", 5.0)
+            (slot,) = json.loads(body)["model_version_status"] if status == 200 else (None,)
+        except (OSError, HTTPException, ValueError, KeyError):
+            return "no answer", ""
+        if slot is None:
+            return "", ""
+        return str(slot["state"]), str(slot["status"]["error_message"])
+
+    def _wait(self, deadline: float, what: str) -> None:
+        if time.monotonic() > deadline:
+            raise RunError(
+                self.say(f"{what} in time; infra_validation.timeout_seconds gives it longer")
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def get(port: int, path: str, timeout: float) -> tuple[int, bytes]:
+    """Status and body; no proxy that the environment names is asked."""
+    connection = HTTPConnection(HOST, port, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()

@@ -1,0 +1,75 @@
+"""Decides whether a candidate may be pushed, as far as serving goes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+from tfx.components.util.model_utils import is_model_blessed
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+
+from components import details
+from components.infra_validation.config import InfraValidationConfig
+from components.infra_validation.report import Report
+from components.infra_validation.standby import discard, take
+from components.infra_validation.validate import Candidate, validate
+from trainers.artifact import SERVING_FORMAT
+from trainers.files import write_atomic
+from trainers.strict import parse
+
+BLESSED = "blessed"
+BLESSED_FILE = "INFRA_BLESSED"
+NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
+"""As TFX's own InfraValidator names them."""
+SKIPPED = "the server was not asked: the Evaluator did not bless the model"
+
+
+class InfraValidatorExecutor(base_executor.BaseExecutor):
+    """See `components.infra_validation.component.InfraValidator`."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        (blessing,) = output_dict["blessing"]
+        (model_blessing,) = input_dict["model_blessing"]
+        # Until all is done and written, and however that ends.
+        blessing.set_int_custom_property(BLESSED, 0)
+        if is_model_blessed(model_blessing):
+            report = self._try(input_dict, exec_properties)
+        else:
+            discard()
+            report = Report(tried=False, why_not=SKIPPED)
+        directory = Path(blessing.uri)
+        directory.mkdir(parents=True, exist_ok=True)
+        report.write(directory)
+        details.record(**report.facts())
+        if not report.blessed:
+            logging.warning("Not blessed by infra validation: %s", report.why_not)
+            write_atomic(directory / NOT_BLESSED_FILE, b"")
+            return
+        write_atomic(directory / BLESSED_FILE, b"")
+        blessing.set_int_custom_property(BLESSED, 1)
+
+    def _try(self, inputs: dict[str, list[Any]], properties: dict[str, Any]) -> Report:
+        config = parse(InfraValidationConfig, json.loads(properties["config"]), "infra_validation.")
+        (model,) = inputs["model"]
+        (examples,) = inputs["examples"]
+        candidate = Candidate(
+            source=Path(model.uri) / SERVING_FORMAT,
+            name=str(properties["name"]),
+            uri=model.uri,
+            run_id=self._context.pipeline_run_id or "",
+        )
+        split = Path(artifact_utils.get_split_uri([examples], properties["split"]))
+        standby = take(Path(properties["work_dir"]), config.threads)
+        try:
+            return validate(candidate, split, config, standby.server, standby.serving)
+        finally:
+            logging.info("The server printed:\n%s", standby.server.printed())
+            standby.close()

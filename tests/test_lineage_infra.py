@@ -1,0 +1,168 @@
+"""What lineage says of trials in the server: of runs with them, without, and of TFX's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Cli
+from lineage_store import Builder, BuiltRun, _event, _set
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.lineage.connection import Connection, open_reader
+from pipeline.lineage.depict import depict
+from pipeline.lineage.history import history
+from pipeline.lineage.model import model_lineage
+from pipeline.lineage.refs import find_model
+from pipeline.lineage.runs import list_runs
+from pipeline.lineage.store import Reader
+from pipeline.lineage.verdicts import why_not_blessed
+
+OURS = "components.infra_validation.component.InfraValidator"
+TFX = "tfx.components.infra_validator.component.InfraValidator"
+TIMES = {"rest_p50_ms": 3.5, "rest_p99_ms": 9.0, "grpc_p50_ms": 2.5, "grpc_p99_ms": 8.0}
+GOOD = {"blessed": 1, "engine": "onnx", "loading_seconds": 1.5, "examples": 16, **TIMES}
+WHY = "model.onnx cannot be loaded"
+
+
+def tried(
+    builder: Builder,
+    run: BuiltRun,
+    values: Mapping[str, Any],
+    *,
+    type_name: str = OURS,
+    blessed: int,
+    after: bool = True,
+) -> int:
+    """Adds a trial of a run's model to the store; the id of the InfraBlessing."""
+    given = ["Trainer.model", *(["Evaluator.blessing"] if after else [])]
+    id_ = builder.artifact("InfraBlessing", f"/x/{run.run_id}", {"blessed": blessed})
+    pairs = [(run.artifacts[p], mlmd.Event.INPUT, _KEYS[p]) for p in given]
+    execution = mlmd.Execution(
+        type_id=builder.type("execution", type_name), last_known_state=mlmd.Execution.COMPLETE
+    )
+    _set(execution, values)
+    by_id = {a.id: a for a in builder.store.get_artifacts_by_id([id_, *(i for i, _, _ in pairs)])}
+    (context,) = builder.store.get_contexts_by_id([run.context_id])
+    builder.store.put_execution(
+        execution,
+        [
+            (by_id[i], _event(k, key))
+            for i, k, key in [*pairs, (id_, mlmd.Event.OUTPUT, "blessing")]
+        ],
+        [context],
+    )
+    return id_
+
+
+_KEYS = {"Trainer.model": "model", "Evaluator.blessing": "model_blessing"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four runs: tried before the step was there, tried well, tried badly, and TFX's own."""
+    path = tmp_path_factory.mktemp("store") / "metadata.sqlite"
+    builder = Builder(path)
+    trained = {"Trainer": {"latency_onnx_ms": 0.5}, "Evaluator": {"accuracy": 0.9}}
+    builder.run("run-old", version=1, properties=trained)
+    good = builder.run("run-good", version=2, properties=trained)
+    tried(builder, good, {**GOOD, "run_id": "run-good"}, blessed=1)
+    bad = builder.run(
+        "run-bad",
+        version=None,
+        properties={**trained, "Evaluator": {"accuracy": 0.9, "blessed": 1}},
+        artifact_properties={"Evaluator.blessing": {"blessed": 1}},
+    )
+    values = {"blessed": 0, "why_not_blessed": WHY, "run_id": "run-bad"}
+    tried(builder, bad, values, blessed=0)
+    other = builder.run("run-tfx", name="tfx", version=3, foreign=True, record_run=False)
+    tried(builder, other, {}, type_name=TFX, blessed=1, after=False)
+    return path
+
+
+@pytest.fixture
+def reader(store: Path) -> Reader:
+    return open_reader(Connection.parse(str(store)))
+
+
+def test_a_model_s_trials_are_told(reader: Reader) -> None:
+    assert model_lineage(reader, "run-old").infra_verdicts == ()
+    found = model_lineage(reader, "run-good")
+    (trial,) = found.infra_verdicts
+    assert (trial.blessed, trial.engine, trial.run_id) == (True, "onnx", "run-good")
+    assert (trial.grpc_p50_ms, trial.rest_p99_ms, trial.examples) == (2.5, 9.0, 16)
+    assert "InfraValidator" in [s.component for s in found.producers]
+    assert len(found.verdicts) == 1, "a trial is no evaluation"
+
+
+def test_of_tfx_s_own_the_verdict_alone_is_known(reader: Reader) -> None:
+    (trial,) = model_lineage(reader, "run-tfx").infra_verdicts
+    assert trial.blessed is True and trial.engine is None and trial.grpc_p50_ms is None
+
+
+def test_history_takes_the_server_s_latency(reader: Reader) -> None:
+    old, good = history(reader, "digits-keras").versions
+    assert (old.latency_ms, old.latency_of) == (0.5, "onnx")
+    assert (good.latency_ms, good.latency_of) == (2.5, "server")
+    assert (old.accuracy, good.accuracy, good.blessed) == (0.9, 0.9, True)
+    (other,) = history(reader, "tfx").versions
+    assert (other.latency_ms, other.latency_of) == (None, None)
+
+
+def test_latencies_of_two_kinds_are_not_compared(store: Path, cli: Cli) -> None:
+    shown = cli("lineage", "history", "digits-keras", "--metadata", store)
+    lines = [line.split("\t") for line in shown.stdout.splitlines()]
+    latency = lines[0].index("latency")
+    assert [line[latency : latency + 2] for line in lines[1:]] == [
+        ["0.50 ms", "-"],
+        ["2.50 ms", "-"],
+    ]
+
+
+def test_why_a_model_was_not_pushed(reader: Reader) -> None:
+    found = why_not_blessed(reader, "run-bad")
+    assert found.verdict.blessed is True and found.blessed is False
+    assert found.infra is not None and found.infra.why_not_blessed == WHY
+    assert why_not_blessed(reader, "run-good").blessed is True
+    old = why_not_blessed(reader, "run-old")
+    assert old.infra is None and old.blessed is True
+
+
+def test_the_command_says_why(store: Path, cli: Cli) -> None:
+    shown = cli("lineage", "why-not-blessed", "run-bad", "--metadata", store)
+    assert shown.returncode == 0, shown.stderr
+    assert "not blessed by infra validation" in shown.stdout and WHY in shown.stdout
+    told = json.loads(
+        cli("lineage", "why-not-blessed", "run-bad", "--metadata", store, "--json").stdout
+    )
+    assert told["infra"]["why_not_blessed"] == WHY
+    assert cli("lineage", "why-not-blessed", "run-good", "--metadata", store).returncode == 4
+    model = cli("lineage", "model", "run-bad", "--metadata", store).stdout
+    assert WHY in model
+    model = cli("lineage", "model", "run-good", "--metadata", store).stdout
+    assert "2.50 ms an image, 99 % within 8.00 ms" in model
+
+
+def test_runs_count_it_as_not_blessed(reader: Reader) -> None:
+    found = {r.run_id: r.blessed for r in list_runs(reader).runs}
+    assert found == {"run-old": True, "run-good": True, "run-bad": False, "run-tfx": True}
+
+
+@pytest.mark.parametrize(
+    ("ref", "title", "state"),
+    [("run-good", "Servable", "made"), ("run-bad", "Not servable", "failed")],
+)
+def test_the_drawing_has_the_trial(reader: Reader, ref: str, title: str, state: str) -> None:
+    drawing = depict(reader, find_model(reader, ref))
+    nodes = {n.id: n for n in drawing.nodes}
+    (trial,) = (n for n in drawing.nodes if n.title == title)
+    assert trial.state == state
+    before = {nodes[e.source].title for e in drawing.edges if e.target == trial.id}
+    assert before == {"InfraValidator"}
+    judged = {
+        nodes[e.source].title for e in drawing.edges if nodes[e.target].title == "InfraValidator"
+    }
+    assert judged == {"Model", "Blessed"}
