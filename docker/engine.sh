@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # Finds what builds and runs images here.  Sourced by build.sh and base.sh.
 
 fail() {
@@ -33,11 +33,14 @@ engine_options() {
             BUILD_OPTIONS+=(--runtime runc)
         fi
     fi
-    # Their own limits may be above the host's, and are then refused.
-    local files processes
-    files=$(ulimit -Hn) processes=$(ulimit -Hu)
-    [ "$files" = unlimited ] || BUILD_OPTIONS+=(--ulimit "nofile=$files:$files")
-    [ "$processes" = unlimited ] || BUILD_OPTIONS+=(--ulimit "nproc=$processes:$processes")
+    # The limits they ask for by themselves may be above the host's, and are then refused.
+    local limit
+    for limit in nofile:n nproc:u; do
+        local most
+        most=$(ulimit "-H${limit#*:}")
+        [ "$most" != unlimited ] && [ "$most" -lt 32768 ] || most=32768
+        BUILD_OPTIONS+=(--ulimit "${limit%:*}=$most:$most")
+    done
     # OCI's own format has no HEALTHCHECK.
     BUILD_OPTIONS+=(--format docker)
 }

@@ -27,8 +27,8 @@ if [ "$requirements" != requirements/serving.txt ]; then
 fi
 if [ -n "$missing" ]; then
     if [ -n "${DEBIAN_MIRROR:-}" ]; then
-        sed -i "s|http://deb.debian.org/debian|$DEBIAN_MIRROR|" \
-            $(grep -rl deb.debian.org /etc/apt/sources.list*)
+        find /etc/apt -type f \( -name "*.sources" -o -name sources.list \) -exec \
+            sed -i "s|http://deb.debian.org/debian|$DEBIAN_MIRROR|" {} +
     fi
     apt-get update -qq
     # shellcheck disable=SC2086 # several words
