@@ -21,9 +21,10 @@ On Debian or Ubuntu, as root:
     apt-get install podman buildah runc fuse-overlayfs netavark iptables debootstrap"
 }
 
-# Sets ENGINE_OPTIONS, which come before podman's command, and BUILD_OPTIONS.
+# Sets ENGINE_OPTIONS, which come before podman's command, LIMITS, for `run`, and
+# BUILD_OPTIONS.
 engine_options() {
-    ENGINE_OPTIONS=() BUILD_OPTIONS=(--network host)
+    ENGINE_OPTIONS=() LIMITS=() BUILD_OPTIONS=(--network host)
     [ "$ENGINE" = docker ] && return
     # crun, podman's own choice, fails on some hosts.
     if command -v runc >/dev/null; then
@@ -39,8 +40,8 @@ engine_options() {
         local most
         most=$(ulimit "-H${limit#*:}")
         [ "$most" != unlimited ] && [ "$most" -lt 32768 ] || most=32768
-        BUILD_OPTIONS+=(--ulimit "${limit%:*}=$most:$most")
+        LIMITS+=(--ulimit "${limit%:*}=$most:$most")
     done
     # OCI's own format has no HEALTHCHECK.
-    BUILD_OPTIONS+=(--format docker)
+    BUILD_OPTIONS+=("${LIMITS[@]}" --format docker)
 }

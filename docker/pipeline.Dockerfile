@@ -33,7 +33,7 @@ LABEL org.opencontainers.image.title="visionline pipeline (${VARIANT})" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 RUN echo 'visionline:x:65532:65532::/tmp:/usr/sbin/nologin' >> /etc/passwd \
-    && mkdir -m 775 /work && chown 65532:65532 /work
+    && install -d -o 65532 -g 65532 /mnt/models /work
 COPY --from=build /opt/visionline /opt/visionline
 ENV PATH=/opt/visionline/bin:$PATH HOME=/tmp USER=visionline \
     PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1

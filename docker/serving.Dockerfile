@@ -28,7 +28,7 @@ LABEL org.opencontainers.image.title="visionline serving" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 RUN echo 'visionline:x:65532:65532::/tmp:/usr/sbin/nologin' >> /etc/passwd \
-    && mkdir -p /mnt/models
+    && install -d -o 65532 -g 65532 /mnt/models
 COPY --from=build /opt/visionline /opt/visionline
 # PYTHONSAFEPATH: the working folder is no place to import from.
 ENV PATH=/opt/visionline/bin:$PATH HOME=/tmp \
