@@ -305,6 +305,7 @@ def _inputs(
       ConfigError: one comes from nowhere.
     """
     given: dict[str, Any] = {}
+    constants: list[str] = []
     definitions = component.get("inputDefinitions", {}).get("parameters", {})
     for key, source in task.get("inputs", {}).get("parameters", {}).items():
         ((kind, value),) = ((k, v) for k, v in source.items() if k != "parameterExpressionSelector")
@@ -312,7 +313,8 @@ def _inputs(
             if value in values:
                 given[key] = values[value]
         elif kind == "runtimeValue":
-            given[key] = _constant(value["constant"], values)
+            given[key] = value["constant"]
+            constants.append(key)
         elif kind == "taskOutputParameter":
             given[key] = done[value["producerTask"]].parameters[value["outputParameterKey"]]
         elif kind == "taskFinalStatus":
@@ -324,6 +326,8 @@ def _inputs(
             }
         else:
             raise ConfigError(f"The input {key} comes from {kind}, which is not known here.")
+    for key in constants:
+        given[key] = _constant(given[key], given)
     for key, definition in definitions.items():
         if key not in given and "defaultValue" in definition:
             given[key] = definition["defaultValue"]
@@ -342,7 +346,7 @@ def _inputs(
 
 
 def _constant(value: Any, values: Mapping[str, Any]) -> Any:
-    """A constant, with the pipeline's parameters that it mentions."""
+    """A constant, with the task's other inputs that it mentions."""
     if not isinstance(value, str):
         return value
 

@@ -18,6 +18,7 @@ _PYTHON: Mapping[str, tuple[type, ...]] = {
     "BOOLEAN": (bool,),
     "LIST": (list,),
     "STRUCT": (dict,),
+    "TASK_FINAL_STATUS": (dict,),
 }
 
 
@@ -141,7 +142,7 @@ def _refuse(path: Path, spec: Spec) -> None:
             lacking += [k for k in task.get("triggerPolicy", {}) if k == "condition"]
             if lacking:
                 raise ConfigError(
-                    f"{path}: the task {name} has {lacking[0]}, which is not run here."
+                    f"{path}: the task {name} has a {lacking[0]}, which is not run here."
                 )
 
 
