@@ -323,7 +323,10 @@ class _Compiled:
         given = {**parameters, **{p: {"componentInputParameter": p} for p in run_parameters}}
         artifacts = dict(inputs or {})
         if outputs is not None:
-            for producer in sorted({p for p, _ in artifacts.values()}):
+            producers = {p for p, _ in artifacts.values()}
+            if not cached:  # the last: its record is that of the whole run
+                producers |= self._components_before(owner)
+            for producer in sorted(producers):
                 artifacts[f"{names.LINEAGE}_{producer}"] = (producer, names.LINEAGE)
         run = self._run()
         types = {
@@ -367,6 +370,9 @@ class _Compiled:
             **_inputs(given, artifacts),
             **({"retryPolicy": _retry(retries)} if retries else {}),
         }
+
+    def _components_before(self, id_: str) -> set[str]:
+        return {n for n in self._nodes if n not in (id_, self._baseline_node)}
 
     def _type(self, producer: str, key: str) -> str:
         if key == names.LINEAGE:

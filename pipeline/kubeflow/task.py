@@ -23,6 +23,7 @@ from pipeline.kubeflow.task_io import TaskIO
 from pipeline.lineage.connection import Connection
 from trainers.artifact import SERVING_FORMAT
 from trainers.errors import ConfigError, DataError, RunError
+from trainers.files import digest
 from trainers.strict import parse
 
 _NOT_PROPERTIES = {names.RESOLVED, names.BASELINE, names.CONFIG, names.SCHEMA_TEXT}
@@ -209,6 +210,7 @@ class _Task:
                 config[table][key] = _as(config[table][key], self._io.parameters[name])
             train = config["train"]
             values |= {"config": json.dumps(config, sort_keys=True)}
+            values["config_digest"] = digest(config)
             values |= {key: train[key] for key in ("framework", "model", "seed")}
         return values
 
