@@ -21,6 +21,7 @@ from tfx.types import component_spec, standard_artifacts
 from tfx.types.channel import BaseChannel, OutputChannel
 
 from components import details
+from components.mounts import remote_uri
 from trainers.artifact import ModelCard, PushManifest
 from trainers.errors import DataError
 from trainers.files import sync_directory
@@ -50,8 +51,8 @@ class PusherDriver(base_driver.BaseDriver, ir_base_driver.BaseDriver):  # TFX wa
         (model,) = execution_info.input_dict["model"]
         folder = _folder(execution_info.exec_properties)
         version = (
-            _serving_version(folder, model.uri)
-            or withdrawn_by(folder, model.uri)
+            _serving_version(folder, remote_uri(model.uri))
+            or withdrawn_by(folder, remote_uri(model.uri))
             or next_version(folder)
         )
         output = driver_output_pb2.DriverOutput()
@@ -79,9 +80,10 @@ class PusherExecutor(tfx_executor.Executor):
             return
         (model,) = input_dict["model"]
         folder = _folder(exec_properties)
-        version = _serving_version(folder, model.uri)
-        if version is None and (by := withdrawn_by(folder, model.uri)) is not None:
-            logging.warning("Rolled back from by version %d, so not pushed: %s", by, model.uri)
+        uri = remote_uri(model.uri)
+        version = _serving_version(folder, uri)
+        if version is None and (by := withdrawn_by(folder, uri)) is not None:
+            logging.warning("Rolled back from by version %d, so not pushed: %s", by, uri)
             self._MarkNotPushed(pushed_model)
             pushed_model.set_int_custom_property(WITHDRAWN_BY, by)
             details.record(pushed=0, withdrawn_by=by)
@@ -178,7 +180,7 @@ def _publish(executor: PusherExecutor, folder: Path, inputs: dict[str, list[Any]
             pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),
             framework=card.framework,
             architecture=card.architecture,
-            model_uri=model.uri,
+            model_uri=remote_uri(model.uri),
             run_id=context.pipeline_run_id or "",
             mlmd={**ids, "pusher_execution": int(context._unique_id)},
         )

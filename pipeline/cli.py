@@ -13,9 +13,11 @@ from pipeline import exits
 from pipeline.commands import lineage
 from pipeline.commands.deploy import deploy
 from pipeline.commands.group import Group
+from pipeline.commands.kubeflow import KUBEFLOW_LOCAL, compile_, submit
 from pipeline.commands.label import label
 from pipeline.commands.places import ServingOption, output_folder, serving_folder
 from pipeline.commands.rollback import rollback
+from pipeline.commands.settings import SetOption, settings
 from pipeline.commands.ui import ui
 from pipeline.terminal import complain, console, print_json, table
 from serving.cli import serve
@@ -54,6 +56,8 @@ app.command()(rollback)
 app.command()(label)
 app.command()(deploy)
 app.command()(ui)
+app.command(name="compile")(compile_)
+app.command()(submit)
 
 
 @app.command()
@@ -83,18 +87,20 @@ def run(
     accept: Annotated[
         list[str] | None, typer.Option(help="An anomaly that does not stop the run.")
     ] = None,
-    runner: Annotated[str | None, typer.Option(help="beam or local.")] = None,
+    runner: Annotated[str | None, typer.Option(help="beam, local or kubeflow-local.")] = None,
     beam_arg: Annotated[
         list[str] | None, typer.Option(help="An option for Beam, such as --direct_num_workers=2.")
     ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any config key, such as train.augment.rotation=10."),
+    engine: Annotated[
+        str | None, typer.Option(help="Of kubeflow-local: subprocess, podman or docker.")
     ] = None,
+    volume: Annotated[
+        list[str] | None, typer.Option(help="Of containers: CLAIM=FOLDER stands for a volume.")
+    ] = None,
+    cache: Annotated[bool, typer.Option(help="Of kubeflow-local: take what was done.")] = True,
+    setting: SetOption = None,
 ) -> None:
     """Run the pipeline: from images to a pushed model."""
-    from pipeline.config import load_config
-
     flags = {
         "data.path": data,
         "train.framework": framework,
@@ -115,7 +121,16 @@ def run(
         "name": name,
     }
     overrides = {k: v for k, v in flags.items() if v is not None and v != []}
-    overrides |= dict(map(_setting, setting or []))
+    overrides |= settings(setting)
+    if runner == KUBEFLOW_LOCAL:
+        from pipeline.commands.kubeflow import run_compiled
+
+        raise typer.Exit(run_compiled(config, overrides, engine, volume or (), cache))
+    for flag, is_given in (("--engine", engine), ("--volume", volume), ("--no-cache", not cache)):
+        if is_given:
+            raise ConfigError(f"{flag} is for --runner {KUBEFLOW_LOCAL}.")
+    from pipeline.config import load_config
+
     raise typer.Exit(_run([load_config(config, overrides)]))
 
 
@@ -257,19 +272,6 @@ def _image_size(text: str) -> int | list[int]:
     if len(sides) not in (1, 2):
         raise ConfigError(f"--image-size: expected 224 or 224x320 (height x width), got {text!r}.")
     return sides[0] if len(sides) == 1 else sides
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """KEY=VALUE; the value as TOML, or else as the text it is."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"--set: expected KEY=VALUE, got {text!r}.")
-    import tomllib
-
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
 
 
 def _runners_up(labels: Sequence[str], scores: Sequence[float]) -> str:

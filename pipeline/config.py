@@ -17,6 +17,7 @@ from typing import Any, Literal
 from components.evaluation import EvaluateConfig
 from components.example_gen.config import DataConfig
 from components.infra_validation.config import InfraValidationConfig
+from pipeline.kubeflow.config import KubeflowConfig
 from pipeline.lineage.connection import Connection
 from pipeline.workspace import Workspace
 from trainers.backends import model_names
@@ -110,6 +111,7 @@ class PipelineConfig:
     infra_validation: InfraValidationConfig = field(default_factory=InfraValidationConfig)
     push: PushConfig = field(default_factory=PushConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    kubeflow: KubeflowConfig = field(default_factory=KubeflowConfig)
 
     def __post_init__(self) -> None:
         for key in ("name", "pipeline"):

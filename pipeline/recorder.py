@@ -45,10 +45,21 @@ class NodeFailed(Exception):
 
 
 class Recorder:
-    """One run's record."""
+    """One run's record.
 
-    def __init__(self, connection: Any, pipeline: str, run_id: str) -> None:
+    Args:
+      path_of: where the files of an artifact's URI lie.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        pipeline: str,
+        run_id: str,
+        path_of: Callable[[str], Path] = Path,
+    ) -> None:
         self.connection = connection
+        self._path_of = path_of
         self._pipeline = pipeline
         self.run_id = run_id
         self.failure: NodeFailed | None = None
@@ -76,7 +87,7 @@ class Recorder:
                 raise RuntimeError("its inputs could not be resolved; the log file says which.")
             values = {**details.take(), **self._place(node), "duration_seconds": seconds}
             if not cached:
-                values["output_digests"] = _output_digests(store, execution_id)
+                values["output_digests"] = _output_digests(store, execution_id, self._path_of)
             _annotate(execution, values)
             store.put_executions([execution])
         emit(
@@ -251,7 +262,7 @@ def recording(recorder: Recorder, before: Callable[[str], None]) -> Iterator[Non
         launcher.Launcher = original
 
 
-def _output_digests(store: Any, execution_id: int) -> str:
+def _output_digests(store: Any, execution_id: int, path_of: Callable[[str], Path]) -> str:
     """SHA-256 over the files of each output, by URI, as JSON."""
     ids = [
         e.artifact_id
@@ -259,7 +270,7 @@ def _output_digests(store: Any, execution_id: int) -> str:
         if e.type == mlmd.Event.OUTPUT
     ]
     uris = sorted({a.uri for a in store.get_artifacts_by_id(ids)})
-    digests = {uri: tree_digest(Path(uri)) for uri in uris if Path(uri).is_dir()}
+    digests = {uri: tree_digest(path_of(uri)) for uri in uris if path_of(uri).is_dir()}
     return json.dumps(digests)
 
 

@@ -52,7 +52,7 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
     if (validated := outputs.get("InfraValidator")) is not None:
         infra = Report.read(Path(validated["blessing"].uri))
     was_pushed = bool(pushed[pusher.PUSHED].int_value)
-    recorder.annotate("Evaluator", _metrics(evaluation))
+    recorder.annotate("Evaluator", evaluation_properties(evaluation))
     return {
         "name": config.name,
         "run_id": recorder.run_id,
@@ -80,7 +80,8 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
     }
 
 
-def _metrics(evaluation: Evaluation) -> dict[str, str | int | float]:
+def evaluation_properties(evaluation: Evaluation) -> dict[str, str | int | float]:
+    """What the Evaluator's execution says of the verdict."""
     values: dict[str, str | int | float] = {
         "accuracy": evaluation.accuracy,
         "loss": evaluation.loss,

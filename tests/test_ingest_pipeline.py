@@ -29,9 +29,9 @@ from components.artifacts import IngestionReport
 from components.example_gen import spans
 from components.example_gen.component import ImageExampleGen
 from components.example_gen.config import DataConfig, to_json
-from components.example_gen.driver import resolve
 from components.example_gen.executor import Executor
 from components.example_gen.image_index import IMAGES_FILE, from_line
+from components.example_gen.resolve import resolve
 from components.example_validator import ExampleValidator
 from components.schema_gen import SchemaGen
 from components.statistics import StatisticsGen

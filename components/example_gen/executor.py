@@ -23,18 +23,11 @@ from tfx.utils import io_utils
 from components import details
 from components.example_gen import ingest
 from components.example_gen.config import DataConfig, from_json
-from components.example_gen.driver import (
-    CONFIG,
-    EXAMPLES,
-    FINGERPRINT,
-    RESOLVED_PATH,
-    SPAN,
-    VERSION,
-    resolve,
-)
+from components.example_gen.driver import CONFIG, EXAMPLES
 from components.example_gen.image_index import IMAGES_FILE, to_lines
 from components.example_gen.records import Source, batches
 from components.example_gen.report import QUARANTINE_FILE, REPORT_FILE, Outcome, conclude
+from components.example_gen.resolve import FINGERPRINT, RESOLVED_PATH, SPAN, VERSION, resolve
 from components.example_gen.source import list_source
 from components.example_gen.splits import SplitPlan
 from trainers.errors import DataError, RunError

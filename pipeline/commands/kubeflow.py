@@ -1,0 +1,147 @@
+"""`visionline compile` and `visionline submit`; and `visionline run --runner kubeflow-local`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import typer
+
+from pipeline import exits
+from pipeline.commands.settings import SetOption, settings
+from trainers.errors import ConfigError
+
+KUBEFLOW_LOCAL = "kubeflow-local"
+ENGINES = ("subprocess", "podman", "docker")
+
+
+def compile_(
+    config: Annotated[Path | None, typer.Argument(help="A TOML file; --set overrides it.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The YAML to write.")] = Path(
+        "pipeline.yaml"
+    ),
+    image: Annotated[str | None, typer.Option(help="That every task runs in.")] = None,
+    pipeline_root: Annotated[
+        str | None, typer.Option(help="For artifacts: minio://, s3:// or gs://.")
+    ] = None,
+    setting: SetOption = None,
+) -> None:
+    """Compile the pipeline for Kubeflow Pipelines 2."""
+    from pipeline.config import load_config
+    from pipeline.kubeflow.compile import write_package
+    from trainers.quiet import quiet_stderr
+
+    flags = {"kubeflow.image": image, "kubeflow.pipeline_root": pipeline_root}
+    overrides = {k: v for k, v in flags.items() if v is not None} | settings(setting)
+    loaded = load_config(config, overrides)
+    with quiet_stderr():
+        write_package(loaded, output)
+    typer.echo(f"Compiled {loaded.pipeline_name} to {output}.")
+    typer.echo(f"  Try it here:  visionline run --runner kubeflow-local {output}")
+    typer.echo(f"  Send it:      visionline submit {output} --endpoint URL")
+
+
+def submit(
+    package: Annotated[Path, typer.Argument(help="A YAML of `visionline compile`.")],
+    endpoint: Annotated[
+        str | None, typer.Option(envvar="KFP_ENDPOINT", help="URL of Kubeflow Pipelines' API.")
+    ] = None,
+    experiment: Annotated[str, typer.Option(help="That the run belongs to.")] = "visionline",
+    run_name: Annotated[str | None, typer.Option(help="By default the pipeline's name.")] = None,
+    pipeline_root: Annotated[
+        str | None, typer.Option(help="Instead of the one it was compiled with.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--param", help="NAME=VALUE, such as epochs=5.")
+    ] = None,
+) -> None:
+    """Start a run of a compiled pipeline on Kubeflow Pipelines."""
+    from pipeline.kubeflow.submit import Submission, submit_run
+
+    if not endpoint:
+        raise ConfigError("Which cluster? --endpoint URL, or the variable KFP_ENDPOINT.")
+    asked = Submission(
+        package=package,
+        endpoint=endpoint,
+        experiment=experiment,
+        run_name=run_name,
+        pipeline_root=pipeline_root,
+        parameters=settings(setting),
+    )
+    run = submit_run(asked)
+    typer.echo(f"Started run {run.id} of {run.name}.")
+    typer.echo(f"  {run.url}")
+
+
+def run_compiled(
+    path: Path | None,
+    overrides: Mapping[str, Any],
+    engine: str | None,
+    volumes: Sequence[str],
+    caching: bool,
+) -> int:
+    """Runs a compiled pipeline on this machine; returns the exit code.
+
+    Args:
+      overrides: values by the config's keys, of which those can be given that are the
+        run's parameters.
+
+    Raises:
+      ConfigError: it cannot be run so.
+    """
+    from pipeline.kubeflow.engines import Name, make_engine
+    from pipeline.kubeflow.local import Ended, LocalRun
+    from pipeline.kubeflow.spec import arguments, read_package
+    from pipeline.kubeflow.step import LINEAGE, PARAMETERS
+    from pipeline.workspace import new_run_id
+
+    if path is None:
+        raise ConfigError("Which pipeline? Name the YAML that `visionline compile` wrote.")
+    engine = engine or ENGINES[0]
+    if engine not in ENGINES:
+        raise ConfigError(f"--engine: expected {', '.join(ENGINES)}, got {engine!r}.")
+    by_key = {".".join(key): name for name, key in PARAMETERS.items()}
+    rest = dict(overrides)
+    rest.pop("run.runner", None)
+    output = rest.pop("run.output", None)
+    for key in rest:
+        if key not in by_key:
+            raise ConfigError(
+                f"{key} was settled when the pipeline was compiled; a run can change "
+                f"{', '.join(by_key)}. Compile it again."
+            )
+    package = read_package(path)
+    values = arguments(package.spec, {by_key[k]: v for k, v in rest.items()})
+    folder = Path(output or Path("visionline-runs") / f"{package.name}-kubeflow").absolute()
+    made = make_engine(cast(Name, engine), folder / "store", package.volumes, volumes)
+    run_id = new_run_id()
+
+    def told(task: str, ended: Ended | None) -> None:
+        if ended is None:
+            typer.echo(f"{task:<24} running")
+            return
+        seconds = f"{ended.seconds:8.1f} s" if ended.seconds else ""
+        typer.echo(f"{task:<24} {_WORDS[ended.state]:<10}{seconds}")
+        if ended.reason:
+            typer.echo(f"  {ended.reason}\n  Its log: {ended.log}", err=True)
+
+    typer.echo(f"Run {run_id} of {package.name}, in {folder}")
+    finished = LocalRun(package, values, run_id, folder, made, told, caching).run()
+    if not finished.succeeded:
+        typer.echo("Failed. What succeeded is cached: run the same command to carry on.", err=True)
+        return exits.FAILED
+    records = [o.artifacts[LINEAGE] for o in finished.outputs.values() if LINEAGE in o.artifacts]
+    typer.echo("Done.")
+    if records:
+        place = LocalRun.path_in(folder, records[-1]["uri"])
+        typer.echo(f"  Its lineage:  visionline lineage import {place}")
+    return 0
+
+
+_WORDS: dict[Literal["SUCCEEDED", "CACHED", "FAILED", "SKIPPED"], str] = {
+    "SUCCEEDED": "done",
+    "CACHED": "cached",
+    "FAILED": "failed",
+    "SKIPPED": "skipped",
+}

@@ -1,0 +1,164 @@
+"""Runs a task's command: as a process, or in its image."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from components.mounts import ABOVE_VARIABLE, MOUNTS
+from trainers.errors import ConfigError, RunError
+
+Name = Literal["subprocess", "podman", "docker"]
+_ROOT = Path(__file__).parent.parent.parent
+_GRACE_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    image: str
+    words: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+class Engine(Protocol):
+    """Runs commands."""
+
+    def run(self, command: Command, log: Path) -> int:
+        """Runs one to its end and returns its exit code; what it prints goes to `log`."""
+
+
+class Subprocess:
+    """A process of this machine with this Python, whatever the image.
+
+    Args:
+      store: stands for the object store: `minio/`, `s3/` and `gcs/` below it.
+      volumes: claims by where the spec mounts them; those places must be there.
+    """
+
+    def __init__(self, store: Path, volumes: Mapping[str, str]) -> None:
+        self._store = store
+        for mount in volumes:
+            if not Path(mount).is_dir():
+                raise ConfigError(
+                    f"The pipeline expects a volume at {mount}, and there is no such folder. "
+                    "Make it, or run the tasks in containers: --engine podman --volume …"
+                )
+
+    def run(self, command: Command, log: Path) -> int:
+        words = list(command.words)
+        if words[0] in ("python", "python3"):
+            words[0] = sys.executable
+        paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
+        env = {
+            "TF_CPP_MIN_LOG_LEVEL": "1",
+            **os.environ,
+            **command.env,
+            "PYTHONPATH": os.pathsep.join(p for p in paths if p),
+            "PYTHONUNBUFFERED": "1",
+            ABOVE_VARIABLE: str(self._store),
+        }
+        return _wait(words, log, env)
+
+
+class Container:
+    """The task's image, by podman or docker.
+
+    Args:
+      program: "podman" or "docker".
+      store: see `Subprocess`.
+      volumes: folders of this machine by where the spec mounts them.
+    """
+
+    def __init__(self, program: str, store: Path, volumes: Mapping[str, str]) -> None:
+        if shutil.which(program) is None:
+            raise ConfigError(f"--engine {program}: there is no command {program!r} here.")
+        self._program = program
+        self._mounts = {str(store): str(store)}
+        for mount in MOUNTS.values():
+            folder = store / mount.strip("/")
+            folder.mkdir(parents=True, exist_ok=True)
+            self._mounts[str(folder)] = mount.rstrip("/")
+        self._mounts |= {folder: mount for mount, folder in volumes.items()}
+
+    def run(self, command: Command, log: Path) -> int:
+        words = [self._program, "run", "--rm", "--network", "host"]
+        words += ["--ulimit", "nofile=65536:65536"]
+        for source, target in self._mounts.items():
+            words += ["-v", f"{source}:{target}"]
+        for key, value in command.env.items():
+            words += ["-e", f"{key}={value}"]
+        first, *rest = command.words
+        words += ["--entrypoint", first, command.image, *rest]
+        return _wait(words, log, dict(os.environ))
+
+
+def make_engine(name: Name, store: Path, mounts: Mapping[str, str], given: Sequence[str]) -> Engine:
+    """The engine of a name.
+
+    Args:
+      mounts: claims by where the spec mounts them.
+      given: CLAIM=FOLDER, the folders that stand for claims.
+
+    Raises:
+      ConfigError: it cannot be used here, or a volume's folder is missing.
+    """
+    folders = {}
+    for text in given:
+        claim, equals, folder = text.partition("=")
+        if not equals or claim not in mounts.values():
+            known = ", ".join(sorted(set(mounts.values()))) or "none"
+            raise ConfigError(
+                f"--volume: expected CLAIM=FOLDER with a claim of {known}, got {text!r}."
+            )
+        if not Path(folder).is_dir():
+            raise ConfigError(f"--volume: there is no folder {folder!r}.")
+        folders[claim] = str(Path(folder).absolute())
+    if name == "subprocess":
+        if folders:
+            raise ConfigError("--volume is for containers; processes see this machine's folders.")
+        return Subprocess(store, mounts)
+    missing = sorted(set(mounts.values()) - folders.keys())
+    if missing:
+        raise ConfigError(
+            f"Which folder stands for the volume {missing[0]}? --volume {missing[0]}=FOLDER"
+        )
+    return Container(name, store, {mount: folders[claim] for mount, claim in mounts.items()})
+
+
+def _wait(words: Sequence[str], log: Path, env: Mapping[str, str]) -> int:
+    """Runs a process in a session of its own, which ends with us."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as out:
+        try:
+            child = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=dict(env),
+                start_new_session=True,
+            )
+        except OSError as e:
+            raise RunError(f"Cannot start {words[0]}: {e.strerror}.") from None
+        try:
+            return child.wait()
+        except BaseException:
+            _end(child)
+            raise
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_GRACE_SECONDS)
+            return

@@ -1,0 +1,156 @@
+"""A compiled pipeline read back, and the parts of it that can be run here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainers.errors import ConfigError, nearest
+
+Spec = dict[str, Any]
+_NUMBERS = ("NUMBER_INTEGER", "NUMBER_DOUBLE")
+_PYTHON: Mapping[str, tuple[type, ...]] = {
+    "STRING": (str,),
+    "NUMBER_INTEGER": (int,),
+    "NUMBER_DOUBLE": (int, float),
+    "BOOLEAN": (bool,),
+    "LIST": (list,),
+    "STRUCT": (dict,),
+    "TASK_FINAL_STATUS": (dict,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A YAML file of Kubeflow Pipelines."""
+
+    spec: Spec
+    volumes: dict[str, str]
+    """Claims by where they are mounted."""
+
+    @property
+    def name(self) -> str:
+        name: str = self.spec["pipelineInfo"]["name"]
+        return name
+
+
+def read_package(path: Path) -> Package:
+    """Reads a compiled pipeline.
+
+    Raises:
+      ConfigError: it is none of schema 2.1, or has what cannot be run here.
+    """
+    import yaml
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    try:
+        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    except OSError as e:
+        raise ConfigError(f"Cannot read {path}: {e.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path} is not YAML: {e}") from None
+    if not documents or not isinstance(documents[0], dict) or "root" not in documents[0]:
+        raise ConfigError(f"{path}: expected a pipeline that `visionline compile` wrote.")
+    spec = documents[0]
+    version = str(spec.get("schemaVersion"))
+    if not version.startswith("2.1"):
+        raise ConfigError(f"{path}: expected schema version 2.1, got {version}.")
+    try:
+        json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+    except json_format.ParseError as e:
+        raise ConfigError(f"{path} is no PipelineSpec: {e}") from None
+    _refuse(path, spec)
+    return Package(spec, _volumes(documents[1:]))
+
+
+def arguments(spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The run's parameters: those given, and the defaults of the others.
+
+    Raises:
+      ConfigError: one is unknown, missing or of another type.
+    """
+    declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    for name in given:
+        if name not in declared:
+            raise ConfigError(
+                f"The pipeline has no parameter {name!r}.{nearest(name, list(declared))}"
+            )
+    found = {}
+    for name, definition in declared.items():
+        if name in given:
+            found[name] = typed(name, definition["parameterType"], given[name])
+        elif "defaultValue" in definition:
+            found[name] = typed(name, definition["parameterType"], definition["defaultValue"])
+        elif not definition.get("isOptional"):
+            raise ConfigError(f"The pipeline's parameter {name!r} has no default: give a value.")
+    return found
+
+
+def typed(name: str, type_: str, value: Any) -> Any:
+    """A value as a parameter's type has it.
+
+    Raises:
+      ConfigError: it is of another type.
+    """
+    if type_ == "NUMBER_INTEGER" and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    expected = _PYTHON[type_]
+    if not isinstance(value, expected) or (isinstance(value, bool) and type_ in _NUMBERS):
+        raise ConfigError(f"{name}: expected {type_}, got {value!r}.")
+    return value
+
+
+def ordered(tasks: Mapping[str, Spec]) -> list[str]:
+    """The tasks' names, each after those it depends on.
+
+    Raises:
+      ConfigError: they go in a circle.
+    """
+    from graphlib import CycleError, TopologicalSorter
+
+    before = {name: set(_before(task)) for name, task in sorted(tasks.items())}
+    try:
+        return [n for n in TopologicalSorter(before).static_order() if n in tasks]
+    except CycleError as e:
+        raise ConfigError(f"Tasks depend on each other in a circle: {e.args[1]}.") from None
+
+
+def _before(task: Spec) -> list[str]:
+    found = list(task.get("dependentTasks", ()))
+    inputs = task.get("inputs", {})
+    for value in (*inputs.get("parameters", {}).values(), *inputs.get("artifacts", {}).values()):
+        for source in value.values():
+            if isinstance(source, dict) and "producerTask" in source:
+                found.append(source["producerTask"])
+    return found
+
+
+def _refuse(path: Path, spec: Spec) -> None:
+    executors = spec["deploymentSpec"]["executors"]
+    dags = [spec["root"]["dag"]]
+    for component in spec["components"].values():
+        if "dag" in component:
+            dags.append(component["dag"])
+        elif "container" not in executors.get(component.get("executorLabel", ""), {}):
+            raise ConfigError(f"{path}: only tasks that are containers can be run here.")
+    for dag in dags:
+        for name, task in dag["tasks"].items():
+            lacking = [k for k in ("artifactIterator", "parameterIterator") if k in task]
+            lacking += [k for k in task.get("triggerPolicy", {}) if k == "condition"]
+            if lacking:
+                raise ConfigError(
+                    f"{path}: the task {name} has a {lacking[0]}, which is not run here."
+                )
+
+
+def _volumes(documents: list[Any]) -> dict[str, str]:
+    found = {}
+    for document in documents:
+        kubernetes = (document or {}).get("platforms", {}).get("kubernetes", {})
+        for executor in kubernetes.get("deploymentSpec", {}).get("executors", {}).values():
+            for mount in executor.get("pvcMount", ()):
+                found[mount["mountPath"]] = mount["constant"]
+    return found

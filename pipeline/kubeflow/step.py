@@ -1,0 +1,57 @@
+"""What a task of the compiled pipeline tells its container: the one thing both ends know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+RELEASE = version("visionline")
+"""A spec is run by images of the release that compiled it."""
+LINEAGE = "lineage"
+"""The output of every component: an export for `visionline lineage import` of what it did
+and of all that this stands on."""
+RESOLVED = "resolved_data"
+"""What the data is, found by a task that is never cached: the Ingestion's cache key."""
+BASELINE = "baseline"
+"""The pushed version to compare with, or ""; found likewise."""
+METRICS = "ui_metrics"
+REPORT = "ui_report"
+"""Outputs for the UI alone."""
+CONFIG = "run_config"
+"""The whole config, for the record of the run."""
+SCHEMA_TEXT = "schema_text"
+"""A frozen schema's content, in place of its path."""
+PARAMETERS = {
+    "data_path": ("data", "path"),
+    "framework": ("train", "framework"),
+    "model": ("train", "model"),
+    "epochs": ("train", "epochs"),
+}
+"""What can be changed for each run, and where it stands in the config."""
+OVERRIDES = {"ImageExampleGen": ("data_path",), "Trainer": ("framework", "model", "epochs")}
+"""The parameters that go into a component's `config`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One component as its container sees it."""
+
+    pipeline: str
+    node: dict[str, Any]
+    """Of TFX's IR, as JSON: `node_info`, `contexts` and `outputs`."""
+    executor: dict[str, Any]
+    """Of TFX's IR, as JSON: an `Any` of an executable spec."""
+    beam_args: tuple[str, ...] = ()
+    properties: dict[str, str] = field(default_factory=dict)
+    """Types of the execution properties: "str", "int" or "float"."""
+
+    @property
+    def id(self) -> str:
+        id_: str = self.node["nodeInfo"]["id"]
+        return id_
+
+
+def overridden(table: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """A config's table with the run's parameters in it."""
+    return {**table, **{PARAMETERS[name][1]: value for name, value in values.items()}}

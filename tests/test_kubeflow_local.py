@@ -1,0 +1,286 @@
+"""The runner of compiled specs, on specs that Kubeflow's own SDK compiled."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kfp import compiler, dsl
+
+from pipeline.kubeflow.engines import make_engine
+from pipeline.kubeflow.local import Finished, LocalRun
+from pipeline.kubeflow.spec import arguments, read_package
+from trainers.errors import ConfigError
+
+
+@dsl.container_component
+def write(text: str, log: str, out: dsl.Output[dsl.Artifact], length: dsl.OutputPath(int)):
+    return dsl.ContainerSpec(
+        image="none",
+        command=["sh", "-c"],
+        args=[
+            'echo "$0" > "$1"; echo "write $0" >> "$2"; printf "%s" "${#0}" > "$3"',
+            *(text, out.path, log, length),
+        ],
+    )
+
+
+@dsl.container_component
+def read(source: dsl.Input[dsl.Artifact], length: int, log: str):
+    return dsl.ContainerSpec(
+        image="none",
+        command=["sh", "-c"],
+        args=['echo "read $(cat "$0") $1" >> "$2"', source.path, length, log],
+    )
+
+
+@dsl.container_component
+def flaky(count: str, until: int):
+    """Fails until it was tried `until` times."""
+    return dsl.ContainerSpec(
+        image="none",
+        command=["sh", "-c"],
+        args=[
+            'echo x >> "$0"; echo "visionline: not yet" >&2; [ $(wc -l < "$0") -ge "$1" ]',
+            *(count, until),
+        ],
+    )
+
+
+@dsl.container_component
+def forgetful(out: dsl.Output[dsl.Artifact]):
+    return dsl.ContainerSpec(image="none", command=["true"])
+
+
+@dsl.container_component
+def mute(value: dsl.OutputPath(int)):
+    return dsl.ContainerSpec(image="none", command=["true"])
+
+
+@dsl.container_component
+def wrong(value: dsl.OutputPath(int)):
+    return dsl.ContainerSpec(image="none", command=["sh", "-c"], args=['echo three > "$0"', value])
+
+
+@dsl.container_component
+def say(text: str, log: str):
+    return dsl.ContainerSpec(
+        image="none", command=["sh", "-c"], args=['echo "$0" >> "$1"', text, log]
+    )
+
+
+@dsl.container_component
+def last(log: str, status: dsl.PipelineTaskFinalStatus):
+    return dsl.ContainerSpec(
+        image="none", command=["sh", "-c"], args=['echo "last $0" >> "$1"', status, log]
+    )
+
+
+@pytest.fixture
+def run(tmp_path) -> Callable[..., Finished]:
+    """Compiles a pipeline with the SDK and runs it; a second call is another run of it."""
+    count = iter(range(100))
+
+    def run_once(pipeline: Any, caching: bool = True, **given: Any) -> Finished:
+        path = tmp_path / "pipeline.yaml"
+        compiler.Compiler().compile(pipeline, str(path))
+        package = read_package(path)
+        folder = tmp_path / "work"
+        engine = make_engine("subprocess", folder / "store", package.volumes, ())
+        values = arguments(package.spec, {"log": str(tmp_path / "log"), **given})
+        run_id = f"run-{next(count)}"
+        return LocalRun(package, values, run_id, folder, engine, caching=caching).run()
+
+    return run_once
+
+
+def lines(folder: Path) -> list[str]:
+    path = folder / "log"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def states(finished: Finished) -> dict[str, str]:
+    return {t.task: t.state for t in finished.tasks}
+
+
+@dsl.pipeline(name="two")
+def two(log: str, text: str = "hello"):
+    first = write(text=text, log=log)
+    read(source=first.outputs["out"], length=first.outputs["length"], log=log)
+
+
+def test_artifacts_and_parameters_reach_the_next_task(run, tmp_path):
+    finished = run(two)
+    assert finished.succeeded
+    assert lines(tmp_path) == ["write hello", "read hello 5"]
+    assert finished.outputs["write"].parameters == {"length": 5}
+
+
+def test_what_was_done_is_taken_from_the_cache_and_what_changed_is_not(run, tmp_path):
+    run(two)
+    again = run(two)
+    assert states(again) == {"write": "CACHED", "read": "CACHED"}
+    assert again.outputs["write"].parameters == {"length": 5}
+    other = run(two, text="goodbye")
+    assert states(other) == {"write": "SUCCEEDED", "read": "SUCCEEDED"}
+    assert lines(tmp_path) == ["write hello", "read hello 5", "write goodbye", "read goodbye 7"]
+
+
+def test_cached_outputs_that_are_gone_are_made_again(run, tmp_path):
+    first = run(two)
+    Path(first.outputs["write"].artifacts["out"]["uri"]).unlink()
+    assert states(run(two))["write"] == "SUCCEEDED"
+
+
+def test_without_caching_everything_runs(run):
+    run(two)
+    assert set(states(run(two, caching=False)).values()) == {"SUCCEEDED"}
+
+
+def test_a_task_that_is_never_cached(run, tmp_path):
+    @dsl.pipeline(name="never")
+    def never(log: str):
+        say(text="again", log=log).set_caching_options(False)
+
+    run(never)
+    run(never)
+    assert lines(tmp_path) == ["again", "again"]
+
+
+def test_a_failed_task_fails_the_run_and_nothing_after_it_begins(run, tmp_path):
+    @dsl.pipeline(name="fails")
+    def fails(log: str):
+        first = flaky(count=str(tmp_path / "tries"), until=9)
+        say(text="after", log=log).after(first)
+
+    finished = run(fails)
+    assert not finished.succeeded
+    assert states(finished) == {"flaky": "FAILED", "say": "SKIPPED"}
+    assert finished.tasks[0].reason == "exit code 1: not yet"
+    assert lines(tmp_path) == []
+
+
+@pytest.mark.parametrize(("retries", "state"), [(1, "FAILED"), (2, "SUCCEEDED")])
+def test_a_task_is_tried_again_as_often_as_it_says(run, tmp_path, retries, state):
+    @dsl.pipeline(name="retries")
+    def retried(log: str):
+        flaky(count=str(tmp_path / "tries"), until=3).set_retry(retries)
+
+    assert states(run(retried)) == {"flaky": state}
+    assert len((tmp_path / "tries").read_text().splitlines()) == retries + 1
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [
+        (forgetful, "it ended well, but did not write its output 'out'"),
+        (mute, "it ended well, but did not write its output parameter 'value'"),
+        (wrong, "its output parameter 'value' is no NUMBER_INTEGER"),
+    ],
+    ids=["artifact", "parameter", "type"],
+)
+def test_success_without_the_outputs_is_a_failure(run, task, reason):
+    @dsl.pipeline(name="lacking")
+    def lacking(log: str):
+        task()
+
+    finished = run(lacking)
+    assert not finished.succeeded
+    assert finished.tasks[0].reason == reason
+
+
+@pytest.mark.parametrize(("until", "state"), [(1, "SUCCEEDED"), (9, "FAILED")])
+def test_the_exit_handler_runs_whatever_came_before(run, tmp_path, until, state):
+    @dsl.pipeline(name="handled")
+    def handled(log: str):
+        with dsl.ExitHandler(last(log=log)):
+            first = flaky(count=str(tmp_path / "tries"), until=until)
+            say(text="between", log=log).after(first)
+
+    finished = run(handled)
+    assert finished.succeeded is (state == "SUCCEEDED")
+    *between, told = lines(tmp_path)
+    assert between == (["between"] if state == "SUCCEEDED" else [])
+    assert json.loads(told.removeprefix("last "))["state"] == state
+    assert states(finished)["last"] == "SUCCEEDED"
+
+
+def test_a_pipeline_within_a_pipeline(run, tmp_path):
+    @dsl.pipeline
+    def inner(log: str, text: str) -> int:
+        return write(text=text, log=log).outputs["length"]
+
+    @dsl.pipeline(name="outer")
+    def outer(log: str):
+        length = inner(log=log, text="abc")
+        say(text=f"it had {length.output}", log=log)
+
+    assert run(outer).succeeded
+    assert lines(tmp_path) == ["write abc", "it had 3"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"log": "x", "tekst": "y"}, "no parameter 'tekst'. Did you mean 'text'"),
+        ({"log": "x", "text": 3}, "text: expected STRING, got 3"),
+        ({}, "'log' has no default"),
+    ],
+)
+def test_wrong_arguments_are_refused(tmp_path, given, message):
+    path = tmp_path / "two.yaml"
+    compiler.Compiler().compile(two, str(path))
+    with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
+        arguments(read_package(path).spec, given)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda spec: spec.update(schemaVersion="2.0.0"), "expected schema version 2.1"),
+        (lambda spec: spec["root"].update(dagg={}), "no PipelineSpec"),
+        (lambda spec: spec.pop("root"), "expected a pipeline"),
+        (
+            lambda spec: spec["root"]["dag"]["tasks"]["read"].update(
+                triggerPolicy={"condition": "1 == 1"}
+            ),
+            "has a condition",
+        ),
+        (
+            lambda spec: spec["deploymentSpec"]["executors"].update(
+                {"exec-read": {"importer": {"artifactUri": {"constant": "x"}}}}
+            ),
+            "only tasks that are containers",
+        ),
+    ],
+)
+def test_a_spec_that_cannot_be_run_is_refused_before_anything_runs(tmp_path, change, message):
+    path = tmp_path / "two.yaml"
+    compiler.Compiler().compile(two, str(path))
+    spec = yaml.safe_load(path.read_text())
+    change(spec)
+    path.write_text(yaml.safe_dump(spec))
+    with pytest.raises(ConfigError, match=message):
+        read_package(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"a: [", b"\xff\xfe\x00", b"- 1\n", b"name: x\n"])
+def test_no_pipeline_at_all(tmp_path, content):
+    path = tmp_path / "x.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError):
+        read_package(path)
+
+
+def test_an_engine_that_is_not_there_or_lacks_its_volumes(tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match="expects a volume at /no/such"):
+        make_engine("subprocess", tmp_path, {"/no/such": "data"}, ())
+    with pytest.raises(ConfigError, match="Which folder stands for the volume data"):
+        make_engine("podman", tmp_path, {"/data": "data"}, ())
+    with pytest.raises(ConfigError, match="with a claim of data"):
+        make_engine("podman", tmp_path, {"/data": "data"}, ("dta=/tmp",))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match="no command 'podman'"):
+        make_engine("podman", tmp_path, {}, ())

@@ -1,0 +1,168 @@
+"""A whole compiled pipeline, task by task, to a pushed model; and what came of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Cli, Demo
+
+SMALL = 40
+"""Images of each class."""
+
+
+@pytest.fixture(scope="module")
+def volume(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What stands for the claim: a few hundred digits."""
+    volume = tmp_path_factory.mktemp("volume")
+    for place in demo.images.iterdir():
+        if place.is_dir():
+            folder = volume / "images" / place.name
+            folder.mkdir(parents=True)
+            for image in sorted(place.iterdir())[:SMALL]:
+                (folder / image.name).write_bytes(image.read_bytes())
+    return volume
+
+
+@pytest.fixture(scope="module")
+def package(volume: Path, cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kubeflow")
+    (folder / "config.toml").write_text(f"""
+name = "digits"
+data.path = "{volume}/images"
+transform.image_size = 16
+evaluate.min_accuracy = 0.2
+push.destination = "{volume}/serving"
+train.framework = "keras"
+train.model = "small_cnn"
+train.epochs = 30
+train.learning_rate = 0.005
+train.batch_size = 32
+[kubeflow]
+image = "none"
+pipeline_root = "minio://mlpipeline/artifacts"
+volumes = [{{claim = "data", mount = "{volume}"}}]
+""")
+    done = cli("compile", folder / "config.toml", "--output", folder / "pipeline.yaml")
+    assert done.returncode == 0, done.stderr
+    return folder / "pipeline.yaml"
+
+
+def run(cli: Cli, package: Path, *arguments: object) -> tuple[int, dict[str, str], str]:
+    """Exit code, state by task, and what was printed."""
+    done = cli(
+        *("run", "--runner", "kubeflow-local", package, "--output", package.parent / "out"),
+        *arguments,
+    )
+    words = [line.split() for line in done.stdout.splitlines()]
+    states = {w[0]: w[1] for w in words if len(w) > 1 and w[1] in ("done", "cached", "failed")}
+    return done.returncode, states, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def first(cli: Cli, package: Path) -> tuple[dict[str, str], str]:
+    """The compiled defaults are overridden: another framework, fewer epochs."""
+    code, states, told = run(cli, package, "--framework", "pytorch", "--epochs", "6")
+    if code:
+        logs = (package.parent / "out" / "logs").rglob("*.log")
+        told += "\n".join(f"{p.name}: {p.read_text()[-2000:]}" for p in logs)
+    assert code == 0, told
+    return states, told
+
+
+def test_every_task_ran_to_a_pushed_model(first, package: Path, volume: Path) -> None:
+    states, _ = first
+    assert set(states) == set(
+        yaml.safe_load_all(package.read_text()).__next__()["root"]["dag"]["tasks"]
+    )
+    assert set(states.values()) == {"done"}
+    card = json.loads((volume / "serving" / "digits" / "1" / "model.json").read_text())
+    assert card["framework"] == "pytorch"
+    assert card["config"]["epochs"] == 6
+
+
+def test_the_model_answers(first, cli: Cli, volume: Path, demo: Demo) -> None:
+    image = next(demo.kept.glob("*.png"))
+    done = cli("predict", image, "--serving", volume / "serving", "--json")
+    (answer,) = json.loads(done.stdout)
+    assert answer["name"] == "digits" and answer["version"] == 1
+
+
+def test_what_produced_it_is_answered_from_the_record(
+    first, cli: Cli, package: Path, volume: Path
+) -> None:
+    (record,) = (package.parent / "out").rglob("pusher/lineage")
+    store = package.parent / "imported.sqlite"
+    for _ in range(2):  # the second adds nothing
+        done = cli("lineage", "import", record, "--metadata", store)
+        assert done.returncode == 0, done.stderr
+    asked = cli("lineage", "model", volume / "serving/digits/1", "--metadata", store, "--json")
+    found = json.loads(asked.stdout)
+    assert found["framework"] == "pytorch"
+    assert found["artifact"]["uri"].startswith("minio://mlpipeline/artifacts/digits/")
+    assert found["data"]["source"] == f"{volume}/images"
+    assert found["run"]["config"]["train"]["framework"] == "pytorch"
+    runs = json.loads(cli("lineage", "runs", "--metadata", store, "--json").stdout)
+    assert [r["state"] for r in runs["runs"]] == ["complete"]
+
+
+def test_the_ui_has_something_to_draw(first, package: Path) -> None:
+    out = package.parent / "out"
+    for task in ("trainer", "evaluator"):
+        (page,) = out.rglob(f"{task}/ui_report")
+        assert "data:image/png;base64," in page.read_text()
+        (told,) = out.rglob(f"tasks/*/{task}/executor_output.json")
+        metrics = json.loads(told.read_text())["artifacts"]["ui_metrics"]["artifacts"][0]
+        assert metrics["metadata"]["accuracy" if task == "evaluator" else "val_accuracy"] > 0
+
+
+def test_a_run_repeated_takes_what_was_done_and_pushes_nothing_new(
+    first, cli: Cli, package: Path, volume: Path
+) -> None:
+    code, states, told = run(cli, package, "--framework", "pytorch", "--epochs", "6")
+    assert code == 0, told
+    assert {k for k, v in states.items() if v == "done"} == {"resolve-data", "baseline", "pusher"}
+    assert [p.name for p in (volume / "serving" / "digits").iterdir() if p.name.isdecimal()] == [
+        "1"
+    ]
+
+
+def test_a_task_that_fails_fails_the_run_with_its_reason(first, cli: Cli, package: Path) -> None:
+    code, states, told = run(cli, package, "--data", package.parent / "nowhere")
+    assert code == 1
+    assert states == {"resolve-data": "failed"}
+    assert "nowhere" in told and "Traceback" not in told
+
+
+@pytest.mark.slow
+def test_the_other_framework(first, cli: Cli, package: Path, volume: Path) -> None:
+    """As it was compiled; it is compared with what was pushed before."""
+    code, states, told = run(cli, package)
+    assert code == 0, told
+    assert states["image-example-gen"] == states["transform"] == "cached"
+    assert states["trainer"] == states["evaluator"] == "done"
+    card = json.loads((volume / "serving" / "digits" / "2" / "model.json").read_text())
+    assert card["framework"] == "keras"
+    (record,) = (package.parent / "out").rglob("*/evaluator/lineage")
+    assert "baseline_version" in record.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "x"], "Invalid value"),
+        (["--seed", "3"], "train.seed was settled when the pipeline was compiled"),
+        (["--engine", "rkt"], "--engine: expected subprocess, podman, docker"),
+        (["--engine", "podman"], "--volume data=FOLDER"),
+    ],
+)
+def test_what_a_run_cannot_change(cli: Cli, package: Path, arguments, message) -> None:
+    code, states, told = run(cli, package, *arguments)
+    assert code == 2 and message in told and not states
+
+
+def test_flags_of_the_local_runner_alone(cli: Cli) -> None:
+    done = cli("run", "--engine", "podman")
+    assert done.returncode == 2 and "--engine is for --runner kubeflow-local" in done.stderr

@@ -1,0 +1,128 @@
+"""The containers' entrypoint: what it is handed, where artifacts lie, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import EXAMPLES, environment
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.mounts import MOUNTS, local_path, remote_uri
+from pipeline.kubeflow.entrypoint import main
+from pipeline.kubeflow.step import RELEASE
+from pipeline.kubeflow.task import run_of
+from trainers.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("minio://mlpipeline/v2/a", "/minio/mlpipeline/v2/a"),
+        ("s3://bucket/a/b", "/s3/bucket/a/b"),
+        ("gs://bucket/a", "/gcs/bucket/a"),
+        ("/plain/path", "/plain/path"),
+    ],
+)
+def test_uris_and_paths(uri, path):
+    assert local_path(uri) == path
+    assert remote_uri(path) == uri
+
+
+def test_a_file_uri_is_its_path():
+    assert local_path("file:///a/b") == "/a/b"
+
+
+@EXAMPLES
+@given(st.sampled_from(list(MOUNTS)), st.from_regex(r"[a-z0-9][a-z0-9./ -]{0,40}", fullmatch=True))
+def test_there_and_back(scheme, rest):
+    uri = f"{scheme}://{rest}"
+    assert remote_uri(local_path(uri)) == uri
+
+
+@pytest.mark.parametrize("uri", ["ftp://a/b", "oci://a", "hdfs://n/a", "://x"])
+def test_unknown_schemes_are_refused(uri):
+    with pytest.raises(ConfigError, match="Expected a URI that begins with minio://"):
+        local_path(uri)
+
+
+def test_a_folder_in_place_of_the_root(monkeypatch, tmp_path):
+    monkeypatch.setenv("VISIONLINE_MOUNTS", str(tmp_path))
+    assert local_path("s3://b/k") == f"{tmp_path}/s3/b/k"
+    assert remote_uri(f"{tmp_path}/s3/b/k") == "s3://b/k"
+
+
+@pytest.mark.parametrize(
+    ("uri", "run"),
+    [
+        ("minio://b/v2/artifacts/digits/0f-1/trainer/77/model", "0f-1"),
+        ("s3://digits/digits/digits/run-1/trainer/model", "run-1"),
+        ("s3://b/elsewhere/model", "run"),
+    ],
+)
+def test_the_run_is_read_from_where_outputs_go(uri, run):
+    assert run_of(uri, "digits") == run
+
+
+def call(capsys, *arguments: str) -> tuple[int, str]:
+    code = main(arguments)
+    return code, capsys.readouterr().err
+
+
+def test_another_release_is_refused(capsys):
+    code, told = call(capsys, "--release", "0.0.1", "--find", "data", "--executor_input", "{}")
+    assert code == ConfigError.exit_code
+    assert "compiled by visionline 0.0.1" in told and f"this image holds {RELEASE}" in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"inputs": 3}',
+        '{"outputs": {"parameters": {"x": {}}}}',
+        '{"outputs": {"artifacts": {"x": {"artifacts": []}}}}',
+    ],
+)
+def test_what_is_no_executor_input_is_refused(capsys, text):
+    code, told = call(capsys, "--release", RELEASE, "--find", "data", "--executor_input", text)
+    assert code == ConfigError.exit_code and "--executor_input: expected" in told
+
+
+def executor_input(folder: Path, parameters: dict[str, object], output: str) -> str:
+    return json.dumps(
+        {
+            "inputs": {"parameterValues": parameters},
+            "outputs": {
+                "parameters": {output: {"outputFile": str(folder / "out" / output)}},
+                "outputFile": str(folder / "out" / "executor_output.json"),
+            },
+        }
+    )
+
+
+def test_data_that_is_not_there_is_said(capsys, tmp_path):
+    values = {"config": json.dumps({"path": "/x"}), "data_path": str(tmp_path / "none")}
+    asked = executor_input(tmp_path, values, "resolved_data")
+    code, told = call(capsys, "--release", RELEASE, "--find", "data", "--executor_input", asked)
+    assert code and str(tmp_path / "none") in told and "Traceback" not in told
+    assert not (tmp_path / "out" / "resolved_data").exists()
+
+
+def test_finding_data_takes_no_tfx(tmp_path):
+    asked = executor_input(tmp_path, {"config": "{}"}, "resolved_data")
+    code = (
+        "import sys; from pipeline.kubeflow.entrypoint import main; "
+        f"main(['--release', {RELEASE!r}, '--find', 'data', '--executor_input', {asked!r}]); "
+        "print([m for m in ('tfx', 'tensorflow', 'apache_beam', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]", done.stderr
