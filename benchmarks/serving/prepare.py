@@ -16,7 +16,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = Path(__file__).parent / "peers"
 LITSERVE, MLSERVER = "litserve", "mlserver"
-PINS = {LITSERVE: "litserve==0.2.19", MLSERVER: "mlserver==1.7.1"}
+PINS = {
+    LITSERVE: ("litserve==0.2.19", "uvloop==0.23.0"),
+    # Its workers do not start with a newer uvloop.
+    MLSERVER: ("mlserver==1.7.1", "uvloop==0.21.0"),
+}
 CLASSES = ("circles", "crosses", "squares")
 
 
@@ -116,14 +120,14 @@ def peer(cache: Path, name: str) -> Path:
     python = venv / "bin" / "python"
     if (venv / "DONE").exists():
         return python
-    say(f"Making an environment for {PINS[name]} …")
+    say(f"Making an environment for {PINS[name][0]} …")
     uv = shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
     try:
         subprocess.run(
             [uv, "venv", "--quiet", "--clear", "--python", "3.11", str(venv)], check=True
         )
         subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", str(python), PINS[name],
+            [uv, "pip", "install", "--quiet", "--python", str(python), *PINS[name],
              "-r", str(PEERS / "requirements.txt")],
             check=True,
         )  # fmt: skip
