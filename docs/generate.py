@@ -222,7 +222,7 @@ def _toml_type(node: ast.expr) -> str:
             case "tuple":
                 return f"list of {len(inside)} {_toml_type(inside[0])}s"
     words = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "Any": "any"}
-    return words[ast.unparse(node)]
+    return words.get(ast.unparse(node), "table")
 
 
 def default(key: str, field: dataclasses.Field[Any]) -> str:

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components.example_gen import features
 from components.infra_validation.report import NotBlessedError
+from trainers import raw_example
 from trainers.errors import DataError
 from trainers.files import walk_files
 from trainers.savedmodel import SCORES, SIGNATURE_BYTES, SIGNATURE_EXAMPLES
@@ -139,11 +139,11 @@ def compare(what: str, scores_NC: Floats, expected_NC: Floats) -> float:
 
 def _example(serialised: bytes) -> Example:
     found = tf.train.Example.FromString(serialised).features.feature
-    width, height = (found[k].int64_list.value for k in (features.WIDTH, features.HEIGHT))
+    width, height = (found[k].int64_list.value for k in (raw_example.WIDTH, raw_example.HEIGHT))
     return Example(
         serialised=serialised,
-        encoded=found[features.ENCODED].bytes_list.value[0],
-        label=b"".join(found[features.LABEL].bytes_list.value).decode(),
+        encoded=found[raw_example.ENCODED].bytes_list.value[0],
+        label=b"".join(found[raw_example.LABEL].bytes_list.value).decode(),
         pixels=width[0] * height[0] if width and height else 0,
     )
 

@@ -22,7 +22,9 @@ class ResourcesConfig:
     memory: str | None = None
     """Such as "4Gi"."""
     gpu: int = 0
+    """How many."""
     gpu_type: str = "nvidia.com/gpu"
+    """The cluster's name for one."""
     node_selector: dict[str, str] = field(default_factory=dict)
     """Labels of the nodes it may run on, besides those for all."""
 
@@ -67,6 +69,7 @@ class KubeflowConfig:
     retries: int = 0
     """How often a failed task is tried again."""
     volumes: tuple[VolumeConfig, ...] = ()
+    """That every task sees, each a table with `claim`, a PersistentVolumeClaim, and `mount`."""
     node_selector: dict[str, str] = field(default_factory=dict)
     """Labels of the nodes that tasks may run on."""
     default: ResourcesConfig = field(default_factory=ResourcesConfig)
