@@ -52,7 +52,7 @@ class Loads:
 class Fake:
     def __init__(self, key: tuple[str, int], loads: Loads) -> None:
         self.name, self.version = key
-        self.loading = SimpleNamespace(engine="fake")
+        self.loading = SimpleNamespace(engine="fake", seconds=0.5)
         self.users = 0
         self.is_closed = False
         self._loads = loads

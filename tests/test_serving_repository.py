@@ -385,7 +385,7 @@ def test_what_waits_to_be_loaded_and_is_not_wanted_any_more_is_not_loaded(folder
 
 
 def test_closing_during_a_load(tmp_path: Path) -> None:
-    folder = Folder(tmp_path, drain_seconds=0.1)
+    folder = Folder(tmp_path, drain_seconds=60)
     folder.push("m")
     folder.push("other")
     folder.loads.slow.add("m")
