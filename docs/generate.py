@@ -26,10 +26,11 @@ sys.path.insert(0, str(ROOT))
 from json_schema import schema_of  # noqa: E402
 
 from pipeline.config import PipelineConfig  # noqa: E402
+from pipeline.deploy.config import DeployConfig  # noqa: E402
 from pipeline.lineage.answers import ANSWERS, answer_class, format_name  # noqa: E402
 
 ANSWERS_SCHEMA = "lineage.schema.json"
-PAGES = ("configuration.md", "cli.md")
+PAGES = ("configuration.md", "cli.md", "kubernetes-serving.md")
 
 MEANINGS = {
     "data.format": "What the path names, see [data.md](data.md); auto guesses.",
@@ -116,9 +117,11 @@ def help_of(*command: str) -> str:
 
 
 def tables() -> Iterator[tuple[str, type]]:
-    """Each table of the TOML file, by dotted name; "top" for the keys outside any."""
+    """Each table of the TOML files, by dotted name; "top" for the keys outside any."""
     yield "top", PipelineConfig
     yield from _tables_in(PipelineConfig, "")
+    yield "deploy", DeployConfig
+    yield from _tables_in(DeployConfig, "deploy.")
 
 
 def _tables_in(cls: type, prefix: str) -> Iterator[tuple[str, type]]:

@@ -11,6 +11,7 @@ import typer
 
 from pipeline import exits
 from pipeline.commands import lineage
+from pipeline.commands.deploy import deploy
 from pipeline.commands.group import Group
 from pipeline.commands.label import label
 from pipeline.commands.places import ServingOption, output_folder, serving_folder
@@ -51,6 +52,7 @@ app.add_typer(lineage.app, name="lineage")
 app.command()(serve)
 app.command()(rollback)
 app.command()(label)
+app.command()(deploy)
 app.command()(ui)
 
 

@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 import serving.cli
 from pipeline.cli import app
 from pipeline.config import load_config
+from pipeline.deploy.config import load_config as load_deploy_config
 from trainers.backends import FRAMEWORKS, load_backend
 from trainers.config import TrainConfig
 from trainers.contract import Batch
@@ -29,7 +30,7 @@ from trainers.contract import Batch
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
 COMMANDS = typer.main.get_command(app).commands
-QUICK = ("models", "schema", "predict", "versions", "lineage")
+QUICK = ("models", "schema", "predict", "versions", "lineage", "deploy")
 WRITING = {("lineage", "gc"), ("lineage", "import"), ("lineage", "pin"), ("lineage", "unpin")}
 """Quick too, but not for a store that other tests read."""
 NEEDS_TRAFFIC = "docs/serving-request-log.md"
@@ -138,6 +139,8 @@ def test_configs_are_valid(page: str, tmp_path: Path) -> None:
         path.write_text(text)
         if page.startswith("docs/serving"):
             serving.cli.load_config(path, {"serving": str(tmp_path)})
+        elif text.startswith("[deploy]"):
+            load_deploy_config(path, {})
         else:
             load_config(path, {})
 
@@ -196,7 +199,7 @@ def test_generated_pages_are_up_to_date(tmp_path: Path) -> None:
     for page in tmp_path.iterdir():
         told = "run `python docs/generate.py`"
         assert page.read_text() == (ROOT / "docs" / page.name).read_text(), told
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def messages() -> str:

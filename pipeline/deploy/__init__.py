@@ -1,0 +1,1 @@
+"""Pushed models on Kubernetes, through KServe."""

@@ -1,0 +1,63 @@
+"""Which version of a model is deployed, and what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.deploy.config import DeployConfig
+from trainers.artifact import PushManifest
+from trainers.config import require
+from trainers.errors import DataError
+from trainers.versions import damage, list_versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """What an InferenceService serves."""
+
+    name: str
+    """In the serving folder."""
+    version: int | None
+    """None: whichever is the latest, as pushes come."""
+    manifest: PushManifest | None
+    """Of the version, where the serving folder can be read here."""
+
+
+def choose(config: DeployConfig, name: str, folder: Path | None) -> Model:
+    """Decides the version.
+
+    Args:
+      folder: `<serving>/<name>` on this machine; None where there is none.
+
+    Raises:
+      ConfigError: the version must be named, and is not.
+      DataError: the version is not in the folder, or damaged there.
+    """
+    version = config.version
+    if version is None and not config.place.is_claim:
+        found = [] if folder is None else list_versions(folder)
+        require(
+            bool(found),
+            f"version: expected one for {config.storage}, which is copied when a pod starts: "
+            "without, pods of one service can serve different versions. Name it with --version, "
+            "or the local serving folder with --serving, whose latest is taken.",
+        )
+        version = found[-1]
+    require(
+        version is not None or config.canary_percent is None,
+        "canary_percent: expected a version, too (--version): the revisions that share the "
+        "traffic must not serve the same, and without one both serve the latest.",
+    )
+    manifest = None if folder is None or version is None else _manifest(folder, version)
+    return Model(name=name, version=version, manifest=manifest)
+
+
+def _manifest(folder: Path, version: int) -> PushManifest:
+    known = list_versions(folder)
+    if version not in known:
+        listed = ", ".join(map(str, known)) or "none"
+        raise DataError(f"{folder} has no version {version}. There are: {listed}.")
+    if found := damage(folder / str(version)):
+        raise DataError(f"{folder.name} version {version} is damaged ({'; '.join(found)}).")
+    return PushManifest.read(folder / str(version))

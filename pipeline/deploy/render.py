@@ -1,0 +1,224 @@
+"""The InferenceService of a deployment, as plain values.
+
+The version that is served lies at `/mnt/models/<service>/<version>/` for visionline's server and
+at `/mnt/models/<version>/` for TensorFlow Serving, each as the server expects its folders.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.deploy.config import DeployConfig, service_name
+from pipeline.deploy.model import Model
+from trainers.config import require
+
+Values = dict[str, Any]
+API_VERSION = "serving.kserve.io/v1beta1"
+KIND = "InferenceService"
+MODELS = "/mnt/models"
+_VOLUME = "models"
+_HTTP, _GRPC = 8501, 8500
+_TF_HTTP, _TF_GRPC = 8080, 9000
+"""Fixed by the arguments of KServe's ServingRuntime kserve-tensorflow-serving."""
+_MODES = {"standard": "Standard", "knative": "Knative"}
+_PROBE_SECONDS = 5
+_GRACE_SECONDS = 45
+"""More than the 30 that visionline's server takes to finish requests; Knative has its own."""
+
+
+def render(config: DeployConfig, model: Model) -> Values:
+    """Builds the manifest.
+
+    Raises:
+      ConfigError: the model's name cannot be used, or names together are too long.
+    """
+    service = config.service or service_name(model.name)
+    _check_lengths(config, model, service)
+    metadata: Values = {"name": service}
+    if config.namespace is not None:
+        metadata["namespace"] = config.namespace
+    metadata["labels"] = _labels(config, model, service)
+    metadata["annotations"] = _annotations(config, model)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": metadata,
+        "spec": {"predictor": _predictor(config, model, service)},
+    }
+
+
+def _check_lengths(config: DeployConfig, model: Model, service: str) -> None:
+    host = f"{service}-predictor-{config.namespace or 'default'}"
+    require(
+        len(host) <= 63,
+        f"service: {service!r} is too long for the namespace {config.namespace!r}: a host name "
+        f"has {host!r} in it, of which at most 63 characters are allowed. Name a shorter one "
+        "with --service.",
+    )
+    # KServe names the volume after the path.
+    volume = _mount_path(config, model, service).strip("/").replace("/", "-")
+    require(
+        len(volume) <= 63,
+        f"service: {service!r} is too long for version {model.version}. Name a shorter one with "
+        "--service.",
+    )
+
+
+def _labels(config: DeployConfig, model: Model, service: str) -> dict[str, str]:
+    own = {
+        "app.kubernetes.io/name": service,
+        "app.kubernetes.io/part-of": "visionline",
+        "app.kubernetes.io/managed-by": "visionline",
+    }
+    if model.version is not None:
+        own["visionline/version"] = str(model.version)
+    return {**own, **config.labels}
+
+
+def _annotations(config: DeployConfig, model: Model) -> dict[str, str]:
+    own = {
+        "serving.kserve.io/deploymentMode": _MODES[config.mode],
+        "visionline/model": model.name,
+    }
+    if (manifest := model.manifest) is not None:
+        own |= {
+            "visionline/run": manifest.run_id,
+            "visionline/framework": manifest.framework,
+            "visionline/architecture": manifest.architecture,
+            "visionline/pushed-at": manifest.pushed_at,
+        }
+        if manifest.rolled_back_to is not None:
+            own["visionline/rolled-back-to"] = str(manifest.rolled_back_to)
+    return {**own, **config.annotations}
+
+
+def _predictor(config: DeployConfig, model: Model, service: str) -> Values:
+    found: Values = {
+        "minReplicas": config.min_replicas,
+        "maxReplicas": config.replicas_at_most,
+    }
+    if config.canary_percent is not None:
+        found["canaryTrafficPercent"] = config.canary_percent
+    if config.service_account is not None:
+        found["serviceAccountName"] = config.service_account
+    container = (
+        _own_container(config)
+        if config.runtime == "visionline"
+        else _tensorflow_model(config, service)
+    )
+    found |= _storage(config, model, service, container)
+    if config.runtime == "visionline":
+        if config.mode == "standard":
+            found["terminationGracePeriodSeconds"] = _GRACE_SECONDS
+        return {**found, "containers": [container]}
+    return {**found, "model": container}
+
+
+def _own_container(config: DeployConfig) -> Values:
+    arguments = [MODELS, "--host", "0.0.0.0", "--port", str(_HTTP), "--grpc-port", str(_GRPC)]
+    found: Values = {
+        "name": "kserve-container",
+        "image": config.image,
+        "command": ["python", "-m", "serving"],
+        "args": arguments,
+        "ports": _ports(config, _HTTP, _GRPC),
+        "startupProbe": _startup(config, _get("/healthz", _HTTP)),
+        "livenessProbe": _probe(_get("/healthz", _HTTP)),
+        "readinessProbe": _probe(_get("/readyz", _HTTP)),
+        "resources": _resources(config),
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": config.user,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    if config.token_secret is not None:
+        secret = {"name": config.token_secret, "key": config.token_key}
+        token = {"name": "VISIONLINE_SERVE_TOKEN", "valueFrom": {"secretKeyRef": secret}}
+        found["env"] = [token]
+    return found
+
+
+def _tensorflow_model(config: DeployConfig, service: str) -> Values:
+    status = f"/v1/models/{service}"
+    return {
+        "modelFormat": {"name": "tensorflow"},
+        "protocolVersion": "v1" if config.protocol == "http" else "grpc-v1",
+        "runtimeVersion": config.runtime_version,
+        "ports": _ports(config, _TF_HTTP, _TF_GRPC),
+        "startupProbe": _startup(config, _get(status, _TF_HTTP)),
+        "livenessProbe": _probe({"tcpSocket": {"port": _TF_HTTP}}),
+        "readinessProbe": _probe(_get(status, _TF_HTTP)),
+        "resources": _resources(config),
+    }
+
+
+def _ports(config: DeployConfig, http: int, grpc: int) -> list[Values]:
+    """The first is what KServe's address leads to; Knative takes no second one."""
+    ports = [
+        {"name": "http1", "containerPort": http, "protocol": "TCP"},
+        {"name": "h2c", "containerPort": grpc, "protocol": "TCP"},
+    ]
+    if config.protocol == "grpc":
+        ports.reverse()
+    return ports[:1] if config.mode == "knative" else ports
+
+
+def _get(path: str, port: int) -> Values:
+    return {"httpGet": {"path": path, "port": port}}
+
+
+def _probe(check: Values) -> Values:
+    return {
+        **check,
+        "periodSeconds": _PROBE_SECONDS,
+        "timeoutSeconds": 2,
+        "successThreshold": 1,
+        "failureThreshold": 3,
+    }
+
+
+def _startup(config: DeployConfig, check: Values) -> Values:
+    tries = -(-config.startup_seconds // _PROBE_SECONDS)
+    return {**_probe(check), "failureThreshold": tries}
+
+
+def _resources(config: DeployConfig) -> Values:
+    asked = config.resources
+    limits = {
+        "cpu": asked.cpu_limit or asked.cpu,
+        "memory": asked.memory_limit or asked.memory,
+    }
+    if asked.gpu:
+        limits["nvidia.com/gpu"] = str(asked.gpu)
+    return {"requests": {"cpu": asked.cpu, "memory": asked.memory}, "limits": limits}
+
+
+def _mount_path(config: DeployConfig, model: Model, service: str) -> str:
+    parts = [MODELS]
+    if config.runtime == "visionline":
+        parts.append(service)
+    if model.version is not None:
+        parts.append(str(model.version))
+    return "/".join(parts)
+
+
+def _storage(config: DeployConfig, model: Model, service: str, container: Values) -> Values:
+    """The predictor's part of the storage; the container gets its own, a mounted claim."""
+    place = config.place
+    parts = [model.name] if model.version is None else [model.name, str(model.version)]
+    path = _mount_path(config, model, service)
+    if not place.is_claim:
+        return {"storageUris": [{"uri": place.uri(*parts), "mountPath": path}]}
+    # Of a claim, KServe's storageUris mounts the root whatever path the URI has.
+    container["volumeMounts"] = [
+        {
+            "name": _VOLUME,
+            "mountPath": path,
+            "subPath": place.below(*parts),
+            "readOnly": True,
+        }
+    ]
+    return {"volumes": [{"name": _VOLUME, "persistentVolumeClaim": {"claimName": place.place}}]}
