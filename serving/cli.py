@@ -48,13 +48,13 @@ def serve(
     from serving.tls import read_tls
 
     token = read_token(loaded.auth, os.environ)
-    tls = read_tls(loaded.tls) if loaded.tls else None
     if token is None and not is_loopback(loaded.host):
         typer.echo(
             f"Warning: on {loaded.host} anyone who reaches this machine may use, load and unload "
             f"the models. Set a token, {ENVIRONMENT} or auth.token_file.",
             err=True,
         )
+    tls = read_tls(loaded.tls) if loaded.tls else None
     typer.echo(f"Loading the models of {loaded.serving} …", err=True)
     start_lean()
     from serving.server import Address, Server

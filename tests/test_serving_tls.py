@@ -388,7 +388,13 @@ def test_a_good_pair_is_taken_and_its_key_is_not_shown(files):
 def test_the_command_line_says_so_before_it_loads_anything(files, tmp_path):
     text = CONFIG.format(certificate=files / "good.pem", key=files / "other-key.pem")
     (tmp_path / "serve.toml").write_text(text)
-    done = python("-m", "serving", str(tmp_path), "--config", str(tmp_path / "serve.toml"))
+    arguments = ("-m", "serving", str(tmp_path), "--config", str(tmp_path / "serve.toml"))
+    done = python(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("serving: tls.key: ")
     assert "Loading" not in done.stderr
+    # Elsewhere than on this machine alone, somebody has to know that there is no token.
+    warned = "Warning: on 0.0.0.0 anyone"
+    assert python(*arguments, "--host", "0.0.0.0").stderr.startswith(warned)
+    with_token = python(*arguments, "--host", "0.0.0.0", **{ENVIRONMENT: SECRET})
+    assert with_token.stderr.startswith("serving: tls.key: ")
