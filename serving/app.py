@@ -37,5 +37,6 @@ def create_app(service: Service) -> FastAPI:
         return error_response("The server failed; its log says why.", 500)
 
     for protocol in (file, health, v1, v2_rest):
-        app.include_router(protocol.router)
+        # Not `include_router`: FastAPI looks for the route of an included one twice.
+        app.router.routes.extend(protocol.router.routes)
     return app

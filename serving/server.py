@@ -19,6 +19,7 @@ from serving.app import create_app
 from serving.config import ServeConfig
 from serving.connections import allow_connections, patient
 from serving.engines import set_threads
+from serving.garbage import tidy
 from serving.repository import Repository
 from serving.service import Service
 from trainers.errors import ConfigError
@@ -56,7 +57,7 @@ class Server:
         self.config = config
         threads = config.threads or os.cpu_count() or 1
         set_threads(threads)
-        self.repository = Repository(config, threads)
+        self.repository = Repository(config, threads, event=tidy)
         self.service = Service(self.repository, config.limits)
         self._socket = _listen(config.host, config.port)
         self._http = _Http(
