@@ -53,7 +53,8 @@ def create_app(service: Service, token: Token | None = None) -> FastAPI:
         return error_response("The server failed; its log says why.", 500)
 
     for protocol in (file, health, v1, v2_rest):
-        app.include_router(protocol.router)
+        # Not `include_router`: FastAPI looks for the route of an included one twice.
+        app.router.routes.extend(protocol.router.routes)
     if token is not None:
         app.add_middleware(bearer.BearerHttp, token=token)
         bearer.describe(app)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import gc
 
 
-def freeze() -> None:
-    """Takes all that there is now out of the collector's sight; after a load."""
-    gc.freeze()
-
-
-def collect() -> None:
-    """Looks at everything once, so that what was unloaded goes; after an unload."""
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
+def tidy(kind: str, model: str, version: int, detail: str) -> None:
+    """An `Event` of the repository: takes what is loaded out of the collector's sight, and
+    looks at everything once when something went."""
+    if kind == "loaded":
+        gc.freeze()
+    elif kind in ("failed", "unloaded"):
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()

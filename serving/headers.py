@@ -6,6 +6,11 @@ import struct
 from io import BytesIO
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP")
+_JPEG = b"\xff\xd8\xff"
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+"""Markers of a JPEG before its height and width."""
+_BARE = {0x00, 0x01, *range(0xD0, 0xDB), 0xFF}
+"""Markers without a length, or after which there is no frame."""
 _GIF_BLOCKS = 1_000_000
 """Blocks of a GIF that are looked at; larger ones are no pictures."""
 
@@ -18,6 +23,8 @@ def count_pixels(encoded: bytes) -> int:
     Raises:
       ValueError: it is no JPEG, PNG, GIF or BMP.
     """
+    if encoded.startswith(_JPEG) and (pixels := _jpeg_pixels(encoded)):
+        return pixels
     from PIL import Image
 
     # Pillow's own limit, of pixels, warns and raises; the server has its own.
@@ -29,6 +36,17 @@ def count_pixels(encoded: bytes) -> int:
     except Exception as e:  # Pillow has no common base for what a broken file raises
         raise ValueError(str(e)) from None
     return max(pixels, _gif_pixels(encoded)) if animated else pixels
+
+
+def _jpeg_pixels(data: bytes) -> int:
+    """Those of its first frame, a tenth of Pillow's time; 0 where they are not plain to see."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF and data[at + 1] not in _BARE:
+        length, height, width = struct.unpack_from(">HxHH", data, at + 2)
+        if data[at + 1] in _FRAMES:
+            return int(height * width)
+        at += 2 + length
+    return 0
 
 
 def _gif_pixels(data: bytes) -> int:

@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from serving import garbage
 from serving.batching import Observer
 from serving.config import ModelConfig, ServeConfig
 from serving.errors import LoadError, UnavailableError, UnknownModelError
@@ -359,12 +358,9 @@ class Repository:
             slot.held = hold(directory)
             observer = self._observers(model.name, slot.version)
             loaded = self._loads(directory, self._config.of(model.name), self._threads, observer)
-            garbage.freeze()
         except Exception as e:  # whatever is wrong with a version, the others go on
             error = str(e) or type(e).__name__
             _release(slot)
-        if error:  # only now is the exception gone, and with it what it held
-            garbage.collect()
         with self._lock:
             slot.loaded, slot.error = loaded, error
             slot.state = "END" if error else "AVAILABLE"
@@ -388,7 +384,6 @@ class Repository:
             detail = str(e) or type(e).__name__
         _release(slot)
         del loaded
-        garbage.collect()
         with self._lock:
             slot.state = "END"
             # Wanted again, it is loaded again.

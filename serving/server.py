@@ -22,6 +22,7 @@ from serving.auth import Token
 from serving.config import ServeConfig
 from serving.connections import TlsServer, allow_connections, patient
 from serving.engines import set_threads
+from serving.garbage import tidy
 from serving.log import Log, messages_into
 from serving.repository import Repository
 from serving.request_log import RequestLog
@@ -78,7 +79,12 @@ class Server:
         set_threads(threads)
         self.log = Log(config.log)
         access = Access(self.log, config.log.access)
-        self.repository = Repository(config, threads, access.metrics.observer, access.event)
+
+        def event(kind: str, model: str, version: int, detail: str) -> None:
+            access.event(kind, model, version, detail)
+            tidy(kind, model, version, detail)
+
+        self.repository = Repository(config, threads, access.metrics.observer, event)
         self.service = Service(self.repository, config.limits, access)
         self._end = 0.0
         """When it has to be over, on `time.monotonic`'s clock; while it drains."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from heapq import nlargest
 
 import numpy as np
 
@@ -49,11 +50,11 @@ class Answer:
 
     def top(self, k: int = TOP_K) -> list[list[tuple[str, float]]]:
         """The likeliest classes of each image, with their probabilities."""
-        k = min(k, len(self.class_names))
-        order_Nk = np.argsort(-self.scores_NC, axis=1, kind="stable")[:, :k]
+        # Not by NumPy: it lets go of the interpreter while it sorts, and the event loop
+        # would wait for the batcher to get it back.
         return [
-            [(self.class_names[i], float(scores[i])) for i in order]
-            for order, scores in zip(order_Nk, self.scores_NC, strict=True)
+            [(self.class_names[i], row[i]) for i in nlargest(k, range(len(row)), row.__getitem__)]
+            for row in self.scores_NC.tolist()
         ]
 
 

@@ -43,9 +43,8 @@ async def classify(service: Service, query: Query) -> Answer:
     with service.admitted(), service.using(query) as (loaded, deadline):
         future = loaded.submit(query.images, deadline, current().timing)
         try:
-            scores_NC: Any = await asyncio.wait_for(
-                asyncio.wrap_future(future), deadline - time.monotonic()
-            )
+            async with asyncio.timeout(deadline - time.monotonic()):
+                scores_NC: Any = await asyncio.wrap_future(future)
         except TimeoutError:
             raise DeadlineError("The deadline passed before the answer was there.") from None
         answer = service.answer(loaded, scores_NC)
@@ -144,7 +143,9 @@ def from_base64(text: Any) -> bytes:
     if not isinstance(text, str):
         raise InvalidRequestError(f"b64: expected a string, got a {type(text).__name__}.")
     try:
-        # Broken into lines by many a tool.
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as e:
+        try:
+            return base64.b64decode(text, validate=True)
+        except binascii.Error:  # broken into lines by many a tool
+            return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as e:
         raise InvalidRequestError(f"b64: expected base64: {e}") from None
