@@ -51,7 +51,7 @@ class Metrics:
     def __init__(self) -> None:
         self.models: Callable[[], Models] = dict
         """What is there now; set by who has the repository."""
-        self.request_log: Callable[[], Mapping[str, int]] = dict
+        self.request_log: Callable[[], Mapping[str, int]] = lambda: {"logged": 0, "dropped": 0}
         """Images by outcome; set by who has a request log."""
         self.registry = CollectorRegistry()
         self._lock = threading.Lock()
