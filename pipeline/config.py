@@ -17,6 +17,7 @@ from typing import Any, Literal
 from components.evaluation import EvaluateConfig
 from components.example_gen.config import DataConfig
 from components.infra_validation.config import InfraValidationConfig
+from pipeline import beam_args
 from pipeline.kubeflow.config import KubeflowConfig
 from pipeline.lineage.connection import Connection
 from pipeline.workspace import Workspace
@@ -85,7 +86,7 @@ class RunConfig:
     runner: Literal["beam", "local"] = "beam"
     """beam: TFX's Beam orchestrator; local: TFX's LocalDagRunner."""
     beam_args: tuple[str, ...] = ()
-    """Options for the Beam pipelines inside the components."""
+    """Options for the Beam pipelines inside the components, see docs/beam.md."""
     metadata: str | None = None
     """The metadata store: a file, or mysql:// or postgresql:// USER@HOST:PORT/DATABASE,
     see docs/metadata-stores.md; by default metadata.sqlite in the output folder."""
@@ -182,10 +183,12 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> PipelineConf
         table[leaf] = value
     data.setdefault("name", _default_name(data.get("data")))
     try:
-        return parse(PipelineConfig, data)
+        config = parse(PipelineConfig, data)
     except MissingKeyError:
         _explain_missing(data)
         raise
+    beam_args.check(config.run.beam_args)
+    return config
 
 
 _REQUIRED = {

@@ -28,6 +28,7 @@ from components.pusher import Pusher
 from components.schema_gen import SchemaGen
 from components.statistics import StatisticsGen
 from components.trainer.component import Trainer
+from pipeline import beam_args
 from pipeline.config import PipelineConfig
 from pipeline.workspace import Workspace
 from trainers.files import digest, sha256_file, tree_digest
@@ -125,27 +126,13 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         ],
         metadata_connection_config=config.store.mlmd_config(),
         enable_cache=True,
-        beam_pipeline_args=_beam_args(config.run.beam_args),
+        beam_pipeline_args=beam_args.complete(config.run.beam_args),
     )
 
 
 def infra_validation_dir(workspace: Workspace) -> Path:
     """Where the server of a run's candidate has its folder, for the time."""
     return workspace.cache / "infra-validation"
-
-
-def _beam_args(given: tuple[str, ...]) -> list[str]:
-    """Options for the Beam pipelines inside the components."""
-    if not given:
-        return []
-    # Worker processes must import tfx before TFDV, which it mends.
-    args = ["--beam_plugin=tfx", *given]
-    if not any(arg.startswith("--runner") for arg in given):
-        # Workers on this machine have TFX already.  Without a word of where it is,
-        # TFX packs itself up for each component, seconds every time; Beam's direct
-        # runner does not look at the image.
-        args.append("--sdk_container_image=this-machine")
-    return args
 
 
 def _schema(config: PipelineConfig, workspace: Workspace, statistics_gen: BaseNode) -> BaseNode:

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from pipeline import exits
+from pipeline.beam_args import NO_PRISM
 from pipeline.config import PipelineConfig
 from pipeline.workspace import LOG, Workspace
 from trainers.errors import VisionlineError
@@ -185,4 +186,7 @@ def _guarded(*request_paths: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_guarded(*sys.argv[1:]))
+    requests = sys.argv[1:]
+    # TFX's Beam orchestrator takes the options of its own pipeline from the command line.
+    sys.argv[1:] = [NO_PRISM]
+    sys.exit(_guarded(*requests))

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline import beam_args
 from pipeline.config import PipelineConfig
 from pipeline.kubeflow import step as names
 from pipeline.kubeflow.config import ResourcesConfig
@@ -95,6 +96,12 @@ def _refuse(config: PipelineConfig) -> None:
         raise ConfigError(
             "Which image? Every task runs in one: --image, or image in [kubeflow]; "
             "docker/build.sh builds it, see docs/containers.md."
+        )
+    if beam_args.workers_elsewhere(config.run.beam_args):
+        raise ConfigError(
+            "run.beam_args: a task sees its inputs and outputs in its own container, where "
+            "Beam's workers elsewhere cannot read them. Expected the direct runner, such as "
+            "--direct_running_mode=multi_processing, or --environment_type=LOOPBACK."
         )
     if not config.push.destination:
         raise ConfigError(
@@ -269,7 +276,6 @@ class _Compiled:
             pipeline=self._config.pipeline_name,
             node={k: node[k] for k in ("nodeInfo", "contexts", "outputs") if k in node},
             executor=executor,
-            beam_args=self._config.run.beam_args,
             properties={k: type(v).__name__ for k, v in properties.items()},
         )
         self._add(

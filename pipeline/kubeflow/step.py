@@ -41,8 +41,7 @@ class Step:
     node: dict[str, Any]
     """Of TFX's IR, as JSON: `node_info`, `contexts` and `outputs`."""
     executor: dict[str, Any]
-    """Of TFX's IR, as JSON: an `Any` of an executable spec."""
-    beam_args: tuple[str, ...] = ()
+    """Of TFX's IR, as JSON: an `Any` of an executable spec, with the options for Beam."""
     properties: dict[str, str] = field(default_factory=dict)
     """Types of the execution properties: "str", "int" or "float"."""
 

@@ -171,7 +171,6 @@ class _Task:
         packed = json_format.ParseDict(self._step.executor, any_pb2.Any())
         beam = executable_spec_pb2.BeamExecutableSpec()
         if packed.Unpack(beam):
-            beam.beam_pipeline_args.extend(self._step.beam_args)
             return beam_executor_operator.BeamExecutorOperator(beam).run_executor(info)
         python = executable_spec_pb2.PythonClassExecutableSpec()
         packed.Unpack(python)

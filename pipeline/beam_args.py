@@ -1,0 +1,214 @@
+"""Options of the Beam pipelines inside the components: completed, and checked by Beam.
+
+`complete` is the one place where visionline adds to what a user gave; every runner takes
+its result from the DAG.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from trainers.errors import ConfigError, nearest
+
+BEAM_PLUGIN = "--beam_plugin=tfx"
+"""Worker processes must import tfx before TFDV, which it mends."""
+NO_PRISM = "--allow_unsafe_triggers"
+"""Beam's direct runner first downloads and tries Prism, an engine of its own, unless
+triggers are unsafe.  Batch pipelines have no triggers, so nothing else depends on it."""
+STAND_IN = "--sdk_container_image=this-machine"
+"""Without a word of where TFX is, TFX packs itself up for each component, seconds every
+time.  The runners that get this do not look at the image."""
+_PACKAGING = (
+    *("sdk_container_image", "worker_harness_container_image"),
+    *("extra_package", "extra_packages", "setup_file", "requirements_file"),
+)
+_DIRECT = ("", "directrunner", "switchingdirectrunner")
+_HERE = (*_DIRECT, "bundlebaseddirectrunner", "fnapirunner", "prismrunner")
+_DATAFLOW = "dataflowrunner"
+_ENVIRONMENTS = ("DOCKER", "EXTERNAL", "LOOPBACK", "PROCESS")
+_MOST_ALIKE = 0.8
+
+
+def complete(given: Sequence[str]) -> list[str]:
+    """What every Beam component is handed.  Imports nothing."""
+    runner = _runner(given)
+    args = [BEAM_PLUGIN, *given]
+    if runner in _DIRECT:
+        args.append(NO_PRISM)
+    if runner != _DATAFLOW and not any(_value(given, name) for name in _PACKAGING):
+        args.append(STAND_IN)
+    return args
+
+
+def workers_elsewhere(given: Sequence[str]) -> bool:
+    """Whether functions run where this process's own files need not be."""
+    return _runner(given) not in _HERE and _environment(given) != "LOOPBACK"
+
+
+def check(given: Sequence[str]) -> None:
+    """Holds options against Beam's own parser; takes the seconds that Beam's import takes.
+
+    Raises:
+      ConfigError: Beam would not take them, or its workers would lack visionline's code.
+    """
+    if not given:
+        return
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+
+    args = complete(given)
+    options = PipelineOptions(args)
+    unknown, known = _parse(options, args)
+    portable = _runner(given) in ("portablerunner", "flinkrunner", "sparkrunner")
+    for arg in unknown:
+        name = arg.partition("=")[0]
+        # Job servers have options of their own, which only they know.
+        if not (portable and name.startswith("--") and not _alike(name, known)):
+            raise ConfigError(_unknown(arg, known))
+    runner = _made(given)
+    problems = _problems(options, PipelineOptionsValidator(options, runner))
+    if problems:
+        raise ConfigError("run.beam_args: Beam does not take them:\n  " + "\n  ".join(problems))
+    _check_workers(given)
+
+
+def _problems(options: Any, validator: Any) -> list[str]:
+    """What Beam's validator says, without asking Google for anything."""
+    from apache_beam.options.pipeline_options import GoogleCloudOptions, TestOptions
+
+    if validator.is_service_runner():
+        cloud = options.view_as(GoogleCloudOptions)
+        bad = [validator.validate_gcs_path(cloud, f"{n}_location") for n in ("temp", "staging")]
+        if all(bad):
+            # With neither, Beam would make a bucket here and now.
+            return [*bad[0], *bad[1], *validator.validate_cloud_options(cloud)]
+        # Otherwise it asks for the policy of the bucket.
+        options.view_as(TestOptions).dry_run = True
+    problems: list[str] = validator.validate()
+    return problems
+
+
+def _parse(options: Any, args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments that no option of Beam takes, and the options there are."""
+    unknown: list[str] = []
+    known: list[str] = []
+
+    def look(parser: Any) -> None:
+        known.extend(parser._option_string_actions)
+        unknown.extend(parser.parse_known_args(args)[1])
+
+    told = io.StringIO()
+    with contextlib.redirect_stderr(told):
+        try:
+            # Unknown ones are retained so that it does not warn of them as well.
+            options.get_all_options(retain_unknown_options=True, add_extra_args_fn=look)
+        except SystemExit:
+            reason = told.getvalue().strip().rpartition("error: ")[2]
+            raise ConfigError(f"run.beam_args: Beam says: {reason}.") from None
+    return unknown, known
+
+
+def _unknown(arg: str, known: Sequence[str]) -> str:
+    if not arg.startswith("--"):
+        return f"run.beam_args: expected options such as --direct_num_workers=2, got {arg!r}."
+    name, _, value = arg.partition(" ")
+    if value and name in known:
+        return f"run.beam_args: expected {name}={value}, got {arg!r}."
+    name = arg.partition("=")[0]
+    alike = _alike(name, known)
+    return f"run.beam_args: Beam has no option {name!r}." + (nearest(name, alike) if alike else "")
+
+
+def _alike(name: str, known: Sequence[str]) -> list[str]:
+    import difflib
+
+    return difflib.get_close_matches(name, known, n=1, cutoff=_MOST_ALIKE)
+
+
+def _made(given: Sequence[str]) -> Any:
+    from apache_beam.options.pipeline_options import StandardOptions
+    from apache_beam.runners.runner import create_runner
+
+    name = _value(given, "runner") or StandardOptions.DEFAULT_RUNNER
+    try:
+        return create_runner(name)
+    except ValueError:
+        known = StandardOptions.KNOWN_RUNNER_NAMES
+        raise ConfigError(
+            f"run.beam_args: Beam has no runner {name!r}.{nearest(name, known)}"
+        ) from None
+    except (ImportError, AttributeError, TypeError) as e:
+        raise ConfigError(f"run.beam_args: the runner {name!r} cannot be made: {e}") from None
+
+
+def _check_workers(given: Sequence[str]) -> None:
+    runner, environment = _runner(given), _environment(given)
+    if runner == "portablerunner" and not _value(given, "job_endpoint"):
+        raise ConfigError(
+            "run.beam_args: where is the job server? --job_endpoint=HOST:PORT, see docs/beam.md."
+        )
+    configured = _value(given, "environment_config")
+    if environment.startswith("beam:env:"):
+        return
+    if environment not in _ENVIRONMENTS:
+        raise ConfigError(
+            f"run.beam_args: --environment_type: expected {', '.join(_ENVIRONMENTS)}, "
+            f"got {environment!r}."
+        )
+    if environment == "PROCESS" and configured:
+        try:
+            command = json.loads(configured)["command"]
+        except (json.JSONDecodeError, KeyError, TypeError):
+            command = None
+        if not command:
+            raise ConfigError(
+                "run.beam_args: --environment_config: expected JSON such as "
+                f'{{"command": "visionline-beam-worker"}}, got {configured!r}.'
+            )
+    if runner in _HERE or environment != "DOCKER":
+        return
+    if runner == _DATAFLOW:
+        image, option = _value(given, "sdk_container_image"), "--sdk_container_image"
+    else:
+        chosen = _value(given, "environment_option") or _value(given, "environment_options")
+        image, option = configured or chosen, "--environment_config"
+    if not image and not any(_value(given, name) for name in _PACKAGING[2:]):
+        raise ConfigError(
+            f"run.beam_args: which image do the workers run? {option}=IMAGE; Beam's own holds "
+            "nothing of visionline. See docs/beam.md."
+        )
+
+
+def _runner(given: Sequence[str]) -> str:
+    """The runner as Beam looks names up: any case, with or without "Runner"; "" for none."""
+    name = (_value(given, "runner") or "").rpartition(".")[2].lower()
+    return name if not name or name.endswith("runner") else f"{name}runner"
+
+
+def _environment(given: Sequence[str]) -> str:
+    """The kind of worker: what was asked for, or what the runner takes by itself."""
+    asked = _value(given, "environment_type")
+    if asked:
+        return asked if asked.startswith("beam:env:") else asked.upper()
+    runner = _runner(given)
+    flink = _value(given, "flink_master") or "[auto]"
+    spark = _value(given, "spark_master_url") or "local[4]"
+    alone = (runner == "flinkrunner" and flink in ("[auto]", "[local]")) or (
+        runner == "sparkrunner" and (spark == "local" or spark.startswith("local["))
+    )
+    return "LOOPBACK" if alone else "DOCKER"
+
+
+def _value(given: Sequence[str], name: str) -> str | None:
+    """The last value of `--name=VALUE` or `--name VALUE`."""
+    found = None
+    for arg, after in itertools.zip_longest(given, given[1:], fillvalue=""):
+        option, equals, value = arg.partition("=")
+        if option == f"--{name}":
+            found = value if equals else after
+    return found
