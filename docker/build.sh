@@ -35,10 +35,13 @@ find_engine
 engine_options
 
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
-revision=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
-[ -z "$(git status --porcelain 2>/dev/null)" ] || revision=$revision-changed
+revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+short=${revision:0:7}
+if [ -n "$(git status --porcelain 2>/dev/null)" ]; then
+    revision=$revision-changed short=$short-changed
+fi
 if [ -z "$tag" ]; then
-    tag=visionline-$target:$version-$revision
+    tag=visionline-$target:$version-$short
     [ "$target" = serving ] || tag=$tag-$variant
 fi
 

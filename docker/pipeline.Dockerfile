@@ -36,7 +36,8 @@ RUN echo 'visionline:x:65532:65532::/tmp:/usr/sbin/nologin' >> /etc/passwd \
     && install -d -o 65532 -g 65532 /mnt/models /work
 COPY --from=build /opt/visionline /opt/visionline
 ENV PATH=/opt/visionline/bin:$PATH HOME=/tmp USER=visionline \
-    PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1
+    PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 \
+    VISIONLINE_REVISION=${REVISION}
 USER 65532:65532
 WORKDIR /work
 ENTRYPOINT ["visionline"]

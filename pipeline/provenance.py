@@ -14,6 +14,8 @@ from pathlib import Path
 from trainers.files import digest, sha256_file
 
 _ROOT = Path(__file__).parent.parent
+BUILT_FROM = "VISIONLINE_REVISION"
+"""In the environment of an image: COMMIT, or COMMIT-changed, as docker/build.sh has it."""
 LOCK_FILE = _ROOT / "requirements" / "dev.txt"
 
 
@@ -30,7 +32,7 @@ def describe() -> dict[str, str | int]:
         "user": user(),
         "directory": os.getcwd(),
         **_git(Path.cwd(), "git"),
-        **_git(_ROOT, "visionline_git"),
+        **_code(),
     }
     if LOCK_FILE.exists():
         facts["lock_digest"] = sha256_file(LOCK_FILE)
@@ -55,6 +57,16 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a passwd entry
         return str(os.getuid())
+
+
+def _code() -> dict[str, str | int]:
+    """Of visionline itself: of a checkout, or what an image was built from."""
+    if (_ROOT / ".git").exists():
+        return _git(_ROOT, "visionline_git")
+    commit, _, changed = os.environ.get(BUILT_FROM, "unknown").partition("-")
+    if commit == "unknown":
+        return {}
+    return {"visionline_git_commit": commit, "visionline_git_dirty": int(bool(changed))}
 
 
 def _git(directory: Path, prefix: str) -> dict[str, str | int]:

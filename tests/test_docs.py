@@ -31,6 +31,8 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
 COMMANDS = typer.main.get_command(app).commands
 QUICK = ("models", "schema", "predict", "versions", "lineage", "deploy")
+COMPILED = "pipeline.yaml"
+"""What `visionline compile` writes."""
 WRITING = {("lineage", "gc"), ("lineage", "import"), ("lineage", "pin"), ("lineage", "unpin")}
 """Quick too, but not for a store that other tests read."""
 NEEDS_TRAFFIC = "docs/serving-request-log.md"
@@ -90,6 +92,7 @@ def folder(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "config.toml").write_text(blocks("toml")[0])
     for example in (ROOT / "examples").glob("*.py"):
         shutil.copy(example, folder)
+    shutil.copy(ROOT / "tests" / "golden" / "kubeflow.yaml", folder / COMPILED)
     (folder / "no-folder").touch()
     return folder
 
@@ -123,13 +126,23 @@ def test_each_quick_command_is_shown_with_the_demo() -> None:
     assert {line[0] for line in runnable()} == set(QUICK)
 
 
-@pytest.mark.parametrize("line", lines_of("run"), ids=" ".join)
+@pytest.mark.parametrize("line", [c for c in lines_of("run") if COMPILED not in c], ids=" ".join)
 def test_runs_are_accepted_up_to_the_output_folder(
     line: tuple[str, ...], folder: Path, cli: Cli
 ) -> None:
     done = cli(*line, "--output", "no-folder", cwd=folder)
     assert "Cannot write to the output folder" in done.stderr
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("line", [c for c in lines_of("run") if COMPILED in c], ids=" ".join)
+def test_compiled_pipelines_are_accepted_up_to_their_volume(
+    line: tuple[str, ...], folder: Path, cli: Cli
+) -> None:
+    """test_kubeflow_run.py runs them on."""
+    done = cli(*line, cwd=folder)
+    assert "The pipeline expects a volume at /mnt/visionline" in done.stderr
+    assert done.returncode == 2
 
 
 @pytest.mark.parametrize("page", TEXTS)

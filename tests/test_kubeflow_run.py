@@ -84,7 +84,7 @@ def test_every_task_ran_to_a_pushed_model(first, package: Path, volume: Path) ->
 
 
 def test_the_model_answers(first, cli: Cli, volume: Path, demo: Demo) -> None:
-    image = next(demo.kept.glob("*.png"))
+    image = demo.kept[0]
     done = cli("predict", image, "--serving", volume / "serving", "--json")
     (answer,) = json.loads(done.stdout)
     assert answer["name"] == "digits" and answer["version"] == 1
@@ -100,9 +100,10 @@ def test_what_produced_it_is_answered_from_the_record(
         assert done.returncode == 0, done.stderr
     asked = cli("lineage", "model", volume / "serving/digits/1", "--metadata", store, "--json")
     found = json.loads(asked.stdout)
-    assert found["framework"] == "pytorch"
-    assert found["artifact"]["uri"].startswith("minio://mlpipeline/artifacts/digits/")
-    assert found["data"]["source"] == f"{volume}/images"
+    assert found["model"]["framework"] == "pytorch"
+    assert found["model"]["uri"].startswith("minio://mlpipeline/artifacts/digits/")
+    assert [data["source"] for data in found["data"]] == [f"{volume}/images"]
+    assert found["infra_verdicts"][0]["blessed"]
     assert found["run"]["config"]["train"]["framework"] == "pytorch"
     runs = json.loads(cli("lineage", "runs", "--metadata", store, "--json").stdout)
     assert [r["state"] for r in runs["runs"]] == ["complete"]
