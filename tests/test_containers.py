@@ -188,7 +188,7 @@ def test_it_says_which_version_it_is_and_not_how_it_was_built(
     version = labels["org.opencontainers.image.version"]
     assert f'version = "{version}"' in (ROOT / "pyproject.toml").read_text()
     revision = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
     assert labels["org.opencontainers.image.revision"].removesuffix("-changed") == revision
     told = engine("history", "--no-trunc", image).stdout + engine("inspect", image).stdout

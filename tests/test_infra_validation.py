@@ -186,7 +186,11 @@ def shared(liar: Standby, monkeypatch: pytest.MonkeyPatch) -> Standby:
 # --- The whole of it
 
 
-def test_a_good_model_is_blessed_by_a_server_of_its_own(trials: Trials) -> None:
+def test_a_good_model_is_blessed_by_a_server_of_its_own(
+    trials: Trials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # For the server in production, on the same machine.
+    monkeypatch.setenv("VISIONLINE_SERVE_TOKEN", "a-token-that-only-clients-know")
     blessing = trials.run(config=dataclasses.replace(QUICK, examples=16, max_p99_ms=60_000))
     assert blessing.get_int_custom_property("blessed") == 1
     files = {p.name for p in Path(blessing.uri).iterdir()}

@@ -43,7 +43,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                env=_environment(),
                 start_new_session=True,  # Ctrl-C reaches it through us alone
             )
         self._ports: tuple[int, int] | None = None
@@ -123,6 +123,12 @@ class ServerProcess:
                 self.say(f"{what} in time; infra_validation.timeout_seconds gives it longer")
             )
         time.sleep(_POLL_SECONDS)
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without the settings of a server for others, such as its token."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("VISIONLINE_SERVE_")}
+    return {**kept, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
 
 def get(port: int, path: str, timeout: float) -> tuple[int, bytes]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,15 +91,44 @@ class Container:
         self._mounts |= {folder: mount for mount, folder in volumes.items()}
 
     def run(self, command: Command, log: Path) -> int:
-        words = [self._program, "run", "--rm", "--network", "host"]
-        words += ["--ulimit", "nofile=65536:65536"]
+        name = f"visionline-{uuid.uuid4().hex[:12]}"
+        words = [self._program, *self._runtime(), "run", "--rm"]
+        words += ["--name", name, "--network", "host", *_limits(), *self._user()]
         for source, target in self._mounts.items():
             words += ["-v", f"{source}:{target}"]
         for key, value in command.env.items():
             words += ["-e", f"{key}={value}"]
         first, *rest = command.words
         words += ["--entrypoint", first, command.image, *rest]
-        return _wait(words, log, dict(os.environ))
+        try:
+            return _wait(words, log, dict(os.environ))
+        except BaseException:
+            # What ends the client need not end the container.
+            subprocess.run([self._program, "kill", name], capture_output=True)
+            raise
+
+    def _runtime(self) -> list[str]:
+        """crun, podman's own choice, fails on some hosts."""
+        return ["--runtime", "runc"] if self._program == "podman" and shutil.which("runc") else []
+
+    def _user(self) -> list[str]:
+        """Ours, since the folders are."""
+        rootless = self._program == "podman" and os.geteuid() != 0
+        mapped = ["--userns", "keep-id"] if rootless else []
+        return [*mapped, "--user", f"{os.geteuid()}:{os.getegid()}"]
+
+
+_MOST = 32768
+
+
+def _limits() -> list[str]:
+    """What engines ask for by themselves may be above the host's limits, and refused."""
+    words = []
+    for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
+        _, hard = resource.getrlimit(number)
+        most = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
+        words += ["--ulimit", f"{name}={most}:{most}"]
+    return words
 
 
 def make_engine(name: Name, store: Path, mounts: Mapping[str, str], given: Sequence[str]) -> Engine:

@@ -44,7 +44,11 @@ def configure(*, threads: int, seed: int) -> str:
 
 
 def versions() -> dict[str, str]:
-    return {name: version(name) for name in ("keras", "tensorflow", "tf2onnx", "numpy")}
+    # TensorFlow's distribution has another name without GPUs, tensorflow-cpu.
+    return {
+        "tensorflow": tf.__version__,
+        **{name: version(name) for name in ("keras", "tf2onnx", "numpy")},
+    }
 
 
 def build(config: TrainConfig, *, num_classes: int, image_size: tuple[int, int]) -> KerasLearner:
