@@ -137,7 +137,7 @@ class Trials:
 
     def fails(self, *args: Any, **kwargs: Any) -> BaseException:
         """What the execution fails with; nothing may look like a blessing."""
-        with pytest.raises(Exception) as raised:
+        with pytest.raises(BaseException) as raised:
             self.run(*args, **kwargs)
         assert self.blessing.get_int_custom_property("blessed") == 0
         assert not (Path(self.blessing.uri) / "INFRA_BLESSED").exists()

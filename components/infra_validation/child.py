@@ -29,14 +29,18 @@ class ServerProcess:
 
     Args:
       folder: the serving folder.
-      log: what it prints.
+      log: what it prints; its config is put beside it.
       threads: of its engines.
     """
 
     def __init__(self, folder: Path, log: Path, threads: int) -> None:
         self.log = log
+        # A line per request would push what matters out of sight.
+        config = log.with_name("config.toml")
+        config.write_text("[log]\naccess = false\n", encoding="utf-8")
         command = [sys.executable, "-P", "-m", "serving", str(folder), "--host", HOST]
         command += ["--port", "0", "--grpc-port", "0", "--threads", str(threads)]
+        command += ["--config", str(config)]
         with open(log, "wb") as out:
             self.process = start(
                 command,
