@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline import beam_args
 from pipeline.kubeflow.config import KubeflowConfig
 from pipeline.lineage.connection import Connection
 from pipeline.workspace import Workspace
+from trainers import toml_file
 from trainers.backends import model_names
 from trainers.config import TrainConfig, require
 from trainers.errors import ConfigError, nearest
@@ -164,23 +164,8 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> PipelineConf
     Raises:
       ConfigError: for anything that cannot be used.
     """
-    data: dict[str, Any] = {}
-    if path is not None:
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as e:
-            raise ConfigError(f"Cannot read the config {path}: {e.strerror}.") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-            raise ConfigError(f"{path} is not valid TOML: {e}.") from None
-    for key, value in overrides.items():
-        table = data
-        *parents, leaf = key.split(".")
-        for depth, parent in enumerate(parents, 1):
-            table = table.setdefault(parent, {})
-            if not isinstance(table, dict):
-                where = ".".join(parents[:depth])
-                raise ConfigError(f"{where}: expected a table, got {table!r}.")
-        table[leaf] = value
+    data = toml_file.read(path)
+    toml_file.overlay(data, overrides)
     data.setdefault("name", _default_name(data.get("data")))
     try:
         config = parse(PipelineConfig, data)

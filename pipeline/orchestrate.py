@@ -36,18 +36,23 @@ class RunRequest:
 
 
 def main(*request_paths: str) -> int:
-    """Runs the requests one after the other; stops at the first that fails."""
+    """Runs the requests one after the other; stops at the first that fails.
+
+    Returns:
+      The last exit code: one that is not blessed has not failed.
+    """
     from trainers import lean_imports
 
     lean_imports.install(lean_imports.PIPELINE)
+    code = 0
     for index, path in enumerate(request_paths):
         request = parse(RunRequest, read_json(Path(path)))
         _log_to(Workspace(request.config.output).run_dir(request.run_id) / LOG)
         emit({"kind": "run", "index": index, "run_id": request.run_id})
         code = run(request)
-        if code:
-            return code
-    return 0
+        if code not in (0, exits.NOT_BLESSED):
+            break
+    return code
 
 
 def run(request: RunRequest) -> int:

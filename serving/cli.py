@@ -96,29 +96,14 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> ServeConfig:
     Raises:
       ConfigError: for anything that cannot be used.
     """
-    import tomllib
-
     from serving.auth import refuse_plain_token
     from serving.config import ServeConfig
+    from trainers import toml_file
     from trainers.strict import parse
 
-    data: dict[str, Any] = {}
-    if path is not None:
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as e:
-            raise ConfigError(f"Cannot read the config {path}: {e.strerror}.") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-            raise ConfigError(f"{path} is not valid TOML: {e}.") from None
+    data = toml_file.read(path)
     refuse_plain_token(data)
-    for key, value in overrides.items():
-        table = data
-        *parents, leaf = key.split(".")
-        for parent in parents:
-            table = table.setdefault(parent, {})
-            if not isinstance(table, dict):
-                raise ConfigError(f"{parent}: expected a table, got {table!r}.")
-        table[leaf] = value
+    toml_file.overlay(data, overrides)
     if "serving" not in data:
         found = sorted(p for p in Path.cwd().glob("visionline-runs/*/serving") if p.is_dir())
         if len(found) != 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from pipeline.deploy.kubernetes import (
     quantity,
 )
 from pipeline.deploy.storage import Storage, parse_storage
+from trainers import toml_file
 from trainers.config import require
 from trainers.errors import ConfigError
 from trainers.strict import MissingKeyError, parse
@@ -270,16 +270,9 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> DeployConfig
     Raises:
       ConfigError: for anything that cannot be used.
     """
-    data: dict[str, Any] = {}
-    if path is not None:
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as e:
-            raise ConfigError(f"Cannot read the config {path}: {e.strerror}.") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-            raise ConfigError(f"{path} is not valid TOML: {e}.") from None
-        if unknown := sorted(data.keys() - {"deploy"}):
-            raise ConfigError(f"{path}: expected the table [deploy] alone, got {unknown[0]} too.")
+    data = toml_file.read(path)
+    if unknown := sorted(data.keys() - {"deploy"}):
+        raise ConfigError(f"{path}: expected the table [deploy] alone, got {unknown[0]} too.")
     table = data.get("deploy", {})
     if not isinstance(table, dict):
         raise ConfigError(f"deploy: expected a table, got {table!r}.")

@@ -1,0 +1,43 @@
+"""A config as people write it: a TOML file, and flags on top."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trainers.errors import ConfigError
+
+
+def read(path: Path | None) -> dict[str, Any]:
+    """The tables of a file; empty for None.
+
+    Raises:
+      ConfigError: it cannot be read, or is no TOML.
+    """
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ConfigError(f"Cannot read the config {path}: {e.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path} is not valid TOML: {e}.") from None
+
+
+def overlay(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Lays values by dotted key, such as {"train.epochs": 3}, over the tables.
+
+    Raises:
+      ConfigError: something on the way to a key is no table.
+    """
+    for key, value in overrides.items():
+        table = data
+        *parents, leaf = key.split(".")
+        for depth, parent in enumerate(parents, 1):
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                where = ".".join(parents[:depth])
+                raise ConfigError(f"{where}: expected a table, got {table!r}.")
+        table[leaf] = value
