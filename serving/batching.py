@@ -1,16 +1,17 @@
 """Dynamic micro-batching: what waits is run together.
 
-While the model works, requests gather; the next call takes as many as fit.  Images
-are decoded per batch, and one that cannot be is refused alone.
+While the model works, the next batch gathers and is decoded; each takes as many requests
+as fit.  An image that cannot be decoded is refused alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,7 +38,7 @@ class Timing:
     queued: float = 0.0
     """Until its batch was begun."""
     model: float = 0.0
-    """Of its whole batch: decoding, and the calls of the model."""
+    """Of its whole batch: decoding, and the calls of the model; not the wait between them."""
 
 
 @dataclass(slots=True)
@@ -135,13 +136,17 @@ class Batcher:
         self._thread.join()
 
     def _work(self) -> None:
-        while batch := self._next():
-            try:
-                self._serve(batch)
-            except BaseException as e:  # a bug must not leave anyone waiting
-                for work in batch:
-                    if not work.future.done():
-                        work.future.set_exception(e)
+        running: Future[None] | None = None
+        with ThreadPoolExecutor(1, f"{self._thread.name}-model") as model:
+            while batch := self._next():
+                with _nobody_waits_in_vain(batch):
+                    began = time.perf_counter()
+                    decoded = self._decoded(batch)
+                    took = time.perf_counter() - began
+                    # At most one batch is ahead of the model, so that those after it gather.
+                    if running is not None:
+                        running.result()
+                    running = model.submit(self._serve, decoded, took) if decoded else None
 
     def _next(self) -> list[Work]:
         """The next works, in order, that can be run together; none when closed."""
@@ -182,25 +187,23 @@ class Batcher:
         self._observer.queued(self._waiting)
         return batch
 
-    def _serve(self, batch: list[Work]) -> None:
-        began = time.perf_counter()
-        decoded = self._decoded(batch)
-        if not decoded:
-            return
-        images_NHW3 = np.concatenate([images for _, images in decoded])
-        try:
-            scores_NC = self._scores(images_NHW3)
-        except Exception as e:
-            error = ServingError(f"The model failed: {e}")
-            for work, _ in decoded:
+    def _serve(self, decoded: list[tuple[Work, Images]], decoding: float) -> None:
+        """Scores what took `decoding` seconds to decode."""
+        with _nobody_waits_in_vain([work for work, _ in decoded]):
+            began = time.perf_counter() - decoding
+            try:
+                scores_NC = self._scores(np.concatenate([images for _, images in decoded]))
+            except Exception as e:
+                error = ServingError(f"The model failed: {e}")
+                for work, _ in decoded:
+                    work.timing.model = time.perf_counter() - began
+                    work.future.set_exception(error)
+                return
+            start = 0
+            for work, images in decoded:
                 work.timing.model = time.perf_counter() - began
-                work.future.set_exception(error)
-            return
-        start = 0
-        for work, images in decoded:
-            work.timing.model = time.perf_counter() - began
-            work.future.set_result(scores_NC[start : start + len(images)])
-            start += len(images)
+                work.future.set_result(scores_NC[start : start + len(images)])
+                start += len(images)
 
     def _decoded(self, batch: list[Work]) -> list[tuple[Work, Images]]:
         """Every work with its pixels; those that have none are refused."""
@@ -240,3 +243,14 @@ class Batcher:
             parts.append(self._run(np.concatenate([chunk, padding]))[: len(chunk)])
             self._observer.ran(len(chunk), time.perf_counter() - began)
         return np.concatenate(parts)
+
+
+@contextlib.contextmanager
+def _nobody_waits_in_vain(batch: Sequence[Work]) -> Iterator[None]:
+    """Hands an error, which can only be a bug, to whoever has no answer yet."""
+    try:
+        yield
+    except BaseException as e:
+        for work in batch:
+            if not work.future.done():
+                work.future.set_exception(e)

@@ -57,4 +57,4 @@ volumes = [{{claim = "data", mount = "/mnt/claim"}}]
     assert cli("lineage", "import", record, "--metadata", store).returncode == 0
     asked = cli("lineage", "model", "digits@1", "--metadata", store, "--json")
     run = json.loads(asked.stdout)["run"]
-    assert run["visionline_git_commit"] and "tensorflow-cpu" in run["packages"]
+    assert run["visionline_git_commit"] and "tensorflow_cpu" in run["packages"]

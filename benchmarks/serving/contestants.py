@@ -64,10 +64,10 @@ class Contestant:
 
 
 def visionline(serving: Path, setting: Setting, work: Path, config: str = "") -> Contestant:
-    """`visionline serve`, as it is."""
+    """`visionline serve`, without a line of log per request: its peers write none either."""
     http, rpc = free_port(), free_port()
     toml = work / "serve.toml"
-    toml.write_text(config)
+    toml.write_text(config + "[log]\naccess = false\n")
     command = [sys.executable, "-m", "serving", str(serving), "--config", str(toml)]
     command += ["--port", str(http), "--grpc-port", str(rpc), "--engine", setting.engine]
     command += ["--threads", str(setting.threads), "--max-batch", str(setting.max_batch)]
