@@ -74,7 +74,8 @@ class Batcher:
 
     Args:
       decode: image files to pixels; raises InvalidRequestError.
-      run: pixels to scores, for the batch sizes `config.buckets`.
+      run: pixels to scores, for any batch size up to `config.max_batch`.
+      pads: run gets the sizes of `config.buckets` alone.
     """
 
     def __init__(
@@ -83,12 +84,14 @@ class Batcher:
         run: Run,
         config: BatchingConfig,
         observer: Observer | None = None,
+        pads: bool = True,
         name: str = "model",
     ) -> None:
         self._decode = decode
         self._run = run
         self._config = config
         self._observer = observer or Observer()
+        self._pads = pads
         self._queue: deque[Work] = deque()
         self._waiting = 0
         self._closed = False
@@ -233,16 +236,21 @@ class Batcher:
         return found
 
     def _scores(self, images_NHW3: Images) -> Floats:
-        """In calls of at most max_batch, each padded to a bucket."""
+        """In calls of at most max_batch."""
         parts = []
         for start in range(0, len(images_NHW3), self._config.max_batch):
             chunk = images_NHW3[start : start + self._config.max_batch]
-            size = next(b for b in self._config.buckets if b >= len(chunk))
-            padding = np.zeros((size - len(chunk), *chunk.shape[1:]), np.uint8)
             began = time.perf_counter()
-            parts.append(self._run(np.concatenate([chunk, padding]))[: len(chunk)])
+            parts.append(self._run(self._padded(chunk))[: len(chunk)])
             self._observer.ran(len(chunk), time.perf_counter() - began)
         return np.concatenate(parts)
+
+    def _padded(self, images_NHW3: Images) -> Images:
+        if not self._pads:
+            return images_NHW3
+        size = next(b for b in self._config.buckets if b >= len(images_NHW3))
+        padding = np.zeros((size - len(images_NHW3), *images_NHW3.shape[1:]), np.uint8)
+        return np.concatenate([images_NHW3, padding])
 
 
 @contextlib.contextmanager

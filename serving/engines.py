@@ -25,6 +25,8 @@ _TENSOR = "serving_tensor"
 
 class Engine(Protocol):
     name: str
+    traces: bool
+    """Whether a size of batch that is new costs more, so that batches are padded to few sizes."""
 
     def scores(self, images_NHW3: Images) -> Floats:
         """Probabilities [N, C] of uint8 images."""
@@ -47,6 +49,7 @@ class SavedModel:
     """
 
     name = "tensorflow"
+    traces = True
 
     def __init__(self, directory: Path) -> None:
         import tensorflow as tf
@@ -91,6 +94,7 @@ class Onnx:
     """
 
     name = "onnx"
+    traces = False
 
     def __init__(self, directory: Path, threads: int) -> None:
         import onnxruntime

@@ -79,6 +79,7 @@ class LoadedVersion:
             engine.scores,
             config.batching,
             observer,
+            pads=engine.traces,
             name=f"{self.name}-{self.version}",
         )
         self.loading = Loading(

@@ -156,6 +156,15 @@ def test_what_waits_is_run_together_up_to_a_batch(batcher, model):
     assert model.sizes == [1, 4, 4], "four, then three in the bucket of four"
 
 
+def test_a_model_that_takes_any_size_gets_no_padding(model):
+    batcher = Batcher(decode, model, SMALL, pads=False)
+    with model.busy(batcher):
+        futures = [batcher.submit(pixels([n]), soon()) for n in range(7)]
+    assert [f.result(30)[0, 0] for f in futures] == list(range(7))
+    assert model.sizes == [1, 4, 3]
+    batcher.close()
+
+
 def test_a_request_larger_than_a_batch_is_run_in_parts(batcher, model):
     numbers = list(range(11))
     np.testing.assert_array_equal(
