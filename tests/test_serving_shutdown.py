@@ -130,7 +130,8 @@ def test_requests_in_flight_are_answered_and_new_ones_refused(demo, samples, tmp
         i for i, s in enumerate(ids) if s == "last"
     ) > kinds.index("ending")
     assert {s["status"] for s in lines if s.get("request_id") == "last"} == {200, "OK"}
-    assert [s["status"] for s in lines if s.get("request_id") == "late"] == ["DEADLINE_EXCEEDED"]
+    (late,) = (s["status"] for s in lines if s.get("request_id") == "late")
+    assert late in ("DEADLINE_EXCEEDED", "CANCELLED"), "as the clocks of the two sides differ"
     assert kinds[-1] == "unloaded", "the log is complete"
     assert '"kind"' not in (tmp_path / "stderr").read_text(), "all of it is in the file"
 

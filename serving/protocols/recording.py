@@ -19,6 +19,8 @@ _PATHS = {"v1": "v1", "v2": "v2", "predict": "file"}
 """Protocol by the first part of a path."""
 _SERVICES = {"inference": "v2-grpc", "tensorflow": "tfs-grpc"}
 """Protocol by the first word of a service's name."""
+_CLOCKS = 0.1
+"""Seconds: a client that gives up at its deadline is heard of before the deadline passes here."""
 
 
 class RecordedHttp:
@@ -101,7 +103,7 @@ class RecordedRpc(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                 return response
             except asyncio.CancelledError:
                 left = context.time_remaining()
-                late = left is not None and left <= 0
+                late = left is not None and left <= _CLOCKS
                 record.status = "DEADLINE_EXCEEDED" if late else "CANCELLED"
                 raise
             finally:
