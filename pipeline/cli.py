@@ -99,6 +99,9 @@ def run(
     ] = None,
     cache: Annotated[bool, typer.Option(help="Of kubeflow-local: take what was done.")] = True,
     setting: SetOption = None,
+    again: Annotated[
+        str | None, typer.Option(help="A recorded run, once more: a run, served path or model.")
+    ] = None,
 ) -> None:
     """Run the pipeline: from images to a pushed model."""
     flags = {
@@ -122,6 +125,10 @@ def run(
     }
     overrides = {k: v for k, v in flags.items() if v is not None and v != []}
     overrides |= settings(setting)
+    if again is not None:
+        from pipeline.commands.again import run_again
+
+        raise typer.Exit(run_again(again, config, overrides))
     if runner == KUBEFLOW_LOCAL:
         from pipeline.commands.kubeflow import run_compiled
 

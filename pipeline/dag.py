@@ -29,17 +29,16 @@ from components.schema_gen import SchemaGen
 from components.statistics import StatisticsGen
 from components.trainer.component import Trainer
 from pipeline import beam_args
+from pipeline.code_digest import serving_code, training_code
 from pipeline.config import PipelineConfig
 from pipeline.workspace import Workspace
-from trainers.files import digest, sha256_file, tree_digest
+from trainers.files import digest, sha256_file
 from trainers.strict import dump
 
 BEFORE_TRAINER = frozenset({"ImageExampleGen", "Transform"})
 BEFORE_INFRA_VALIDATOR = "Evaluator"
 BASELINE_NODE = "Baseline"
 """TFX's Resolver: it looks something up, takes no time and is never cached."""
-_TRAINERS = Path(__file__).parent.parent / "trainers"
-_SERVING = _TRAINERS.parent / "serving"
 
 
 def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
@@ -76,7 +75,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         transform_graph=transformer.outputs["transform_graph"],
         config=json.dumps(dump(config.train), sort_keys=True),
         image_size=config.transform.size,
-        code_digest=_training_code(config),
+        code_digest=training_code(config.train),
         cache_dir=str(workspace.cache / "shards"),
     )
     baseline = Resolver(
@@ -104,7 +103,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
             name=config.name,
             split=evaluation_split(config.data),
             work_dir=str(infra_validation_dir(workspace)),
-            code_digest=digest(_sources(_SERVING)),
+            code_digest=serving_code(),
         )
     pusher = Pusher(
         model=trainer.outputs["model"],
@@ -147,23 +146,3 @@ def _schema(config: PipelineConfig, workspace: Workspace, statistics_gen: BaseNo
     kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, kept)
     return ImportSchemaGen(schema_file=str(kept)).with_id("SchemaGen")
-
-
-def _training_code(config: PipelineConfig) -> str:
-    """A digest of all code and weights that make a model, for the cache key."""
-    parts = _sources(_TRAINERS)
-    if ":" in config.train.model:
-        import importlib.util
-
-        spec = importlib.util.find_spec(config.train.model.partition(":")[0])
-        if spec is not None and spec.origin is not None:
-            parts["model"] = sha256_file(Path(spec.origin))
-    if config.train.pretrained is not None:
-        weights = Path(config.train.pretrained)
-        parts["pretrained"] = tree_digest(weights) if weights.is_dir() else sha256_file(weights)
-    return digest(parts)
-
-
-def _sources(package: Path) -> dict[str, str]:
-    """SHA-256 of a package's modules, by path."""
-    return {p.relative_to(package).as_posix(): sha256_file(p) for p in package.rglob("*.py")}

@@ -85,6 +85,7 @@ def _run(request: RunRequest) -> int:
         create_pipeline,
         infra_validation_dir,
     )
+    from pipeline.own_code import own_code
     from pipeline.provenance import describe
     from pipeline.recorder import NodeFailed, Recorder, explain, recording
     from pipeline.runners import RUNNERS
@@ -112,7 +113,7 @@ def _run(request: RunRequest) -> int:
     recorder.recover(workspace.run_ids())
     recorder.annotate_run(
         {
-            **describe(),
+            **describe(workspace.run_dir(request.run_id), own_code(config.train.model)),
             "pipeline": config.pipeline_name,
             "config": json.dumps(dump(config), sort_keys=True),
             "config_digest": config.digest,

@@ -74,6 +74,7 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         "where": pushed[pusher.DESTINATION].string_value if was_pushed else None,
         "accelerator": card.accelerator,
         "dataset_digest": card.dataset_digest,
+        "model_uri": model.uri,
         "train_seconds": card.metrics["train_seconds"],
         "curves": str(Path(outputs["Trainer"]["model_run"].uri) / "training_curves.png"),
         "evaluation": str(run_dir / EVALUATION),

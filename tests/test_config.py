@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from pipeline.config import PipelineConfig, load_config
 from trainers.config import AugmentConfig, TrainConfig
 from trainers.errors import ConfigError
+from trainers.files import write_json
+from trainers.strict import dump
 
 FLAGS = {
     "data.path": "photos",
@@ -229,3 +231,15 @@ def test_any_folder_gives_a_name_that_can_be_used(folder):
 )
 def test_the_name_comes_from_the_folder(path, name):
     assert load(data__path=path).name == name
+
+
+def test_the_config_that_a_run_recorded_is_one(tmp_path):
+    config = load()
+    recorded = tmp_path / "config.json"
+    write_json(recorded, dump(config))
+    assert load_config(recorded, {}) == config
+    assert load_config(recorded, {"train.epochs": 7}).train.epochs == 7
+    for broken in ("{", "[1]", ""):
+        recorded.write_text(broken)
+        with refused("config.json is not valid JSON"):
+            load_config(recorded, {})

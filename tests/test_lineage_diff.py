@@ -315,3 +315,23 @@ def test_packages_that_setuptools_brings_for_itself_are_not_recorded(
     monkeypatch.syspath_prepend(str(info.parent))
     assert installed_packages() == before
     assert before["rich"] != "0.1"
+
+
+@pytest.mark.parametrize("via", ["sql", "mlmd"])
+def test_uncommitted_changes_that_are_recorded_are_compared(made: Made, via: Via) -> None:
+    for name, patch in (("a", "p1"), ("same", "p1"), ("other", "p2")):
+        made.run(name, run={"visionline_git_dirty": 1, "visionline_git_changes": patch})
+    assert made.diff("a", "same", via).unrecorded == ()
+    place = ("code", "visionline uncommitted changes")
+    assert changes(made.diff("a", "other", via)) == [(*place, "p1", "p2")]
+
+
+@pytest.mark.parametrize("via", ["sql", "mlmd"])
+def test_modules_of_ones_own_are_compared(made: Made, via: Via) -> None:
+    own = {"model": "mine:make", "own_code": {"mine": "1", "helper": "2"}}
+    made.run("a", run=own)
+    made.run("b", run=own | {"own_code": {"mine": "1", "helper": "3"}})
+    assert changes(made.diff("a", "b", via)) == [("code", "module helper", "2", "3")]
+    made.run("old", run={"model": "mine:make"})
+    missing = [(u.section, u.key, u.side) for u in made.diff("a", "old", via).unrecorded]
+    assert missing == [("code", "module", "b")]

@@ -51,3 +51,66 @@ def test_an_image_tells_what_it_was_built_from(
 
 def test_somebody_elses_repository_is_not_taken_for_it(installed: Path) -> None:
     assert code() == {}
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's own, with one commit; where we are."""
+    folder = tmp_path / "re po"
+    folder.mkdir()
+    for name, text in {"model.py": "x = 1\n", ".gitignore": "local.py\n"}.items():
+        (folder / name).write_text(text)
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "first")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def git(folder: Path, *args: str) -> str:
+    command = ["git", "-C", str(folder), *args]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def changes(run_dir: Path | None = None, **own: Path) -> dict[str, str | int]:
+    found = provenance.describe(run_dir, own)
+    return {k: v for k, v in found.items() if k.startswith("git")}
+
+
+@pytest.mark.parametrize("place", [".", "sub"])
+def test_modules_that_were_never_added_are_changes_and_are_kept(
+    repository: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / "sub").mkdir()
+    monkeypatch.chdir(repository / place)
+    clean = changes(tmp_path / "clean")
+    assert clean["git_dirty"] == 0 and "git_changes" not in clean
+    assert not (tmp_path / "clean/code/changes.patch").exists()
+    (repository / "photos.txt").write_text("no module\n")
+    assert changes()["git_dirty"] == 0
+    (repository / "model.py").write_text("x = 2\n")
+    edited = changes()
+    assert edited["git_dirty"] == 1
+    (repository / "sub" / "häufig.py").write_text("y = 1\n")
+    (repository / "local.py").write_text("z = 1\n")
+    index = (repository / ".git/index").read_bytes()
+    added = changes(tmp_path / "run", local=repository / "local.py")
+    assert len({edited["git_changes"], added["git_changes"], changes()["git_changes"]}) == 3
+    assert (repository / ".git/index").read_bytes() == index
+    patch = tmp_path / "run/code/changes.patch"
+    other = tmp_path / "other"
+    git(tmp_path, "clone", "-q", str(repository), str(other))
+    git(other, "apply", str(patch))
+    for name in ("model.py", "sub/häufig.py", "local.py"):
+        assert (other / name).read_text() == (repository / name).read_text()
+    assert (tmp_path / "run/code/own/local.py.txt").read_text() == "z = 1\n"
+
+
+def test_a_repository_without_a_commit_or_git_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    git(tmp_path, "init", "-q")
+    assert changes() == {}
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert changes() == {}

@@ -117,6 +117,17 @@ def test_unblessed_model_is_not_pushed(demo: Demo, later_runs: list[Finished]) -
     assert len(evaluator["why_not_blessed"].splitlines()) == len(failed)
 
 
+def test_a_run_again_gives_the_same_weights(
+    demo: Demo, later_runs: list[Finished], cli: Cli, tmp_path: Path
+) -> None:
+    recorded = demo.workspace / "runs" / later_runs[2].summary["run_id"]
+    done = cli("run", "--again", recorded, "--output", tmp_path / "again")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing that is recorded of it differs now." in done.stdout
+    assert f"bit for bit those of {recorded.name}." in done.stdout
+    assert (tmp_path / "again/serving/digits-keras/1/model.json").is_file()
+
+
 def test_the_cache_is_explained(demo: Demo, later_runs: list[Finished], cli: Cli) -> None:
     def explain(index: int, component: str) -> dict[str, Any]:
         run_id = later_runs[index].summary["run_id"]

@@ -1,7 +1,8 @@
-"""A config as people write it: a TOML file, and flags on top."""
+"""A config as people write it: a TOML file, and flags on top; or one that a run recorded."""
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,16 +15,26 @@ def read(path: Path | None) -> dict[str, Any]:
     """The tables of a file; empty for None.
 
     Raises:
-      ConfigError: it cannot be read, or is no TOML.
+      ConfigError: it cannot be read, or is no TOML (or JSON, where its name says so).
     """
     if path is None:
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return _json_table(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as e:
         raise ConfigError(f"Cannot read the config {path}: {e.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise ConfigError(f"{path} is not valid TOML: {e}.") from None
+    except ValueError as e:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise ConfigError(f"{path} is not valid {kind}: {e}.") from None
+
+
+def _json_table(text: str) -> dict[str, Any]:
+    """A recorded config; what is null in it was not set."""
+    table = json.loads(text)
+    if not isinstance(table, dict):
+        raise ValueError(f"expected an object, got a {type(table).__name__}")
+    return table
 
 
 def overlay(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:

@@ -181,12 +181,13 @@ def _schema(one: Recorded, other: Recorded, found: _Found) -> None:
 
 
 def _uncommitted(one: Recorded, other: Recorded, found: _Found) -> None:
-    """What was changed and not committed is not recorded, so it may differ."""
+    """What was changed and not committed may differ where no digest of it is recorded."""
     sides: tuple[tuple[Side, Recorded], ...] = (("a", one), ("b", other))
     for side, of in sides:
-        if of.run is not None and of.run.git_dirty:
+        if of.run is not None and of.run.git_dirty and not of.run.git_changes:
             found.missing("code", "what the uncommitted changes were", side)
-        if of.run is not None and of.run.visionline_git_dirty:
+        unknown = of.run is not None and not of.run.visionline_git_changes
+        if of.run is not None and of.run.visionline_git_dirty and unknown:
             found.missing("code", "what the uncommitted changes of visionline were", side)
 
 

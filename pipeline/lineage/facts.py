@@ -44,8 +44,14 @@ class RunFacts:
     git_commit: str | None
     """Of the folder it was run in."""
     git_dirty: bool | None
+    """Whether anything was not committed, modules that were never added among it."""
+    git_changes: str | None
+    """Digest of the patch of it, which the run keeps in code/changes.patch."""
     visionline_git_commit: str | None
     visionline_git_dirty: bool | None
+    visionline_git_changes: str | None
+    own_code: dict[str, str] | None
+    """Digest by module, of the user's own that made the model; the run keeps them in code/own."""
     packages: dict[str, str] | None
     """Version by package."""
     packages_digest: str | None
@@ -228,8 +234,11 @@ def run_facts(reader: Reader, run: Context) -> RunFacts:
         dataset_digest=_text(get("dataset_digest")),
         git_commit=_text(get("git_commit")),
         git_dirty=_bool(get("git_dirty")),
+        git_changes=_text(get("git_changes")),
         visionline_git_commit=_text(get("visionline_git_commit")),
         visionline_git_dirty=_bool(get("visionline_git_dirty")),
+        visionline_git_changes=_text(get("visionline_git_changes")),
+        own_code=_table(get("own_code")),
         packages=_table(get("packages")),
         packages_digest=_text(get("packages_digest")),
         lock_digest=_text(get("lock_digest")),

@@ -168,9 +168,10 @@ def _facts(parts: _Parts) -> dict[tuple[Section, str], Any]:
         ("transform", "code digest"): transform and transform.code_digest,
         ("schema", "frozen"): parts.schema and parts.schema.frozen,
         ("code", "commit"): run and run.git_commit,
-        ("code", "uncommitted changes"): run and run.git_dirty,
+        ("code", "uncommitted changes"): run and (run.git_changes or run.git_dirty),
         ("code", "visionline commit"): run and run.visionline_git_commit,
-        ("code", "visionline uncommitted changes"): run and run.visionline_git_dirty,
+        ("code", "visionline uncommitted changes"): run
+        and (run.visionline_git_changes or run.visionline_git_dirty),
         ("code", "training code digest"): training and training.code_digest,
         ("seed", "seed"): next((s for s in seeds if s is not None), None),
         ("packages", "python"): run and run.python,
@@ -195,9 +196,17 @@ def _tables(
         ("data", "images in "): one.splits if one else None,
         ("data", "config "): _without(data, _PLACE),
         ("hyper-parameters", ""): _without(hyper, _ELSEWHERE),
+        ("code", "module "): _own_code(run),
         ("packages", ""): run.packages if run else None,
         ("evaluation", ""): _evaluation(reader, _part(run, "evaluate"), verdict),
     }
+
+
+def _own_code(run: facts.RunFacts | None) -> Mapping[str, Any] | None:
+    """Of a model by name there is none; of one's own, None where it was not recorded."""
+    if run is None or run.model is None:
+        return None
+    return run.own_code if ":" in run.model else {}
 
 
 def _part(run: facts.RunFacts | None, name: str) -> Mapping[str, Any]:

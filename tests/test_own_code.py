@@ -1,0 +1,68 @@
+"""The user's modules behind a model: found by reading them, whatever they import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.code_digest import training_code
+from pipeline.own_code import own_code
+from trainers.config import TrainConfig
+
+SOURCES = {
+    "mine.py": "import json\nimport numpy\nimport nets.blocks\nfrom helper import size\n",
+    "helper.py": "def later():\n    from nets import head\n",
+    "nets/__init__.py": "raise RuntimeError('reading does not run it')\n",
+    "nets/blocks.py": "from . import norm\nfrom .deep.er import x\nfrom ..outside import y\n",
+    "nets/norm.py": "import mine\n",
+    "nets/head.py": "this is no Python\n",
+    "nets/deep/er.py": "",
+    "unrelated.py": "",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, text in SOURCES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_it_is_followed_through_the_users_own_files_alone(folder: Path) -> None:
+    assert own_code("mine:make") == {
+        "helper": folder / "helper.py",
+        "mine": folder / "mine.py",
+        "nets": folder / "nets/__init__.py",
+        "nets.blocks": folder / "nets/blocks.py",
+        "nets.deep.er": folder / "nets/deep/er.py",
+        "nets.head": folder / "nets/head.py",
+        "nets.norm": folder / "nets/norm.py",
+    }
+
+
+def test_a_model_by_name_has_none() -> None:
+    assert own_code("resnet18") == {}
+
+
+def test_an_installed_module_is_the_model_itself_alone() -> None:
+    found = own_code("timm.models.resnet:resnet18")
+    assert [*found] == ["timm", "timm.models", "timm.models.resnet"]
+
+
+@pytest.mark.parametrize("missing", ["nowhere:make", "nowhere.at.all:make", ":make", "mine.no:x"])
+def test_what_is_not_there_is_left_out(folder: Path, missing: str) -> None:
+    assert set(own_code(missing)) <= set(own_code("mine:make"))
+
+
+@pytest.mark.parametrize("changed", ["mine.py", "helper.py", "nets/deep/er.py"])
+def test_the_training_is_new_when_any_of_it_changes(folder: Path, changed: str) -> None:
+    config = TrainConfig(framework="pytorch", model="mine:make")
+    before = training_code(config)
+    (folder / "unrelated.py").write_text("x = 1\n")
+    assert training_code(config) == before
+    with open(folder / changed, "a") as f:
+        f.write("\n# another\n")
+    assert training_code(config) != before
