@@ -24,9 +24,11 @@ from typing import Any
 
 import uvloop
 
-from benchmarks.serving.wire import BAD, GRPC, Wire, wire
+from benchmarks.serving.wire import BAD, GRPC, Wire, scores, wire
 
 _IMAGES = 64
+_TOLERANCE = 1e-4
+"""Of a score, between two versions with the same weights and two sizes of batch."""
 
 
 @dataclass(slots=True)
@@ -37,6 +39,17 @@ class Log:
     """On the machine's monotonic clock."""
     seconds: array[float] = field(default_factory=lambda: array("d"))
     failures: list[str] = field(default_factory=list)
+    wrong: int = 0
+    """Answers with other scores than the first to the same image had."""
+    answers: dict[Wire, list[float]] | None = None
+    """The first to each; None: they are not looked at."""
+
+    def check(self, wire: Wire, body: bytes) -> None:
+        if self.answers is not None:
+            found = scores(wire, body)
+            first = self.answers.setdefault(wire, found)
+            near = (abs(a - b) <= _TOLERANCE for a, b in zip(first, found, strict=False))
+            self.wrong += not found or len(found) != len(first) or not all(near)
 
     def add(self, began: float, failure: str | None) -> None:
         if failure:
@@ -115,8 +128,11 @@ async def http(address: str, wires: list[Wire], first: int, until: Until, log: L
     while not until.is_past:
         began = time.monotonic()
         try:
-            status, body = await connection.ask(wires[number % len(wires)].message)
+            wire = wires[number % len(wires)]
+            status, body = await connection.ask(wire.message)
             failure = None if status == 200 else f"{status}: {body[:200]!r}"
+            if not failure:
+                log.check(wire, body)
         except ConnectionError as e:
             failure = str(e)
             _, connection = await loop.create_connection(Connection, host, int(port))
@@ -137,7 +153,8 @@ async def grpc_client(address: str, wires: list[Wire], first: int, until: Until,
         while not until.is_past:
             began = time.monotonic()
             try:
-                await call(wires[number % len(wires)].message)
+                wire = wires[number % len(wires)]
+                log.check(wire, await call(wire.message))
                 failure = None
             except grpc.aio.AioRpcError as e:
                 failure = f"{e.code().name}: {e.details()}"
@@ -161,10 +178,16 @@ async def refused(address: str, wires: list[Wire], first: int, until: Until, log
 
 
 async def run(
-    address: str, wires: list[Wire], concurrency: int, until: Until, *, bad: bool = False
+    address: str,
+    wires: list[Wire],
+    concurrency: int,
+    until: Until,
+    *,
+    bad: bool = False,
+    check: bool = False,
 ) -> Log:
     """`concurrency` clients until then; each starts with another of the requests."""
-    log = Log()
+    log = Log(answers={} if check else None)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, until.now)
     client = refused if bad else grpc_client if wires[0].kind == GRPC else http
     await asyncio.gather(*(client(address, wires, i, until, log) for i in range(concurrency)))
@@ -182,8 +205,9 @@ def main() -> None:
     start = time.monotonic() + options.warm_up
     until = Until(start + options.seconds)
     before = os.times()
+    bad = options.protocol == "bad"
     log = uvloop.run(
-        run(options.address, wires, options.concurrency, until, bad=options.protocol == "bad")
+        run(options.address, wires, options.concurrency, until, bad=bad, check=options.check)
     )
     end = until.at
     after = os.times()
@@ -201,6 +225,7 @@ def main() -> None:
         "latencies": [round(s, 7) for _, s in timed],
         "failed": len(log.failures),
         "failures": log.failures[:5],
+        "wrong": log.wrong,
         "cpu": (after.user + after.system - before.user - before.system)
         / (options.warm_up + end - start),
     }
@@ -216,6 +241,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--concurrency", type=int, default=1)
     parser.add_argument("--warm-up", type=float, default=1.0, help="seconds")
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--check", action="store_true", help="compare all answers to an image")
     parser.add_argument("--times", type=Path, help="where to write when each began, and its time")
     return parser.parse_args()
 

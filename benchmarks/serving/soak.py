@@ -1,4 +1,5 @@
-"""Mixed load for long: REST, gRPC, files, bad requests and pushes; and what memory does."""
+"""Mixed load for long: REST, gRPC, files, bad requests and pushes; whether any answer is wrong,
+and what memory does."""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace, setting: Setting) -> None:
                 server.addresses[protocol], protocol, model.name, images, connections, setting
             )
             clients[protocol] = subprocess.Popen(
-                [*command, "--seconds", str(seconds)],
+                [*command, "--seconds", str(seconds), *(["--check"] if protocol != "bad" else [])],
                 cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
             stack.callback(clients[protocol].kill)
@@ -84,10 +85,12 @@ def _load_table(found: dict) -> str:
     for protocol, result in found.items():
         times = [1000 * percentile(result["latencies"], p) for p in (50, 99)]
         count = f"{len(result['latencies']):,}"
-        rows.append([protocol, count, *map(number, times), str(result["failed"])])
+        rows.append(
+            [protocol, count, *map(number, times), str(result["failed"]), str(result["wrong"])]
+        )
         if result["failures"]:
             say(f"{protocol}: {result['failures']}")
-    return table(["protocol", "requests", "p50 ms", "p99 ms", "failed"], rows)
+    return table(["protocol", "requests", "p50 ms", "p99 ms", "failed", "wrong"], rows)
 
 
 def _memory_table(memory: list[tuple[float, float]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 GRPC = "grpc"
@@ -45,6 +46,32 @@ def wire(protocol: str, model: str, image: bytes) -> Wire:
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     return Wire("http", head.encode() + body)
+
+
+def scores(asked: Wire, body: bytes) -> list[float]:
+    """The numbers of an answer that are no whole ones: its scores, whatever the protocol."""
+    if asked.kind == GRPC:
+        import numpy as np
+        from tritonclient.grpc import service_pb2 as oip
+
+        answer = oip.ModelInferResponse.FromString(body)
+        raw = iter(answer.raw_output_contents)
+        found = []
+        for tensor in answer.outputs:
+            data = next(raw, b"")
+            if tensor.datatype == "FP32":
+                values = np.frombuffer(data, np.float32) if data else tensor.contents.fp32_contents
+                found += [float(v) for v in values]
+        return found
+    return [*_floats(json.loads(body))]
+
+
+def _floats(value: object) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, dict | list):
+        for inside in value.values() if isinstance(value, dict) else value:
+            yield from _floats(inside)
 
 
 BAD = ("bad-json", "bad-image", "bad-model", "bad-base64")
