@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -11,6 +12,7 @@ import typer
 from pipeline import exits
 from pipeline.commands.settings import SetOption, settings
 from trainers.errors import ConfigError
+from trainers.paths import check_folder
 
 KUBEFLOW_LOCAL = "kubeflow-local"
 ENGINES = ("subprocess", "podman", "docker")
@@ -114,6 +116,8 @@ def run_compiled(
     package = read_package(path)
     values = arguments(package.spec, {by_key[k]: v for k, v in rest.items()})
     folder = Path(output or Path("visionline-runs") / f"{package.name}-kubeflow").absolute()
+    check_folder("run.output", output or folder)
+    check_folder("the folder for temporary files (TMPDIR)", tempfile.gettempdir())
     made = make_engine(cast(Name, engine), folder / "store", package.volumes, volumes)
     run_id = new_run_id()
 
