@@ -71,5 +71,6 @@ class InfraValidatorExecutor(base_executor.BaseExecutor):
         try:
             return validate(candidate, split, config, standby.server, standby.serving)
         finally:
-            logging.info("The server printed:\n%s", standby.server.printed())
+            printed = standby.server.log.read_text(encoding="utf-8", errors="replace")
+            logging.info("The server printed:\n%s", printed)
             standby.close()
