@@ -11,12 +11,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from components.evaluation import too_fine
 from components.example_gen import spans
+from components.example_gen.config import evaluation_split
+from components.example_gen.records import Source
 from components.example_gen.source import list_source
 from components.timed_log import timed_logs
 from pipeline import exits
@@ -69,13 +73,23 @@ def run_pipelines(configs: Sequence[PipelineConfig], display: Display) -> list[F
         config.check_folders()
         # Half a minute before TFX would say so.
         place = spans.resolve(config.data.path, config.data.span, config.data.version)
-        list_source(config.data, place.path)
+        source = list_source(config.data, place.path)
+        for note in too_fine(config.evaluate, _held_out(config, source)):
+            display.handle({"kind": "note", "text": note})
     workspace, store = Workspace(configs[0].output), configs[0].store
     check_writable(store)
     workspace.claim(configs[0].pipeline_name, store)
     with workspace.lock():
         runs = [_prepare(workspace, config) for config in configs]
         return _Child(workspace, configs, runs, display).run()
+
+
+def _held_out(config: PipelineConfig, source: Source) -> Counter[str]:
+    """Images by class that models are judged on, where the source itself says which."""
+    if source.kind == "tfrecord":  # files, of who knows how many
+        return Counter()
+    split = evaluation_split(config.data)
+    return Counter(r.label for r in source.records if r.split == split)
 
 
 def _prepare(workspace: Workspace, config: PipelineConfig) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from pipeline import exits
 from pipeline.commands.settings import SetOption, settings
+from pipeline.terminal import console
 from trainers.errors import ConfigError
 from trainers.paths import check_folder
 
@@ -92,8 +93,10 @@ def run_compiled(
     Raises:
       ConfigError: it cannot be run so.
     """
+    from pipeline.closing import print_verdict
     from pipeline.kubeflow.engines import Name, make_engine
     from pipeline.kubeflow.local import Ended, LocalRun
+    from pipeline.kubeflow.outcome import summary_of
     from pipeline.kubeflow.spec import arguments, read_package
     from pipeline.kubeflow.step import LINEAGE, PARAMETERS
     from pipeline.workspace import new_run_id
@@ -135,12 +138,17 @@ def run_compiled(
     if not finished.succeeded:
         typer.echo("Failed. What succeeded is cached: run the same command to carry on.", err=True)
         return exits.FAILED
+    code = 0
+    summary = summary_of(package.spec, finished.outputs, lambda uri: LocalRun.path_in(folder, uri))
+    if summary is None:
+        typer.echo("Done.")
+    else:
+        code = print_verdict(summary, console())
     records = [o.artifacts[LINEAGE] for o in finished.outputs.values() if LINEAGE in o.artifacts]
-    typer.echo("Done.")
     if records:
         place = LocalRun.path_in(folder, records[-1]["uri"])
         typer.echo(f"  Its lineage:  visionline lineage import {place}")
-    return 0
+    return code
 
 
 _WORDS: dict[Literal["SUCCEEDED", "CACHED", "FAILED", "SKIPPED"], str] = {
