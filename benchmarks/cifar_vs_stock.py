@@ -24,6 +24,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from trainers.errors import ConfigError
+from trainers.paths import check_folder
+
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE_SIZE = 32
 STOCK = "stock TFX"
@@ -45,6 +48,10 @@ Seconds = dict[str, float]
 
 def main() -> None:
     options = _options()
+    try:
+        check_folder("--work", options.work)
+    except ConfigError as e:
+        sys.exit(str(e))
     options.work.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="run-", dir=options.work.absolute()))
     images = copy_images(options.images, work / "images", options.per_class)

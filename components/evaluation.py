@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ from trainers.config import require
 
 LABEL = "label"
 """The feature whose slices are the classes."""
+_LISTED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,47 @@ class EvaluateConfig:
             f"max_regression: expected 0 to 1, got {self.max_regression!r}.",
         )
         require(self.top_k >= 1, f"top_k: expected 1 or more, got {self.top_k!r}.")
+
+
+def too_fine(
+    config: EvaluateConfig, by_class: Mapping[str, int], *, compared: bool = True
+) -> list[str]:
+    """The thresholds that a single image decides about, in words.
+
+    Args:
+      by_class: images of the evaluation split by class.
+      compared: whether there is a model to lose accuracy against.
+    """
+    images = sum(by_class.values())
+    if not images:
+        return []
+    found = []
+    one = f"one of the {images} held-out images is {1 / images:.4f} of the accuracy"
+    if compared and 0 < config.max_regression < 1 / images:
+        found.append(
+            f"max_regression {config.max_regression:g} is finer than one image can tell: {one}, "
+            "so a single one more that is wrong than before is too much."
+        )
+    if _all_right(config.min_accuracy, images):
+        found.append(
+            f"min_accuracy {config.min_accuracy:g} is finer than one image can tell: {one}, "
+            "so not a single one may be wrong."
+        )
+    least = config.min_class_accuracy
+    small = [n for n, k in by_class.items() if least is not None and _all_right(least, k)]
+    if small:
+        listed = ", ".join(f"{name!r} ({by_class[name]})" for name in small[:_LISTED])
+        more = f" and {len(small) - _LISTED} more" if len(small) > _LISTED else ""
+        found.append(
+            f"min_class_accuracy {least:g} is finer than one image can tell where a class has "
+            f"few held-out images, so not a single one may be wrong of: {listed}{more}."
+        )
+    return found
+
+
+def _all_right(least: float, images: int) -> bool:
+    """Whether one wrong image is too much, though the threshold is below 1."""
+    return images > 0 and (images - 1) / images < least < 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of a tabl
 def main() -> None:
     """The `visionline` command: errors for people, exit codes for scripts."""
     sys.path.append("")  # own models lie in the folder visionline is run in
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not UTF-8
     try:
         app(prog_name="visionline")
     except VisionlineError as e:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -13,9 +14,7 @@ from pipeline.session import Finished
 def print_outcome(finished: Finished, console: Console) -> int:
     """Prints how a run ended; returns the exit code."""
 
-    def say(text: str, style: str = "") -> None:
-        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
+    say = _sayer(console)
     if finished.state == "interrupted":
         say(
             "Stopped. Finished components are kept: run the same command again to carry on; "
@@ -26,9 +25,16 @@ def print_outcome(finished: Finished, console: Console) -> int:
         say(f"Failed. {finished.error}", "red")
         say(f"Everything that was printed is in {finished.log}.")
         return exits.FAILED
-    summary = finished.summary
-    say(_images(summary))
+    say(_images(finished.summary))
+    return print_verdict(finished.summary, console)
+
+
+def print_verdict(summary: dict[str, Any], console: Console) -> int:
+    """Prints how a model was judged and where it went; returns the exit code."""
+    say = _sayer(console)
     say(_verdict(summary))
+    for note in summary["notes"]:
+        say(f"Note: {note}", "yellow")
     if served := _served(summary["infra_validation"]):
         say(served)
     if not summary["blessed"]:
@@ -44,8 +50,18 @@ def print_outcome(finished: Finished, console: Console) -> int:
             "yellow",
         )
         return 0
+    if summary["where"] is None:
+        say("Blessed, and yet not pushed: the Pusher's log may say why.", "red")
+        return exits.FAILED
     say(f"Pushed {summary['name']} version {summary['version']} to {summary['where']}", "green")
     return 0
+
+
+def _sayer(console: Console) -> Callable[..., None]:
+    def say(text: str, style: str = "") -> None:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    return say
 
 
 def _images(summary: dict[str, Any]) -> str:
@@ -67,7 +83,9 @@ def _verdict(summary: dict[str, Any]) -> str:
 
 
 def _served(infra: dict[str, Any] | None) -> str:
-    """What the server made of the model, if it was tried in it."""
+    """What the server made of the model, or that it was not asked."""
+    if infra is not None and not infra["tried"]:
+        return f"In the server: skipped: {infra['why_not']}."
     if infra is None or not infra["blessed"]:
         return ""
     times = ", ".join(

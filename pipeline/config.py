@@ -7,6 +7,7 @@ a wrong one, before TFX or a framework is loaded.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from trainers.backends import model_names
 from trainers.config import TrainConfig, require
 from trainers.errors import ConfigError, nearest
 from trainers.files import digest
+from trainers.paths import check_folder
 from trainers.strict import MissingKeyError, dump, parse
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -149,6 +151,15 @@ class PipelineConfig:
             return Path(self.push.destination).absolute()
         return self.output / "serving"
 
+    def check_folders(self) -> None:
+        """Refuses folders that a run would take for patterns; see `trainers.paths`.
+
+        Raises:
+          ConfigError: nothing was made yet.
+        """
+        check_folder("run.output", self.run.output or self.output)
+        check_folder("push.destination", self.push.destination or self.destination)
+
     @property
     def digest(self) -> str:
         return digest(dump(self))
@@ -221,6 +232,11 @@ def _check_model(train: TrainConfig) -> None:
             found is not None,
             f"train.model: no module {module!r} to take {train.model!r} from. Expected "
             "package.module:function, importable from the folder you run visionline in.",
+        )
+        require(
+            os.pathsep not in os.getcwd(),
+            f"train.model: Python takes the {os.pathsep!r} in {os.getcwd()!r} for the end of a "
+            f"folder's name, so {module!r} cannot be imported there. Rename the folder.",
         )
     elif train.model not in (names := model_names(train.framework)):
         raise ConfigError(

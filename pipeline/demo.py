@@ -36,9 +36,11 @@ def run_demo(output: Path, console: Console) -> int:
     """
     began = time.monotonic()
     images, kept = output / "images", output / "kept-aside"
+    configs = [demo_config(output, images, framework) for framework in FRAMEWORKS]
+    for config in configs:
+        config.check_folders()
     if not (kept / "DONE").exists():
         _write_in_child(output)
-    configs = [demo_config(output, images, framework) for framework in FRAMEWORKS]
     finished = run_pipelines(configs, make_display(console))
     for run in finished:
         if run.state != "complete" or not run.summary["blessed"]:

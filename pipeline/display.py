@@ -83,6 +83,8 @@ class PlainDisplay:
             self._print(f"{event['node']}: {event['state']}{took}")
         elif event["kind"] == "epoch":
             self._print(f"Trainer: {_epoch(event)}")
+        elif event["kind"] == "note":
+            self._print(f"Note: {event['text']}")
 
     def stop(self) -> None:
         pass
@@ -108,6 +110,8 @@ class LiveDisplay:
         self._live.start()
 
     def handle(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "note":
+            self._console.print(Text(f"Note: {event['text']}", style="yellow"), soft_wrap=True)
         self._progress.handle(event)
 
     def stop(self) -> None:

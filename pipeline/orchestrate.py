@@ -1,4 +1,4 @@
-"""Runs pipelines in this process: `python -m pipeline.orchestrate REQUEST.json …`.
+"""Runs pipelines in this process: `python -m pipeline.orchestrate LOG:REQUEST.json …`.
 
 The command line starts it as a child whose output goes to a log file, so that
 TFX, Beam and TensorFlow may print what they like, and so that the terminal is
@@ -22,7 +22,7 @@ from typing import Any
 from pipeline import exits
 from pipeline.beam_args import NO_PRISM
 from pipeline.config import PipelineConfig
-from pipeline.workspace import LOG, Workspace
+from pipeline.workspace import Workspace
 from trainers.errors import VisionlineError
 from trainers.files import read_json, write_json
 from trainers.progress import emit
@@ -35,8 +35,11 @@ class RunRequest:
     config: PipelineConfig
 
 
-def main(*request_paths: str) -> int:
+def main(*requests: str) -> int:
     """Runs the requests one after the other; stops at the first that fails.
+
+    Args:
+      requests: LOG:PATH; what is printed goes to the file descriptor LOG meanwhile.
 
     Returns:
       The last exit code: one that is not blessed has not failed.
@@ -45,9 +48,10 @@ def main(*request_paths: str) -> int:
 
     lean_imports.install(lean_imports.PIPELINE)
     code = 0
-    for index, path in enumerate(request_paths):
+    for index, word in enumerate(requests):
+        log, _, path = word.partition(":")
         request = parse(RunRequest, read_json(Path(path)))
-        _log_to(Workspace(request.config.output).run_dir(request.run_id) / LOG)
+        _log_to(int(log))
         emit({"kind": "run", "index": index, "run_id": request.run_id})
         code = run(request)
         if code not in (0, exits.NOT_BLESSED):
@@ -154,13 +158,13 @@ def _run(request: RunRequest) -> int:
     return 0 if summary["blessed"] else exits.NOT_BLESSED
 
 
-def _log_to(path: Path) -> None:
-    """Everything this process and its children print from now on."""
+def _log_to(log: int) -> None:
+    """Everything this process and its children print from now on; closes `log`."""
     sys.stdout.flush()
     sys.stderr.flush()
-    with open(path, "ab") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
 
 
 @contextlib.contextmanager
@@ -181,9 +185,9 @@ def _cancellable(recorder: Any) -> Any:
             signal.signal(number, handler)
 
 
-def _guarded(*request_paths: str) -> int:
+def _guarded(*requests: str) -> int:
     try:
-        return main(*request_paths)
+        return main(*requests)
     except Exception as e:
         traceback.print_exc()
         reason = str(e) if isinstance(e, VisionlineError) else f"{type(e).__name__}: {e}"

@@ -10,6 +10,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.orchestration import metadata
 
 from components import pusher
+from components.evaluation import too_fine
 from components.evaluation_result import Evaluation, read_evaluation
 from components.example_gen.report import QUARANTINE_FILE, REPORT_FILE
 from components.infra_validation.report import Report
@@ -67,8 +68,13 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         "examples": evaluation.examples,
         "baseline_accuracy": evaluation.baseline_accuracy,
         "blessed": evaluation.blessed and (infra is None or infra.blessed),
+        "notes": too_fine(
+            config.evaluate,
+            {c.name: c.examples for c in evaluation.classes},
+            compared=evaluation.baseline_accuracy is not None,
+        ),
         "why_not": [*evaluation.failures, *_infra_failures(infra)],
-        "infra_validation": None if infra is None else dump(infra),
+        "infra_validation": None if infra is None else _infra(infra),
         "version": pushed[pusher.PUSHED_VERSION].int_value if was_pushed else None,
         "withdrawn_by": pushed[pusher.WITHDRAWN_BY].int_value or None,
         "where": pushed[pusher.DESTINATION].string_value if was_pushed else None,
@@ -98,6 +104,11 @@ def evaluation_properties(evaluation: Evaluation) -> dict[str, str | int | float
         values["why_not_blessed"] = "\n".join(evaluation.failures)
         values["failed_thresholds"] = json.dumps(dump(evaluation.failed))
     return values
+
+
+def _infra(infra: Report) -> dict[str, Any]:
+    """Its report; of a model that was not tried there is no verdict."""
+    return {**dump(infra), "blessed": infra.blessed if infra.tried else None}
 
 
 def _infra_failures(infra: Report | None) -> list[str]:

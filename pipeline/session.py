@@ -11,13 +11,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from components.evaluation import too_fine
 from components.example_gen import spans
+from components.example_gen.config import evaluation_split
+from components.example_gen.records import Source
 from components.example_gen.source import list_source
+from components.timed_log import timed_logs
 from pipeline import exits
 from pipeline.config import PipelineConfig
 from pipeline.lineage.setup import check_writable
@@ -59,20 +64,32 @@ def run_pipelines(configs: Sequence[PipelineConfig], display: Display) -> list[F
     All of them write to one output folder and one metadata store.
 
     Raises:
+      ConfigError: a folder's name cannot be used.
       DataError: the images are not there, or cannot be listed.
       StoreError: the metadata store cannot be written to.
       RunError: the output folder cannot be used.
     """
     for config in configs:
+        config.check_folders()
         # Half a minute before TFX would say so.
         place = spans.resolve(config.data.path, config.data.span, config.data.version)
-        list_source(config.data, place.path)
+        source = list_source(config.data, place.path)
+        for note in too_fine(config.evaluate, _held_out(config, source)):
+            display.handle({"kind": "note", "text": note})
     workspace, store = Workspace(configs[0].output), configs[0].store
     check_writable(store)
     workspace.claim(configs[0].pipeline_name, store)
     with workspace.lock():
         runs = [_prepare(workspace, config) for config in configs]
         return _Child(workspace, configs, runs, display).run()
+
+
+def _held_out(config: PipelineConfig, source: Source) -> Counter[str]:
+    """Images by class that models are judged on, where the source itself says which."""
+    if source.kind == "tfrecord":  # files, of who knows how many
+        return Counter()
+    split = evaluation_split(config.data)
+    return Counter(r.label for r in source.records if r.split == split)
 
 
 def _prepare(workspace: Workspace, config: PipelineConfig) -> str:
@@ -99,19 +116,23 @@ class _Child:
         self._finished: list[Finished] = []
 
     def run(self) -> list[Finished]:
+        with timed_logs([self._log(i) for i in range(len(self._runs))]) as logs:
+            return self._run(logs)
+
+    def _run(self, logs: Sequence[int]) -> list[Finished]:
         reading, writing = os.pipe()
-        requests = [str(self._workspace.run_dir(r) / "request.json") for r in self._runs]
-        with open(self._log(0), "ab") as log:
-            child = subprocess.Popen(
-                # -P: a folder named pipeline/ where we are run must not hide ours.
-                [sys.executable, "-P", "-m", "pipeline.orchestrate", *requests],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=_environment(writing),
-                pass_fds=(writing,),
-                start_new_session=True,  # Ctrl-C reaches it through us alone
-            )
+        requests = [self._workspace.run_dir(r) / "request.json" for r in self._runs]
+        words = [f"{log}:{request}" for log, request in zip(logs, requests, strict=True)]
+        child = subprocess.Popen(
+            # -P: a folder named pipeline/ where we are run must not hide ours.
+            [sys.executable, "-P", "-m", "pipeline.orchestrate", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=logs[0],
+            stderr=logs[0],
+            env=_environment(writing),
+            pass_fds=(writing, *logs),
+            start_new_session=True,  # Ctrl-C reaches it through us alone
+        )
         os.close(writing)
         index = 0
         self._display.start(self._configs[0], self._log(0))

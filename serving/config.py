@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trainers.config import require
+from trainers.paths import check_text
 
 Policy = Literal["latest", "all"]
 
@@ -110,6 +111,7 @@ class RequestLogConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.folder), "folder: expected a folder's name, got ''.")
+        check_text("folder", self.folder)
         require(0 <= self.sample <= 1, f"sample: expected 0 to 1, got {self.sample:g}.")
         for key in ("max_file_megabytes", "max_total_megabytes", "flush_seconds"):
             value = getattr(self, key)
@@ -131,6 +133,9 @@ class LogConfig:
     """A line per request; loads and errors have one in any case."""
     file: str = ""
     """Appended to; "" is stderr."""
+
+    def __post_init__(self) -> None:
+        check_text("file", self.file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

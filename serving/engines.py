@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from serving.errors import InvalidRequestError, LoadError
 from trainers.artifact import MODEL_ONNX
+from trainers.paths import patternless
 
 Images = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -56,7 +57,8 @@ class SavedModel:
 
         self._tf = tf
         try:
-            self._model = tf.saved_model.load(str(directory))
+            with patternless(directory) as name:
+                self._model = tf.saved_model.load(name)
         except (OSError, ValueError, KeyError, tf.errors.OpError) as e:
             raise LoadError(f"{directory} cannot be loaded: {e}") from None
         missing = {_DECODE, _TENSOR} - set(self._model.signatures)

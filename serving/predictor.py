@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trainers.artifact import ModelCard, PushManifest
 from trainers.errors import DataError, nearest
+from trainers.paths import patternless
 from trainers.versions import list_versions
 
 
@@ -37,7 +38,8 @@ class SavedModelPredictor:
         self.manifest = PushManifest.read(directory)
         self._tf = tf
         try:
-            self._model = tf.saved_model.load(str(directory))
+            with patternless(directory) as name:
+                self._model = tf.saved_model.load(name)
         except (OSError, ValueError, tf.errors.OpError) as e:
             raise DataError(f"{directory} cannot be loaded: {e}") from None
         self._classify = self._model.signatures["serving_bytes"]

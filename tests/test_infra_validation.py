@@ -30,7 +30,7 @@ from components.infra_validation import standby, validate
 from components.infra_validation.child import ServerProcess, get
 from components.infra_validation.config import InfraValidationConfig
 from components.infra_validation.executor import InfraValidatorExecutor
-from components.infra_validation.report import NotBlessedError, Report
+from components.infra_validation.report import REPORT, NotBlessedError, Report
 from components.infra_validation.sample import Example, compare, requests, sample
 from components.infra_validation.standby import Standby
 from components.pusher import PusherExecutor
@@ -212,9 +212,13 @@ def test_what_the_evaluator_did_not_bless_is_not_tried(
     trials: Trials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executing, "take", None)
-    reason = trials.refused(evaluator=0)
-    assert "Evaluator did not bless" in reason
-    assert not Report.read(Path(trials.blessing.uri)).tried
+    blessing = trials.run(evaluator=0)
+    assert blessing.get_int_custom_property("blessed") == 0, "nothing is pushed"
+    assert [p.name for p in Path(blessing.uri).iterdir()] == [REPORT]
+    report = Report.read(Path(blessing.uri))
+    assert not report.tried and not report.blessed
+    reason = "not tried, since the Evaluator did not bless the model"
+    assert report.why_not == reason and trials.recorded == {"skipped": reason}
 
 
 # --- Models that will not do

@@ -26,6 +26,15 @@ TFX = "tfx.components.infra_validator.component.InfraValidator"
 TIMES = {"rest_p50_ms": 3.5, "rest_p99_ms": 9.0, "grpc_p50_ms": 2.5, "grpc_p99_ms": 8.0}
 GOOD = {"blessed": 1, "engine": "onnx", "loading_seconds": 1.5, "examples": 16, **TIMES}
 WHY = "model.onnx cannot be loaded"
+SKIPPED = {
+    "run-skipped": {"skipped": "not tried, since the Evaluator did not bless the model"},
+    "run-skipped-before": {
+        "blessed": 0,
+        "examples": 0,
+        "why_not_blessed": "the server was not asked: the Evaluator did not bless the model",
+    },
+}
+"""As it is recorded, and as it was."""
 
 
 def tried(
@@ -63,7 +72,7 @@ _KEYS = {"Trainer.model": "model", "Evaluator.blessing": "model_blessing"}
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four runs: tried before the step was there, tried well, tried badly, and TFX's own."""
+    """Runs that were tried before the step was there, well, badly, not at all, by TFX's own."""
     path = tmp_path_factory.mktemp("store") / "metadata.sqlite"
     builder = Builder(path)
     trained = {"Trainer": {"latency_onnx_ms": 0.5}, "Evaluator": {"accuracy": 0.9}}
@@ -78,6 +87,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     values = {"blessed": 0, "why_not_blessed": WHY, "run_id": "run-bad"}
     tried(builder, bad, values, blessed=0)
+    unblessed = {"Evaluator": {"accuracy": 0.2, "blessed": 0, "why_not_blessed": "too low"}}
+    for run_id, words in SKIPPED.items():
+        lost = builder.run(
+            run_id,
+            version=None,
+            properties={**trained, **unblessed},
+            artifact_properties={"Evaluator.blessing": {"blessed": 0}},
+        )
+        tried(builder, lost, {**words, "run_id": run_id}, blessed=0)
     other = builder.run("run-tfx", name="tfx", version=3, foreign=True, record_run=False)
     tried(builder, other, {}, type_name=TFX, blessed=1, after=False)
     return path
@@ -148,7 +166,10 @@ def test_the_command_says_why(store: Path, cli: Cli) -> None:
 
 def test_runs_count_it_as_not_blessed(reader: Reader) -> None:
     found = {r.run_id: r.blessed for r in list_runs(reader).runs}
-    assert found == {"run-old": True, "run-good": True, "run-bad": False, "run-tfx": True}
+    assert found == {
+        **{"run-old": True, "run-good": True, "run-bad": False, "run-tfx": True},
+        **dict.fromkeys(SKIPPED, False),
+    }
 
 
 @pytest.mark.parametrize(
@@ -166,3 +187,25 @@ def test_the_drawing_has_the_trial(reader: Reader, ref: str, title: str, state: 
         nodes[e.source].title for e in drawing.edges if nodes[e.target].title == "InfraValidator"
     }
     assert judged == {"Model", "Blessed"}
+
+
+@pytest.mark.parametrize("run", SKIPPED)
+def test_a_model_that_was_not_tried_is_called_skipped(
+    store: Path, reader: Reader, cli: Cli, run: str
+) -> None:
+    why = "not tried, since the Evaluator did not bless the model"
+    (trial,) = model_lineage(reader, run).infra_verdicts
+    assert (trial.blessed, trial.skipped, trial.why_not_blessed) == (None, why, None)
+    asked = why_not_blessed(reader, run)
+    assert asked.blessed is False and asked.infra == trial
+    drawing = depict(reader, find_model(reader, run))
+    (node,) = (n for n in drawing.nodes if n.record == trial.execution_id and "v" in n.id)
+    assert (node.title, node.state, node.details) == ("Skipped in the server", "made", (why,))
+    shown = cli("lineage", "model", run, "--metadata", store).stdout
+    assert f"not tried in the server\tverdict\tskipped: {why}" in shown
+    asked_of = cli("lineage", "why-not-blessed", run, "--metadata", store).stdout
+    assert "too low" in asked_of and "server" not in asked_of
+    page = cli("lineage", "export", run, "--format", "html", "--metadata", store).stdout
+    assert "skipped" in page and why in page
+    for told in (shown, page, "".join(n.title for n in drawing.nodes)):
+        assert "ot servable" not in told

@@ -106,8 +106,9 @@ def test_unblessed_model_is_not_pushed(demo: Demo, later_runs: list[Finished]) -
     assert sorted(p.name for p in (demo.serving / "digits-keras").glob("[0-9]*")) == ["1", "2", "3"]
     executions = Store(demo.workspace).executions(summary["run_id"])
     assert executions["Pusher"]["pushed"] == 0
-    assert executions["InfraValidator"]["blessed"] == 0
-    assert "Evaluator did not bless" in executions["InfraValidator"]["why_not_blessed"]
+    assert "Evaluator did not bless" in executions["InfraValidator"]["skipped"]
+    assert not {"blessed", "why_not_blessed"} & executions["InfraValidator"].keys()
+    assert summary["infra_validation"]["blessed"] is None
     assert not any("infra validation" in reason for reason in summary["why_not"])
     evaluator = executions["Evaluator"]
     failed = json.loads(evaluator["failed_thresholds"])
@@ -181,6 +182,7 @@ def test_unblessed_run_says_so_and_exits_non_zero(
     printed = capsys.readouterr().out
     assert "Not blessed, so not pushed." in printed
     assert "below the least allowed 1.0000" in printed
+    assert "In the server: skipped: not tried, since the Evaluator did not" in printed
 
 
 def test_a_model_that_the_server_will_not_do_with_is_not_pushed(

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union
 
 from trainers.errors import ConfigError, nearest
+from trainers.paths import is_utf8
 
 T = TypeVar("T")
 
@@ -121,4 +122,6 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{where}: expected {hint.__name__}, got {value!r}.")
+    if isinstance(value, str) and not is_utf8(value):
+        raise ConfigError(f"{where}: expected text in UTF-8, got {value!r}.")  # of a command line
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from components.infra_validation.report import NotBlessedError
 from components.processes import start
+from components.timed_log import timed_logs, without_times
 from trainers.errors import RunError
 
 HOST = "127.0.0.1"
@@ -41,7 +43,8 @@ class ServerProcess:
         command = [sys.executable, "-P", "-m", "serving", str(folder), "--host", HOST]
         command += ["--port", "0", "--grpc-port", "0", "--threads", str(threads)]
         command += ["--config", str(config)]
-        with open(log, "wb") as out:
+        with contextlib.ExitStack() as stack:
+            (out,) = stack.enter_context(timed_logs([log]))
             self.process = start(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -50,6 +53,7 @@ class ServerProcess:
                 env=_environment(),
                 start_new_session=True,  # Ctrl-C reaches it through us alone
             )
+            self._logging = stack.pop_all()
         self._ports: tuple[int, int] | None = None
 
     def ports(self, deadline: float) -> tuple[int, int]:
@@ -92,6 +96,7 @@ class ServerProcess:
         code = self.process.poll()
         if code is None:
             return
+        self._logging.close()  # its last words are in the log then
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         raise RunError(self.say(f"the server {how} {when}"))
 
@@ -101,13 +106,14 @@ class ServerProcess:
         return f"The model could not be tried: {reason}." + (f" Its log ends:\n{tail}" * bool(tail))
 
     def printed(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")
+        return without_times(self.log.read_text(encoding="utf-8", errors="replace"))
 
     def stop(self) -> None:
         """Ends it at once: nothing that it holds is needed any more."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        self._logging.close()
 
     def _state(self, name: str, version: int, deadline: float) -> tuple[str, str]:
         """The state of a version as TensorFlow Serving names it, and why it failed."""

@@ -24,7 +24,7 @@ BLESSED = "blessed"
 BLESSED_FILE = "INFRA_BLESSED"
 NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
 """As TFX's own InfraValidator names them."""
-SKIPPED = "the server was not asked: the Evaluator did not bless the model"
+SKIPPED = "not tried, since the Evaluator did not bless the model"
 
 
 class InfraValidatorExecutor(base_executor.BaseExecutor):
@@ -49,6 +49,9 @@ class InfraValidatorExecutor(base_executor.BaseExecutor):
         directory.mkdir(parents=True, exist_ok=True)
         report.write(directory)
         details.record(**report.facts())
+        if not report.tried:
+            logging.warning("Infra validation skipped: %s", report.why_not)
+            return
         if not report.blessed:
             logging.warning("Not blessed by infra validation: %s", report.why_not)
             write_atomic(directory / NOT_BLESSED_FILE, b"")
@@ -71,5 +74,6 @@ class InfraValidatorExecutor(base_executor.BaseExecutor):
         try:
             return validate(candidate, split, config, standby.server, standby.serving)
         finally:
-            logging.info("The server printed:\n%s", standby.server.printed())
+            printed = standby.server.log.read_text(encoding="utf-8", errors="replace")
+            logging.info("The server printed:\n%s", printed)
             standby.close()

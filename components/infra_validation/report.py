@@ -31,7 +31,7 @@ class Report:
     blessed: bool = False
     why_not: str = ""
     tried: bool = True
-    """False: the Evaluator had not blessed the model, so the server was not asked."""
+    """False: the Evaluator had not blessed the model; `why_not` says that it was skipped."""
     examples: int = 0
     """Images that each protocol was asked about."""
     engine: str = ""
@@ -51,7 +51,9 @@ class Report:
         return parse(cls, read_json(directory / REPORT))
 
     def facts(self) -> dict[str, str | int | float]:
-        """Properties for the execution."""
+        """Properties for the execution; of a model that was not tried there is no verdict."""
+        if not self.tried:
+            return {"skipped": self.why_not}
         found: dict[str, str | int | float | None] = {
             "blessed": int(self.blessed),
             "why_not_blessed": self.why_not or None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -10,7 +11,9 @@ import typer
 
 from pipeline import exits
 from pipeline.commands.settings import SetOption, settings
+from pipeline.terminal import console
 from trainers.errors import ConfigError
+from trainers.paths import check_folder
 
 KUBEFLOW_LOCAL = "kubeflow-local"
 ENGINES = ("subprocess", "podman", "docker")
@@ -90,8 +93,10 @@ def run_compiled(
     Raises:
       ConfigError: it cannot be run so.
     """
+    from pipeline.closing import print_verdict
     from pipeline.kubeflow.engines import Name, make_engine
     from pipeline.kubeflow.local import Ended, LocalRun
+    from pipeline.kubeflow.outcome import summary_of
     from pipeline.kubeflow.spec import arguments, read_package
     from pipeline.kubeflow.step import LINEAGE, PARAMETERS
     from pipeline.workspace import new_run_id
@@ -114,6 +119,8 @@ def run_compiled(
     package = read_package(path)
     values = arguments(package.spec, {by_key[k]: v for k, v in rest.items()})
     folder = Path(output or Path("visionline-runs") / f"{package.name}-kubeflow").absolute()
+    check_folder("run.output", output or folder)
+    check_folder("the folder for temporary files (TMPDIR)", tempfile.gettempdir())
     made = make_engine(cast(Name, engine), folder / "store", package.volumes, volumes)
     run_id = new_run_id()
 
@@ -131,12 +138,17 @@ def run_compiled(
     if not finished.succeeded:
         typer.echo("Failed. What succeeded is cached: run the same command to carry on.", err=True)
         return exits.FAILED
+    code = 0
+    summary = summary_of(package.spec, finished.outputs, lambda uri: LocalRun.path_in(folder, uri))
+    if summary is None:
+        typer.echo("Done.")
+    else:
+        code = print_verdict(summary, console())
     records = [o.artifacts[LINEAGE] for o in finished.outputs.values() if LINEAGE in o.artifacts]
-    typer.echo("Done.")
     if records:
         place = LocalRun.path_in(folder, records[-1]["uri"])
         typer.echo(f"  Its lineage:  visionline lineage import {place}")
-    return 0
+    return code
 
 
 _WORDS: dict[Literal["SUCCEEDED", "CACHED", "FAILED", "SKIPPED"], str] = {

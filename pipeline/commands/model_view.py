@@ -40,7 +40,10 @@ def _sections(found: ModelLineage) -> list[tuple[str, Pairs]]:
     several = len(found.data) > 1
     data = [(f"data {i}" if several else "data", _data(d)) for i, d in enumerate(found.data, 1)]
     verdicts = [("judged by", _verdict(v)) for v in found.verdicts]
-    trials = [("tried in the server", _trial(t)) for t in found.infra_verdicts]
+    trials = [
+        ("tried in the server" if t.skipped is None else "not tried in the server", _trial(t))
+        for t in found.infra_verdicts
+    ]
     pushes = [("pushed to", _push(p)) for p in found.pushes]
     return [
         ("model", _model(found)),
@@ -194,6 +197,9 @@ def _verdict(verdict: lineage.Verdict) -> Pairs:
 
 
 def _trial(trial: lineage.InfraVerdict) -> Pairs:
+    where = [("when", moment(trial.when)), ("run", known(trial.run_id))]
+    if trial.skipped is not None:
+        return [("verdict", f"skipped: {trial.skipped}"), *where]
     blessed = {True: "blessed", False: "not blessed", None: NOT_RECORDED}[trial.blessed]
     why = [("why not", trial.why_not_blessed or NOT_RECORDED)] if trial.blessed is False else []
     return [
@@ -204,8 +210,7 @@ def _trial(trial: lineage.InfraVerdict) -> Pairs:
         ("over REST", _latency(trial.rest_p50_ms, trial.rest_p99_ms)),
         ("over gRPC", _latency(trial.grpc_p50_ms, trial.grpc_p99_ms)),
         ("images", known(trial.examples)),
-        ("when", moment(trial.when)),
-        ("run", known(trial.run_id)),
+        *where,
     ]
 
 

@@ -20,6 +20,7 @@ from pipeline.kubeflow import step as names
 from pipeline.kubeflow.config import ResourcesConfig
 from pipeline.kubeflow.step import Step
 from trainers.errors import ConfigError, nearest
+from trainers.paths import check_folder
 from trainers.strict import dump
 
 Spec = dict[str, Any]
@@ -108,6 +109,7 @@ def _refuse(config: PipelineConfig) -> None:
             "push.destination: expected a folder on a volume. The default lies in the "
             "container, and what is pushed would go with it."
         )
+    check_folder("push.destination", config.push.destination)
     places = {
         "data.path": config.data.path,
         "push.destination": config.push.destination,

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from components.mounts import MOUNTS
 from trainers.config import require
+from trainers.paths import check_folder
 
 _QUANTITY = re.compile(r"\d+(\.\d+)?(m|[kMGTPE]i?)?")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -56,6 +57,11 @@ class VolumeConfig:
             path.is_absolute() and ".." not in path.parts and len(path.parts) > 1,
             f"mount: expected an absolute path, got {self.mount!r}.",
         )
+        check_folder("mount", self.mount)
+        require(
+            ":" not in self.mount,
+            f"mount: Kubernetes takes no path with ':', got {self.mount!r}. Mount it elsewhere.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +92,7 @@ class KubeflowConfig:
                 f"pipeline_root: expected {', '.join(f'{s}://BUCKET/FOLDER' for s in MOUNTS)}, "
                 f"got {root!r}.",
             )
+            check_folder("pipeline_root", f"/{rest}")
         require(self.retries >= 0, f"retries: expected 0 or more, got {self.retries}.")
         require(
             self.image is None or (bool(self.image) and not re.search(r"\s", self.image)),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from components.mounts import ABOVE_VARIABLE, MOUNTS
+from components.timed_log import timed_logs
 from trainers.errors import ConfigError, RunError
 
 Name = Literal["subprocess", "podman", "docker"]
@@ -82,6 +83,12 @@ class Container:
     def __init__(self, program: str, store: Path, volumes: Mapping[str, str]) -> None:
         if shutil.which(program) is None:
             raise ConfigError(f"--engine {program}: there is no command {program!r} here.")
+        for place in (str(store), *volumes.values()):
+            if ":" in place:
+                raise ConfigError(
+                    f"--engine {program}: it takes the ':' in {place!r} for the end of the "
+                    "folder's name. Choose a folder without ':'."
+                )
         self._program = program
         self._mounts = {str(store): str(store)}
         for mount in MOUNTS.values():
@@ -167,7 +174,7 @@ def make_engine(name: Name, store: Path, mounts: Mapping[str, str], given: Seque
 def _wait(words: Sequence[str], log: Path, env: Mapping[str, str]) -> int:
     """Runs a process in a session of its own, which ends with us."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "ab") as out:
+    with timed_logs([log]) as (out,):
         try:
             child = subprocess.Popen(
                 words,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.mounts import MOUNTS
+from components.timed_log import without_times
 from pipeline.kubeflow.engines import Command, Engine
 from pipeline.kubeflow.spec import Package, Spec, ordered, typed
 from trainers.errors import ConfigError, DataError
@@ -391,7 +392,7 @@ def _fingerprint(
 
 def _why(code: int, log: Path) -> str:
     """An exit code, and the last words of the log."""
-    lines = [t for t in log.read_text("utf-8", "replace").splitlines() if t.strip()]
+    lines = [t for t in without_times(log.read_text("utf-8", "replace")).splitlines() if t.strip()]
     told = next((t for t in reversed(lines) if t.startswith("visionline: ")), "")
     last = told.removeprefix("visionline: ") or (lines[-1] if lines else "it printed nothing")
     return f"exit code {code}: {last[:500]}"

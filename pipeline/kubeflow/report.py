@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.kubeflow.outcome import EVALUATION
 from pipeline.kubeflow.step import METRICS, REPORT
 from pipeline.kubeflow.task_io import TaskIO
 from trainers.artifact import SERVING_FORMAT, ModelCard
@@ -34,6 +35,10 @@ def show_evaluation(io: TaskIO, recorder: Any) -> None:
     evaluation = read_evaluation(io.outputs["evaluation"].path, card.class_names)
     properties = evaluation_properties(evaluation)
     recorder.annotate("Evaluator", properties)
+    io.metadata[EVALUATION] = {
+        "why_not_blessed": "\n".join(evaluation.failures),
+        "per_class": properties["per_class"],
+    }
     title = f"{card.architecture} ({card.framework})"
     picture = io.outputs[REPORT].path.with_suffix(".png")
     picture.parent.mkdir(parents=True, exist_ok=True)

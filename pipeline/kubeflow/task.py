@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.kubeflow import outcome
 from pipeline.kubeflow import step as names
 from pipeline.kubeflow.step import Step
 from pipeline.kubeflow.task_io import TaskIO
@@ -124,6 +125,10 @@ class _Task:
             if key in done.output_artifacts:
                 for artifact in done.output_artifacts[key].artifacts:
                     artifact.uri = self._io.outputs[key].uri
+        if (key := outcome.PUSHED_MODEL) in done.output_artifacts:
+            (pushed,) = done.output_artifacts[key].artifacts
+            values = pushed.custom_properties.items()
+            self._io.metadata[key] = {k: getattr(v, v.WhichOneof("value")) for k, v in values}
         publishing.publish_succeeded_execution(handle, execution.id, contexts, outputs, done)
         recorder.node_finished(self._step.id, execution.id, time.monotonic() - began)
         self._show(recorder)

@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pipeline.lineage.store import Reader
 from trainers.errors import ConfigError
+from trainers.paths import check_text, is_utf8
 
 PASSWORD_VARIABLE = "VISIONLINE_METADATA_PASSWORD"
 Kind = Literal["sqlite", "mysql", "postgresql"]
@@ -55,6 +56,8 @@ class Connection:
         if self.kind == "sqlite":
             if self.path is None or not self.path.is_absolute() or "\0" in str(self.path):
                 raise ConfigError(f"metadata: expected an absolute path, got {self.path}.")
+            if not is_utf8(str(self.path)):
+                raise ConfigError(f"metadata: expected a path in UTF-8, got {str(self.path)!r}.")
             return
         form = f"{self.kind}://USER@HOST:PORT/DATABASE"
         if not _HOST.fullmatch(self.host):
@@ -83,6 +86,7 @@ class Connection:
         if not slash or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
             if not text:
                 raise ConfigError("metadata: expected a path or URL, got nothing.")
+            check_text("metadata", text)
             return cls(kind="sqlite", path=Path(text).absolute())
         try:
             url = urlsplit(text)

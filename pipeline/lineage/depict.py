@@ -235,13 +235,16 @@ class _Picture:
 
     def _trial(self, trial: facts.InfraVerdict) -> str:
         id_ = f"v{trial.execution_id}"
+        title = "Not servable" if trial.blessed is False else "Servable"
+        if trial.skipped is not None:
+            title = "Skipped in the server"
         latency = None if trial.grpc_p50_ms is None else f"{trial.grpc_p50_ms:.1f} ms over gRPC"
         self._add(
             Node(
                 id=id_,
                 kind="artifact",
-                title="Not servable" if trial.blessed is False else "Servable",
-                details=_lines(trial.why_not_blessed, trial.engine, latency),
+                title=title,
+                details=_lines(trial.skipped, trial.why_not_blessed, trial.engine, latency),
                 state="failed" if trial.blessed is False else "made",
                 record=trial.execution_id,
                 run_id=trial.run_id,

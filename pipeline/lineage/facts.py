@@ -19,6 +19,8 @@ from pipeline.lineage.store import Reader
 from trainers.versions import list_versions
 
 RUNNING = "running"
+_SKIPPED_BEFORE = "the server was not asked: "
+"""How records began that called a model which was not tried not blessed."""
 ServingState = Literal["latest", "kept", "removed"]
 
 
@@ -163,12 +165,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InfraVerdict:
-    """One trial of a model in the server, before a push."""
+    """One trial of a model in the server, before a push; or that there was none."""
 
     execution_id: int
     run_id: str | None
     when: str
     blessed: bool | None
+    """None: it was skipped, or the verdict is not recorded."""
+    skipped: str | None
+    """Why the server was not asked about the model; None: it was."""
     why_not_blessed: str | None
     examples: int | None
     """Images that the server was asked about."""
@@ -388,12 +393,20 @@ def infra_verdict(
 ) -> InfraVerdict:
     get = execution.get
     blessed = _bool(blessing.get("blessed")) if blessing else None
+    why_not, skipped = _text(get("why_not_blessed")), _text(get("skipped"))
+    if why_not is not None and why_not.startswith(_SKIPPED_BEFORE):
+        skipped, why_not = f"not tried, since {why_not.removeprefix(_SKIPPED_BEFORE)}", None
+    if skipped is not None:
+        blessed = None
+    elif blessed is None:
+        blessed = _bool(get("blessed"))
     return InfraVerdict(
         execution_id=execution.id,
         run_id=run.name if run else None,
         when=when(execution.updated),
-        blessed=_bool(get("blessed")) if blessed is None else blessed,
-        why_not_blessed=_text(get("why_not_blessed")),
+        blessed=blessed,
+        skipped=skipped,
+        why_not_blessed=why_not,
         examples=_int(get("examples")),
         engine=_text(get("engine")),
         loading_seconds=_float(get("loading_seconds")),

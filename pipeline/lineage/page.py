@@ -149,16 +149,16 @@ def _tables(found: ModelLineage) -> list[tuple[str, Sequence[str], list[list[str
             ],
         ),
         (
-            "Tried in the server",
+            "In the server",
             ("when", "verdict", "engine", "REST, ms", "gRPC, ms", "why"),
             [
                 [
                     t.when,
-                    yes[t.blessed],
-                    t.engine,
+                    yes[t.blessed] if t.skipped is None else "skipped",
+                    t.engine if t.skipped is None else "",
                     _number(t.rest_p50_ms),
                     _number(t.grpc_p50_ms),
-                    t.why_not_blessed or "",
+                    t.skipped or t.why_not_blessed or "",
                 ]
                 for t in found.infra_verdicts
             ],

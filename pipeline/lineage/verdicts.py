@@ -29,7 +29,8 @@ class WhyNotBlessed:
     evaluation: str | None
     """URI of the evaluation, which TensorFlow Model Analysis reads."""
     infra: facts.InfraVerdict | None
-    """What the server made of it, after this verdict; None: it was not tried."""
+    """What the server made of it, after this verdict, or why it was skipped; None: neither is
+    recorded."""
 
     @property
     def blessed(self) -> bool | None:

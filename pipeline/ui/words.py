@@ -25,6 +25,7 @@ STATES = {
     "removed": ("quiet", "–"),
     "blessed": ("good", "✓"),
     "not blessed": ("bad", "✕"),
+    "skipped": ("quiet", "–"),
     "deleted": ("bad", "✕"),
 }
 """Colour and sign by state; the word stands beside them."""
