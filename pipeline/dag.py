@@ -31,6 +31,7 @@ from components.trainer.component import Trainer
 from pipeline import beam_args
 from pipeline.config import PipelineConfig
 from pipeline.workspace import Workspace
+from trainers import pixels, plain
 from trainers.files import digest, sha256_file, tree_digest
 from trainers.strict import dump
 
@@ -104,7 +105,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
             name=config.name,
             split=evaluation_split(config.data),
             work_dir=str(infra_validation_dir(workspace)),
-            code_digest=digest(_sources(_SERVING)),
+            code_digest=digest([_sources(_SERVING), *map(inspect.getsource, (pixels, plain))]),
         )
     pusher = Pusher(
         model=trainer.outputs["model"],

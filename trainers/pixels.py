@@ -233,6 +233,8 @@ def _orientation(image: Image.Image) -> int:
 
 def _written_anew(image: Image.Image, data: bytes) -> CheckedImage:
     reason, lossy = _reason(image, data), image.format in _LOSSY and b"VP8L" not in data[:65536]
+    if image.format == "PNG":
+        _scale_transparent_colour(image, data[24])
     # A TIFF was turned by Pillow, as it was decoded.
     turn = _TURNS.get(_orientation(image))
     plain = _to_8_bit(image if turn is None else image.transpose(turn))
@@ -250,6 +252,15 @@ def _written_anew(image: Image.Image, data: bytes) -> CheckedImage:
         channels=1 if plain.mode == "L" else 3,
         normalised=reason,
     )
+
+
+def _scale_transparent_colour(image: Image.Image, bits: int) -> None:
+    """Pillow scales a PNG's samples to 8 bits, and leaves the colour that is transparent."""
+    colour = image.info.get("transparency")
+    if isinstance(colour, int) and image.mode == "L":
+        image.info["transparency"] = colour * 255 // ((1 << bits) - 1)
+    elif isinstance(colour, tuple) and bits == 16:
+        image.info["transparency"] = tuple(sample >> 8 for sample in colour)
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
