@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from trainers.plain import look, png_chunks
+from trainers.plain import EXIF, jpeg_segments, look, png_chunks
 
 # fmt: off
 _READABLE = [
@@ -45,6 +45,9 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """By orientation."""
+_RAW_PROFILE = "Raw profile type exif"
+_LONGEST_PROFILE = 1 << 17
+"""Characters, two a byte: as long as Exif in a JPEG can be."""
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _TIFF = re.compile(rb"II[*+]\0|MM\0[*+]")
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -144,9 +147,14 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
 
 
 def _check_tags(data: bytes) -> None:
-    """Raises BadImage for metadata whose values overlap: Pillow reads each, so that a small
-    file would fill the memory."""
-    for header in _TIFF.finditer(data):
+    """Raises BadImage for metadata whose values overlap: Pillow reads each as it opens a
+    file, so that a small one would fill the memory."""
+    if data.startswith(b"\xff\xd8"):
+        segments = (data[start:end] for _, start, end in jpeg_segments(data))
+        data = b"".join(s.removeprefix(EXIF) for s in segments if s.startswith(EXIF))
+    is_avif = data[4:8] == b"ftyp"  # anywhere in it
+    headers = _TIFF.finditer(data) if is_avif else filter(None, [_TIFF.match(data)])
+    for header in headers:
         try:
             total = _size_of_tags(data, header.start(), 2 * len(data))
         except struct.error:  # cut off, or no metadata after all
@@ -225,6 +233,9 @@ def _reason(image: Image.Image, data: bytes) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
+    _check_tags((image.info.get("exif") or b"").removeprefix(EXIF))
+    if len(image.info.get(_RAW_PROFILE, "")) > _LONGEST_PROFILE:
+        return 1
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # broken metadata of a sound image: as if it had none

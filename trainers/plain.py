@@ -22,7 +22,7 @@ _FRAMES = {0xC0, 0xC1, 0xC2}
 _OTHER_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _BARE = {0x00, 0x01, *range(0xD0, 0xDA), 0xFF}
 """Second bytes that no segment begins with."""
-_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _ORIENTATION = 0x0112
 _TURNED = range(2, 9)
 _TURNED_BY_XMP = re.compile(rb'tiff:Orientation(?:="|>)[2-8]')
@@ -59,7 +59,7 @@ def look(data: bytes) -> Plain | None:
 def _look_at_jpeg(data: bytes) -> Plain | None:
     found: Plain | None = None
     exifs = 0
-    for marker, start, end in _segments(data):
+    for marker, start, end in jpeg_segments(data):
         if marker == _SCAN:
             # Pillow refuses a JPEG without an end, TensorFlow fills up some.
             return found if exifs <= 1 and data.rfind(_END, end) >= 0 else None
@@ -71,7 +71,7 @@ def _look_at_jpeg(data: bytes) -> Plain | None:
         elif marker in _FRAMES or marker in _OTHER_FRAMES:
             return None
         elif marker == _APP1:
-            exifs += data.startswith(_EXIF, start)  # Pillow joins several
+            exifs += data.startswith(EXIF, start)  # Pillow joins several
             if _is_turned(data, start, end):
                 return None
     return None
@@ -79,12 +79,12 @@ def _look_at_jpeg(data: bytes) -> Plain | None:
 
 def _is_turned(data: bytes, start: int, end: int) -> bool:
     """Whether a segment of metadata may ask for turning."""
-    if data.startswith(_EXIF, start):
-        return not _is_upright(data[start + len(_EXIF) : end])
+    if data.startswith(EXIF, start):
+        return not _is_upright(data[start + len(EXIF) : end])
     return data.startswith(_XMP, start) and bool(_TURNED_BY_XMP.search(data, start, end))
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Marker, start and end of a JPEG's segments, up to the first scan or what is none."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] not in _BARE:
@@ -106,7 +106,7 @@ def _look_at_png(data: bytes) -> Plain | None:
             return Plain("png", width, height, _SAMPLES[kind])
         if name == b"tRNS" or (name == b"IHDR" and start != 16):
             return None
-        if name == b"eXIf" and not _is_upright(data[start:end].removeprefix(_EXIF)):
+        if name == b"eXIf" and not _is_upright(data[start:end].removeprefix(EXIF)):
             return None
         if name in _TEXTS and _TEXTS_WITH_ORIENTATION.match(data, start, end):
             return None
