@@ -22,8 +22,9 @@ def training_code(config: TrainConfig) -> str:
 
 
 def serving_code() -> str:
-    """Of the server."""
-    return digest(_sources(_ROOT / "serving"))
+    """Of the server, and of how it reads images."""
+    pixels = [sha256_file(_ROOT / "trainers" / name) for name in ("pixels.py", "plain.py")]
+    return digest([_sources(_ROOT / "serving"), *pixels])
 
 
 def _sources(package: Path) -> dict[str, str]:

@@ -43,15 +43,15 @@ def draw_evaluation(
 
     figure = Figure(figsize=(11, 5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     axes = figure.add_subplot(1, 2, 1)
     image = axes.imshow(share_CC, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     if len(names) <= _MOST_LABELLED:
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8, parse_math=False)
+        axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
         for row, column in zip(*np.nonzero(counts_CC), strict=True):
             axes.text(
                 column,

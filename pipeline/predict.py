@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.example_gen.config import DataConfig
-from components.example_gen.images import BadImage, check_image
 from serving.predictor import Prediction, SavedModelPredictor
 from trainers.artifact import PushManifest
 from trainers.errors import DataError
@@ -16,7 +14,7 @@ from trainers.quiet import quiet_stderr
 def predict_files(
     directory: Path, images: Sequence[Path]
 ) -> tuple[PushManifest, list[tuple[Path, Prediction]], list[str]]:
-    """Classifies image files, each normalised as ingestion does it.
+    """Classifies image files.
 
     Args:
       directory: a pushed version.
@@ -30,16 +28,9 @@ def predict_files(
         predictor = SavedModelPredictor(directory)
         for path in images:
             try:
-                predictions.append((path, predictor.predict(_read(path))))
+                predictions.append((path, predictor.predict(path.read_bytes())))
+            except OSError as e:
+                failures.append(f"{path}: cannot be read: {e.strerror}.")
             except DataError as e:
                 failures.append(f"{path}: {e}")
     return predictor.manifest, predictions, failures
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return check_image(path.read_bytes(), max_pixels=DataConfig(path=".").max_pixels).encoded
-    except OSError as e:
-        raise DataError(f"cannot be read: {e.strerror}.") from None
-    except BadImage as e:
-        raise DataError(f"is not an image that can be used: {e.reason} ({e.detail}).") from None

@@ -101,7 +101,8 @@ def evaluation_properties(evaluation: Evaluation) -> dict[str, str | int | float
     if evaluation.baseline_accuracy is not None:
         values["baseline_accuracy"] = evaluation.baseline_accuracy
     if evaluation.failures:
-        values["why_not_blessed"] = "\n".join(evaluation.failures)
+        # One a line, whatever ends lines in the name of a slice.
+        values["why_not_blessed"] = "\n".join(" ".join(f.splitlines()) for f in evaluation.failures)
         values["failed_thresholds"] = json.dumps(dump(evaluation.failed))
     return values
 

@@ -73,7 +73,7 @@ class Batcher:
     """One model version's queue and worker thread.
 
     Args:
-      decode: image files to pixels; raises InvalidRequestError.
+      decode: image files to pixels; raises InvalidRequestError or TooLargeError.
       run: pixels to scores, for any batch size up to `config.max_batch`.
       pads: run gets the sizes of `config.buckets` alone.
     """
@@ -215,7 +215,7 @@ class Batcher:
         pixels: dict[int, Images] = {}
         try:
             together = self._decode(files) if files else None
-        except InvalidRequestError:
+        except (InvalidRequestError, TooLargeError):
             together = None
         start = 0
         for work, images in encoded:
@@ -225,7 +225,7 @@ class Batcher:
                 continue
             try:
                 pixels[id(work)] = self._decode(images)
-            except InvalidRequestError as e:
+            except (InvalidRequestError, TooLargeError) as e:
                 work.future.set_exception(e)
         found: list[tuple[Work, Images]] = []
         for work in batch:

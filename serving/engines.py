@@ -71,7 +71,7 @@ class SavedModel:
         self._tensor = self._model.signatures[_TENSOR]
 
     def decode(self, encoded: Sequence[bytes]) -> Images:
-        """Image files to uint8 [N, H, W, 3].
+        """Plain JPEGs and PNGs (`trainers.plain`) to uint8 [N, H, W, 3].
 
         Raises:
           InvalidRequestError: one of them cannot be decoded.
@@ -79,7 +79,7 @@ class SavedModel:
         try:
             images = self._decode(images=self._tf.constant(list(encoded), self._tf.string))
         except self._tf.errors.OpError:
-            raise InvalidRequestError("Expected an encoded JPEG, PNG, GIF or BMP.") from None
+            raise InvalidRequestError("TensorFlow cannot decode it.") from None
         decoded: Images = images["images"].numpy()
         return decoded
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from io import BytesIO
 
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP")
-_JPEG = b"\xff\xd8\xff"
+from trainers.pixels import BadImage, open_image
+
+_JPEG, _PNG, _GIF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", (b"GIF87a", b"GIF89a")
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers of a JPEG before its height and width."""
 _BARE = {0x00, 0x01, *range(0xD0, 0xDB), 0xFF}
@@ -15,27 +15,27 @@ _GIF_BLOCKS = 1_000_000
 """Blocks of a GIF that are looked at; larger ones are no pictures."""
 
 
-def count_pixels(encoded: bytes) -> int:
+def count_pixels(encoded: bytes, max_pixels: int) -> int:
     """The pixels that decoding would make.
 
-    Of a GIF, those of all its frames: the decoder unpacks them all, and takes the first.
+    Of what holds several pictures, such as a GIF, those of the first, which is the one
+    that is decoded.
 
     Raises:
-      ValueError: it is no JPEG, PNG, GIF or BMP.
+      BadImage: it is no image, or it is larger and is not a JPEG, PNG or GIF.
     """
-    if encoded.startswith(_JPEG) and (pixels := _jpeg_pixels(encoded)):
+    pixels = 0
+    if encoded.startswith(_JPEG):
+        pixels = _jpeg_pixels(encoded)
+    elif encoded.startswith(_PNG) and len(encoded) >= 24:
+        width, height = struct.unpack_from(">II", encoded, 16)
+        pixels = width * height
+    elif encoded.startswith(_GIF):
+        pixels = _gif_pixels(encoded)
+    if pixels:
         return pixels
-    from PIL import Image
-
-    # Pillow's own limit, of pixels, warns and raises; the server has its own.
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        with Image.open(BytesIO(encoded), formats=_FORMATS) as image:
-            pixels = image.width * image.height
-            animated = image.format == "GIF"
-    except Exception as e:  # Pillow has no common base for what a broken file raises
-        raise ValueError(str(e)) from None
-    return max(pixels, _gif_pixels(encoded)) if animated else pixels
+    with open_image(encoded, max_pixels=max_pixels) as image:
+        return image.width * image.height
 
 
 def _jpeg_pixels(data: bytes) -> int:
@@ -50,30 +50,30 @@ def _jpeg_pixels(data: bytes) -> int:
 
 
 def _gif_pixels(data: bytes) -> int:
-    """Those of all frames of a GIF; up to where it ends or breaks off.
+    """Those of its canvas and of all that its first frame covers; 0 where it has none.
 
     Raises:
-      ValueError: it has more blocks than any picture.
+      BadImage: more blocks come before it than any picture has.
     """
-    pixels, blocks = 0, 0
+    if len(data) < 13:
+        return 0
+    canvas_width, canvas_height = struct.unpack_from("<HH", data, 6)
+    blocks = 0
     at = 13 + _table(data[10])
-    while at < len(data):
-        kind, at = data[at], at + 1
-        if kind == 0x2C and at + 9 <= len(data):  # a frame
-            width, height, flags = struct.unpack_from("<4xHHB", data, at)
-            pixels += width * height
-            at += 9 + _table(flags) + 1
-        elif kind == 0x21:  # an extension
-            at += 1
-        else:
+    while at + 10 <= len(data):
+        if data[at] == 0x2C:  # a frame
+            left, top, width, height = struct.unpack_from("<4H", data, at + 1)
+            return int(max(canvas_width, left + width) * max(canvas_height, top + height))
+        if data[at] != 0x21:  # an extension
             break
+        at += 2
         while at < len(data) and data[at]:
             at += 1 + data[at]
             blocks += 1
             if blocks > _GIF_BLOCKS:
-                raise ValueError(f"more than {_GIF_BLOCKS:,} blocks")
+                raise BadImage("damaged", f"more than {_GIF_BLOCKS:,} blocks")
         at += 1
-    return pixels
+    return 0
 
 
 def _table(flags: int) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from serving.batching import Batcher, Observer, Timing
 from serving.config import BatchingConfig, ModelConfig
+from serving.decoding import Decoder
 from serving.engines import Engine, Floats, Images, Onnx, SavedModel
 from serving.errors import LoadError
 from trainers.artifact import GOLDEN, ModelCard, PushManifest
@@ -40,6 +41,7 @@ class LoadedVersion:
     Args:
       directory: `<serving>/<name>/<version>`.
       observer: told about the queue and the batches.
+      max_pixels: of an image.
 
     Raises:
       LoadError: its files are damaged, it cannot be loaded, or it does not give the
@@ -53,6 +55,8 @@ class LoadedVersion:
         threads: int,
         observer: Observer | None = None,
         progress: Callable[[str], None] = lambda stage: None,
+        *,
+        max_pixels: int,
     ) -> None:
         began = time.monotonic()
         try:
@@ -75,7 +79,7 @@ class LoadedVersion:
         self._warm(engine, config.batching)
         self.batching = config.batching
         self._batcher = Batcher(
-            self._saved_model.decode,
+            Decoder(self._saved_model.decode, max_pixels),
             engine.scores,
             config.batching,
             observer,

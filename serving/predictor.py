@@ -9,6 +9,8 @@ from pathlib import Path
 from trainers.artifact import ModelCard, PushManifest
 from trainers.errors import DataError, nearest
 from trainers.paths import patternless
+from trainers.pixels import BadImage, check_image
+from trainers.plain import MAX_PIXELS
 from trainers.versions import list_versions
 
 
@@ -44,16 +46,20 @@ class SavedModelPredictor:
             raise DataError(f"{directory} cannot be loaded: {e}") from None
         self._classify = self._model.signatures["serving_bytes"]
 
-    def predict(self, encoded: bytes) -> Prediction:
-        """Classifies one encoded image (JPEG, PNG, GIF or BMP).
+    def predict(self, encoded: bytes, max_pixels: int = MAX_PIXELS) -> Prediction:
+        """Classifies one image file, decoded as ingestion does it.
 
         Raises:
-          DataError: it cannot be decoded.
+          DataError: it cannot be decoded, or has more than `max_pixels`.
         """
         try:
-            outputs = self._classify(images=self._tf.constant([encoded]))
+            plain = check_image(encoded, max_pixels=max_pixels).encoded
+        except BadImage as e:
+            raise DataError(f"is not an image that can be used: {e.reason} ({e.detail}).") from None
+        try:
+            outputs = self._classify(images=self._tf.constant([plain]))
         except self._tf.errors.InvalidArgumentError:
-            raise DataError("Expected an encoded JPEG, PNG, GIF or BMP.") from None
+            raise DataError("is not an image that can be used: TensorFlow refuses it.") from None
         labels = [label.decode() for label in outputs["labels"].numpy()[0]]
         scores = [float(score) for score in outputs["label_scores"].numpy()[0]]
         return Prediction(tuple(labels), tuple(scores))

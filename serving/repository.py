@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -54,7 +55,7 @@ class Repository:
     Args:
       observers: makes the observer of a version, by name and version.
       event: told about loads and unloads, from several threads.
-      load: loads one version; called from several threads.
+      load: loads one version, other than `LoadedVersion`; called from several threads.
     """
 
     def __init__(
@@ -63,13 +64,13 @@ class Repository:
         threads: int,
         observers: Callable[[str, int], Observer] = lambda name, version: Observer(),
         event: Event = lambda kind, name, version, detail: None,
-        load: Load = LoadedVersion,
+        load: Load | None = None,
     ) -> None:
         self._config = config
         self._threads = threads
         self._observers = observers
         self._event = event
-        self._loads = load
+        self._loads = load or partial(LoadedVersion, max_pixels=config.limits.pixels)
         self._folder = Path(config.serving)
         self._models: dict[str, Served] = {}
         self._lock = threading.Lock()

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import sys
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -20,14 +21,12 @@ from pathlib import Path
 from serving.engines import Images
 from trainers.errors import ConfigError
 from trainers.files import sync_directory
-from trainers.raw_example import serialise
+from trainers.pixels import normalise
+from trainers.raw_example import SERVED, serialise
 
 _PREFIX, _SUFFIX, _TEMPORARY = "requests-", ".tfrecord.gz", ".tmp"
 _MODE = 0o640
 """Images of other people: not for every user of the machine."""
-
-_CHANNELS = {"1": 1, "L": 1, "P": 3}
-"""By Pillow's mode, as ingestion counts them; of the other modes, the bands."""
 
 
 class RequestFile:
@@ -55,28 +54,27 @@ class RequestFile:
         self._writer = tf.io.TFRecordWriter(str(self._temporary), options)
 
     def write(self, encoded: bytes, answered: dict[str, bytes | int | float]) -> None:
-        """Adds an image.
+        """Adds an image, normalised as the model saw it.
 
         Args:
-          encoded: JPEG, PNG, GIF or BMP.
+          encoded: the file that was answered, as it came.
           answered: further features, what the model said of it.
         """
-        from PIL import Image
-
-        with Image.open(BytesIO(encoded)) as image:
-            record = serialise(
-                encoded=encoded,
-                # A JPEG that holds several pictures is an "MPO" for Pillow.
-                format=str(image.format).lower().replace("mpo", "jpeg"),
-                path=f"{self.path.name}#{self.records}".encode(),
-                sha256=hashlib.sha256(encoded).hexdigest(),
-                width=image.width,
-                height=image.height,
-                channels=_CHANNELS.get(image.mode, len(image.getbands())),
-                size=len(encoded),
-                label=None,
-                extra=answered,
-            )
+        image = normalise(encoded, max_pixels=sys.maxsize)  # it was answered, so it is not larger
+        if image.normalised is not None:
+            answered = {**answered, f"{SERVED}normalised": image.normalised.encode()}
+        record = serialise(
+            encoded=image.encoded,
+            format=image.format,
+            path=f"{self.path.name}#{self.records}".encode(),
+            sha256=hashlib.sha256(encoded).hexdigest(),
+            width=image.width,
+            height=image.height,
+            channels=image.channels,
+            size=len(encoded),
+            label=None,
+            extra=answered,
+        )
         self._writer.write(record)
         self.records += 1
         self.size += len(record)

@@ -1,7 +1,8 @@
 """A sample of what is asked and answered, to be fed back and checked for drift.
 
-Images are as they came; those that came as pixels are written as PNG.  What the model
-said is beside them, under `served/`.  Nobody knows the label, so there is none.
+Images are normalised, as the model saw them; those that came as pixels are written as
+PNG.  What the model said is beside them, under `served/`.  Nobody knows the label, so
+there is none.
 
 One thread writes.  Requests only leave their images with it, and go on.
 """

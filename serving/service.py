@@ -16,11 +16,13 @@ import numpy as np
 
 from serving.access import Access, current
 from serving.config import LimitsConfig
+from serving.decoding import refusal
 from serving.engines import Floats, Images
 from serving.errors import BusyError, InvalidRequestError, TooLargeError
 from serving.headers import count_pixels
 from serving.loaded import LoadedVersion
 from serving.repository import Repository
+from trainers.pixels import BadImage
 
 TOP_K = 5
 
@@ -164,12 +166,9 @@ class Service:
         total = 0
         for index, encoded in enumerate(query.images):
             try:
-                pixels = count_pixels(encoded)
-            except ValueError:
-                raise InvalidRequestError(
-                    f"Image {index}: expected an encoded JPEG, PNG, GIF or BMP, got "
-                    f"{len(encoded)} bytes that are none."
-                ) from None
+                pixels = count_pixels(encoded, self.limits.pixels)
+            except BadImage as e:
+                raise refusal(index, encoded, e) from None
             if pixels > self.limits.pixels:
                 raise TooLargeError(
                     f"Image {index}: expected at most {self.limits.pixels:,} pixels, got "

@@ -30,6 +30,7 @@ from components.infra_validation import standby, validate
 from components.infra_validation.child import ServerProcess, get
 from components.infra_validation.config import InfraValidationConfig
 from components.infra_validation.executor import InfraValidatorExecutor
+from components.infra_validation.probes import make_probes
 from components.infra_validation.report import REPORT, NotBlessedError, Report
 from components.infra_validation.sample import Example, compare, requests, sample
 from components.infra_validation.standby import Standby
@@ -37,6 +38,7 @@ from components.pusher import PusherExecutor
 from trainers.artifact import GOLDEN, MODEL_CARD, MODEL_ONNX, SERVING_FORMAT
 from trainers.errors import DataError, RunError
 from trainers.files import read_json, write_json
+from trainers.plain import look
 from trainers.strict import dump
 
 LIES = """
@@ -61,6 +63,17 @@ def answer(self, loaded, scores_NC):
     return told if lie is None else dataclasses.replace(told, scores_NC=lie(told.scores_NC))
 
 service.Service.answer = answer
+
+from serving import loaded
+
+make = loaded.LoadedVersion.__init__
+
+def init(self, directory, *args, **kwargs):
+    make(self, directory, *args, **kwargs)
+    if directory.parent.name == "raw":  # as before there was a decoder
+        self._batcher._decode = self._saved_model.decode
+
+loaded.LoadedVersion.__init__ = init
 """
 QUICK = InfraValidationConfig(examples=8, timeout_seconds=60)
 
@@ -197,6 +210,7 @@ def test_a_good_model_is_blessed_by_a_server_of_its_own(
     assert files == {"INFRA_BLESSED", "infra_validation.json"}
     report = Report.read(Path(blessing.uri))
     assert report.blessed and report.tried and not report.why_not
+    assert report.probes > 20
     assert report.examples == 16 and report.engine in ("onnx", "tensorflow")
     assert report.largest_difference is not None and report.largest_difference < 1e-4
     assert report.loading_seconds is not None and 0 < report.loading_seconds < 60
@@ -328,6 +342,21 @@ def test_wrong_answers_are_not_blessed(
     trials: Trials, shared: Standby, lie: str, words: str
 ) -> None:
     assert words in trials.refused(name=lie)
+
+
+def test_a_server_that_sees_other_pixels_is_not_blessed(trials: Trials, shared: Standby) -> None:
+    """It answers all examples rightly: those are normalised."""
+    reason = trials.refused(name="raw")
+    assert reason.startswith("asked about a JPEG with the EXIF orientation 2: POST /predict")
+    assert "differs from the model itself" in reason
+
+
+def test_the_probes_are_of_every_kind_and_none_is_plain(trials: Trials) -> None:
+    (example,) = sample(trials.examples / "Split-test", 1)
+    probes = make_probes(example)
+    assert len({p.kind for p in probes}) == len(probes) > 20
+    for probe in probes:
+        assert look(probe.raw.encoded) is None and look(probe.normalised.encoded)
 
 
 def test_a_model_that_is_too_slow_is_not_blessed(trials: Trials, shared: Standby) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from components.example_gen.digest import Unreadable, read_file
-from components.example_gen.images import BadImage, check_image
+from trainers.pixels import BadImage, check_image
 
 H, W = 24, 32
 

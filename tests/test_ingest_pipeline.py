@@ -35,6 +35,7 @@ from components.example_gen.resolve import resolve
 from components.example_validator import ExampleValidator
 from components.schema_gen import SchemaGen
 from components.statistics import StatisticsGen
+from components.trainer.executor import class_names
 from trainers import raw_example as features
 from trainers.errors import DataError
 
@@ -408,3 +409,12 @@ def test_two_hundred_thousand_pixels_are_refused_below_the_limit(first_run, tmp_
     save(data / "cat" / "wide.png", 1, size=(500, 400))
     _, report = ingest(tmp_path, path=str(data), max_pixels=100_000)
     assert report["quarantined"]["reasons"] == {"too-large": 1}
+
+
+def test_a_vocabulary_is_read_as_it_was_written(tmp_path):
+    """Line feeds alone end a name; whatever else does for Python would shift the others."""
+    names = ("c", "a\u2028b", "a\u2029", "\x85", "x\x0by", "x\x1cy", " a ", "\u00e9")
+    assets = tmp_path / "transform_fn" / "assets"
+    assets.mkdir(parents=True)
+    (assets / "label_vocabulary").write_bytes("".join(f"{n}\n" for n in names).encode())
+    assert class_names(tmp_path) == names

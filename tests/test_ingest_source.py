@@ -11,7 +11,7 @@ from PIL import Image
 from components.example_gen import spans
 from components.example_gen.config import DataConfig, evaluation_split, from_json, to_json
 from components.example_gen.digest import digest_source, hash_file
-from components.example_gen.records import Source
+from components.example_gen.records import Source, check_label
 from components.example_gen.source import list_source
 from trainers.errors import ConfigError, DataError
 
@@ -88,7 +88,7 @@ def test_a_class_may_be_called_train(tmp_path):
         (["train/a/1.png", "train/b/1.png", "extra/a/1.png"], "unknown split 'extra'"),
         (["train/a/1.png", "val/a/1.png", "eval/b/1.png"], "two folders are the split 'val'"),
         (["val/a/1.png", "test/b/1.png"], "expected a folder train/"),
-        (["a\n/1.png", "b/1.png"], "without control characters"),
+        (["a\n/1.png", "b/1.png"], r"a\\n: .* without control characters .* got 'a\\n'"),
         (["\u00e9/1.png", "e\u0301/1.png"], "look the same"),
     ],
 )
@@ -332,3 +332,69 @@ def test_digest_follows_content_and_not_times_or_place(tmp_path):
     assert digest_source(listed(tmp_path / "two")) != first
     os.rename(tmp_path / "one/b", tmp_path / "one/c")
     assert digest_source(listed(tmp_path / "one")) != first
+
+
+# --- Class names
+
+
+INEXACT = {
+    **{f"U+{ord(c):04X}": f"a{c}b" for c in "\0\t\n\x0b\x0c\r\x1b\x1c\x1d\x1e\x7f\x85\u2028\u2029"},
+    "space before": " a",
+    "space after": "a ",
+    "wide space after": "a\u3000",
+    "space alone": " ",
+    "empty": "",
+    "long": "x" * 256,
+    "long in bytes": "\u00e9" * 128,
+}
+
+
+@pytest.mark.parametrize("label", INEXACT.values(), ids=INEXACT)
+def test_a_class_name_that_cannot_be_kept_exactly_is_refused(tmp_path, label):
+    with pytest.raises(DataError) as e:
+        check_label(label, "somewhere")
+    message = str(e.value)
+    assert message.isprintable() and message.endswith("; rename it.") and len(message) < 500
+    row = json.dumps({"path": "1.png", "label": label})
+    with pytest.raises(DataError):
+        listed(write(tmp_path / "m.jsonl", row + '\n{"path": "2.png", "label": "b"}\n'))
+    if label and "\0" not in label and len(label.encode()) < 256:
+        folder = tmp_path / "data"
+        fill(folder, f"{label}/1.png", "b/1.png")
+        with pytest.raises(DataError) as e:
+            listed(folder)
+        assert str(e.value).isprintable()
+
+
+EXACT = [
+    "a b",
+    "A",
+    "a",
+    "\u00e9",
+    "a\u00a0b",
+    "\u200b",
+    "a, b",
+    '"a"',
+    "a=b;c",
+    "[bold]",
+    "$x_$",
+    "#1",
+    "-",
+    "0",
+    "00",
+]
+
+
+def test_other_class_names_are_kept_as_they_are(tmp_path):
+    import csv
+
+    fill(tmp_path / "data", *(f"{label}/1.png" for label in EXACT))
+    assert {label for _, label, _ in rows(listed(tmp_path / "data"))} == set(EXACT)
+    with open(tmp_path / "m.csv", "w", newline="", encoding="utf-8") as f:
+        csv.writer(f).writerows(
+            [("path", "label"), *((f"{i}.png", n) for i, n in enumerate(EXACT))]
+        )
+    lines = [json.dumps({"path": f"{i}.png", "label": n}) for i, n in enumerate(EXACT)]
+    write(tmp_path / "m.jsonl", "\n".join(lines))
+    for name in ("m.csv", "m.jsonl"):
+        assert [r.label for r in listed(tmp_path / name).records] == EXACT

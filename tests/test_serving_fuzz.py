@@ -29,6 +29,7 @@ from serving.app import create_app
 from serving.errors import InvalidRequestError, ServingError
 from serving.headers import count_pixels
 from serving.protocols import asgi, signatures, v1, v2, v2_rest
+from trainers.pixels import BadImage
 
 FUZZ = settings(
     max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -289,31 +290,46 @@ def image_file(kind, width=5, height=4, frames=1):
     return out.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP"])
+KINDS = {
+    "PNG": 20, "JPEG": 20, "GIF": 20, "BMP": 20, "TIFF": 20, "WEBP": 20, "PPM": 20, "TGA": 20,
+    "AVIF": 20, "JPEG2000": 20, "DIB": 20, "MPO": 20,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_pixels_are_counted_without_decoding(kind):
-    assert count_pixels(image_file(kind)) == 20
-    broken_off = image_file(kind)[:-4]
-    assert count_pixels(broken_off) == 20
+    encoded = image_file(kind)
+    assert count_pixels(encoded, 100) == KINDS[kind]
+    if kind not in ("WEBP", "AVIF", "TIFF"):
+        assert count_pixels(encoded[:-4], 100) == KINDS[kind]
 
 
-def test_all_frames_of_a_gif_count():
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_too_large_is_counted_or_refused_by_its_header(kind):
+    try:
+        assert count_pixels(image_file(kind, 90, 90), 8000) == 8100
+    except BadImage as e:
+        assert e.reason == "too-large"
+
+
+def test_of_a_gif_the_first_frame_counts():
     animated = image_file("GIF", 10, 10, frames=7)
     assert Image.open(io.BytesIO(animated)).n_frames == 7
-    assert count_pixels(animated) == 700
+    assert count_pixels(animated, 1000) == 100
 
 
-@pytest.mark.parametrize("kind", ["TIFF", "WEBP", "PPM", "ICO"])
-def test_other_formats_are_no_images_here(kind):
-    with pytest.raises(ValueError):
-        count_pixels(image_file(kind))
+@pytest.mark.parametrize("data", [b"", b"Hello", b"<svg/>", image_file("ICO")])
+def test_what_is_no_image_is_not_counted(data):
+    with pytest.raises(BadImage):
+        count_pixels(data, 1000)
 
 
 @EXAMPLES
-@given(st.sampled_from(["PNG", "JPEG", "GIF", "BMP"]), st.data())
+@given(st.sampled_from([*KINDS]), st.data())
 def test_broken_images_are_counted_or_refused(kind, data):
     encoded = bytearray(image_file(kind, frames=3 if kind == "GIF" else 1))
     for _ in range(data.draw(st.integers(1, 4))):
         encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
     cut = encoded[: data.draw(st.integers(0, len(encoded)))]
-    with contextlib.suppress(ValueError):
-        assert count_pixels(bytes(cut)) >= 0
+    with contextlib.suppress(BadImage):
+        assert count_pixels(bytes(cut), 1000) >= 0

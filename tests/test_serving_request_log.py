@@ -26,6 +26,7 @@ from serving.cli import load_config
 from serving.config import RequestLogConfig
 from serving.request_log import RequestLog
 from trainers.errors import ConfigError
+from trainers.pixels import check_image
 from trainers.raw_example import RESERVED
 
 
@@ -71,19 +72,20 @@ def examples(folder):
 
 
 @pytest.mark.parametrize(
-    ("encoded", "format", "channels"),
+    ("encoded", "format", "channels", "normalised"),
     [
-        (encode("PNG"), b"png", 3),
-        (encode("PNG", "L"), b"png", 1),
-        (encode("PNG", "P"), b"png", 3),
-        (encode("PNG", "RGBA"), b"png", 4),
-        (encode("JPEG"), b"jpeg", 3),
-        (encode("JPEG", "CMYK"), b"jpeg", 4),
-        (encode("GIF"), b"gif", 3),
-        (encode("BMP"), b"bmp", 3),
+        (encode("PNG"), b"png", 3, None),
+        (encode("PNG", "L"), b"png", 1, None),
+        (encode("PNG", "P"), b"png", 3, b"transparency"),
+        (encode("PNG", "RGBA"), b"png", 3, b"transparency"),
+        (encode("JPEG"), b"jpeg", 3, None),
+        (encode("JPEG", "CMYK"), b"jpeg", 3, b"CMYK"),
+        (encode("GIF"), b"png", 3, b"gif"),
+        (encode("BMP"), b"png", 3, b"bmp"),
+        (encode("WEBP"), b"jpeg", 3, b"webp"),
     ],
 )
-def test_a_file_is_logged_as_it_came(tmp_path, encoded, format, channels):
+def test_a_file_is_logged_as_the_model_saw_it(tmp_path, encoded, format, channels, normalised):
     log = logging(tmp_path)
     before = time.time() * 1000
     log(*request([encoded], ["7"], request_id="an id \udc80"))
@@ -92,8 +94,12 @@ def test_a_file_is_logged_as_it_came(tmp_path, encoded, format, channels):
     (file,) = files(tmp_path)
     assert before - 1 < example.pop("served/milliseconds") < time.time() * 1000 + 1
     assert example.pop("served/score") == pytest.approx(0.91)
+    assert example.pop("served/normalised", None) == normalised
+    ingested = check_image(encoded, max_pixels=100)
+    again = check_image(example["image/encoded"], max_pixels=100)
+    assert again.encoded == example["image/encoded"] and again.normalised is None
     assert example == {
-        "image/encoded": encoded,
+        "image/encoded": ingested.encoded,
         "image/format": format,
         "image/path": f"{file.name}#0".encode(),
         "image/sha256": hashlib.sha256(encoded).hexdigest().encode(),
@@ -359,13 +365,15 @@ def test_labelled_it_is_ingested_and_before_that_it_is_not(tmp_path, monkeypatch
     exec(label, {})
     serialised, notes = ingest(tmp_path / "labelled")
     assert [n.errors for n in notes] == [[]] * len(notes)
-    assert sorted(i.normalised or "" for n in notes for i in n.images) == [
-        "", "", "gif", "transparency",
-    ]  # fmt: skip
+    # The log has them as the model saw them: ingestion changes them no more.
+    assert [i.normalised for n in notes for i in n.images] == [None] * 4
     import tensorflow as tf
 
     assert len(serialised) == 4
+    found = set()
     for data in serialised:
         features = tf.train.Example.FromString(data).features.feature
         assert set(features) == RESERVED
         assert features["label"].bytes_list.value == [b"2"]
+        found.add(features["image/encoded"].bytes_list.value[0])
+    assert found == {check_image(image, max_pixels=100).encoded for image in kinds}

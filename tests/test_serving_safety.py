@@ -208,8 +208,9 @@ BAD_IMAGES = {
     "cut PNG": image_file("PNG", 40, 40)[:-30],
     "cut JPEG header": image_file("JPEG", 40, 40)[:60],
     "PNG of few pixels": png_header(40, 40),
-    "WebP": image_file("WEBP", 4, 4),
-    "TIFF": image_file("TIFF", 4, 4),
+    "cut WebP": image_file("WEBP", 40, 40)[:-30],
+    "cut TIFF": image_file("TIFF", 40, 40)[:-30],
+    "ICO": image_file("ICO", 16, 16),
     "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
     "GIF without frames": b"GIF89a\x04\x00\x04\x00\x00\x00\x00;",
     "no size": png_header(0, 0),
@@ -227,7 +228,7 @@ LARGE_IMAGES = {
     "bomb by header": png_header(100_000, 100_000),
     "largest header": png_header(2**31 - 1, 2**31 - 1),
     "bomb": image_file("PNG", 8000, 8000),
-    "animated bomb": image_file("GIF", 2000, 2000, frames=20),
+    "GIF bomb": image_file("GIF", 8000, 8000),
 }
 
 
@@ -245,6 +246,7 @@ GOOD_IMAGES = {
     "one pixel": image_file("PNG", 1, 1),
     "a line": image_file("PNG", 3000, 1),
     "animation": image_file("GIF", 20, 20, frames=4),
+    "large animation": image_file("GIF", 2000, 2000, frames=20),
     "BMP": image_file("BMP", 9, 9),
     "progressive": image_file("JPEG", 40, 40, progressive=True),
     "data after the end": image_file("PNG", 9, 9) + bytes(1000),

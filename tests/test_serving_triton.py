@@ -172,7 +172,7 @@ def test_triton_is_told_what_is_wrong(triton, model, of_model):
     refused(lambda: client.load_model("nothing"), missing, "No model 'nothing'")
     refused(lambda: client.load_model(model, config="{}"), invalid, "serving folder")
     text = infer_input(module, np.array([b"not an image"], object))
-    refused(lambda: client.infer(model, [text]), invalid, "Image 0: expected an encoded JPEG")
+    refused(lambda: client.infer(model, [text]), invalid, "Image 0: expected a file of JPEG")
     floats = infer_input(module, np.zeros((1, 16, 16, 3), np.float32))
     refused(lambda: client.infer(model, [floats]), invalid, "got 'FP32'")
     flat = infer_input(module, np.zeros((1, 2), np.uint8))

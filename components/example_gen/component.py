@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts
@@ -11,10 +13,15 @@ from components.artifacts import IngestionReport
 from components.example_gen.config import DataConfig, to_json
 from components.example_gen.driver import CONFIG, EXAMPLES, Driver
 from components.example_gen.executor import REPORT, Executor
+from trainers import pixels, plain
+from trainers.files import digest
 
 
 class ImageExampleGenSpec(ComponentSpec):
-    PARAMETERS = {CONFIG: ExecutionParameter(type=str)}
+    PARAMETERS = {
+        CONFIG: ExecutionParameter(type=str),
+        "code_digest": ExecutionParameter(type=str),
+    }
     INPUTS: dict[str, ChannelParameter] = {}
     OUTPUTS = {
         EXAMPLES: ChannelParameter(type=standard_artifacts.Examples),
@@ -37,6 +44,8 @@ class ImageExampleGen(base_beam_component.BaseBeamComponent):
             ImageExampleGenSpec(
                 **{
                     CONFIG: to_json(config),
+                    # Examples that were normalised in another way are not taken from the cache.
+                    "code_digest": digest([inspect.getsource(m) for m in (pixels, plain)]),
                     EXAMPLES: types.Channel(type=standard_artifacts.Examples),
                     REPORT: types.Channel(type=IngestionReport),
                 }

@@ -10,6 +10,7 @@ from typing import Literal
 from trainers import strict
 from trainers.config import require
 from trainers.errors import nearest
+from trainers.plain import MAX_PIXELS
 
 SPLITS = ("train", "val", "test")
 
@@ -32,7 +33,7 @@ class DataConfig:
     split.  Without "test", "val" is the split that models are evaluated on."""
     max_quarantine_fraction: float = 0.05
     """The run fails when more than this fraction of the images is unusable."""
-    max_pixels: int = 50_000_000
+    max_pixels: int = MAX_PIXELS
     """Larger images (width × height) are quarantined undecoded."""
     follow_symlinks: bool = True
 

@@ -18,11 +18,11 @@ from typing import Any
 import apache_beam as beam
 
 from components.example_gen import digest
-from components.example_gen.images import BadImage, CheckedImage, check_image
 from components.example_gen.records import Quarantined, Record, batches, check_label
 from components.example_gen.splits import SplitPlan
 from trainers import raw_example as features
 from trainers.errors import DataError
+from trainers.pixels import BadImage, CheckedImage, check_image
 
 BATCH = 200
 """Records per Beam element."""

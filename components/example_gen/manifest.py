@@ -78,7 +78,7 @@ def _record(row: dict[str, str], extra_columns: tuple[str, ...], where: str) -> 
         raise DataError(f"{where}: expected text in UTF-8, got {row!a}.") from None
     return Record(
         path=path,
-        label=check_label(row["label"].strip(), where),
+        label=check_label(row["label"], where),
         split=check_split(split, where) if split.strip() else None,
         extra=extra,
     )
@@ -130,7 +130,9 @@ def _csv_rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
                     f"{path}, line {reader.line_num}: expected {len(header)} values "
                     f"({', '.join(header)}), got {len(values)}."
                 )
-            yield reader.line_num, dict(zip(header, values, strict=True))
+            row = dict(zip(header, values, strict=True))
+            # Many write a space after the comma.
+            yield reader.line_num, {**row, "label": row["label"].strip(" \t")}
     except csv.Error as e:
         raise DataError(f"{path}, line {reader.line_num}: not valid CSV: {e}.") from None
 

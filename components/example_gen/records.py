@@ -25,6 +25,14 @@ SPLIT_NAMES = {
 """What people call the splits, and what they are called here."""
 
 
+MAX_LABEL_BYTES = 255
+"""Of a class name in UTF-8: as long as a folder's may be."""
+_CONTROL = {"Cc", "Zl", "Zp"}
+"""Unicode's categories of control characters and of separators of lines and paragraphs."""
+_SHOWN = 60
+"""Characters of a class name in a message."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One image that a source lists, unread (or one TFRecord file)."""
@@ -82,8 +90,9 @@ def check_label(label: bytes | str, where: str) -> str:
     """The label as text.
 
     Raises:
-      DataError: empty, not UTF-8, or with control characters (class names
-        are kept one per line in vocabularies).
+      DataError: it cannot be kept exactly everywhere: empty, not UTF-8, with
+        characters that end a line (class names are kept one per line in
+        vocabularies), spaces around it, or too long.
     """
     try:
         text = os.fsencode(label).decode("utf-8")
@@ -91,11 +100,18 @@ def check_label(label: bytes | str, where: str) -> str:
         raise DataError(
             f"{where}: expected a class name in UTF-8, got {label!a}; rename it."
         ) from None
-    if not text.strip() or any(unicodedata.category(c) == "Cc" for c in text):
-        raise DataError(
-            f"{where}: expected a class name without control characters, got {text!r}; rename it."
-        )
-    return text
+    if not text or any(unicodedata.category(c) in _CONTROL for c in text):
+        expected = "without control characters and line separators"
+    elif text.strip() != text:
+        expected = "without spaces before and after it"
+    elif len(text.encode()) > MAX_LABEL_BYTES:
+        expected = f"of at most {MAX_LABEL_BYTES} bytes"
+    else:
+        return text
+    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    # The path has the name in it, and a terminal would obey it.
+    where = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in where[: 10 * _SHOWN])
+    raise DataError(f"{where}: expected a class name {expected}, got {shown!a}; rename it.")
 
 
 def check_labels(labels: Iterable[str], where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from trainers.errors import DataError
 REPORT_FILE = "report.json"
 QUARANTINE_FILE = "quarantine.jsonl"
 _LISTED = 20
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
+"""Those that JSON leaves as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,9 @@ class Outcome:
     def quarantine_lines(self) -> Iterable[str]:
         for q in self.quarantined:
             line = {"path": show(q.path), "label": q.label, "reason": q.reason, "detail": q.detail}
-            yield json.dumps(line, ensure_ascii=False) + "\n"
+            # Readers that end lines as Unicode does must not do so within one.
+            text = json.dumps(line, ensure_ascii=False)
+            yield _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", text) + "\n"
 
 
 def conclude(source: Source, config: DataConfig, all_notes: Iterable[Notes]) -> Outcome:

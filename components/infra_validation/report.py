@@ -34,6 +34,8 @@ class Report:
     """False: the Evaluator had not blessed the model; `why_not` says that it was skipped."""
     examples: int = 0
     """Images that each protocol was asked about."""
+    probes: int = 0
+    """Raw files of odd kinds that each protocol was asked about."""
     engine: str = ""
     """That the server chose."""
     loading_seconds: float | None = None
@@ -58,6 +60,7 @@ class Report:
             "blessed": int(self.blessed),
             "why_not_blessed": self.why_not or None,
             "examples": self.examples,
+            "probes": self.probes,
             "engine": self.engine or None,
             "loading_seconds": self.loading_seconds,
             "largest_difference": self.largest_difference,

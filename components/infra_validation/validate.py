@@ -17,6 +17,7 @@ import numpy as np
 from components.infra_validation.child import ServerProcess
 from components.infra_validation.clients import Ask, Grpc, Http, golden
 from components.infra_validation.config import InfraValidationConfig
+from components.infra_validation.probes import Probe, make_probes
 from components.infra_validation.report import Latency, NotBlessedError, Report
 from components.infra_validation.sample import (
     Example,
@@ -75,15 +76,18 @@ def validate(
     deadline = time.monotonic() + config.timeout_seconds
     examples = sample(split, config.examples)
     report.examples = len(examples)
+    probes = make_probes(examples[0])
+    report.probes = len(probes)
     try:
         version, card = _publish(candidate, serving / name)
         with ThreadPoolExecutor(1) as meanwhile:
-            own = meanwhile.submit(own_answers, source, examples)
+            asked = [*examples, *(p.normalised for p in probes)]
+            own = meanwhile.submit(own_answers, source, asked)
             server.ports(deadline)
             began = time.monotonic()
             server.wait_until_loaded(name, version, deadline)
             report.loading_seconds = time.monotonic() - began
-            expected_NC = own.result()
+            expected_NC, of_probes_NC = np.split(own.result(), [len(examples)])
         if expected_NC.shape[1] != len(card.class_names):
             raise NotBlessedError(
                 f"{len(card.class_names)} classes have {expected_NC.shape[1]} scores"
@@ -94,6 +98,7 @@ def validate(
             http = stack.enter_context(contextlib.closing(Http(http_port, *known)))
             grpc = stack.enter_context(contextlib.closing(Grpc(grpc_port, *known)))
             _compare(report, http, grpc, source, examples, expected_NC, card.class_names)
+            _probe(http, grpc, probes, of_probes_NC, card.class_names)
             for protocol, ask in ((REST, http.v1), (GRPC, grpc.v1)):
                 _time(report, protocol, ask, examples, expected_NC, config.max_p99_ms)
         server.check("after it had answered")
@@ -159,6 +164,34 @@ def _compare(
     file_NC = np.array([[scores[c] for c in class_names]], np.float32)
     differences.append(compare("POST /predict", file_NC, expected_NC[:1]))
     report.largest_difference = max(differences)
+
+
+def _probe(
+    http: Http,
+    grpc: Grpc,
+    probes: Sequence[Probe],
+    expected_NC: Floats,
+    class_names: Sequence[str],
+) -> None:
+    """Asks about raw files: the answers are the model's for what ingestion makes of them."""
+
+    def file(examples: Sequence[Example]) -> Floats:
+        _, scores = http.file(examples[0])
+        return np.array([[scores[c] for c in class_names]], np.float32)
+
+    asks: dict[str, Ask] = {
+        "POST /predict": file,
+        "REST": http.v1,
+        "REST V2": http.v2,
+        "gRPC": grpc.v1,
+        "gRPC V2": grpc.v2,
+    }
+    for probe, expected_C in zip(probes, expected_NC, strict=True):
+        try:
+            for what, ask in asks.items():
+                compare(what, ask([probe.raw]), expected_C[None])
+        except NotBlessedError as e:
+            raise NotBlessedError(f"asked about {probe.kind}: {e}") from e
 
 
 def _time(

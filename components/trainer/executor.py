@@ -78,4 +78,5 @@ class TrainerExecutor(base_executor.BaseExecutor):
 def class_names(transform_graph: Path) -> tuple[str, ...]:
     """The label vocabulary of a TransformGraph, in the order of the scores."""
     path = transform_graph / "transform_fn" / "assets" / VOCABULARY
-    return tuple(path.read_text(encoding="utf-8").splitlines())
+    # At line feeds alone: a name may hold what else ends a line for Python.
+    return tuple(path.read_bytes().decode().removesuffix("\n").split("\n"))

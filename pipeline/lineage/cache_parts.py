@@ -29,7 +29,7 @@ _OWN = frozenset(
         *("grpc_p50_ms", "grpc_p99_ms", "largest_difference", "loading_seconds"),
         *("hyper_parameters", "images_per_second", "latency_onnx_ms", "loss", "model_name"),
         *("node_id", "output_digests", "parameter_count", "parity_onnx", "parity_savedmodel"),
-        *("parity_savedmodel_bytes", "peak_memory_bytes", "per_class", "pushed"),
+        *("parity_savedmodel_bytes", "peak_memory_bytes", "per_class", "probes", "pushed"),
         *("pushed_version", "quarantined", "resolved_path", "rest_p50_ms", "rest_p99_ms"),
         *("run_id", "seed"),
         *("split_counts", "top_k_accuracy", "train_seconds", "val_accuracy", "val_loss"),

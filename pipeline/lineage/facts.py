@@ -384,7 +384,7 @@ def verdict(
         baseline_model_id=baseline.id if baseline else None,
         baseline=baseline.uri if baseline else None,
         baseline_accuracy=_float(get("baseline_accuracy")),
-        why_not_blessed=reasons.splitlines() if reasons else [],
+        why_not_blessed=reasons.split("\n") if reasons else [],
     )
 
 

@@ -26,7 +26,8 @@ from serving.service import Query, Service
 
 router = APIRouter(prefix="/v1/models", tags=["TensorFlow Serving, KServe V1"])
 
-_IMAGE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")
+_EXAMPLE = b"\n"
+"""What a serialised tf.Example begins with, the tag of its features, and no image file does."""
 
 
 @router.get("", **openapi.V1_MODELS)
@@ -197,12 +198,10 @@ def _choose(
         first = values[0]
         if not isinstance(first, dict):
             name = signatures.TENSOR
-        elif key == "examples":
+        elif key == "examples" or from_base64(first.get("b64")).startswith(_EXAMPLE):
             name = signatures.EXAMPLES
-        elif from_base64(first.get("b64")).startswith(_IMAGE_MAGIC):
-            name = signatures.BYTES
         else:
-            name = signatures.EXAMPLES
+            name = signatures.BYTES
     signature = signatures.find_signature(loaded, name)
     # KServe's clients name the input as they like, where there is only one.
     if key is not None and key != signature.input.name and not key.startswith("image"):
