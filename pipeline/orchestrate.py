@@ -41,9 +41,10 @@ def main(*request_paths: str) -> int:
     Returns:
       The last exit code: one that is not blessed has not failed.
     """
-    from trainers import lean_imports
+    from trainers import cpus, lean_imports
 
     lean_imports.install(lean_imports.PIPELINE)
+    cpus.size_pools()
     code = 0
     for index, path in enumerate(request_paths):
         request = parse(RunRequest, read_json(Path(path)))
@@ -77,7 +78,7 @@ def _run(request: RunRequest) -> int:
 
     from components.infra_validation import standby
     from components.trainer import child
-    from pipeline import results
+    from pipeline import beam_args, results
     from pipeline.dag import (
         BASELINE_NODE,
         BEFORE_INFRA_VALIDATOR,
@@ -94,6 +95,7 @@ def _run(request: RunRequest) -> int:
     workspace = Workspace(config.output)
     began = time.monotonic()
     pipeline = create_pipeline(config, workspace)
+    pipeline.beam_pipeline_args = beam_args.counted(pipeline.beam_pipeline_args)
     ir = compiler.Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(
         ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: request.run_id}

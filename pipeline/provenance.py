@@ -11,6 +11,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+from trainers.cpus import available_cpus
 from trainers.files import digest, sha256_file
 
 _ROOT = Path(__file__).parent.parent
@@ -28,7 +29,7 @@ def describe() -> dict[str, str | int]:
         "python": platform.python_version(),
         "host": socket.gethostname(),
         "platform": platform.platform(),
-        "cpus": len(os.sched_getaffinity(0)),
+        "cpus": available_cpus(),
         "user": user(),
         "directory": os.getcwd(),
         **_git(Path.cwd(), "git"),
