@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from trainers.config import require
@@ -52,6 +52,13 @@ class ModelConfig:
     """Which versions are loaded: the latest, all, or these."""
     batching: BatchingConfig = field(default_factory=BatchingConfig)
 
+    def __post_init__(self) -> None:
+        if isinstance(self.policy, tuple):
+            require(
+                bool(self.policy) and min(self.policy) >= 1,
+                f"policy: expected versions such as [1, 3], got {list(self.policy)}.",
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsConfig:
@@ -72,13 +79,23 @@ class LimitsConfig:
     header_seconds: float = 10.0
     """For a client to send its request; slower ones are cut off."""
 
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            require(
+                math.isfinite(value) and value > 0,
+                f"{limit.name}: expected more than 0, got {value:g}.",
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthConfig:
-    """Where the bearer token is; the environment may have it instead (`serving.auth`)."""
+    """Where the bearer tokens are; the environment may have them instead (`serving.auth`)."""
 
     token_file: str = ""
     """A file that holds the token alone; read at start."""
+    control_token_file: str = ""
+    """A file with the token for requests that load and unload; read at start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +166,9 @@ class ServeConfig:
     drain_seconds: float = 30.0
     """How long requests may take to finish when a version or the server goes."""
     threads: int = 0
-    """Of the engines; 0: one per CPU."""
+    """Of the engines; 0: one per CPU that it may use."""
+    control: bool = False
+    """Whether everyone who may ask for a prediction may load and unload, too."""
     default: ModelConfig = field(default_factory=ModelConfig)
     """Of the models that have no table of their own."""
     models: dict[str, ModelConfig] = field(default_factory=dict)
@@ -163,9 +182,27 @@ class ServeConfig:
     log: LogConfig = field(default_factory=LogConfig)
 
     def __post_init__(self) -> None:
+        require(bool(self.serving), "serving: expected a folder's name, got ''.")
+        require(
+            bool(self.host) and self.host[0] != "[",
+            f"host: expected an address or a name, such as 127.0.0.1 or ::1, got {self.host!r}.",
+        )
         for key in ("port", "grpc_port"):
             value = getattr(self, key)
             require(0 <= value < 65536, f"{key}: expected 0 to 65535, got {value}.")
+        require(
+            self.port != self.grpc_port or self.port == 0,
+            f"grpc_port: expected another than port, got {self.port} for both.",
+        )
+        require(
+            0.01 <= self.poll_seconds <= 86400,
+            f"poll_seconds: expected 0.01 to 86400, got {self.poll_seconds:g}.",
+        )
+        require(
+            0 <= self.drain_seconds <= 86400,
+            f"drain_seconds: expected 0 to 86400, got {self.drain_seconds:g}.",
+        )
+        require(0 <= self.threads <= 1024, f"threads: expected 0 to 1024, got {self.threads}.")
 
     def of(self, name: str) -> ModelConfig:
         models: Mapping[str, ModelConfig] = self.models

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,25 @@ def read(path: Path | None) -> dict[str, Any]:
         raise ConfigError(f"Cannot read the config {path}: {e.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path} is not valid TOML: {e}.") from None
+
+
+def settings(texts: Sequence[str] | None) -> dict[str, Any]:
+    """`--set KEY=VALUE`: values by dotted key; each as TOML, or else as the text it is.
+
+    Raises:
+      ConfigError: one is not KEY=VALUE.
+    """
+    return dict(map(_setting, texts or ()))
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set: expected KEY=VALUE, got {text!r}.")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
 
 
 def overlay(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
