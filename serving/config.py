@@ -70,6 +70,14 @@ class LimitsConfig:
     """Of one encoded image, as its header says."""
     request_pixels: int = 200_000_000
     """Of the encoded images of one request together."""
+    decoding_pixels: int = 50_000_000
+    """Of the images that are being decoded at a time, in the whole server; others wait."""
+    queue_pixels: int = 400_000_000
+    """Of the encoded images that wait for one version; more are refused at once."""
+    wait_seconds: float = 10.0
+    """For room to decode; then an image is refused."""
+    server_body_bytes: int = 128 * 2**20
+    """Of the requests that are received and answered at a time; more are refused at once."""
     images: int = 256
     """In one request."""
     concurrency: int = 256
@@ -82,9 +90,19 @@ class LimitsConfig:
     def __post_init__(self) -> None:
         for limit in fields(self):
             value = getattr(self, limit.name)
+            least = 0 if limit.name == "wait_seconds" else 1e-3
             require(
-                math.isfinite(value) and value > 0,
-                f"{limit.name}: expected more than 0, got {value:g}.",
+                math.isfinite(value) and value >= least,
+                f"{limit.name}: expected {least:g} or more, got {value:g}.",
+            )
+        for key, below in (
+            ("decoding_pixels", "pixels"),
+            ("queue_pixels", "request_pixels"),
+            ("server_body_bytes", "body_bytes"),
+        ):
+            given, needed = getattr(self, key), getattr(self, below)
+            require(
+                given >= needed, f"{key}: expected at least {below} ({needed:,}), got {given:,}."
             )
 
 
