@@ -303,6 +303,8 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> DeployConfig
     if unknown := sorted(data.keys() - {"deploy"}):
         raise ConfigError(f"{path}: expected the table [deploy] alone, got {unknown[0]} too.")
     table = data.get("deploy", {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"deploy: expected a table, got {table!r}.")
     for key in table:
         if key in {f.name for f in fields(ServeConfig)}:
             raise ConfigError(f"deploy.{key} is a key of the server: deploy.server.{key}.")
