@@ -13,6 +13,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from trainers.cpus import available_cpus
 from trainers.errors import ConfigError, nearest
 
 BEAM_PLUGIN = "--beam_plugin=tfx"
@@ -43,6 +44,14 @@ def complete(given: Sequence[str]) -> list[str]:
     if runner != _DATAFLOW and not any(_value(given, name) for name in _PACKAGING):
         args.append(STAND_IN)
     return args
+
+
+def counted(given: Sequence[str]) -> list[str]:
+    """For the machine that runs them: of workers, 0 are one per CPU that may be used; Beam
+    would start one per CPU of the machine."""
+    if _runner(given) not in _DIRECT or _value(given, "direct_num_workers") != "0":
+        return list(given)
+    return [*given, f"--direct_num_workers={available_cpus()}"]
 
 
 def workers_elsewhere(given: Sequence[str]) -> bool:

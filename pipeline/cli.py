@@ -18,11 +18,12 @@ from pipeline.commands.kubeflow import KUBEFLOW_LOCAL, compile_, submit
 from pipeline.commands.label import label
 from pipeline.commands.places import ServingOption, output_folder, serving_folder
 from pipeline.commands.rollback import rollback
-from pipeline.commands.settings import SetOption, settings
+from pipeline.commands.settings import SetOption
 from pipeline.commands.ui import ui
 from pipeline.terminal import complain, console, print_json, table
 from serving.cli import serve
 from trainers.errors import ConfigError, VisionlineError
+from trainers.toml_file import settings
 
 app = typer.Typer(
     name="visionline",

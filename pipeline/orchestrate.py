@@ -44,9 +44,10 @@ def main(*requests: str) -> int:
     Returns:
       The last exit code: one that is not blessed has not failed.
     """
-    from trainers import lean_imports
+    from trainers import cpus, lean_imports
 
     lean_imports.install(lean_imports.PIPELINE)
+    cpus.size_pools()
     code = 0
     for index, word in enumerate(requests):
         log, _, path = word.partition(":")
@@ -81,7 +82,7 @@ def _run(request: RunRequest) -> int:
 
     from components.infra_validation import standby
     from components.trainer import child
-    from pipeline import results
+    from pipeline import beam_args, results
     from pipeline.dag import (
         BASELINE_NODE,
         BEFORE_INFRA_VALIDATOR,
@@ -99,6 +100,7 @@ def _run(request: RunRequest) -> int:
     workspace = Workspace(config.output)
     began = time.monotonic()
     pipeline = create_pipeline(config, workspace)
+    pipeline.beam_pipeline_args = beam_args.counted(pipeline.beam_pipeline_args)
     ir = compiler.Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(
         ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: request.run_id}

@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from trainers.cpus import available_cpus
 from trainers.files import digest, sha256_file, write_atomic
 
 _ROOT = Path(__file__).parent.parent
@@ -51,7 +52,7 @@ def describe(
         "python": platform.python_version(),
         "host": socket.gethostname(),
         "platform": platform.platform(),
-        "cpus": len(os.sched_getaffinity(0)),
+        "cpus": available_cpus(),
         "user": user(),
         "directory": os.getcwd(),
         **_git(Path.cwd(), "git", kept and kept / "changes.patch", own.values()),

@@ -111,6 +111,12 @@ class Access:
         if self._log is not None and self._each_request:
             self._log.write(_line(record, seconds))
 
+    def control(self, call: str, record: Record) -> None:
+        """A request that changes what is loaded; logged also where requests are not."""
+        if self._log is not None:
+            line = {"kind": "control", "detail": call, "model": record.model}
+            self._log.write({**line, "request_id": record.request_id, "peer": record.peer})
+
     def event(self, kind: str, model: str, version: int, detail: str) -> None:
         """See `repository.Event`."""
         self.metrics.event(kind, model)

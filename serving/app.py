@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from serving.access import current
 from serving.auth import Token
-from serving.errors import ServingError, told
+from serving.errors import ServingError, UnauthorizedError, told
 from serving.protocols import bearer, file, health, v1, v2_rest
 from serving.protocols.asgi import error_response
 from serving.protocols.recording import RecordedHttp
@@ -35,7 +35,10 @@ def create_app(service: Service, token: Token | None = None) -> FastAPI:
     @app.exception_handler(ServingError)
     async def refused(request: Request, error: ServingError) -> Response:
         current().error = error
-        return error_response(told(error), error.status)
+        response = error_response(told(error), error.status)
+        if isinstance(error, UnauthorizedError):
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
 
     @app.exception_handler(HTTPException)
     async def no_such_path(request: Request, error: HTTPException) -> Response:
@@ -55,7 +58,9 @@ def create_app(service: Service, token: Token | None = None) -> FastAPI:
     for protocol in (file, health, v1, v2_rest):
         # Not `include_router`: FastAPI looks for the route of an included one twice.
         app.router.routes.extend(protocol.router.routes)
+    app.state.tokens = []
     if token is not None:
-        app.add_middleware(bearer.BearerHttp, token=token)
+        app.state.tokens = tokens = [t for t in (token, service.control.token) if t is not None]
+        app.add_middleware(bearer.BearerHttp, tokens=tokens)
         bearer.describe(app)
     return app

@@ -1,7 +1,8 @@
-"""The bearer token: one secret that every request has to bring, on every protocol alike.
+"""The bearer tokens: one secret that every request has to bring, on every protocol alike,
+and a second one for requests that load and unload.
 
-It comes from the environment or from a file, never from a flag or the config: these are
-seen by others (`ps`, a repository).
+They come from the environment or from a file, never from a flag or the config: these are
+seen by others (`ps`, a repository).  Who has the second may do what the first one is for.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.config import AuthConfig
+from serving.config import AuthConfig, ServeConfig
 from serving.errors import UnauthorizedError
 from trainers.errors import ConfigError
 
 ENVIRONMENT = "VISIONLINE_SERVE_TOKEN"
+CONTROL_ENVIRONMENT = "VISIONLINE_SERVE_CONTROL_TOKEN"
 SHORTEST = 16
 """Characters."""
 _LONGEST = 4096
@@ -29,12 +31,13 @@ class Token:
     Args:
       secret: at least `SHORTEST` visible ASCII characters.
       source: where it comes from, for errors.
+      name: what it is called in refusals.
 
     Raises:
       ConfigError: it is no such text; the error does not quote it.
     """
 
-    def __init__(self, secret: str, source: str) -> None:
+    def __init__(self, secret: str, source: str, name: str = "token") -> None:
         expected = (
             f"{source}: expected a token of {SHORTEST} to {_LONGEST} visible ASCII characters"
         )
@@ -44,6 +47,10 @@ class Token:
         if not all("!" <= character <= "~" for character in secret):
             raise ConfigError(f"{expected}, got others among them, or white space. {remedy}")
         self._digest = _digest(secret.encode())
+        self._name = name
+
+    def same(self, other: Token) -> bool:
+        return hmac.compare_digest(self._digest, other._digest)
 
     def check(self, authorization: Sequence[bytes]) -> None:
         """Takes a request's Authorization headers (or metadata).
@@ -51,15 +58,19 @@ class Token:
         Raises:
           UnauthorizedError: they are not the one with the token.
         """
+        if not self.is_in(authorization):
+            raise UnauthorizedError(
+                f"Expected this server's {self._name}: the header 'Authorization: Bearer TOKEN', "
+                "over gRPC the metadata 'authorization'."
+            )
+
+    def is_in(self, authorization: Sequence[bytes]) -> bool:
+        """Whether they are the one with the token."""
         only = authorization[0] if len(authorization) == 1 else b""
         scheme, _, given = only.partition(b" ")
         # Digests, so that the time it takes does not tell the length either.
         same = hmac.compare_digest(_digest(given.strip(b" ")), self._digest)
-        if scheme.lower() != b"bearer" or not same:
-            raise UnauthorizedError(
-                "Expected this server's token: the header 'Authorization: Bearer TOKEN', over "
-                "gRPC the metadata 'authorization'."
-            )
+        return scheme.lower() == b"bearer" and same
 
 
 def read_token(config: AuthConfig, environment: Mapping[str, str]) -> Token | None:
@@ -68,30 +79,66 @@ def read_token(config: AuthConfig, environment: Mapping[str, str]) -> Token | No
     Raises:
       ConfigError: it cannot be read or used, or is given twice.
     """
-    secret = environment.get(ENVIRONMENT)
-    if not config.token_file:
-        return None if secret is None else Token(secret, ENVIRONMENT)
-    where = f"auth.token_file: {config.token_file}"
+    return _read("token", environment, ENVIRONMENT, "auth.token_file", config.token_file)
+
+
+def read_control_token(config: AuthConfig, environment: Mapping[str, str]) -> Token | None:
+    """The token for loading and unloading; see `read_token`."""
+    key = "auth.control_token_file"
+    return _read("control token", environment, CONTROL_ENVIRONMENT, key, config.control_token_file)
+
+
+def read_tokens(
+    config: ServeConfig, environment: Mapping[str, str]
+) -> tuple[Token | None, Token | None]:
+    """The token and the control token.
+
+    Raises:
+      ConfigError: one cannot be used, or they contradict each other or the config.
+    """
+    token = read_token(config.auth, environment)
+    control = read_control_token(config.auth, environment)
+    if control is not None and config.control:
+        raise ConfigError(
+            "control = true lets everyone load and unload, and there is a control token; leave "
+            "one out."
+        )
+    if control is not None and token is not None and control.same(token):
+        raise ConfigError(
+            "The control token is the same as the token: whoever may ask for a prediction could "
+            "unload the models. Take another, or say control = true instead."
+        )
+    return token, control
+
+
+def _read(
+    name: str, environment: Mapping[str, str], variable: str, key: str, file: str
+) -> Token | None:
+    secret = environment.get(variable)
+    if not file:
+        return None if secret is None else Token(secret, variable, name)
     if secret is not None:
-        raise ConfigError(f"Both {ENVIRONMENT} and auth.token_file are set; leave one out.")
+        raise ConfigError(f"Both {variable} and {key} are set; leave one out.")
+    where = f"{key}: {file}"
     try:
-        data = Path(config.token_file).read_bytes()
+        data = Path(file).read_bytes()
     except OSError as e:
         raise ConfigError(f"{where} cannot be read: {e.strerror}.") from None
     # Editors and `echo` end a file with a line end; bytes beyond ASCII are refused.
-    return Token(data.decode("latin-1").removesuffix("\n").removesuffix("\r"), where)
+    return Token(data.decode("latin-1").removesuffix("\n").removesuffix("\r"), where, name)
 
 
 def refuse_plain_token(data: Mapping[str, Any]) -> None:
-    """Raises ConfigError for a config with the token itself in it; does not quote it."""
+    """Raises ConfigError for a config with a token itself in it; does not quote it."""
     auth = data.get("auth", {})
     if not isinstance(auth, Mapping):
         raise ConfigError("auth: expected a table, [auth].")
-    if "token" in auth:
-        raise ConfigError(
-            "auth.token: a token does not belong into a config, where others read it. Set "
-            f"the environment variable {ENVIRONMENT}, or name a file: auth.token_file."
-        )
+    for key, variable in (("token", ENVIRONMENT), ("control_token", CONTROL_ENVIRONMENT)):
+        if key in auth:
+            raise ConfigError(
+                f"auth.{key}: a token does not belong into a config, where others read it. Set "
+                f"the environment variable {variable}, or name a file: auth.{key}_file."
+            )
 
 
 def is_loopback(host: str) -> bool:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
+import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trainers.errors import ConfigError, VisionlineError
+from trainers.toml_file import settings
 
 if TYPE_CHECKING:
     from serving.config import ServeConfig
+    from serving.repository import Repository
+
+_LOOK_SECONDS = 0.1
 
 
 def serve(
@@ -31,6 +39,10 @@ def serve(
         float | None, typer.Option(help="How long an image waits for others.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Of the engines; 0: one per CPU.")] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any key of the config, such as limits.images=16."),
+    ] = None,
 ) -> None:
     """Serve the pushed models over REST and gRPC, and a page to try them."""
     flags = {
@@ -43,19 +55,26 @@ def serve(
         "default.batching.max_batch": max_batch,
         "default.batching.max_delay_ms": max_delay_ms,
     }
-    loaded = load_config(config, {k: v for k, v in flags.items() if v is not None})
-    from serving.auth import ENVIRONMENT, is_loopback, read_token
+    overrides = {k: v for k, v in flags.items() if v is not None} | settings(sets)
+    loaded = load_config(config, overrides)
+    from serving.auth import ENVIRONMENT, is_loopback, read_tokens
+    from serving.folder import check_folder
+    from serving.ports import take_ports
     from serving.tls import read_tls
 
-    token = read_token(loaded.auth, os.environ)
+    nothing_yet = check_folder(Path(loaded.serving))
+    token, control_token = read_tokens(loaded, os.environ)
     if token is None and not is_loopback(loaded.host):
+        use = "use, load and unload" if loaded.control else "use"
         typer.echo(
-            f"Warning: on {loaded.host} anyone who reaches this machine may use, load and unload "
-            f"the models. Set a token, {ENVIRONMENT} or auth.token_file.",
+            f"Warning: on {loaded.host} anyone who reaches this machine may {use} the models. "
+            f"Set a token, {ENVIRONMENT} or auth.token_file.",
             err=True,
         )
     tls = read_tls(loaded.tls) if loaded.tls else None
-    typer.echo(f"Loading the models of {loaded.serving} …", err=True)
+    # Before the seconds that the imports take.
+    ports = take_ports(loaded)
+    typer.echo(nothing_yet or f"Loading the models of {loaded.serving} …", err=True)
     start_lean()
     from serving.server import Address, Server
 
@@ -64,24 +83,47 @@ def serve(
         typer.echo(f"  {'https' if tls else 'http'}://{at.host}:{at.port}/   (page, REST)")
         typer.echo(f"  {at.host}:{at.grpc_port}   (gRPC)")
         sys.stdout.flush()
+        threading.Thread(target=_tell, args=(server.repository,), daemon=True).start()
 
     code = 0
     try:
-        Server(loaded, token, tls).run(listening)
+        server = Server(loaded, token, tls, control_token, ports)
+        server.run(listening)
     except KeyboardInterrupt:
         code = 130
-    sys.stdout.flush()
-    sys.stderr.flush()
+    except VisionlineError as e:
+        typer.echo(f"visionline: {e}", err=True)
+        code = e.exit_code
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    with contextlib.suppress(OSError):  # nobody reads
+        sys.stdout.flush()
+        sys.stderr.flush()
     # All is answered and closed.  Python's own end would cut the engines' threads short,
     # which aborts the process.
     os._exit(code)
 
 
+def _tell(repository: Repository) -> None:
+    """Says once what became of the models, as soon as that is known."""
+    while (found := repository.readiness()).word == "loading":
+        time.sleep(_LOOK_SECONDS)
+    with contextlib.suppress(OSError):
+        if found.answering:
+            typer.echo(f"Ready: {', '.join(found.answering)}")
+        for line in found.lines:
+            typer.echo(f"  {line}")
+        sys.stdout.flush()
+
+
 def start_lean() -> None:
     """Imports TensorFlow, without what it only asks for, and without its messages."""
     from trainers import lean_imports
+    from trainers.cpus import size_pools
     from trainers.quiet import quiet_stderr
 
+    size_pools()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     lean_imports.install(lean_imports.SERVER)
     with quiet_stderr():
@@ -109,8 +151,6 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> ServeConfig:
         if len(found) != 1:
             raise ConfigError("Which serving folder? Name it: visionline serve FOLDER.")
         data["serving"] = str(found[0])
-    if not Path(str(data["serving"])).is_dir():
-        raise ConfigError(f"No serving folder at {data['serving']}.")
     return parse(ServeConfig, data)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from trainers.config import require
@@ -53,6 +53,13 @@ class ModelConfig:
     """Which versions are loaded: the latest, all, or these."""
     batching: BatchingConfig = field(default_factory=BatchingConfig)
 
+    def __post_init__(self) -> None:
+        if isinstance(self.policy, tuple):
+            require(
+                bool(self.policy) and min(self.policy) >= 1,
+                f"policy: expected versions such as [1, 3], got {list(self.policy)}.",
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsConfig:
@@ -64,6 +71,14 @@ class LimitsConfig:
     """Of one encoded image, as its header says."""
     request_pixels: int = 200_000_000
     """Of the encoded images of one request together."""
+    decoding_pixels: int = 50_000_000
+    """Of the images that are being decoded at a time, in the whole server; others wait."""
+    queue_pixels: int = 400_000_000
+    """Of the encoded images that wait for one version; more are refused at once."""
+    wait_seconds: float = 10.0
+    """For room to decode; then an image is refused."""
+    server_body_bytes: int = 128 * 2**20
+    """Of the requests that are received and answered at a time; more are refused at once."""
     images: int = 256
     """In one request."""
     concurrency: int = 256
@@ -73,13 +88,33 @@ class LimitsConfig:
     header_seconds: float = 10.0
     """For a client to send its request; slower ones are cut off."""
 
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            least = 1 if isinstance(value, int) else 0 if limit.name == "wait_seconds" else 0.001
+            require(
+                math.isfinite(value) and value >= least,
+                f"{limit.name}: expected {least:g} or more, got {value:g}.",
+            )
+        for key, below in (
+            ("decoding_pixels", "pixels"),
+            ("queue_pixels", "request_pixels"),
+            ("server_body_bytes", "body_bytes"),
+        ):
+            given, needed = getattr(self, key), getattr(self, below)
+            require(
+                given >= needed, f"{key}: expected at least {below} ({needed:,}), got {given:,}."
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthConfig:
-    """Where the bearer token is; the environment may have it instead (`serving.auth`)."""
+    """Where the bearer tokens are; the environment may have them instead (`serving.auth`)."""
 
     token_file: str = ""
     """A file that holds the token alone; read at start."""
+    control_token_file: str = ""
+    """A file with the token for requests that load and unload; read at start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +189,9 @@ class ServeConfig:
     drain_seconds: float = 30.0
     """How long requests may take to finish when a version or the server goes."""
     threads: int = 0
-    """Of the engines; 0: one per CPU."""
+    """Of the engines; 0: one per CPU that it may use."""
+    control: bool = False
+    """Whether everyone who may ask for a prediction may load and unload, too."""
     default: ModelConfig = field(default_factory=ModelConfig)
     """Of the models that have no table of their own."""
     models: dict[str, ModelConfig] = field(default_factory=dict)
@@ -168,9 +205,27 @@ class ServeConfig:
     log: LogConfig = field(default_factory=LogConfig)
 
     def __post_init__(self) -> None:
+        require(bool(self.serving), "serving: expected a folder's name, got ''.")
+        require(
+            bool(self.host) and self.host[0] != "[",
+            f"host: expected an address or a name, such as 127.0.0.1 or ::1, got {self.host!r}.",
+        )
         for key in ("port", "grpc_port"):
             value = getattr(self, key)
             require(0 <= value < 65536, f"{key}: expected 0 to 65535, got {value}.")
+        require(
+            self.port != self.grpc_port or self.port == 0,
+            f"grpc_port: expected another than port, got {self.port} for both.",
+        )
+        require(
+            0.01 <= self.poll_seconds <= 86400,
+            f"poll_seconds: expected 0.01 to 86400, got {self.poll_seconds:g}.",
+        )
+        require(
+            0 <= self.drain_seconds <= 86400,
+            f"drain_seconds: expected 0 to 86400, got {self.drain_seconds:g}.",
+        )
+        require(0 <= self.threads <= 1024, f"threads: expected 0 to 1024, got {self.threads}.")
 
     def of(self, name: str) -> ModelConfig:
         models: Mapping[str, ModelConfig] = self.models

@@ -27,6 +27,13 @@ class UnauthorizedError(ServingError):
     code = "UNAUTHENTICATED"
 
 
+class ForbiddenError(ServingError):
+    """This server does not let itself be told that."""
+
+    status = 403
+    code = "PERMISSION_DENIED"
+
+
 class UnknownModelError(ServingError):
     """No such model, version or label."""
 

@@ -25,11 +25,12 @@ from serving.batching import Observer
 from serving.config import ModelConfig, ServeConfig
 from serving.errors import LoadError, UnavailableError, UnknownModelError
 from serving.loaded import LoadedVersion
+from serving.readiness import Readiness, judge
 from serving.served import Served, Slot, State, files_of
 from trainers.errors import DataError, nearest
 from trainers.in_use import hold
 from trainers.labels import Labels, read_labels
-from trainers.versions import list_versions
+from trainers.versions import LARGEST, list_versions, look_alikes
 
 __all__ = ["Event", "Load", "Repository", "Served", "Slot", "State"]
 
@@ -108,7 +109,7 @@ class Repository:
             self._thread.join()
         with self._changed:
             for model in self._models.values():
-                model.unloaded_by_request = True
+                model.closing = True
                 self._settle(model)
             self._changed.wait_for(
                 lambda: all(
@@ -139,7 +140,7 @@ class Repository:
                 raise self._unknown(name)
             with self._lock:
                 model = self._models.setdefault(name, Served(name))
-                model.unloaded_by_request = False
+                model.kept_out.clear()
                 for version in [v for v, s in model.slots.items() if s.state == "END"]:
                     del model.slots[version]
             self._look_at(model)
@@ -150,18 +151,29 @@ class Repository:
             good = model.available()
         if errors or not good:
             going_on = f" Version {good[-1]} answers." if good else ""
-            raise LoadError(f"{name}: {'; '.join(errors) or 'no version to load.'}{going_on}")
+            why = "; ".join(errors) or model.trouble or "no version to load."
+            raise LoadError(f"{name}: {why}{going_on}")
 
-    def unload(self, name: str) -> None:
-        """Unloads all versions of a model, until `load`; waits for their requests.
+    def unload(self, name: str, by: str = "someone") -> None:
+        """Unloads all versions of a model, and waits for their requests.
+
+        They stay unloaded until `load`; a version that is pushed from now on is loaded.
+
+        Args:
+          by: who asks for it, for those who wonder later.
 
         Raises:
           UnknownModelError: there is no such model.
         """
         model = self._known(name)
+        try:
+            there = list_versions(self._folder / name)  # maybe more than at the last look
+        except OSError:
+            there = []
         with self._changed:
             going = [s for s in _slots(model) if s.state in ("AVAILABLE", "UNLOADING")]
-            model.unloaded_by_request = True
+            model.kept_out |= {*there, *model.on_disk, *model.slots}
+            model.kept_out_by = f"unloaded by request of {by}"
             self._settle(model)
             self._changed.wait_for(
                 lambda: self._stop.is_set() or all(s.state == "END" for s in going),
@@ -170,12 +182,17 @@ class Repository:
 
     def __contains__(self, name: str) -> bool:
         """Whether a model was seen in the folder."""
-        return name in self._models
+        model = self._models.get(name)
+        return model is not None and _seen(model)
 
     def models(self) -> dict[str, dict[int, Slot]]:
         """Every version that was seen, by name; a snapshot."""
         with self._lock:
-            return {n: dict(sorted(m.slots.items())) for n, m in sorted(self._models.items())}
+            return {
+                n: dict(sorted(m.slots.items()))
+                for n, m in sorted(self._models.items())
+                if _seen(m)
+            }
 
     def slots(self, name: str, version: int | None = None, label: str | None = None) -> list[Slot]:
         """The versions of a model, or the one that is named.
@@ -209,6 +226,18 @@ class Repository:
         any model answers: one that is added, or breaks, does not take the others away.
         """
         return self._was_ready and any(m.available() for m in list(self._models.values()))
+
+    def readiness(self) -> Readiness:
+        """As `ready`, with the reasons."""
+        with self._lock:
+            models = [m for _, m in sorted(self._models.items())]
+            return judge(
+                models,
+                self._folder,
+                ready=self._was_ready and any(m.available() for m in models),
+                scanned=self.scanned,
+                trouble=self._trouble,
+            )
 
     @contextmanager
     def use(
@@ -245,7 +274,7 @@ class Repository:
 
     def _known(self, name: str) -> Served:
         model = self._models.get(name)
-        if model is None:
+        if model is None or not _seen(model):
             raise self._unknown(name)
         return model
 
@@ -253,13 +282,13 @@ class Repository:
         return UnknownModelError(f"No model {name!r}.{nearest(name, list(self._models))}")
 
     def _names(self) -> list[str]:
-        """The models in the folder.
+        """The models in the folder, and what should be one and is not.
 
         Raises:
           OSError: it cannot be read.
         """
         found = [d for d in self._folder.iterdir() if not d.name.startswith(".") and d.is_dir()]
-        return sorted(d.name for d in found if list_versions(d))
+        return sorted(d.name for d in found if _may_be_model(d))
 
     def _look(self) -> None:
         """Takes in what the folder holds; neither loads nor waits."""
@@ -286,6 +315,12 @@ class Repository:
         on_disk, labels = model.on_disk, model.asked
         try:
             on_disk = list_versions(folder)
+            if others := look_alikes(folder):
+                kind = "folder"
+                trouble = (
+                    f"{', '.join(others)}: no version, and passed over; versions are "
+                    f"1, 2, … {LARGEST}."
+                )
             for slot in _slots(model):
                 if slot.error and files_of(folder / str(slot.version)) != slot.files:
                     changed.append(slot)
@@ -303,12 +338,11 @@ class Repository:
                 if slot.state == "END" and (gone or slot in changed):
                     del model.slots[slot.version]
             self._settle(model)
-            if not on_disk and not model.slots:
+            known, model.trouble = model.trouble, trouble
+            if not (_seen(model) or model.kept_out or trouble):
                 del self._models[model.name]
-        if trouble != model.trouble:
-            model.trouble = trouble
-            if trouble:
-                self._event(kind, model.name, 0, trouble)
+        if trouble and trouble != known:
+            self._event(kind, model.name, 0, trouble)
 
     def _report(self, kind: str, trouble: str) -> None:
         """Tells of what is wrong once, and not at every look."""
@@ -325,8 +359,7 @@ class Repository:
         for version in stop:
             slot = model.slots[version]
             if slot.state == "START":
-                slot.state = "END"
-                del model.slots[version]
+                model.end(slot)
                 continue
             slot.state = "UNLOADING"
             name = f"drain-{model.name}-{version}"
@@ -386,16 +419,26 @@ class Repository:
         _release(slot)
         del loaded
         with self._lock:
-            slot.state = "END"
-            # Wanted again, it is loaded again.
-            del model.slots[slot.version]
+            model.end(slot)
             self._settle(model)
-        self._event("unloaded", model.name, slot.version, detail)
+        self._event("unloaded", model.name, slot.version, detail or slot.unloaded)
 
     def _watch(self) -> None:
         while not self._stop.is_set():
             self._look()
             self._stop.wait(self._config.poll_seconds)
+
+
+def _may_be_model(folder: Path) -> bool:
+    try:
+        return bool(list_versions(folder) or look_alikes(folder))
+    except OSError:
+        return True  # when it is looked at, that is told
+
+
+def _seen(model: Served) -> bool:
+    """Whether there is anything of it; not where only an unload is remembered."""
+    return bool(model.slots or model.on_disk)
 
 
 def _slots(model: Served) -> list[Slot]:

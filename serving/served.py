@@ -31,6 +31,8 @@ class Slot:
     state: State = "START"
     error: str = ""
     """Why it cannot be served."""
+    unloaded: str = ""
+    """Who had it unloaded, where that was asked for."""
     loaded: LoadedVersion | None = None
     requests: int = 0
     """That are using it now."""
@@ -52,7 +54,11 @@ class Served:
     """As labels.json has them."""
     labels: Labels = field(default_factory=Labels)
     """As requests find them: one that moves stays until its new version is available."""
-    unloaded_by_request: bool = False
+    kept_out: set[int] = field(default_factory=set)
+    """Versions that were unloaded by request: they stay so until `load`, newer ones do not."""
+    kept_out_by: str = ""
+    """Who asked for it last, and when."""
+    closing: bool = False
     trouble: str = ""
     """Why its folder or labels could not be read the last time."""
 
@@ -66,9 +72,9 @@ class Served:
 
     def wanted(self) -> set[int]:
         """What should be loaded: by the policy, and what has a label."""
-        if self.unloaded_by_request:
+        if self.closing:
             return set()
-        return self._by_policy() | self._there(self.asked.versions.values())
+        return (self._by_policy() | self._there(self.asked.versions.values())) - self.kept_out
 
     def version_of(self, label: str) -> int:
         """Raises UnknownModelError."""
@@ -101,8 +107,8 @@ class Served:
         if version is None:
             raise UnavailableError(f"No version of {self.name} answers: {self._why_none()}.")
         slot = self.slots.get(version)
-        if slot is not None and slot.error:
-            raise UnavailableError(f"{self.name} version {version}: {slot.error}")
+        if slot is not None and (why := slot.error or slot.unloaded):
+            raise UnavailableError(f"{self.name} version {version}: {why}")
         if slot is None or slot.state == "UNLOADING":
             known = ", ".join(map(str, good)) or "none"
             raise UnknownModelError(
@@ -127,20 +133,29 @@ class Served:
         self.labels = self._labels_in_effect(good)
         wanted = self.wanted()
         keep: set[int | None] = set()
-        if not self.unloaded_by_request:
+        if not self.closing:
             # With what is wanted broken, or on its way, what answers now stays.
-            keep = {*wanted, *self.labels.versions.values(), self.default()}
+            keep = {*wanted, *self.labels.versions.values(), self.default()} - self.kept_out
         start = sorted(wanted - self.slots.keys())
         # What waits to be loaded and is not wanted any more never will be.
         stop = sorted(v for v, s in self.slots.items() if s.state == "START" and v not in wanted)
         return start, stop + sorted(good - keep)
 
+    def end(self, slot: Slot) -> None:
+        """A version is gone: forgotten, or kept to say who had it unloaded."""
+        slot.state = "END"
+        if slot.version in self.kept_out and not self.closing:
+            slot.unloaded = self.kept_out_by
+        else:
+            # Wanted again, it is loaded again.
+            del self.slots[slot.version]
+
     def _why_none(self) -> str:
-        if self.unloaded_by_request:
-            return "it was unloaded by request"
         errors = [f"version {s.version}: {s.error}" for s in self.slots.values() if s.error]
-        if any(not s.error for s in self.slots.values()):
+        if any(s.state != "END" for s in self.slots.values()):
             return "it is being loaded"
+        if self.kept_out:
+            errors.append(self.kept_out_by)
         return "; ".join(errors) or "none of those that are wanted is in the folder"
 
     def _by_policy(self) -> set[int]:

@@ -21,17 +21,16 @@ from serving.app import create_app
 from serving.auth import Token
 from serving.config import ServeConfig
 from serving.connections import TlsServer, allow_connections, patient
+from serving.control import Control
 from serving.engines import set_threads
 from serving.garbage import tidy
 from serving.log import Log, messages_into
+from serving.ports import BACKLOG, Ports, cannot_listen, take_ports
 from serving.repository import Repository
 from serving.request_log import RequestLog
 from serving.service import Service
 from serving.tls import Tls
-from trainers.errors import ConfigError
-
-_BACKLOG = 2048
-"""Connections that wait to be taken up."""
+from trainers.cpus import available_cpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +64,25 @@ class Server:
       config: see `ServeConfig`.
       token: what requests have to bring; see `serving.auth.read_token`.
       tls: as read from `config.tls`; see `serving.tls.read_tls`.
+      control_token: what requests that load and unload have to bring.
+      ports: those of the config, where they are taken already.
 
     Raises:
       ConfigError: a port is taken, or a log cannot be written.
     """
 
     def __init__(
-        self, config: ServeConfig, token: Token | None = None, tls: Tls | None = None
+        self,
+        config: ServeConfig,
+        token: Token | None = None,
+        tls: Tls | None = None,
+        control_token: Token | None = None,
+        ports: Ports | None = None,
     ) -> None:
         self.config = config
         self._token, self._tls = token, tls
-        threads = config.threads or os.cpu_count() or 1
+        self._ports = ports or take_ports(config)
+        threads = config.threads or available_cpus()
         set_threads(threads)
         self.log = Log(config.log)
         access = Access(self.log, config.log.access)
@@ -86,9 +93,11 @@ class Server:
 
         self.repository = Repository(config, threads, access.metrics.observer, event)
         self.service = Service(self.repository, config.limits, access)
+        self.service.control = Control(
+            self.repository, access, open_to_all=config.control, token=control_token
+        )
         self._end = 0.0
         """When it has to be over, on `time.monotonic`'s clock; while it drains."""
-        self._socket = _listen(config.host, config.port)
         self.request_log = RequestLog(config.request_log) if config.request_log else None
         if self.request_log is not None:
             self.service.answered = self.request_log
@@ -104,7 +113,7 @@ class Server:
                 lifespan="off",
                 http=patient(config.limits.header_seconds),
                 ws="none",
-                backlog=_BACKLOG,
+                backlog=BACKLOG,
                 ssl_context_factory=(lambda *_: tls.context) if tls else None,
             )
         )
@@ -152,7 +161,8 @@ class Server:
         from serving.protocols.recording import RecordedRpc
         from serving.protocols.rpc import Refusing
 
-        asking = [BearerRpc(self._token)] if self._token else []
+        tokens = [t for t in (self._token, self.service.control.token) if t is not None]
+        asking = [BearerRpc(tokens)] if self._token else []
         rpc = grpc.aio.server(
             interceptors=[RecordedRpc(self.service.access), *asking, Refusing()],
             options=[
@@ -169,6 +179,7 @@ class Server:
         tfs_grpc.add_services(rpc, self.service)
         v2_grpc.add_services(rpc, self.service)
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        self._ports.release_grpc()
         try:
             at = f"{host}:{self.config.grpc_port}"
             if self._tls is None:
@@ -176,35 +187,16 @@ class Server:
             else:
                 grpc_port = rpc.add_secure_port(at, self._tls.credentials())
         except RuntimeError:
-            raise ConfigError(
-                f"Cannot listen on {host}:{self.config.grpc_port}: Address already in use. "
-                "Choose another with --grpc-port."
-            ) from None
+            why = "Address already in use"
+            raise cannot_listen(host, self.config.grpc_port, why, "--grpc-port") from None
         await rpc.start()
         self._http.also = lambda: rpc.stop(self.config.drain_seconds)
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, self._signalled, number)
-        listening(Address(self.config.host, self._socket.getsockname()[1], grpc_port))
+        listening(Address(self.config.host, self._ports.http_port, grpc_port))
         try:
-            await self._http.serve(sockets=[self._socket])
+            await self._http.serve(sockets=[self._ports.http])
         finally:
             await rpc.stop(None)
             self.repository.stop()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        # At once, and not when uvicorn begins: who is told the address may connect.
-        listening.listen(_BACKLOG)
-    except OSError as e:
-        listening.close()
-        raise ConfigError(
-            f"Cannot listen on {host}:{port}: {e.strerror}. Choose another with --port."
-        ) from None
-    listening.set_inheritable(True)
-    return listening

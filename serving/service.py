@@ -16,11 +16,13 @@ import numpy as np
 
 from serving.access import Access, current
 from serving.config import LimitsConfig
+from serving.control import Control
 from serving.decoding import refusal
 from serving.engines import Floats, Images
 from serving.errors import BusyError, InvalidRequestError, TooLargeError
 from serving.headers import count_pixels
 from serving.loaded import LoadedVersion
+from serving.readiness import Readiness
 from serving.repository import Repository
 from trainers.pixels import BadImage
 
@@ -81,6 +83,8 @@ class Service:
         self.answered = answered
         self.access = access or Access()
         self.access.metrics.models = repository.models
+        self.control = Control(repository, self.access)
+        """Closed; who makes the server opens it."""
         self.draining = False
         """Whether the server is going down; what it has is answered all the same."""
         self._admitted = 0
@@ -91,6 +95,10 @@ class Service:
     def ready(self) -> bool:
         """Whether requests should come here."""
         return not self.draining and self.repository.ready
+
+    def readiness(self) -> Readiness:
+        """As `ready`, with the reasons."""
+        return Readiness("ending") if self.draining else self.repository.readiness()
 
     @contextmanager
     def use(

@@ -22,8 +22,10 @@ from serving.config import ModelConfig
 from serving.errors import LoadError, UnavailableError, UnknownModelError
 from serving.repository import Slot
 from trainers.artifact import MANIFEST
+from trainers.errors import DataError
 from trainers.labels import FILE
 from trainers.retention import prune
+from trainers.versions import LARGEST
 
 
 @pytest.fixture
@@ -350,17 +352,140 @@ def test_unloaded_by_request_until_loaded_by_request(folder: Folder) -> None:
     folder.push("m")
     folder.label("m", stable=1)
     folder.see("m", 1, 2)
-    folder.repository.unload("m")
+    folder.repository.unload("m", "ann")
     assert sorted(folder.loads.closed) == [("m", 1), ("m", 2)]
-    folder.push("m")
     folder.see("m")
-    with pytest.raises(UnavailableError, match="it was unloaded by request"):
-        folder.answer("m")
+    assert folder.states("m") == {1: "END", 2: "END"}
+    for version in (None, 1, 2):
+        with pytest.raises(UnavailableError, match="unloaded by request of ann"):
+            folder.answer("m", version)
+    with pytest.raises(UnavailableError, match="unloaded by request of ann"):
+        folder.answer("m", label="stable")
+    reasons = [e[2:] for e in folder.events if e[0] == "unloaded"]
+    assert sorted(reasons) == [(v, "unloaded by request of ann") for v in (1, 2)]
     folder.repository.load("m")
-    assert folder.available("m") == [1, 3]
+    assert folder.available("m") == [1, 2]
     for call in (folder.repository.load, folder.repository.unload):
         with pytest.raises(UnknownModelError, match="No model 'none'"):
             call("none")
+
+
+def test_a_push_after_an_unload_is_loaded_and_nothing_older(folder: Folder) -> None:
+    folder.push("m")
+    folder.push("m")
+    folder.label("m", stable=1)
+    folder.see("m", 1, 2)
+    folder.push("m")  # not seen yet, and there: it was not pushed after the unload
+    folder.repository.unload("m")
+    folder.see("m")
+    folder.push("m", "broken")
+    folder.see("m")
+    with pytest.raises(UnavailableError, match="version 4: it is broken; unloaded by request"):
+        folder.answer("m")
+    folder.push("m")
+    folder.see("m", 5)
+    assert folder.answer("m") == 5
+    with pytest.raises(UnavailableError, match="unloaded by request"):
+        folder.answer("m", label="stable")
+    folder.remove("m", 5)
+    folder.see("m", 5)
+    with pytest.raises(LoadError, match="version 4: it is broken"):
+        folder.repository.load("m")
+    assert folder.available("m") == [1, 3]
+
+
+def test_an_unload_outlives_a_folder_that_is_gone_for_a_while(folder: Folder) -> None:
+    folder.push("m")
+    folder.push("other")
+    folder.see("m", 1)
+    folder.repository.unload("m")
+    (folder.serving / "m").rename(folder.root / "m")
+    folder.repository.refresh()
+    assert list(folder.repository.models()) == ["other"] and "m" not in folder.repository
+    with pytest.raises(UnknownModelError):
+        folder.answer("m")
+    (folder.root / "m").rename(folder.serving / "m")
+    folder.see("m")
+    assert folder.repository.readiness().lines == ("m: unloaded by request of someone",)
+    folder.push("m")
+    folder.see("m", 2)
+
+
+ODD = ["9223372036854775808", "0", "007", "+1", "-1", "²", "١", "1" * 200, "1_0", "1.0"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_folders_whose_names_are_no_versions_are_passed_over_with_a_word(
+    folder: Folder, name: str
+) -> None:
+    folder.push("m")
+    (folder.serving / "m" / name).mkdir()
+    (folder.serving / "alone" / name).mkdir(parents=True)
+    (folder.serving / "m" / "notes").mkdir()
+    for _ in range(3):
+        folder.see("m", 1)
+    assert folder.repository.ready and list(folder.repository.models()) == ["m"]
+    told = {e[1]: e[3] for e in folder.events if e[0] == "folder"}
+    assert told.keys() == {"m", "alone"} and told["m"].startswith(f"{name}: no version")
+    assert len([e for e in folder.events if e[0] == "folder"]) == 2, "once, not at each look"
+    assert any(line.startswith(f"alone: {name}") for line in folder.repository.readiness().lines)
+    with pytest.raises(LoadError, match="no version"):
+        folder.repository.load("alone")
+
+
+def test_the_largest_version_is_served_and_nothing_is_pushed_after_it(folder: Folder) -> None:
+    folder.push("m")
+    (folder.serving / "m" / "1").rename(folder.serving / "m" / str(LARGEST))
+    folder.see("m", LARGEST)
+    assert folder.answer("m", LARGEST) == LARGEST
+    with pytest.raises(DataError, match="after which there is none"):
+        folder.push("m")
+
+
+def words(folder: Folder) -> tuple[str, str]:
+    folder.repository.refresh()
+    found = folder.repository.readiness()
+    return found.word, "\n".join(found.lines)
+
+
+def test_readiness_says_what_it_waits_for(folder: Folder) -> None:
+    assert folder.repository.readiness().word == "loading"
+    folder.serving.rmdir()
+    assert words(folder)[0] == "failed" and "cannot be read" in words(folder)[1]
+    folder.serving.mkdir()
+    assert words(folder) == (
+        "waiting",
+        f"Nothing to serve in {folder.serving} yet; the next push to {folder.serving}/NAME/VERSION/"
+        " is loaded.",
+    )
+    folder.push("m", "broken")
+    assert words(folder) == ("failed", "m 1: failed: it is broken")
+    folder.push("m")
+    folder.remove("m", 1)
+    assert words(folder) == ("ready", "")
+    folder.repository.unload("m", "ann")
+    assert words(folder) == ("unloaded", "m 2: unloaded by request of ann")
+    folder.loads.slow.add("m")
+    folder.push("m")
+    folder.repository._look()
+    assert folder.repository.readiness().word == "loading"
+    folder.loads.go_on.set()
+    assert words(folder) == ("ready", "m 2: unloaded by request of ann")
+    folder.serving.rename(folder.root / "elsewhere")
+    assert words(folder)[0] == "ready" and "cannot be read" in words(folder)[1]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_model_that_cannot_be_read_does_not_hide_the_others(folder: Folder) -> None:
+    folder.push("m")
+    folder.push("other")
+    (folder.serving / "other").chmod(0)
+    try:
+        folder.see("m", 1)
+        assert "other: " in words(folder)[1] and "Permission denied" in words(folder)[1]
+    finally:
+        (folder.serving / "other").chmod(0o755)
+    folder.see("other", 1)
 
 
 def test_unloading_while_it_is_loaded(folder: Folder) -> None:
@@ -492,7 +617,8 @@ class Model:
         self.folder = Folder(root, **policy(wanted))
         self.folder.serving.mkdir()
         self.uses: list[Any] = []
-        self.unloaded: set[str] = set()
+        self.unloaded: dict[str, set[int]] = {}
+        """Versions that were there when it was asked for, and not loaded by request since."""
 
     def play(self, event: str, name: str, number: int) -> None:
         folder, repository = self.folder, self.folder.repository
@@ -511,7 +637,10 @@ class Model:
                 return
             except LoadError:
                 pass
-            (self.unloaded.add if event == "unload" else self.unloaded.discard)(name)
+            if event == "unload":
+                self.unloaded.setdefault(name, set()).update(versions)
+            else:
+                self.unloaded.pop(name, None)
         elif event == "use":
             self.start_using(name)
         elif event == "finish":
@@ -556,10 +685,9 @@ class Model:
             with folder.repository._lock:
                 for version, slot in slots.items():
                     self.check_slot(version, slot)
-            if good_before.get(name) and name not in self.unloaded:
+            if good_before.get(name):
                 assert folder.answer(name) in folder.available(name)
-            if name in self.unloaded:
-                assert folder.available(name) == []
+            assert not self.unloaded.get(name, set()) & set(folder.available(name))
 
     def check_slot(self, version: int, slot: Slot) -> None:
         assert slot.version == version
@@ -583,6 +711,8 @@ def test_whatever_happens_a_good_version_answers(wanted: Any, events: list[Any])
                 if event == "unload":
                     model.finish()  # it waits for them
                 answered = {n: bool(model.folder.available(n)) for n in NAMES}
+                if event == "unload":
+                    answered[name] = False
                 model.play(event, name, number)
                 if event in ("load", "look"):
                     model.folder.repository.refresh()
@@ -594,8 +724,9 @@ def test_whatever_happens_a_good_version_answers(wanted: Any, events: list[Any])
                     p
                     for p in (model.folder.serving / name).glob("[0-9]*/content")
                     if p.read_text() == "good"
+                    and int(p.parent.name) not in model.unloaded.get(name, ())
                 ]
-                if good and wanted != (1, 3) and name not in model.unloaded:
+                if good and wanted != (1, 3):
                     assert model.folder.answer(name)
         finally:
             model.finish()

@@ -11,6 +11,7 @@ import numpy as np
 
 from trainers.artifact import GOLDEN, MODEL_ONNX, NATIVE
 from trainers.contract import Backend, Floats, Images
+from trainers.cpus import available_cpus
 from trainers.errors import TrainingError
 
 PARITY_TOLERANCE = 1e-3
@@ -110,8 +111,10 @@ def _onnx_scores(directory: Path, images_NHW3: Images) -> Any:
 def _onnx_session(directory: Path) -> Any:
     import onnxruntime
 
+    options: Any = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = available_cpus()
     return onnxruntime.InferenceSession(
-        str(directory / MODEL_ONNX), providers=["CPUExecutionProvider"]
+        str(directory / MODEL_ONNX), options, providers=["CPUExecutionProvider"]
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,25 @@ def _json_table(text: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ValueError(f"expected an object, got a {type(table).__name__}")
     return table
+
+
+def settings(texts: Sequence[str] | None) -> dict[str, Any]:
+    """`--set KEY=VALUE`: values by dotted key; each as TOML, or else as the text it is.
+
+    Raises:
+      ConfigError: one is not KEY=VALUE.
+    """
+    return dict(map(_setting, texts or ()))
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set: expected KEY=VALUE, got {text!r}.")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
 
 
 def overlay(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,18 +20,48 @@ from trainers.artifact import MANIFEST, PushManifest
 from trainers.errors import DataError
 from trainers.files import checksums, sync_directory, walk_files, write_atomic
 
-_HIGHEST = ".latest"
+HIGHEST = ".latest"
 _LOCK = ".lock"
 _PARTIAL = ".partial-"
 REMOVED = ".removed-"
 """Before a version that is taken away and being deleted; see `trainers.retention`."""
 
 
+LARGEST = 2**63 - 1
+"""A version is an int64 in gRPC's messages."""
+
+
+def parse_version(text: str) -> int | None:
+    """A version from its one way of being written, 1, 2, …; None for anything else."""
+    if len(text) > 19 or not re.fullmatch(r"[1-9][0-9]*", text):
+        return None
+    version = int(text)
+    return version if version <= LARGEST else None
+
+
 def list_versions(folder: Path) -> list[int]:
-    """The versions of a model folder, in increasing order; empty if there is none."""
-    if not folder.is_dir():
-        return []
-    return sorted(int(d.name) for d in folder.iterdir() if d.name.isdecimal() and d.is_dir())
+    """The versions of a model folder, in increasing order; empty if there is none.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    found = (parse_version(d.name) for d in _folders(folder))
+    return sorted(version for version in found if version is not None)
+
+
+def look_alikes(folder: Path) -> list[str]:
+    """Folders beside the versions that are named by a number and are none, such as 007."""
+    return sorted(d.name for d in _folders(folder) if _is_look_alike(d.name))
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [d for d in folder.iterdir() if d.is_dir()] if folder.is_dir() else []
+
+
+def _is_look_alike(name: str) -> bool:
+    if parse_version(name) is not None:
+        return False
+    return re.fullmatch(r"[+-]?[0-9_.]*[0-9]", name) is not None or name.isnumeric()
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -67,12 +98,22 @@ def withdrawn_by(folder: Path, model_uri: str) -> int | None:
 
 
 def next_version(folder: Path) -> int:
-    """One more than any version this folder has ever had; the first is 1."""
+    """One more than any version this folder has ever had; the first is 1.
+
+    Raises:
+      DataError: there is none, after the largest.
+    """
     try:
-        highest = int((folder / _HIGHEST).read_text())
+        highest = parse_version((folder / HIGHEST).read_text().strip()) or 0
     except (FileNotFoundError, ValueError):
         highest = 0
-    return max([highest, *list_versions(folder)]) + 1
+    highest = max([highest, *list_versions(folder)])
+    if highest == LARGEST:
+        raise DataError(
+            f"{folder} has had version {LARGEST}, after which there is none. Push under another "
+            "name, or remove that version and .latest beside it."
+        )
+    return highest + 1
 
 
 def damage(version_dir: Path) -> list[str]:
@@ -117,7 +158,7 @@ def publish(source: Path, folder: Path, manifest: Callable[[int], PushManifest])
             pushed = dataclasses.replace(manifest(version), checksums=copied)
             pushed.write(partial)
             _sync(partial)
-            write_atomic(folder / _HIGHEST, str(version).encode())
+            write_atomic(folder / HIGHEST, str(version).encode())
             os.rename(partial, folder / str(version))
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -134,7 +175,7 @@ def _remove_leftovers(folder: Path) -> None:
     """Removes what killed writers left; the lock says that none runs."""
     for leftover in _partials(folder):
         shutil.rmtree(leftover, ignore_errors=True)
-    for leftover in folder.glob(f".{_HIGHEST}.*.tmp"):
+    for leftover in folder.glob(f".{HIGHEST}.*.tmp"):
         leftover.unlink(missing_ok=True)
 
 

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
 from components.example_gen.records import Record, Source, batches, show
+from trainers.cpus import available_cpus
 
 MAX_FILE_BYTES = 1 << 29
 """A `tf.Example` cannot exceed 2 GiB; no sensible image file is half a GiB."""
@@ -83,7 +84,7 @@ def dataset_digest(record_digests: Iterable[bytes]) -> str:
 
 def digest_source(source: Source, threads: int | None = None) -> str:
     """The digest of a listed source; reads every file."""
-    threads = threads or 2 * (os.cpu_count() or 1)
+    threads = threads or 2 * available_cpus()
 
     def some(records: list[Record]) -> list[bytes]:
         return [record_digest(r, hash_file(source.file(r))) for r in records]

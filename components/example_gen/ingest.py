@@ -21,6 +21,7 @@ from components.example_gen import digest
 from components.example_gen.records import Quarantined, Record, batches, check_label
 from components.example_gen.splits import SplitPlan
 from trainers import raw_example as features
+from trainers.cpus import available_cpus
 from trainers.errors import DataError
 from trainers.pixels import BadImage, CheckedImage, check_image
 
@@ -80,14 +81,14 @@ class IngestImages(beam.DoFn):
 
     def setup(self) -> None:
         # Pillow decodes outside the interpreter lock.
-        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count())
+        self._pool = ThreadPoolExecutor(max_workers=available_cpus())
 
     def teardown(self) -> None:
         self._pool.shutdown()
 
     def process(self, packed: bytes) -> Iterator[Any]:
         notes, serialised = Notes(), []
-        slices = batches(pickle.loads(packed), BATCH // (2 * (os.cpu_count() or 1)) + 1)
+        slices = batches(pickle.loads(packed), BATCH // (2 * available_cpus()) + 1)
         for digest_, outcome in chain.from_iterable(self._pool.map(self._ingest_all, slices)):
             notes.digests.append(digest_)
             if isinstance(outcome, Quarantined):

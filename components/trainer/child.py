@@ -17,6 +17,7 @@ from absl import logging
 
 from components.processes import start
 from trainers.config import TrainConfig
+from trainers.cpus import available_cpus
 from trainers.errors import TrainingError
 from trainers.files import read_json, write_json
 from trainers.job import TrainJob
@@ -99,7 +100,7 @@ def _start(threads: int, arguments: list[str], stdin: int) -> subprocess.Popen[b
 
 def _environment(threads: int) -> tuple[Mapping[str, str], tuple[int, ...]]:
     """The child's environment, and the file descriptors it inherits."""
-    count = str(threads or len(os.sched_getaffinity(0)))
+    count = str(threads or available_cpus())
     env = {
         **os.environ,
         # TensorFlow's, torch's and OpenMP's pools fight where each takes all cores.

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal, cast
 import typer
 
 from pipeline import exits
-from pipeline.commands.settings import SetOption, settings
+from pipeline.commands.settings import SetOption
 from pipeline.terminal import console
 from trainers.errors import ConfigError
 from trainers.paths import check_folder
+from trainers.toml_file import settings
 
 KUBEFLOW_LOCAL = "kubeflow-local"
 ENGINES = ("subprocess", "podman", "docker")

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from pipeline.kubeflow.step import RELEASE
+from trainers.cpus import size_pools
 from trainers.errors import ConfigError, VisionlineError
 
 
@@ -48,6 +49,7 @@ def _run(args: argparse.Namespace) -> None:
     else:
         from pipeline.kubeflow.task import run_step
 
+        size_pools()
         run_step(args.step, io)
     io.close()
 

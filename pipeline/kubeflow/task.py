@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.beam_args import counted
 from pipeline.kubeflow import outcome
 from pipeline.kubeflow import step as names
 from pipeline.kubeflow.step import Step
@@ -176,6 +177,7 @@ class _Task:
         packed = json_format.ParseDict(self._step.executor, any_pb2.Any())
         beam = executable_spec_pb2.BeamExecutableSpec()
         if packed.Unpack(beam):
+            beam.beam_pipeline_args[:] = counted(beam.beam_pipeline_args)
             return beam_executor_operator.BeamExecutorOperator(beam).run_executor(info)
         python = executable_spec_pb2.PythonClassExecutableSpec()
         packed.Unpack(python)

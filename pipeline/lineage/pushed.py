@@ -14,7 +14,7 @@ from pipeline.lineage import facts
 from pipeline.lineage.records import Value
 from pipeline.lineage.store import NotFoundError, Reader
 from trainers.errors import nearest
-from trainers.versions import list_versions
+from trainers.versions import list_versions, parse_version
 
 PUSHED_MODEL = "PushedModel"
 
@@ -76,7 +76,7 @@ def pushes_of_version(reader: Reader, name: str, version: str) -> list[PushRef]:
     Raises:
       NotFoundError: nothing was pushed under the name.
     """
-    number = {"pushed_version": int(version)} if version.isdecimal() else {}
+    number = {} if (parsed := parse_version(version)) is None else {"pushed_version": parsed}
     found = _refs(reader, {**number, "model_name": name}) or known_pushes(reader, name)
     return [r for r in found if str(r.version) == version]
 

@@ -1,7 +1,11 @@
-"""The token on HTTP and on gRPC: refused before a body or message is read."""
+"""The token on HTTP and on gRPC: refused before a body or message is read.
+
+The control token is taken for everything (`serving.control` asks for it alone).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -25,14 +29,14 @@ _SCHEME = "token"
 class BearerHttp:
     """ASGI middleware that asks for the token."""
 
-    def __init__(self, app: ASGIApp, token: Token) -> None:
+    def __init__(self, app: ASGIApp, tokens: Sequence[Token]) -> None:
         self._app = app
-        self._token = token
+        self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
             try:
-                self._token.check([v for k, v in scope["headers"] if k == b"authorization"])
+                _check(self._tokens, [v for k, v in scope["headers"] if k == b"authorization"])
             except UnauthorizedError as e:
                 current().error = e
                 response = error_response(told(e), e.status)
@@ -44,18 +48,27 @@ class BearerHttp:
 class BearerRpc(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     """gRPC interceptor that asks for the token."""
 
-    def __init__(self, token: Token) -> None:
-        self._token = token
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self._tokens = tokens
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         if details.method not in OPEN_METHODS:
-            metadata = details.invocation_metadata or ()
-            given = [v for k, v in metadata if k == "authorization"]
             try:
-                self._token.check([v.encode() if isinstance(v, str) else v for v in given])
+                _check(self._tokens, authorization(details.invocation_metadata))
             except UnauthorizedError as e:
                 return _refusal(e)
         return await continuation(details)
+
+
+def authorization(metadata: Any) -> list[bytes]:
+    """What gRPC's metadata have in place of the header."""
+    given = [v for k, v in metadata or () if k == "authorization"]
+    return [v.encode() if isinstance(v, str) else v for v in given]
+
+
+def _check(tokens: Sequence[Token], given: Sequence[bytes]) -> None:
+    if not any([token.is_in(given) for token in tokens]):  # all of them, in a like time
+        tokens[0].check(given)
 
 
 def describe(app: FastAPI) -> None:

@@ -19,10 +19,15 @@ async def live() -> Response:
 
 @router.get("/readyz", **openapi.PROBE)
 async def ready(request: Request) -> Response:
-    """Every model that can be loaded was; from then on, whether any answers."""
-    if request.app.state.service.ready:
-        return PlainTextResponse("ready")
-    return PlainTextResponse("loading", 503)
+    """Every model that can be loaded was; from then on, whether any answers.
+
+    A word, and lines that say what does not answer and why; these are for who has the token.
+    """
+    found = request.app.state.service.readiness()
+    given = [v.encode("latin-1") for v in request.headers.getlist("authorization")]
+    tokens = request.app.state.tokens
+    told = found.lines if not tokens or any([t.is_in(given) for t in tokens]) else ()
+    return PlainTextResponse("\n".join((found.word, *told)), 200 if found.word == "ready" else 503)
 
 
 @router.get("/metrics", **openapi.PROBE)

@@ -228,7 +228,7 @@ def _status(slot: Slot) -> Any:
     status = states(version=slot.version, state=states.State.Value(slot.state))
     if slot.error:
         status.status.error_code = 2  # UNKNOWN
-        status.status.error_message = slot.error
+    status.status.error_message = slot.error or slot.unloaded
     return status
 
 

@@ -98,7 +98,7 @@ def _slot(slot: Slot) -> dict[str, Any]:
         "state": slot.state,
         "status": {
             "error_code": "UNKNOWN" if slot.error else "OK",
-            "error_message": slot.error,
+            "error_message": slot.error or slot.unloaded,
         },
     }
 

@@ -19,6 +19,7 @@ from serving.loaded import LoadedVersion
 from serving.protocols import signatures
 from serving.repository import Repository
 from serving.service import Answer
+from trainers.versions import parse_version
 
 SERVER_NAME = "visionline"
 EXTENSIONS = ("binary_tensor_data", "model_repository")
@@ -66,7 +67,7 @@ def index(repository: Repository, ready: bool) -> list[dict[str, str]]:
             "name": name,
             "version": str(version),
             "state": states.get(slot.state, "UNAVAILABLE"),
-            "reason": slot.error,
+            "reason": slot.error or slot.unloaded,
         }
         for name, slots in repository.models().items()
         for version, slot in slots.items()
@@ -94,9 +95,10 @@ def version_number(text: str) -> int | None:
     """
     if not text:
         return None
-    if not text.isdecimal() or len(text) > 18:
-        raise UnknownModelError(f"Versions are numbers; got {text!r}.")
-    return int(text)
+    version = parse_version(text)
+    if version is None:
+        raise UnknownModelError(f"Versions are numbers such as 1 or 12; got {text!r}.")
+    return version
 
 
 def images_of(tensors: Sequence[Tensor]) -> Any:

@@ -6,14 +6,15 @@ of its client.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from tritonclient.grpc import service_pb2 as oip
 from tritonclient.grpc import service_pb2_grpc
 
+from serving.control import Control
 from serving.errors import InvalidRequestError
 from serving.protocols import signatures, v2
+from serving.protocols.bearer import authorization
 from serving.protocols.rpc import classify_within
 from serving.protocols.v2_rest import server_version
 from serving.service import Query, Service
@@ -86,13 +87,19 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
         )
 
     async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:
+        control = self._control(context)
         v2.check_load(request.parameters)
-        await asyncio.to_thread(self._repository.load, request.model_name)
+        await control.load(request.model_name)
         return oip.RepositoryModelLoadResponse()
 
     async def RepositoryModelUnload(self, request: Any, context: Any) -> Any:
-        await asyncio.to_thread(self._repository.unload, request.model_name)
+        await self._control(context).unload(request.model_name)
         return oip.RepositoryModelUnloadResponse()
+
+    def _control(self, context: Any) -> Control:
+        control = self._service.control
+        control.check(authorization(context.invocation_metadata()))
+        return control
 
 
 def add_services(server: Any, service: Service) -> None:

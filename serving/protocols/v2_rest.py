@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from serving.control import Control
 from serving.errors import InvalidRequestError
 from serving.protocols import openapi, signatures, v2
 from serving.protocols.asgi import classify, from_base64, parse_json, read_body, service_of
@@ -79,19 +79,28 @@ async def index(request: Request) -> Response:
 @router.post("/repository/models/{name}/load", **openapi.V2_LOAD)
 async def load(request: Request, name: str) -> Response:
     """Loads a model from the serving folder that was unloaded."""
+    control = _control(request)
     body = await read_body(request)
     parameters = parse_json(body).get("parameters") if body.strip() else None
     v2.check_load(parameters if isinstance(parameters, dict) else {})
-    await asyncio.to_thread(service_of(request).repository.load, name)
+    await control.load(name)
     return JSONResponse({})
 
 
 @router.post("/repository/models/{name}/unload", **openapi.V2_LOAD)
 async def unload(request: Request, name: str) -> Response:
-    """Unloads a model's versions, until it is loaded again."""
+    """Unloads a model's versions, until they are loaded again or a newer one is pushed."""
+    control = _control(request)
     await read_body(request)
-    await asyncio.to_thread(service_of(request).repository.unload, name)
+    await control.unload(name)
     return JSONResponse({})
+
+
+def _control(request: Request) -> Control:
+    """Raises ForbiddenError and UnauthorizedError, before the body is read."""
+    control = service_of(request).control
+    control.check([v.encode("latin-1") for v in request.headers.getlist("authorization")])
+    return control
 
 
 def server_version() -> str:

@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from trainers.config import TrainConfig
+from trainers.cpus import available_cpus
 from trainers.keras_backend import models, pretrained
 from trainers.keras_backend.export import load_model, to_onnx, to_tensorflow
 from trainers.keras_backend.learner import KerasLearner, KerasPredictor, parameter_count
@@ -31,7 +32,7 @@ __all__ = [
 
 def configure(*, threads: int, seed: int) -> str:
     """See `trainers.contract.Backend.configure`; threads 0: all it may use."""
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or available_cpus()
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     keras.utils.set_random_seed(seed)
