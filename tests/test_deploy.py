@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import itertools
 import re
@@ -22,15 +23,19 @@ from kubernetes.utils import parse_quantity
 from serving_server import serve
 from test_rollback import push
 
+from pipeline.deploy import memory
 from pipeline.deploy.config import DeployConfig, load_config, service_name
 from pipeline.deploy.kubernetes import quantity
 from pipeline.deploy.model import Model, choose
 from pipeline.deploy.render import render
 from pipeline.deploy.storage import parse_storage
 from pipeline.deploy.validate import schema, validate
+from serving.config import LimitsConfig, ServeConfig
+from serving.memory import memory_bytes
 from trainers.artifact import PushManifest
 from trainers.errors import ConfigError, DataError
 from trainers.strict import parse
+from trainers.toml_file import overlay, settings
 
 OWN = {"storage": "pvc://models/serving", "image": "registry.example.com/visionline-serving:1"}
 TENSORFLOW = {
@@ -186,6 +191,110 @@ def test_names_that_are_too_long_together_are_refused() -> None:
         manifest(name="m" * 44, version=10**10, storage="s3://bucket")
 
 
+def test_any_key_of_the_server_becomes_an_argument_that_it_reads_back() -> None:
+    given = {
+        "drain_seconds": 12.5,
+        "control": True,
+        "limits": {"images": 16, "timeout_seconds": 2.0},
+        "default": {"engine": "onnx", "policy": [1, 3], "batching": {"max_batch": 8}},
+        "models": {"digits": {"engine": "tensorflow"}},
+        "request_log": {"folder": '/tmp/$(HOME) "ä\\$$', "sample": 1e-05},
+        "log": {"access": False},
+    }
+    args = container(server=given)["args"]
+    texts = [a.replace("$$", "$") for flag, a in itertools.pairwise(args) if flag == "--set"]
+    data: dict[str, Any] = {"serving": args[0], "host": "0.0.0.0"}
+    overlay(data, settings(texts))
+    assert parse(ServeConfig, data) == config(server=given).served
+    assert "$(HOME)" not in "".join(args).replace("$$", "")
+    with pytest.raises(ConfigError, match=r"server\.models\.other: the pod serves 'digits' alone"):
+        manifest(server={"models": {"other": {}}})
+    with pytest.raises(ConfigError, match="server: is for runtime = 'visionline'"):
+        config(TENSORFLOW, server={"threads": 1})
+
+
+@pytest.mark.parametrize(
+    ("resources", "server", "threads"),
+    [
+        ({}, {}, 1),
+        ({"cpu": "500m"}, {}, 1),
+        ({"cpu": "1500m"}, {}, 2),
+        ({"cpu": "500m", "cpu_limit": "3"}, {}, 3),
+        ({"cpu": "8"}, {"threads": 2}, 2),
+        ({"cpu": "8"}, {"threads": 0}, 8),
+    ],
+)
+def test_threads_are_those_of_the_cpus_that_are_set_aside(
+    resources: dict[str, str], server: dict[str, Any], threads: int
+) -> None:
+    args = container(resources=resources, server=server)["args"]
+    assert args[args.index("--threads") + 1] == str(threads)
+    assert args.count("--threads") == 1 and not any(a.startswith("threads=") for a in args)
+
+
+def test_a_pod_answers_until_its_address_is_gone_and_then_has_time_to_drain() -> None:
+    spec = predictor(pre_stop_seconds=7, server={"drain_seconds": 60.5})
+    wait = {"preStop": {"exec": {"command": ["sleep", "7"]}}}
+    assert spec["containers"][0]["lifecycle"] == wait
+    assert spec["terminationGracePeriodSeconds"] == 7 + 61 + 10
+    assert predictor()["terminationGracePeriodSeconds"] == 5 + 30 + 10
+    assert "lifecycle" not in container(pre_stop_seconds=0)
+    other = predictor(TENSORFLOW, version=3, pre_stop_seconds=7)
+    assert other["model"]["lifecycle"] == wait and other["terminationGracePeriodSeconds"] == 37
+    for base in (OWN, TENSORFLOW):
+        knative = predictor(base, mode="knative", version=3)
+        assert "terminationGracePeriodSeconds" not in knative
+        assert "lifecycle" not in container(base, mode="knative", version=3)
+    wrong = manifest(pre_stop_seconds=7)
+    wrong["spec"]["predictor"]["terminationGracePeriodSeconds"] = 7
+    with pytest.raises(ConfigError, match="expected more than the 7 s of preStop, got 7"):
+        validate(wrong)
+    wrong["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] = "Knative"
+    with pytest.raises(ConfigError, match="Knative has its own"):
+        validate(wrong)
+
+
+def test_memory_is_what_the_limits_and_the_model_need() -> None:
+    def given(size: int | None = None, **changed: Any) -> tuple[str, str, list[str]]:
+        loaded = config(**changed)
+        model = Model(name="digits", version=3, manifest=None, size=size)
+        amounts = memory.memory(loaded, model)
+        container = render(loaded, model)["spec"]["predictor"]["containers"][0]
+        assert container["resources"]["limits"]["memory"] == amounts[1]
+        return *amounts, memory.warnings(loaded, model)
+
+    needed = f"{-(-memory_bytes(LimitsConfig(), 10**8) // 2**20)}Mi"
+    assert given(10**8) == (needed, needed, [])
+    fewer = {"limits": {"pixels": 10**6, "request_pixels": 10**7, "decoding_pixels": 10**6}}
+    less, _, said = given(10**8, server=fewer)
+    assert quantity(less) < quantity(needed) and said == []  # type: ignore[operator]
+    _, limit, (said_one,) = given(10**8, resources={"memory": "1Gi"})
+    assert limit == "1Gi" and "has 1Gi of memory" in said_one and f"may take {needed}" in said_one
+    request, limit, (said_one,) = given(10**8, resources={"memory_limit": "1Gi"})
+    assert (request, limit) == ("1Gi", "1Gi") and "has 1Gi of memory" in said_one
+    assert given(10**8, resources={"memory_limit": "64Gi"}) == (needed, "64Gi", [])
+    (said_one,) = given(None)[2]
+    assert "the model cannot be read here (--serving)" in said_one
+    assert container(TENSORFLOW, version=3)["resources"]["limits"]["memory"] == "2Gi"
+
+
+def test_who_may_load_and_unload_has_a_secret_of_their_own() -> None:
+    env = container(token_secret="a", control_token_secret="b", control_token_key="k")["env"]
+    found = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in env}
+    assert found == {
+        "VISIONLINE_SERVE_TOKEN": {"name": "a", "key": "token"},
+        "VISIONLINE_SERVE_CONTROL_TOKEN": {"name": "b", "key": "k"},
+    }
+    assert "env" not in container()
+
+
+def test_probes_speak_tls_where_the_server_does() -> None:
+    found = container(server={"tls": {"certificate": "/c.pem", "key": "/k.pem"}})
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert found[probe]["httpGet"]["scheme"] == "HTTPS"
+        assert "scheme" not in container()[probe]["httpGet"]
+
+
 # Which version
 
 
@@ -203,7 +312,13 @@ def test_a_bucket_gets_the_latest_of_the_local_folder_and_its_lineage(folder: Pa
     said = render(bucket, model)["metadata"]["annotations"]
     assert said["visionline/model"] == "m" and said["visionline/run"] == "x"
     assert choose(config(storage="s3://bucket", version=1), "m", folder).version == 1
-    assert choose(config(), "m", folder) == Model(name="m", version=None, manifest=None)
+    one, size = (
+        sum(f.stat().st_size for f in (folder / v).rglob("*") if f.is_file()) for v in "12"
+    )
+    follows = choose(config(), "m", folder)
+    assert follows == Model(name="m", version=None, manifest=None, size=size)
+    everything = choose(config(server={"default": {"policy": "all"}}), "m", folder)
+    assert everything.size == one + size
     assert choose(config(version=7), "m", None).manifest is None
 
 
@@ -258,7 +373,25 @@ def test_a_version_must_be_known_where_it_cannot_be_guessed(folder: Path) -> Non
         ({"resources": {"cpu": "two"}}, "cpu: expected an amount"),
         ({"resources": {"memory": "2 Gi"}}, "memory: expected an amount"),
         ({"resources": {"memory": "0"}}, "memory: expected an amount"),
-        ({"resources": {"memory_limit": "1Mi"}}, r"at least memory \(2Gi\), got 1Mi"),
+        ({"resources": {"memory": "2Gi", "memory_limit": "1Mi"}}, r"memory \(2Gi\), got 1Mi"),
+        ({"server": {"limit": {}}}, r"server\.limit\. Did you mean 'limits'"),
+        ({"server": {"limits": {"images": "2"}}}, "server.limits.images: expected int, got '2'"),
+        ({"server": {"limits": {"images": 0}}}, "server.limits.images: expected 1 or more, got 0"),
+        ({"server": {"default": {"batching": {"max_batch": 3}}}}, "a power of two, got 3"),
+        ({"server": {"drain_seconds": float("nan")}}, "server.drain_seconds: expected 0 to"),
+        ({"server": {"threads": -1}}, "server.threads: expected 0"),
+        ({"server": {"port": 80}}, "server.port: the ports are fixed"),
+        ({"server": {"grpc_port": 80}}, "server.grpc_port: the ports are fixed"),
+        ({"server": {"host": "::"}}, "server.host: a pod listens"),
+        ({"server": {"serving": "/x"}}, "server.serving: storage says"),
+        ({"server": {"auth": {"token_file": "x"}}}, "server.auth: name a Secret"),
+        (
+            {"server": {"tls": {"certificate": "c", "key": "k", "client_ca": "a"}}},
+            "server.tls.client_ca: Kubernetes' probes",
+        ),
+        ({"pre_stop_seconds": -1}, "pre_stop_seconds: expected 0 to 600"),
+        ({"control_token_secret": "a_b"}, "control_token_secret: expected a name"),
+        ({"control_token_key": ""}, "control_token_key: expected"),
         ({"resources": {"gpu": -1}}, "gpu: expected 0"),
         ({"resources": {"cpus": "1"}}, "Did you mean 'cpu'"),
         ({"imag": "x"}, "Did you mean 'image'"),
@@ -308,6 +441,8 @@ def test_images_that_change_are_warned_of(image: str, warned: bool) -> None:
         ("[data]\npath = 'x'", r"expected the table \[deploy\] alone, got data too"),
         ("deploy = 3", "expected a table"),
         ("[deploy", "not valid TOML"),
+        ("[deploy.limits]\nimages = 1", r"key of the server: deploy\.server\.limits"),
+        ("[deploy]\nserver = 3", "deploy.server: expected a table"),
         (None, "Cannot read the config"),
     ],
 )
@@ -457,6 +592,18 @@ NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 AMOUNTS = st.sampled_from(["500m", "1", "2", "0.5", "1Gi", "2G", "512Mi", "1e3"])
 
 
+SERVERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "drain_seconds": st.floats(0, 600),
+        "control": st.booleans(),
+        "threads": st.integers(0, 64),
+        "limits": st.fixed_dictionaries({}, optional={"images": st.integers(1, 10**6)}),
+        "request_log": st.fixed_dictionaries({"folder": st.text(min_size=1, max_size=9)}),
+    },
+)
+
+
 @st.composite
 def configs(draw: st.DrawFn) -> DeployConfig:
     runtime = draw(st.sampled_from(["visionline", "tensorflow"]))
@@ -489,6 +636,9 @@ def configs(draw: st.DrawFn) -> DeployConfig:
         found["image"] = draw(st.sampled_from(["a", "a/b:1", f"c@sha256:{'a' * 64}"]))
         found["token_secret"] = draw(st.none() | NAMES)
         found["user"] = draw(st.integers(1, 2**31 - 1))
+        found["control_token_secret"] = draw(st.none() | NAMES)
+        found["pre_stop_seconds"] = draw(st.integers(0, 600))
+        found["server"] = draw(SERVERS)
     else:
         found["runtime_version"] = "2.19.1-gpu" if gpu else "2.19.1"
     return parse(DeployConfig, found)
@@ -549,11 +699,15 @@ def test_a_dry_run_prints_what_kubectl_would_get(folder: Path, tmp_path: Path, c
         '[deploy.resources]\nmemory = "4Gi"\n'
     )
     args = ("m", "--config", file, "--namespace", "vision", "--serving", folder.parent)
+    args = (*args, "--set", "server.limits.images=16", "--set", "resources.cpu=2")
     done = cli("deploy", *args, "--dry-run")
     assert done.returncode == 0, done.stderr
     printed = yaml.safe_load(done.stdout)
     validate(printed)
     assert printed["metadata"]["namespace"] == "vision"
+    server = printed["spec"]["predictor"]["containers"][0]
+    assert server["args"][-4:] == ["--threads", "2", "--set", "limits.images=16"]
+    assert server["resources"]["limits"] == {"cpu": "2", "memory": "4Gi"}
     assert printed["metadata"]["annotations"]["visionline/run"] == "x"
     assert printed["spec"]["predictor"]["storageUris"][0]["uri"] == "s3://bucket/serving/m/2/"
     assert "Warning: image: a/b is whatever was pushed last" in done.stderr
@@ -597,7 +751,10 @@ def test_the_command_loads_nothing_for_help() -> None:
 
 def test_the_server_starts_as_the_manifest_says(demo: Demo, tmp_path: Path) -> None:
     """The container's arguments and probes on this machine, its mount as a copied folder."""
-    spec = predictor(name="digits-keras", service="other", version=1, storage="s3://bucket")
+    limits = {"limits": {"images": 2}, "log": {"access": False}}
+    spec = predictor(
+        name="digits-keras", service="other", version=1, storage="s3://bucket", server=limits
+    )
     (uri,) = spec["storageUris"]
     mounted = tmp_path / uri["mountPath"].removeprefix("/")
     shutil.copytree(demo.serving / "digits-keras" / "1", mounted)
@@ -616,3 +773,6 @@ def test_the_server_starts_as_the_manifest_says(demo: Demo, tmp_path: Path) -> N
         image = demo.kept[0].read_bytes()
         answer = httpx.post(f"{url}/predict?model=other", content=image)
         assert answer.status_code == 200, answer.text
+        rows = {"instances": [{"b64": base64.b64encode(image).decode()}] * 3}
+        answer = httpx.post(f"{url}/v1/models/other:predict", json=rows)
+        assert answer.status_code == 413 and "2" in answer.json()["error"]

@@ -9,6 +9,7 @@ import typer
 
 from pipeline.commands.places import model_folder, serving_folder
 from pipeline.terminal import complain
+from trainers.toml_file import settings
 
 
 def deploy(
@@ -40,8 +41,13 @@ def deploy(
     serving: Annotated[
         Path | None, typer.Option(help="The local serving folder, to tell of the version.")
     ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any key of [deploy], such as server.limits.images=16."),
+    ] = None,
 ) -> None:
     """Serve a pushed model on Kubernetes, by a KServe InferenceService."""
+    from pipeline.deploy import memory
     from pipeline.deploy.config import load_config
     from pipeline.deploy.model import choose
     from pipeline.deploy.render import render
@@ -61,14 +67,15 @@ def deploy(
         "min_replicas": min_replicas,
         "max_replicas": max_replicas,
     }
-    loaded = load_config(config, {k: v for k, v in flags.items() if v is not None})
+    overrides = {k: v for k, v in flags.items() if v is not None} | settings(setting)
+    loaded = load_config(config, overrides)
     model = choose(loaded, name, _local(serving, name))
     manifest = render(loaded, model)
     validate(manifest)
     import yaml
 
     text = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True)
-    for warning in loaded.warnings:
+    for warning in loaded.warnings + memory.warnings(loaded, model):
         complain(f"Warning: {warning}")
     if (called := manifest["metadata"]["name"]) != name:
         complain(f"The InferenceService, and the model in requests, is called {called}.")

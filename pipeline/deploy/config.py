@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,9 @@ from pipeline.deploy.kubernetes import (
     is_subdomain,
     quantity,
 )
+from pipeline.deploy.server import check_server, server_config
 from pipeline.deploy.storage import Storage, parse_storage
+from serving.config import ServeConfig
 from trainers import toml_file
 from trainers.config import require
 from trainers.errors import ConfigError
@@ -39,8 +41,9 @@ class ResourcesConfig:
     """CPUs that are set aside, such as "500m" or "2"."""
     cpu_limit: str | None = None
     """By default no more than `cpu`."""
-    memory: str = "2Gi"
-    """Memory that is set aside."""
+    memory: str | None = None
+    """Memory that is set aside; by default what the server's limits and the model need, and
+    2Gi for TensorFlow Serving."""
     memory_limit: str | None = None
     """By default no more than `memory`."""
     gpu: int = 0
@@ -48,18 +51,18 @@ class ResourcesConfig:
 
     def __post_init__(self) -> None:
         for key in ("cpu", "memory"):
-            request = self._amount(key)
-            limit = self._amount(f"{key}_limit", getattr(self, key))
+            request, limit = self._amount(key), self._amount(f"{key}_limit")
             require(
-                limit >= request,
+                request is None or limit is None or limit >= request,
                 f"{key}_limit: expected at least {key} ({getattr(self, key)}), "
                 f"got {getattr(self, f'{key}_limit')}.",
             )
         require(0 <= self.gpu <= 64, f"gpu: expected 0 to 64, got {self.gpu}.")
 
-    def _amount(self, key: str, default: str = "") -> Any:
+    def _amount(self, key: str) -> Any:
         text = getattr(self, key)
-        text = default if text is None else text
+        if text is None:
+            return None
         found = quantity(text)
         example = "500m or 2" if key.startswith("cpu") else "512Mi or 2Gi"
         require(
@@ -106,6 +109,13 @@ class DeployConfig:
     """A Secret with the bearer token that clients must send."""
     token_key: str = "token"
     """The token's key in that Secret."""
+    control_token_secret: str | None = None
+    """A Secret with the bearer token of who may load and unload; without, nobody may."""
+    control_token_key: str = "token"
+    """The control token's key in that Secret."""
+    pre_stop_seconds: int = 5
+    """How long a pod that is to go answers on, while its address is taken away; not in knative
+    mode, which sees to that itself."""
     user: int = 1000
     """The numeric user the server runs as; never 0."""
     labels: dict[str, str] = field(default_factory=dict)
@@ -113,10 +123,17 @@ class DeployConfig:
     annotations: dict[str, str] = field(default_factory=dict)
     """Besides those that visionline writes."""
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+    server: dict[str, Any] = field(default_factory=dict)
+    """Any key of the server's own config, such as limits.images."""
 
     def __post_init__(self) -> None:
         self._check_names()
         self._check_runtime()
+        check_server(self.server)
+        require(
+            0 <= self.pre_stop_seconds <= 600,
+            f"pre_stop_seconds: expected 0 to 600, got {self.pre_stop_seconds}.",
+        )
         require(
             self.version is None or 1 <= self.version < 10**12,
             f"version: expected 1 or more, got {self.version}.",
@@ -147,6 +164,11 @@ class DeployConfig:
         return parse_storage(self.storage)
 
     @property
+    def served(self) -> ServeConfig:
+        """What the server in the pod is told."""
+        return server_config(self.server)
+
+    @property
     def replicas_at_most(self) -> int:
         return max(1, self.min_replicas) if self.max_replicas is None else self.max_replicas
 
@@ -158,17 +180,19 @@ class DeployConfig:
             ("namespace", is_label_name),
             ("service_account", is_subdomain),
             ("token_secret", is_subdomain),
+            ("control_token_secret", is_subdomain),
         ):
             value = getattr(self, key)
             require(
                 value is None or valid(value),
                 f"{key}: expected a name of lower-case letters, digits and -, got {value!r}.",
             )
-        known_key = re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", self.token_key)
-        require(
-            known_key is not None,
-            f"token_key: expected letters, digits and -._, got {self.token_key!r}.",
-        )
+        for key in ("token_key", "control_token_key"):
+            value = getattr(self, key)
+            require(
+                re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", value) is not None,
+                f"{key}: expected letters, digits and -._, got {value!r}.",
+            )
         for table in ("labels", "annotations"):
             for key, value in getattr(self, table).items():
                 require(is_qualified_key(key), f"{table}: {key!r} is no key that Kubernetes takes.")
@@ -192,7 +216,11 @@ class DeployConfig:
             require(found is not None, f"image: expected NAME:TAG, got {self.image!r}.")
             self._only_for("tensorflow", "runtime_version")
             return
-        self._only_for("visionline", "image", "token_secret")
+        self._only_for("visionline", "image", "token_secret", "control_token_secret")
+        require(
+            not self.server,
+            "server: is for runtime = 'visionline', and this is 'tensorflow'; leave it out.",
+        )
         tag = self.runtime_version
         require(
             tag is not None and re.fullmatch(r"\d[A-Za-z0-9_.-]{0,127}", tag) is not None,
@@ -271,13 +299,17 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> DeployConfig
       ConfigError: for anything that cannot be used.
     """
     data = toml_file.read(path)
+    toml_file.overlay(data, {f"deploy.{k}": v for k, v in overrides.items()})
     if unknown := sorted(data.keys() - {"deploy"}):
         raise ConfigError(f"{path}: expected the table [deploy] alone, got {unknown[0]} too.")
     table = data.get("deploy", {})
     if not isinstance(table, dict):
         raise ConfigError(f"deploy: expected a table, got {table!r}.")
+    for key in table:
+        if key in {f.name for f in fields(ServeConfig)}:
+            raise ConfigError(f"deploy.{key} is a key of the server: deploy.server.{key}.")
     try:
-        return parse(DeployConfig, {**table, **overrides}, "deploy.")
+        return parse(DeployConfig, table, "deploy.")
     except MissingKeyError:
         raise ConfigError(
             "deploy.storage: say where the cluster finds the serving folder: --storage "

@@ -9,6 +9,7 @@ from pipeline.deploy.config import DeployConfig
 from trainers.artifact import PushManifest
 from trainers.config import require
 from trainers.errors import DataError
+from trainers.files import walk_files
 from trainers.versions import damage, list_versions
 
 
@@ -22,6 +23,8 @@ class Model:
     """None: whichever is the latest, as pushes come."""
     manifest: PushManifest | None
     """Of the version, where the serving folder can be read here."""
+    size: int | None = None
+    """Bytes of the files that are served at a time, where they can be read here."""
 
 
 def choose(config: DeployConfig, name: str, folder: Path | None) -> Model:
@@ -49,8 +52,22 @@ def choose(config: DeployConfig, name: str, folder: Path | None) -> Model:
         "canary_percent: expected a version, too (--version): the revisions that share the "
         "traffic must not serve the same, and without one both serve the latest.",
     )
-    manifest = None if folder is None or version is None else _manifest(folder, version)
-    return Model(name=name, version=version, manifest=manifest)
+    if folder is None:
+        return Model(name=name, version=version, manifest=None)
+    manifest = None if version is None else _manifest(folder, version)
+    return Model(name=name, version=version, manifest=manifest, size=_size(config, folder, version))
+
+
+def _size(config: DeployConfig, folder: Path, version: int | None) -> int | None:
+    there = list_versions(folder)
+    if version is not None:
+        served = [version]
+    elif config.runtime == "visionline" and config.served.default.policy != "latest":
+        served = there
+    else:
+        served = there[-1:]
+    files = [f for v in served for f in walk_files(folder / str(v))]
+    return sum(f.stat().st_size for f in files) if files else None
 
 
 def _manifest(folder: Path, version: int) -> PushManifest:

@@ -9,21 +9,30 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.deploy.config import DeployConfig, service_name
+from pipeline.deploy.kubernetes import quantity
+from pipeline.deploy.memory import memory
 from pipeline.deploy.model import Model
+from pipeline.deploy.server import (
+    GRPC,
+    HTTP,
+    MODELS,
+    arguments,
+    check_models,
+    grace_seconds,
+)
+from serving.auth import CONTROL_ENVIRONMENT, ENVIRONMENT
 from trainers.config import require
 
 Values = dict[str, Any]
 API_VERSION = "serving.kserve.io/v1beta1"
 KIND = "InferenceService"
-MODELS = "/mnt/models"
 _VOLUME = "models"
-_HTTP, _GRPC = 8501, 8500
 _TF_HTTP, _TF_GRPC = 8080, 9000
 """Fixed by the arguments of KServe's ServingRuntime kserve-tensorflow-serving."""
 _MODES = {"standard": "Standard", "knative": "Knative"}
 _PROBE_SECONDS = 5
-_GRACE_SECONDS = 45
-"""More than the 30 that visionline's server takes to finish requests; Knative has its own."""
+_TF_GRACE_SECONDS = 30
+"""Kubernetes' own, which the wait before SIGTERM comes on top of."""
 
 
 def render(config: DeployConfig, model: Model) -> Values:
@@ -102,30 +111,42 @@ def _predictor(config: DeployConfig, model: Model, service: str) -> Values:
     if config.service_account is not None:
         found["serviceAccountName"] = config.service_account
     container = (
-        _own_container(config)
+        _own_container(config, model, service)
         if config.runtime == "visionline"
-        else _tensorflow_model(config, service)
+        else _tensorflow_model(config, model, service)
     )
     found |= _storage(config, model, service, container)
+    if config.mode == "standard":
+        found["terminationGracePeriodSeconds"] = _grace(config)
+        if config.pre_stop_seconds:
+            # Endpoints take the pod away in the same moment as it is told to go.
+            wait = ["sleep", str(config.pre_stop_seconds)]
+            container["lifecycle"] = {"preStop": {"exec": {"command": wait}}}
     if config.runtime == "visionline":
-        if config.mode == "standard":
-            found["terminationGracePeriodSeconds"] = _GRACE_SECONDS
         return {**found, "containers": [container]}
     return {**found, "model": container}
 
 
-def _own_container(config: DeployConfig) -> Values:
-    arguments = [MODELS, "--host", "0.0.0.0", "--port", str(_HTTP), "--grpc-port", str(_GRPC)]
+def _grace(config: DeployConfig) -> int:
+    if config.runtime == "tensorflow":
+        return config.pre_stop_seconds + _TF_GRACE_SECONDS
+    return grace_seconds(config.served, config.pre_stop_seconds)
+
+
+def _own_container(config: DeployConfig, model: Model, service: str) -> Values:
+    check_models(config.served, service)
+    asked = config.resources
+    scheme = None if config.served.tls is None else "HTTPS"
     found: Values = {
         "name": "kserve-container",
         "image": config.image,
         "command": ["python", "-m", "serving"],
-        "args": arguments,
-        "ports": _ports(config, _HTTP, _GRPC),
-        "startupProbe": _startup(config, _get("/healthz", _HTTP)),
-        "livenessProbe": _probe(_get("/healthz", _HTTP)),
-        "readinessProbe": _probe(_get("/readyz", _HTTP)),
-        "resources": _resources(config),
+        "args": arguments(config.server, quantity(asked.cpu_limit or asked.cpu)),
+        "ports": _ports(config, HTTP, GRPC),
+        "startupProbe": _startup(config, _get("/healthz", HTTP, scheme)),
+        "livenessProbe": _probe(_get("/healthz", HTTP, scheme)),
+        "readinessProbe": _probe(_get("/readyz", HTTP, scheme)),
+        "resources": _resources(config, model),
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": config.user,
@@ -134,14 +155,18 @@ def _own_container(config: DeployConfig) -> Values:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
-    if config.token_secret is not None:
-        secret = {"name": config.token_secret, "key": config.token_key}
-        token = {"name": "VISIONLINE_SERVE_TOKEN", "valueFrom": {"secretKeyRef": secret}}
-        found["env"] = [token]
-    return found
+    env = [
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for variable, secret, key in (
+            (ENVIRONMENT, config.token_secret, config.token_key),
+            (CONTROL_ENVIRONMENT, config.control_token_secret, config.control_token_key),
+        )
+        if secret is not None
+    ]
+    return {**found, "env": env} if env else found
 
 
-def _tensorflow_model(config: DeployConfig, service: str) -> Values:
+def _tensorflow_model(config: DeployConfig, model: Model, service: str) -> Values:
     status = f"/v1/models/{service}"
     return {
         "modelFormat": {"name": "tensorflow"},
@@ -151,7 +176,7 @@ def _tensorflow_model(config: DeployConfig, service: str) -> Values:
         "startupProbe": _startup(config, _get(status, _TF_HTTP)),
         "livenessProbe": _probe({"tcpSocket": {"port": _TF_HTTP}}),
         "readinessProbe": _probe(_get(status, _TF_HTTP)),
-        "resources": _resources(config),
+        "resources": _resources(config, model),
     }
 
 
@@ -166,8 +191,8 @@ def _ports(config: DeployConfig, http: int, grpc: int) -> list[Values]:
     return ports[:1] if config.mode == "knative" else ports
 
 
-def _get(path: str, port: int) -> Values:
-    return {"httpGet": {"path": path, "port": port}}
+def _get(path: str, port: int, scheme: str | None = None) -> Values:
+    return {"httpGet": {"path": path, "port": port} | ({"scheme": scheme} if scheme else {})}
 
 
 def _probe(check: Values) -> Values:
@@ -185,15 +210,13 @@ def _startup(config: DeployConfig, check: Values) -> Values:
     return {**_probe(check), "failureThreshold": tries}
 
 
-def _resources(config: DeployConfig) -> Values:
+def _resources(config: DeployConfig, model: Model) -> Values:
     asked = config.resources
-    limits = {
-        "cpu": asked.cpu_limit or asked.cpu,
-        "memory": asked.memory_limit or asked.memory,
-    }
+    request, limit = memory(config, model)
+    limits = {"cpu": asked.cpu_limit or asked.cpu, "memory": limit}
     if asked.gpu:
         limits["nvidia.com/gpu"] = str(asked.gpu)
-    return {"requests": {"cpu": asked.cpu, "memory": asked.memory}, "limits": limits}
+    return {"requests": {"cpu": asked.cpu, "memory": request}, "limits": limits}
 
 
 def _mount_path(config: DeployConfig, model: Model, service: str) -> str:

@@ -180,6 +180,7 @@ def _rules(manifest: Any) -> Iterator[str]:
         yield "spec.predictor.canaryTrafficPercent: expected 0 to 100."
     mode = metadata.get("annotations", {}).get("serving.kserve.io/deploymentMode", "Standard")
     yield from _mode_rules(mode, predictor, server.get("ports", []))
+    yield from _ending(mode, predictor, server)
     yield from _mounts(predictor, server)
 
 
@@ -189,10 +190,27 @@ def _mode_rules(mode: str, predictor: Any, ports: Any) -> Iterator[str]:
         yield f"metadata.annotations: expected deploymentMode Standard or Knative, got {mode!r}."
     elif mode == "Standard" and "canaryTrafficPercent" in predictor:
         yield f"{where}.canaryTrafficPercent: without effect in the mode Standard."
+    elif mode == "Knative" and {"terminationGracePeriodSeconds"} & predictor.keys():
+        yield f"{where}.terminationGracePeriodSeconds: Knative has its own."
     elif mode == "Knative" and len(ports) > 1:
         yield f"{where}: Knative takes one port, got {len(ports)}."
     elif mode == "Knative" and any(p.get("name") not in (None, "http1", "h2c") for p in ports):
         yield f"{where}: Knative's port is named http1 or h2c, got {ports[0]['name']!r}."
+
+
+def _ending(mode: str, predictor: Any, server: Any) -> Iterator[str]:
+    """A pod is killed after its grace period, which the wait before SIGTERM is a part of."""
+    if "lifecycle" not in server:
+        return
+    if mode == "Knative":
+        yield "spec.predictor: Knative takes no lifecycle of a container."
+    command = server["lifecycle"].get("preStop", {}).get("exec", {}).get("command", [])
+    grace = predictor.get("terminationGracePeriodSeconds", 30)
+    if command[:1] == ["sleep"] and float(command[1]) >= grace:
+        yield (
+            "spec.predictor.terminationGracePeriodSeconds: expected more than the "
+            f"{command[1]} s of preStop, got {grace}."
+        )
 
 
 def _mounts(predictor: Any, server: Any) -> Iterator[str]:

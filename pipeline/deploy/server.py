@@ -1,0 +1,88 @@
+"""The server's own config in a deployment: checked by its parser, rendered as arguments."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from serving.config import ServeConfig
+from trainers.config import require
+from trainers.strict import parse
+
+MODELS = "/mnt/models"
+HTTP, GRPC = 8501, 8500
+_OWN = {
+    "serving": "storage says what is served",
+    "host": "a pod listens on all its addresses",
+    "port": "the ports are fixed in the manifest",
+    "grpc_port": "the ports are fixed in the manifest",
+    "auth": "name a Secret, token_secret or control_token_secret",
+}
+_SECONDS = 10
+"""More than `drain_seconds`, for the process to end."""
+
+
+def server_config(server: Mapping[str, Any]) -> ServeConfig:
+    """What the server in the pod is told.
+
+    Raises:
+      ConfigError: it would not take it.
+    """
+    fixed = {"serving": MODELS, "host": "0.0.0.0", "port": HTTP, "grpc_port": GRPC}
+    return parse(ServeConfig, {**server, **fixed}, "server.")
+
+
+def check_server(server: Mapping[str, Any]) -> None:
+    """Raises ConfigError for what a server would not take, or not in a pod."""
+    for key in server:
+        require(key not in _OWN, f"server.{key}: {_OWN.get(key)}; leave it out.")
+    config = server_config(server)
+    require(
+        config.tls is None or not config.tls.client_ca,
+        "server.tls.client_ca: Kubernetes' probes bring no certificate, so no pod would become "
+        "ready; leave it out.",
+    )
+
+
+def check_models(config: ServeConfig, service: str) -> None:
+    """Raises ConfigError for settings of models that a pod does not hold."""
+    for name in config.models:
+        require(
+            name == service,
+            f"server.models.{name}: the pod serves {service!r} alone; say server.default or "
+            f"server.models.{service}.",
+        )
+
+
+def arguments(server: Mapping[str, Any], cpus: Any) -> list[str]:
+    """Of `python -m serving`.
+
+    Args:
+      cpus: that the pod may use.
+    """
+    found = [MODELS, "--host", "0.0.0.0", "--port", str(HTTP), "--grpc-port", str(GRPC)]
+    found += ["--threads", str(server.get("threads") or math.ceil(cpus))]
+    for key, value in _flat(server):
+        if key != "threads":
+            found += ["--set", _unexpanded(f"{key}={json.dumps(value, ensure_ascii=False)}")]
+    return found
+
+
+def grace_seconds(config: ServeConfig, pre_stop: int) -> int:
+    """How long a pod may take to end: the wait before SIGTERM, the drain, and some more."""
+    return pre_stop + math.ceil(config.drain_seconds) + _SECONDS
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _unexpanded(text: str) -> str:
+    """Kubernetes would put variables in the place of $(NAME)."""
+    return text.replace("$", "$$")
