@@ -10,11 +10,15 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+import time
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADER_BYTES = 64 * 1024
+_FAREWELL_SECONDS = 1.0
+"""For a client between two requests to send the next one, which is answered as the last."""
 _GOODBYE_SECONDS = 2.0
 """For a client to answer that the connection ends, where it speaks TLS."""
 
@@ -73,10 +77,26 @@ def patient(seconds: float) -> type[HttpToolsProtocol]:
 
 
 class TlsServer(uvicorn.Server):
-    """uvicorn's server, for clients that shake hands within so many seconds; its own waits
-    a minute."""
+    """uvicorn's server, with two differences.
+
+    It takes clients that shake hands within so many seconds; uvicorn waits a minute.  When it
+    ends, it lets those that use their connections finish: uvicorn closes them between two
+    requests, and loses one that is just on its way.
+    """
 
     handshake_seconds = 10.0
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listening in sockets or []:
+            listening.close()
+        last_answer = (b"connection", b"close")
+        self.server_state.default_headers = [*self.server_state.default_headers, last_answer]
+        deadline = time.monotonic() + _FAREWELL_SECONDS
+        while time.monotonic() < deadline and any(map(_is_idle, self.server_state.connections)):
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if not self.config.is_ssl:
@@ -100,6 +120,11 @@ class TlsServer(uvicorn.Server):
             for listening in sockets or []
         ]
         self.started = True
+
+
+def _is_idle(connection: Any) -> bool:
+    """Whether it waits for a client's next request."""
+    return connection.cycle is None or connection.cycle.response_complete
 
 
 def allow_connections() -> None:

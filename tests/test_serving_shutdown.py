@@ -9,9 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import httpx
@@ -22,9 +25,13 @@ from serving_server import serve
 from starlette.testclient import TestClient
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from pipeline.deploy.config import DeployConfig
+from pipeline.deploy.model import Model
+from pipeline.deploy.render import render
 from serving.app import create_app
 from serving.config import LimitsConfig
 from serving.service import Service
+from trainers.strict import parse
 
 MODEL = "digits-keras"
 CONFIG = """
@@ -218,3 +225,94 @@ def test_it_lives_without_models_and_is_not_ready_while_it_drains(tmp_path):
     service.draining = True
     assert answers() == alone
     folder.repository.close()
+
+
+class Clients:
+    """Clients of two servers, over both ports, that go to those which have an address now.
+
+    Half of those over HTTP keep their connections, and use them as long as they can: an
+    address that is taken away closes none.
+    """
+
+    def __init__(self, image: bytes, *running: Any) -> None:
+        self._image = image
+        self.addresses = list(running)
+        self._running = running
+        self.answered: Counter[str] = Counter()
+        """By address of HTTP."""
+        self.lost: list[str] = []
+        self._stop = threading.Event()
+
+    @contextmanager
+    def asking(self):
+        threads = [
+            threading.Thread(target=target)
+            for target in (*[self._keeping] * 6, *[self._connecting] * 2, *[self._calling] * 2)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join(60)
+
+    def _each(self, ask):
+        while not self._stop.is_set():
+            to = self.addresses[0]
+            try:
+                ask(to)
+            except Exception as e:
+                self.lost.append(f"{type(e).__name__}: {e}")
+            else:
+                self.answered[to.url] += 1
+
+    def _connecting(self):
+        self._each(lambda to: self._post(httpx, to))
+
+    def _keeping(self):
+        with httpx.Client(timeout=60) as client:
+            kept = {"to": self.addresses[0]}
+
+            def ask(to):
+                answer = self._post(client, kept["to"])
+                if answer.headers.get("connection") == "close":
+                    kept["to"] = self.addresses[0]
+
+            self._each(ask)
+
+    def _post(self, client, to):
+        answer = client.post(f"{to.url}/predict?model={MODEL}", content=self._image, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    def _calling(self):
+        channels = {running.grpc: grpc.insecure_channel(running.grpc) for running in self._running}
+        stubs = {k: service_pb2_grpc.GRPCInferenceServiceStub(c) for k, c in channels.items()}
+        self._each(lambda to: infer(stubs[to.grpc], self._image, timeout=60))
+        for channel in channels.values():
+            channel.close()
+
+
+def test_a_rollout_drops_no_request(server, demo, samples, tmp_path):
+    """As Kubernetes does it: the address goes, preStop waits, SIGTERM; under load."""
+    manifest = render(
+        parse(DeployConfig, {"storage": "pvc://a", "image": "a:1", "pre_stop_seconds": 2}),
+        Model(name=MODEL, version=None, manifest=None),
+    )
+    spec = manifest["spec"]["predictor"]
+    wait = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    shutil.copytree(demo.serving / MODEL / "1", tmp_path / "serving" / MODEL / "1")
+    with serve(tmp_path / "serving", tmp_path / "stderr", "--threads", "1") as going:
+        clients = Clients(samples[MODEL][3].encoded, going, server)
+        with clients.asking():
+            wait_until(lambda: clients.answered[going.url] > 50, 60)
+            clients.addresses.reverse()
+            subprocess.run(wait, check=True)
+            going.process.send_signal(signal.SIGTERM)
+            assert going.process.wait(spec["terminationGracePeriodSeconds"]) == 0
+            before = clients.answered[server.url]
+            wait_until(lambda: clients.answered[server.url] > before + 50, 60)
+    assert clients.lost == []
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
