@@ -90,7 +90,7 @@ class LimitsConfig:
     def __post_init__(self) -> None:
         for limit in fields(self):
             value = getattr(self, limit.name)
-            least = 0 if limit.name == "wait_seconds" else 1e-3
+            least = 1 if isinstance(value, int) else 0 if limit.name == "wait_seconds" else 0.001
             require(
                 math.isfinite(value) and value >= least,
                 f"{limit.name}: expected {least:g} or more, got {value:g}.",

@@ -60,11 +60,23 @@ def _refuse_others(folder: Path, models: list[str]) -> None:
             f"{folder} is the folder of one model, with the versions {listed}. Give the folder "
             f"that models are pushed to, one above: {folder.parent}"
         )
-    below = folder / "serving"
-    if not models and below.is_dir() and not _is_model(below):
+    if any(_holds_files(folder / name) for name in models):
+        return
+    below = [d for d in (folder / "serving", *sorted(folder.glob("*/serving"))) if _is_serving(d)]
+    if below:
         raise ConfigError(
-            f"{folder} holds no model, and a folder that models are pushed to. Give that: {below}"
+            f"{folder} holds no model itself, and below it is a folder that models are pushed to. "
+            f"Give that: {' or '.join(map(str, below[:_SHOWN]))}"
         )
+
+
+def _is_serving(folder: Path) -> bool:
+    return folder.is_dir() and any(_is_model(d) and _holds_files(d) for d in folder.iterdir())
+
+
+def _holds_files(model: Path) -> bool:
+    """Whether a version is one, and not an image folder's class that is called 7."""
+    return any(_is_version(model / str(v)) for v in list_versions(model))
 
 
 def _is_model(folder: Path) -> bool:

@@ -149,10 +149,17 @@ class Metrics:
         self._forget()
         return found
 
+    def _loaded_or_broken(self) -> Models:
+        """Without what was unloaded by request: that is gone, and no failure."""
+        return {
+            name: {v: slot for v, slot in slots.items() if not slot.unloaded}
+            for name, slots in self.models().items()
+        }
+
     def _forget(self) -> None:
         """Removes the series of what is gone for long."""
         with self._lock:
-            now, models = time.monotonic(), self.models()
+            now, models = time.monotonic(), self._loaded_or_broken()
             there = {("", "")} | {(m, str(v)) for m, slots in models.items() for v in ("", *slots)}
             self._gone = {key: self._gone.get(key, now) for key in set(self._seen) - there}
             for key in [k for k, since in self._gone.items() if now - since >= KEPT_SECONDS]:
@@ -192,7 +199,7 @@ class _Versions(Collector):
             "How long a version took until it was warm.",
             labels=(*_VERSION, "engine"),
         )
-        for model, slots in self._metrics.models().items():
+        for model, slots in self._metrics._loaded_or_broken().items():
             for version, slot in slots.items():
                 state.add_metric((model, str(version), slot.state), 1)
                 loaded = slot.loaded

@@ -95,7 +95,8 @@ def server(demo: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runn
         # Other tests have pushed further versions.
         shutil.copytree(demo.serving / model / "1", root / "serving" / model / "1")
         write_labels(root / "serving" / model, Labels(versions={"stable": 1}))
-    with serve(root / "serving", root / "log.txt", "--threads", "1") as running:
+    flags = ("--threads", "1", "--set", "control=true")
+    with serve(root / "serving", root / "log.txt", *flags) as running:
         yield running
 
 

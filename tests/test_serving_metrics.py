@@ -272,7 +272,7 @@ def test_loads_failures_and_unloads_are_counted_and_what_is_gone_is_forgotten(
         assert value(now, "version_load_seconds", model="m", version="1", engine="fake") == 0.5
 
         folder.repository.unload("m")
-        wait_until(lambda: 1 not in folder.states("m"), 10)
+        wait_until(lambda: folder.states("m")[1] == "END", 10)
         wait_until(lambda: value(found(), "loads_total", model="m", outcome="unloaded") == 1, 10)
         counted = {"model": "m", "version": "1", "protocol": "v1", "code": "200"}
         assert value(found(), "requests_total", **counted) == 1, "its last values are still there"
