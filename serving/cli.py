@@ -72,8 +72,7 @@ def serve(
             err=True,
         )
     tls = read_tls(loaded.tls) if loaded.tls else None
-    # Before the seconds that the imports take.
-    ports = take_ports(loaded)
+    ports = take_ports(loaded)  # before the imports, which take seconds
     typer.echo(nothing_yet or f"Loading the models of {loaded.serving} …", err=True)
     start_lean()
     from serving.server import Address, Server

@@ -24,12 +24,14 @@ def check_folder(folder: Path) -> str:
     Raises:
       ConfigError: it is no folder, cannot be read, or is one above or below.
     """
-    if not folder.exists():
-        raise ConfigError(f"No serving folder at {folder}.")
-    if not folder.is_dir():
-        raise ConfigError(f"Expected a serving folder, got a file: {folder}.")
     try:
-        names = sorted(d.name for d in folder.iterdir() if not d.name.startswith(".") and d.stat())
+        if not folder.exists():
+            raise ConfigError(f"No serving folder at {folder}.")
+        if not folder.is_dir():
+            raise ConfigError(f"Expected a serving folder, got a file: {folder}.")
+        names = sorted(d.name for d in folder.iterdir() if not d.name.startswith("."))
+        for name in names:
+            (folder / name).lstat()  # listing needs less than reading
         models = [n for n in names if _is_model(folder / n)]
         _refuse_others(folder.resolve(), models)
     except OSError as e:

@@ -155,10 +155,11 @@ def test_ports_are_held_from_the_first_moment_and_let_go() -> None:
     for key in ("grpc_port", "port"):
         with pytest.raises(ConfigError, match="Address already in use"):
             take_ports(config(**{key: port}))
+    http = first.http_port
     with pytest.raises(ConfigError, match="Address already in use"):
-        take_ports(config(port=first.http_port))
+        take_ports(config(port=http))
     first.close()
-    take_ports(config(port=first.http_port, grpc_port=port)).close()
+    take_ports(config(port=http, grpc_port=port)).close()
 
 
 @pytest.mark.parametrize(
