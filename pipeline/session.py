@@ -21,6 +21,7 @@ from components.example_gen.source import list_source
 from pipeline import exits
 from pipeline.config import PipelineConfig
 from pipeline.lineage.setup import check_writable
+from pipeline.terminal import complain
 from pipeline.workspace import LOG, Workspace, new_run_id
 from trainers import progress
 from trainers.files import write_json
@@ -69,7 +70,11 @@ def run_pipelines(configs: Sequence[PipelineConfig], display: Display) -> list[F
         list_source(config.data, place.path)
     workspace, store = Workspace(configs[0].output), configs[0].store
     check_writable(store)
-    workspace.claim(configs[0].pipeline_name, store)
+    if (former := workspace.claim(configs[0].pipeline_name, store)) is not None:
+        complain(
+            f"{workspace.root} was at {former} before. What was made there is looked for here "
+            "now, as after `visionline relocate`."
+        )
     with workspace.lock():
         runs = [_prepare(workspace, config) for config in configs]
         return _Child(workspace, configs, runs, display).run()
