@@ -49,12 +49,12 @@ def _serving(workspace: Workspace, text: str) -> dict[str, str]:
         raise ConfigError(f"--serving: no folder {new!r}.")
     if equals:
         return {str(Path(old).absolute()): place}
-    gone = sorted(f for f in _pushed_to(workspace) if not os.path.isdir(f) and f != place)
+    pushed_to = sorted(_pushed_to(workspace) - {place})
+    gone = [f for f in pushed_to if not os.path.isdir(f)]
     if len(gone) != 1:
-        found = ", ".join(gone) or "none"
         raise ConfigError(
-            f"--serving: which folder is at {new} now? Pushed to and not there: {found}. "
-            "Name it: --serving OLD=NEW."
+            f"--serving: which folder is at {new} now? Pushed to was: "
+            f"{', '.join(pushed_to) or 'none'}. Name it: --serving OLD=NEW."
         )
     return {gone[0]: place}
 
