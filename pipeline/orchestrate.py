@@ -201,6 +201,6 @@ def _guarded(*requests: str) -> int:
 
 if __name__ == "__main__":
     requests = sys.argv[1:]
-    # TFX's Beam orchestrator takes the options of its own pipeline from the command line.
+    # Beam takes options that it is not given from the command line.
     sys.argv[1:] = [NO_PRISM]
     sys.exit(_guarded(*requests))
