@@ -430,21 +430,21 @@ def peak_bytes():
 
 
 def test_memory_does_not_grow_with_the_bytes_of_the_images(first_run, tmp_path):
-    """200 MB of images, of which the in-memory runner once kept four times as much."""
+    """100 MB of images, of which the in-memory runner once kept four times as much."""
     contents = tmp_path / "contents"
     contents.mkdir()
-    for n in range(40):  # noise does not compress
+    for n in range(25):  # noise does not compress
         pixels = np.random.default_rng(n).integers(0, 256, (600, 600, 3), np.uint8)
         Image.fromarray(pixels).save(contents / f"{n}.png")
     data = tmp_path / "data"
-    for n in range(200):
+    for n in range(100):
         link = data / ("cat", "dog")[n % 2] / f"{n}.png"
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(contents / f"{n // 2 % 40}.png")
+        link.symlink_to(contents / f"{n // 2 % 25}.png")
     peak_bytes()
     before = peak_bytes()
     uri, report = ingest(tmp_path, path=str(data))
     grown = peak_bytes() - before
-    assert report["images"] == 200 and report["bytes"] > 200e6
-    assert grown < 100e6
+    assert report["images"] == 100 and report["bytes"] > 100e6
+    assert grown < 80e6
     assert not list(uri.glob(".*"))
