@@ -23,7 +23,10 @@ class EvaluateConfig:
     min_class_accuracy: float | None = None
     """On each class of the evaluation split; None: not asked for."""
     max_regression: float = 0.01
-    """How much accuracy may be lost against the model last pushed under this name."""
+    """How much accuracy may be lost against the model that is served under this name."""
+    baseline: Literal["required", "none"] = "required"
+    """required: where a model is served that cannot be compared with (its files are not
+    whole, its classes are others), nothing is pushed; none: no comparison."""
     top_k: int = 5
     slices: tuple[str, ...] = ()
     """Extra manifest columns to report on, besides the class."""

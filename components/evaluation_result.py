@@ -11,7 +11,10 @@ from typing import Any, Literal
 import tensorflow_model_analysis as tfma
 
 from components.evaluation import FailedThreshold
-from components.evaluator import ACCURACY, BASELINE, LOSS, TOP_K
+from components.evaluator import ACCURACY, BASELINE, BASELINE_FILE, LOSS, TOP_K
+from trainers.baseline import Baseline
+from trainers.files import read_json
+from trainers.strict import parse
 
 Slice = tuple[tuple[str, str], ...]
 Interval = tuple[float, float]
@@ -52,6 +55,8 @@ class Evaluation:
     accuracy: float
     accuracy_interval: tuple[float, float] | None
     """95 %."""
+    baseline: Baseline
+    """What it was compared with, or why with nothing."""
     baseline_accuracy: float | None
     loss: float
     top_k_accuracy: float
@@ -80,13 +85,16 @@ def read_evaluation(directory: Path, class_names: Sequence[str]) -> Evaluation:
     confusion, calibration = _plots(directory, len(class_names))
     validation = tfma.load_validation_result(str(directory))
     failed = tuple(sorted(_failed(validation, metrics), key=lambda f: sorted(f.slice.items())))
+    compared = parse(Baseline, read_json(directory / BASELINE_FILE))
     baseline = overall.get((BASELINE, ACCURACY))
+    unusable = [compared.why] if compared.state == "unusable" else []
     return Evaluation(
-        blessed=validation.validation_ok,
-        failures=(*map(str, failed), *_unchecked(validation)),
+        blessed=validation.validation_ok and not unusable,
+        failures=(*map(str, failed), *_unchecked(validation), *unusable),
         failed=failed,
         accuracy=overall[ACCURACY].value,
         accuracy_interval=overall[ACCURACY].interval,
+        baseline=compared,
         baseline_accuracy=baseline.value if baseline else None,
         loss=overall[LOSS].value,
         top_k_accuracy=overall[TOP_K].value,

@@ -1,15 +1,29 @@
-"""The verdict: a config for TFX's own, unmodified Evaluator."""
+"""The verdict: TFX's own Evaluator, its config, and the baseline that it is given."""
 
 from __future__ import annotations
 
+import json
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import tensorflow_model_analysis as tfma
+from absl import logging
 from google.protobuf.wrappers_pb2 import BoolValue, DoubleValue
 from tensorflow_model_analysis.proto import config_pb2
+from tfx.components.evaluator import executor as tfx_executor
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import component_spec, standard_artifacts, standard_component_specs
+from tfx.types.channel import BaseChannel, OutputChannel
 
+from components import details
+from components.baseline import RESOLVED, EvaluatorDriver
 from components.evaluation import LABEL, EvaluateConfig
+from trainers.artifact import SERVING_FORMAT
+from trainers.baseline import Baseline
+from trainers.files import write_json
 from trainers.savedmodel import LABEL_ID, SCORES, SIGNATURE_EXAMPLES, SIGNATURE_LABELS
+from trainers.strict import dump, parse
 
 ACCURACY = "accuracy"
 LOSS = "loss"
@@ -17,6 +31,114 @@ TOP_K = "top_k_accuracy"
 BINS = 10
 CANDIDATE = "candidate"
 BASELINE = "baseline"
+BASELINE_FILE = "baseline.json"
+"""In the evaluation: the `Baseline` that the candidate was compared with."""
+_MODEL = standard_component_specs.BASELINE_MODEL_KEY
+
+
+class EvaluatorExecutor(tfx_executor.Executor):  # type: ignore[misc]
+    """TFX's own on the served version's files; no verdict is good without its comparison."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        baseline = parse(Baseline, json.loads(exec_properties[RESOLVED]))
+        recorded = input_dict.get(_MODEL) or []
+        inputs = {k: v for k, v in input_dict.items() if k != _MODEL}
+        with tempfile.TemporaryDirectory(prefix="visionline-") as scratch:
+            if baseline.where is not None:
+                inputs[_MODEL] = [_laid_out(Path(baseline.where), Path(scratch))]
+            super().Do(inputs, output_dict, exec_properties)
+        (blessing,) = output_dict["blessing"]
+        (evaluation,) = output_dict["evaluation"]
+        if baseline.where is not None:
+            for artifact in recorded:
+                blessing.set_int_custom_property("baseline_model_id", artifact.id)
+            blessing.set_string_custom_property("baseline_model", baseline.where)
+        if baseline.state == "unusable":
+            _withhold(blessing, baseline.why)
+        write_json(Path(evaluation.uri) / BASELINE_FILE, dump(baseline))
+        details.record(baseline_state=baseline.state, baseline_version=baseline.version or "")
+
+
+class EvaluatorSpec(component_spec.ComponentSpec):
+    PARAMETERS = {
+        **standard_component_specs.EvaluatorSpec.PARAMETERS,
+        "serving_dir": component_spec.ExecutionParameter(type=str),
+        "name": component_spec.ExecutionParameter(type=str),
+        "comparison": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = standard_component_specs.EvaluatorSpec.INPUTS
+    OUTPUTS = standard_component_specs.EvaluatorSpec.OUTPUTS
+    TYPE_ANNOTATION = standard_component_specs.EvaluatorSpec.TYPE_ANNOTATION
+
+
+class Evaluator(base_beam_component.BaseBeamComponent):
+    """Judges a model on held-out examples, beside the one that is served.
+
+    Args:
+      examples: raw examples.
+      model: the candidate.
+      baseline_model: the record of the served model, for lineage; see `EvaluatorDriver`.
+      schema: of the examples.
+      config: the thresholds.
+      split: of the examples.
+      serving_dir: the serving folder.
+      name: the model's name there.
+    """
+
+    SPEC_CLASS = EvaluatorSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(EvaluatorExecutor)
+    DRIVER_CLASS = EvaluatorDriver
+
+    def __init__(
+        self,
+        *,
+        examples: BaseChannel,
+        model: BaseChannel,
+        baseline_model: BaseChannel,
+        schema: BaseChannel,
+        config: EvaluateConfig,
+        split: str,
+        serving_dir: str,
+        name: str,
+    ) -> None:
+        super().__init__(
+            EvaluatorSpec(
+                examples=examples,
+                model=model,
+                baseline_model=baseline_model,
+                schema=schema,
+                eval_config=eval_config(config),
+                example_splits=json.dumps([split]),
+                fairness_indicator_thresholds="null",
+                serving_dir=serving_dir,
+                name=name,
+                comparison=config.baseline,
+                evaluation=OutputChannel(standard_artifacts.ModelEvaluation, self, "evaluation"),
+                blessing=OutputChannel(standard_artifacts.ModelBlessing, self, "blessing"),
+            )
+        )
+
+
+def _laid_out(version: Path, scratch: Path) -> Any:
+    """A pushed version as the artifact of a model."""
+    model = standard_artifacts.Model()
+    model.uri = str(scratch)
+    (scratch / SERVING_FORMAT).symlink_to(version.absolute())
+    return model
+
+
+def _withhold(blessing: Any, why: str) -> None:
+    """Makes the blessing what TFX's own is of a model that missed a threshold."""
+    logging.warning("Not blessed: %s", why)
+    for verdict in Path(blessing.uri).iterdir():
+        verdict.unlink()
+    (Path(blessing.uri) / "NOT_BLESSED").touch()
+    blessing.set_int_custom_property("blessed", 0)
 
 
 def eval_config(config: EvaluateConfig) -> tfma.EvalConfig:

@@ -1,7 +1,8 @@
-"""Where Kubeflow Pipelines' launcher puts what lies in an object store.
+"""Where the files of artifacts lie that their URIs do not say.
 
-Before a task runs, the launcher copies its inputs below these folders; afterwards it
-copies the outputs from there.
+Before a task runs, Kubeflow Pipelines' launcher copies what lies in an object store below
+these folders; afterwards it copies the outputs from there.  And an output folder may have
+been moved since an artifact was made in it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,14 @@ MOUNTS = {"minio": "/minio/", "s3": "/s3/", "gs": "/gcs/"}
 """By the scheme of the URI."""
 ABOVE_VARIABLE = "VISIONLINE_MOUNTS"
 """A folder in place of `/`, for tasks that run in no container."""
+
+_named: dict[str, str] = {}
+"""What is recorded, by the path in this process."""
+
+
+def remember(path: str, uri: str) -> None:
+    """Notes that a store names what lies at a path by another one."""
+    _named[path] = uri
 
 
 def local_path(uri: str) -> str:
@@ -34,7 +43,9 @@ def local_path(uri: str) -> str:
 
 
 def remote_uri(path: str) -> str:
-    """The inverse of `local_path`."""
+    """What the store calls what lies at a path; the inverse of `local_path`."""
+    if path in _named:
+        return _named[path]
     inside = path.removeprefix(_above())
     for scheme, mount in MOUNTS.items():
         if inside.startswith(mount):

@@ -6,6 +6,7 @@ and skips a copy while reporting it pushed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,16 @@ from tfx.types.channel import BaseChannel, OutputChannel
 
 from components import details
 from components.mounts import remote_uri
-from trainers.artifact import ModelCard, PushManifest
+from trainers.artifact import SERVING_FORMAT, ModelCard, PushManifest, model_digest
 from trainers.errors import DataError
 from trainers.files import sync_directory
 from trainers.retention import prune
 from trainers.versions import damage, list_versions, next_version, publish, withdrawn_by
 
 VERSION = "version"
+MUST_PUSH = "must_push"
+"""Set where there is something to push; such an execution is never taken from the cache,
+see `pipeline.cache_key`."""
 PUSHED = "pushed"
 MODEL_NAME = "model_name"
 MODEL_ID = "model_id"
@@ -41,22 +45,24 @@ WITHDRAWN_BY = "withdrawn_by"
 class PusherDriver(base_driver.BaseDriver, ir_base_driver.BaseDriver):  # TFX wants both
     """Says which version this push makes, or which one already serves the model.
 
-    It runs before the cache is looked up, and the version is part of the cache
-    key.  So a run repeated unchanged is cached; and it is not when the served
-    files were removed or damaged, or another model was pushed since.  A model that
-    was rolled back from is not pushed again, however often its run is repeated.
+    It runs before the cache is looked up, and what it says is part of the cache
+    key.  So a run repeated unchanged is cached; and it never is where there is
+    something to push: the served files were removed or damaged, or another model was
+    pushed since.  A model that was rolled back from is not pushed again, however often
+    its run is repeated.
     """
 
     def run(self, execution_info: ExecutionInfo) -> driver_output_pb2.DriverOutput:
-        (model,) = execution_info.input_dict["model"]
-        folder = _folder(execution_info.exec_properties)
-        version = (
-            _serving_version(folder, remote_uri(model.uri))
-            or withdrawn_by(folder, remote_uri(model.uri))
-            or next_version(folder)
-        )
+        inputs, properties = execution_info.input_dict, dict(execution_info.exec_properties)
+        (model,) = inputs["model"]
+        folder, source = _folder(properties), _source(model)
+        version = _serving_version(folder, source) or _withdrawn_by(folder, model)
+        if version is None and _is_blessed(inputs):
+            # The version alone does not tell: they begin at 1 again in a new folder.
+            properties[MUST_PUSH] = 1
+        properties[VERSION] = version or next_version(folder)
         output = driver_output_pb2.DriverOutput()
-        for key, value in {**execution_info.exec_properties, VERSION: version}.items():
+        for key, value in properties.items():
             if value is not None:
                 data_types_utils.set_metadata_value(output.exec_properties[key], value)
         return output
@@ -74,22 +80,21 @@ class PusherExecutor(tfx_executor.Executor):
         (pushed_model,) = output_dict["pushed_model"]
         name = exec_properties["name"]
         pushed_model.set_string_custom_property(MODEL_NAME, name)
-        if not self.CheckBlessing(input_dict):
+        if not _is_blessed(input_dict):
             self._MarkNotPushed(pushed_model)
             details.record(pushed=0)
             return
         (model,) = input_dict["model"]
         folder = _folder(exec_properties)
-        uri = remote_uri(model.uri)
-        version = _serving_version(folder, uri)
-        if version is None and (by := withdrawn_by(folder, uri)) is not None:
-            logging.warning("Rolled back from by version %d, so not pushed: %s", by, uri)
+        version = _serving_version(folder, _source(model))
+        if version is None and (by := _withdrawn_by(folder, model)) is not None:
+            logging.warning("Rolled back from by version %d, so not pushed: %s", by, model.uri)
             self._MarkNotPushed(pushed_model)
             pushed_model.set_int_custom_property(WITHDRAWN_BY, by)
             details.record(pushed=0, withdrawn_by=by)
             return
         if version is None:
-            version = _publish(self, folder, input_dict).version
+            version = _publish(self._context, folder, input_dict).version
         target = folder / str(version)
         logging.info("%s version %d is at %s.", name, version, target)
         self._MarkPushed(pushed_model, pushed_destination=str(target))
@@ -166,11 +171,10 @@ class Pusher(base_component.BaseComponent):
         )
 
 
-def _publish(executor: PusherExecutor, folder: Path, inputs: dict[str, list[Any]]) -> PushManifest:
+def _publish(context: Any, folder: Path, inputs: dict[str, list[Any]]) -> PushManifest:
     (model,) = inputs["model"]
-    source = Path(executor.GetModelPath(inputs))
+    source = _source(model)
     card = ModelCard.read(source)
-    context = executor._context
     ids = {key: artifacts[0].id for key, artifacts in inputs.items()}
 
     def manifest(version: int) -> PushManifest:
@@ -206,14 +210,27 @@ def _folder(exec_properties: dict[str, Any]) -> Path:
     return Path(exec_properties["destination"]) / str(exec_properties["name"])
 
 
-def _serving_version(folder: Path, model_uri: str) -> int | None:
+def _source(model: Any) -> Path:
+    return Path(model.uri) / SERVING_FORMAT
+
+
+def _is_blessed(inputs: Mapping[str, Sequence[Any]]) -> bool:
+    verdicts = [*inputs["model_blessing"], *inputs.get("infra_blessing", ())]
+    return bool(verdicts) and all(v.get_int_custom_property("blessed") == 1 for v in verdicts)
+
+
+def _withdrawn_by(folder: Path, model: Any) -> int | None:
+    return withdrawn_by(folder, remote_uri(model.uri), model_digest(_source(model)))
+
+
+def _serving_version(folder: Path, source: Path) -> int | None:
     """The newest version, if it is this very model and whole."""
     versions = list_versions(folder)
     if not versions:
         return None
     newest = folder / str(versions[-1])
     try:
-        same = PushManifest.read(newest).model_uri == model_uri
+        same = PushManifest.read(newest).model_digest == model_digest(source)
     except DataError:
         return None
     return versions[-1] if same and not damage(newest) else None

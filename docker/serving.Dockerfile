@@ -32,6 +32,7 @@ RUN echo 'visionline:x:65532:65532::/tmp:/usr/sbin/nologin' >> /etc/passwd \
 COPY --from=build /opt/visionline /opt/visionline
 # PYTHONSAFEPATH: the working folder is no place to import from.
 ENV PATH=/opt/visionline/bin:$PATH HOME=/tmp \
+    ORT_DISABLE_TELEMETRY=1 HF_HUB_DISABLE_TELEMETRY=1 ENABLE_RUNTIME_UPTIME_TELEMETRY=0 \
     PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1
 USER 65532:65532
 WORKDIR /mnt/models

@@ -1,8 +1,8 @@
 """What decided whether a node was taken from the cache, for the record in MLMD.
 
 TFX keeps of it only a hash, the name of a context of type `execution_cache`.  The parts
-are written down here as `tfx.orchestration.portable.cache_utils.get_cache_context`
-hashes them; `pipeline.lineage.cache_parts` reads them.
+are written down here as `pipeline.cache_key` has them hashed; `pipeline.lineage.cache_parts`
+reads them.
 """
 
 from __future__ import annotations
@@ -15,24 +15,28 @@ from typing import Any
 from google.protobuf import json_format
 from tfx import version
 
+from pipeline.cache_key import key_artifact, key_parameters
 from pipeline.lineage.cache_parts import KEY, LONGEST, PARTS, short
+from pipeline.lineage.places import Places
 
 
-def cache_record(launcher: Any, prepared: Any) -> dict[str, str]:
+def cache_record(launcher: Any, prepared: Any, places: Places) -> dict[str, str]:
     """Custom properties for the execution of a node.
 
     Args:
       launcher: TFX's, of the node.
       prepared: what its `_prepare_execution` returned, after the cache was looked up.
+      places: of the output folder.
     """
     node = launcher._pipeline_node
     info = prepared.execution_info
     inputs: Mapping[str, Sequence[Any]] = info.input_dict
+    parameters = key_parameters(info.exec_properties, places)
     parts = {
         "enabled": bool(node.execution_options.caching_options.enable_cache),
-        "parameters": {k: short(str(v), LONGEST) for k, v in sorted(info.exec_properties.items())},
+        "parameters": {k: short(str(v), LONGEST) for k, v in sorted(parameters.items())},
         "inputs": {
-            key: [[a.id, _digest(a.mlmd_artifact)] for a in artifacts]
+            key: [[a.id, _digest(key_artifact(a))] for a in artifacts]
             for key, artifacts in sorted(inputs.items())
         },
         "executor": json.dumps(json_format.MessageToDict(launcher._executor_spec), sort_keys=True),

@@ -17,6 +17,7 @@ from pipeline.commands.group import Group
 from pipeline.commands.kubeflow import KUBEFLOW_LOCAL, compile_, submit
 from pipeline.commands.label import label
 from pipeline.commands.places import ServingOption, output_folder, serving_folder
+from pipeline.commands.relocate import relocate
 from pipeline.commands.rollback import rollback
 from pipeline.commands.settings import SetOption
 from pipeline.commands.ui import ui
@@ -59,6 +60,7 @@ app.command()(serve)
 app.command()(rollback)
 app.command()(label)
 app.command()(deploy)
+app.command()(relocate)
 app.command()(ui)
 app.command(name="compile")(compile_)
 app.command()(submit)
@@ -101,6 +103,9 @@ def run(
     volume: Annotated[
         list[str] | None, typer.Option(help="Of containers: CLAIM=FOLDER stands for a volume.")
     ] = None,
+    no_baseline: Annotated[
+        bool, typer.Option("--no-baseline", help="Push without comparing with what is served.")
+    ] = False,
     cache: Annotated[bool, typer.Option(help="Of kubeflow-local: take what was done.")] = True,
     setting: SetOption = None,
     again: Annotated[
@@ -118,6 +123,7 @@ def run(
         "train.seed": seed,
         "transform.image_size": None if image_size is None else _image_size(image_size),
         "evaluate.min_accuracy": min_accuracy,
+        "evaluate.baseline": "none" if no_baseline else None,
         "schema.frozen": schema,
         "schema.accept": accept,
         "push.destination": serving,

@@ -74,12 +74,22 @@ def _images(summary: dict[str, Any]) -> str:
 def _verdict(summary: dict[str, Any]) -> str:
     interval = summary["accuracy_interval"]
     within = f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
-    baseline = summary["baseline_accuracy"]
-    against = f"; the model pushed before has {baseline:.4f}" if baseline is not None else ""
     return (
         f"Accuracy {summary['accuracy']:.4f}{within} on {summary['examples']} images"
-        f"{against}. Figures: {summary['evaluation']}"
+        f"; {_against(summary)}. Figures: {summary['evaluation']}"
     )
+
+
+def _against(summary: dict[str, Any]) -> str:
+    baseline, accuracy = summary["baseline"], summary["baseline_accuracy"]
+    if baseline["state"] == "served":
+        return f"{baseline['version']}, pushed before, has {accuracy:.4f}"
+    words = {
+        "first": "no other model was pushed before",
+        "off": "not compared with what is served, as asked for (--no-baseline)",
+        "unusable": f"not compared with {baseline['version']}",
+    }
+    return words[baseline["state"]]
 
 
 def _served(infra: dict[str, Any] | None) -> str:

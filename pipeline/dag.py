@@ -7,7 +7,6 @@ import json
 import shutil
 from pathlib import Path
 
-from tfx.components.evaluator.component import Evaluator
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.transform.component import Transform
 from tfx.dsl.components.base.base_node import BaseNode
@@ -15,11 +14,11 @@ from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import transform_pb2
 from tfx.types.channel import Channel
-from tfx.types.standard_artifacts import Model, PushedModel
+from tfx.types.standard_artifacts import Model
 
 from components import transform
-from components.baseline import LatestPushedModel
-from components.evaluator import eval_config
+from components.baseline import ServedModel
+from components.evaluator import Evaluator
 from components.example_gen.component import ImageExampleGen
 from components.example_gen.config import evaluation_split
 from components.example_validator import ExampleValidator
@@ -78,20 +77,25 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         code_digest=training_code(config.train),
         cache_dir=str(workspace.cache / "shards"),
     )
+    place = {"serving_dir": str(config.destination), "name": config.name}
     baseline = Resolver(
-        strategy_class=LatestPushedModel,
-        config={"name": config.name},
+        strategy_class=ServedModel,
+        config={
+            **place,
+            "pipeline": config.pipeline_name,
+            "comparison": config.evaluate.baseline,
+        },
         candidate=trainer.outputs["model"],
         model=Channel(type=Model),
-        pushed_model=Channel(type=PushedModel),
     ).with_id(BASELINE_NODE)
     evaluator = Evaluator(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        eval_config=eval_config(config.evaluate),
         schema=schema,
-        example_splits=[evaluation_split(config.data)],
+        config=config.evaluate,
+        split=evaluation_split(config.data),
+        **place,
     )
     infra_validator = None
     if config.infra_validation.enabled:

@@ -70,7 +70,7 @@ def run(request: RunRequest) -> int:
     from pipeline.lineage.setup import make_ready
 
     make_ready(request.config.store)
-    with mended():
+    with mended(Workspace(request.config.output).places):
         return _run(request)
 
 
@@ -83,6 +83,7 @@ def _run(request: RunRequest) -> int:
     from components.infra_validation import standby
     from components.trainer import child
     from pipeline import beam_args, results
+    from pipeline.cache_key import place_free
     from pipeline.dag import (
         BASELINE_NODE,
         BEFORE_INFRA_VALIDATOR,
@@ -131,7 +132,8 @@ def _run(request: RunRequest) -> int:
     )
     with _cancellable(recorder):
         try:
-            with recording(recorder, before=warm_up):
+            places = workspace.places
+            with place_free(places), recording(recorder, warm_up, places):
                 RUNNERS[config.run.runner]().run_with_ir(ir)
         except Exception as e:
             failure = recorder.failure or NodeFailed("pipeline", explain(e))
@@ -199,6 +201,6 @@ def _guarded(*requests: str) -> int:
 
 if __name__ == "__main__":
     requests = sys.argv[1:]
-    # TFX's Beam orchestrator takes the options of its own pipeline from the command line.
+    # Beam takes options that it is not given from the command line.
     sys.argv[1:] = [NO_PRISM]
     sys.exit(_guarded(*requests))

@@ -24,6 +24,7 @@ from tfx.orchestration.portable import launcher
 
 from components import details
 from pipeline.cache_record import cache_record
+from pipeline.lineage.places import HERE, Places
 from trainers.errors import VisionlineError
 from trainers.files import tree_digest
 from trainers.progress import emit
@@ -222,11 +223,14 @@ def explain(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def recording(recorder: Recorder, before: Callable[[str], None]) -> Iterator[None]:
+def recording(
+    recorder: Recorder, before: Callable[[str], None], places: Places = HERE
+) -> Iterator[None]:
     """While it lasts, every node that TFX launches is recorded.
 
     Args:
       before: called with each node that is executed, and not cached.
+      places: of the output folder.
     """
 
     class RecordingLauncher(launcher.Launcher):  # type: ignore[misc]
@@ -247,7 +251,7 @@ def recording(recorder: Recorder, before: Callable[[str], None]) -> Iterator[Non
             prepared = super()._prepare_execution()
             if prepared.execution_metadata is not None:  # its inputs are there
                 node, id_ = self._pipeline_node.node_info.id, prepared.execution_info.execution_id
-                recorder.node_prepared(node, id_, cache_record(self, prepared))
+                recorder.node_prepared(node, id_, cache_record(self, prepared, places))
             return prepared
 
         def _run_executor(self, execution_info: Any) -> Any:

@@ -66,6 +66,7 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         "accuracy": evaluation.accuracy,
         "accuracy_interval": evaluation.accuracy_interval,
         "examples": evaluation.examples,
+        "baseline": dump(evaluation.baseline),
         "baseline_accuracy": evaluation.baseline_accuracy,
         "blessed": evaluation.blessed and (infra is None or infra.blessed),
         "notes": too_fine(

@@ -26,6 +26,7 @@ from components.timed_log import timed_logs
 from pipeline import exits
 from pipeline.config import PipelineConfig
 from pipeline.lineage.setup import check_writable
+from pipeline.terminal import complain
 from pipeline.workspace import LOG, Workspace, new_run_id
 from trainers import progress
 from trainers.files import write_json
@@ -78,7 +79,11 @@ def run_pipelines(configs: Sequence[PipelineConfig], display: Display) -> list[F
             display.handle({"kind": "note", "text": note})
     workspace, store = Workspace(configs[0].output), configs[0].store
     check_writable(store)
-    workspace.claim(configs[0].pipeline_name, store)
+    if (former := workspace.claim(configs[0].pipeline_name, store)) is not None:
+        complain(
+            f"{workspace.root} was at {former} before. What was made there is looked for here "
+            "now, as after `visionline relocate`."
+        )
     with workspace.lock():
         runs = [_prepare(workspace, config) for config in configs]
         return _Child(workspace, configs, runs, display).run()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import network_watch
 import pytest
 from servers import Server, running
 from serving_server import model, of_model, rest, samples, server, still_fine  # noqa: F401
@@ -49,6 +50,26 @@ def cli() -> Cli:
     return run
 
 
+def watched(
+    arguments: list[str], report: Path, timeout: float = 900
+) -> tuple[subprocess.CompletedProcess[str], list[str] | None]:
+    """Runs a command in a network of its own, where that is allowed.
+
+    Returns:
+      Its result, and what it sent outside loopback, None where nobody could watch.
+    """
+
+    def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=timeout
+        )
+
+    done = run([sys.executable, network_watch.__file__, str(report), *arguments])
+    if done.returncode == network_watch.NOT_ALLOWED:
+        return run(arguments), None
+    return done, json.loads(report.read_text())
+
+
 @dataclass(frozen=True)
 class Demo:
     """What `visionline demo` left."""
@@ -56,6 +77,8 @@ class Demo:
     root: Path
     output: str
     summary: dict[str, Any]
+    sent: list[str] | None
+    """What left the machine meanwhile, see `network_watch`; None: nobody watched."""
 
     @property
     def workspace(self) -> Path:
@@ -78,13 +101,13 @@ class Demo:
 def demo(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Demo:
     if (finished := os.environ.get("VISIONLINE_TEST_DEMO")) is not None:
         root = Path(finished)  # saves minutes while one writes tests
-        return Demo(root, "", json.loads((root / "summary.json").read_text()))
+        return Demo(root, "", json.loads((root / "summary.json").read_text()), None)
     root = tmp_path_factory.mktemp("demo") / "demo"
-    done = cli("demo", "--output", root)
+    done, sent = watched(command("demo", "--output", root), root.with_name("sent.json"))
     if done.returncode:
         logs = "\n".join(p.read_text()[-3000:] for p in root.glob("pipeline/runs/*/log.txt"))
         pytest.fail(f"visionline demo exited with {done.returncode}:\n{done.stdout}\n{logs}")
-    return Demo(root, done.stdout, json.loads((root / "summary.json").read_text()))
+    return Demo(root, done.stdout, json.loads((root / "summary.json").read_text()), sent)
 
 
 class Store:

@@ -308,15 +308,19 @@ def test_ingestion_in_a_worker_of_its_own(worker, tmp_path):
     from components.example_gen.config import DataConfig
     from components.example_gen.records import batches
     from components.example_gen.source import list_source
+    from components.example_gen.splits import plan_by_hash
+    from components.example_gen.spool import Spool
 
-    def told(batch: list[Any]) -> list[str]:
+    def told(bundle: str) -> str:
         import os
         import sys
 
-        return [json.dumps([os.getpid(), "tfx_bsl.arrow.sql_util" in sys.modules]) for _ in batch]
+        return json.dumps([bundle, os.getpid(), "tfx_bsl.arrow.sql_util" in sys.modules])
 
     config = DataConfig(path=str(pictures(tmp_path / "images", 20)))
     source = list_source(config, config.path)
+    spool = Spool(path=tmp_path / "spool", plan=plan_by_hash([], config.splits))
+    spool.path.mkdir()
     packed = [ingest.pack(b) for b in batches(source.records, 15)]
     address, pool = BeamFnExternalWorkerPoolServicer.start(
         use_process=True, container_executable=str(worker)
@@ -324,20 +328,19 @@ def test_ingestion_in_a_worker_of_its_own(worker, tmp_path):
     args = ["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=EXTERNAL"]
     try:
         with beam.Pipeline(argv=complete([*args, f"--environment_config={address}"])) as p:
-            examples = (
+            _ = (
                 p
                 | beam.Create(packed)
                 | beam.Reshuffle()
-                | beam.ParDo(ingest.IngestImages(source.base, config.max_pixels)).with_outputs(
-                    "notes", main="examples"
-                )
-            )["examples"]
-            _ = examples | beam.FlatMap(told) | beam.io.WriteToText(str(tmp_path / "told"))
+                | beam.ParDo(ingest.IngestImages(source.base, config.max_pixels, spool))
+                | beam.Map(told)
+                | beam.io.WriteToText(str(tmp_path / "told"))
+            )
     finally:
         pool.stop(1)
     lines = [json.loads(s) for f in tmp_path.glob("told-*") for s in f.read_text().splitlines()]
-    assert len(lines) == 40
-    ((pid, mended),) = {tuple(line) for line in lines}
+    assert sum(len(n.images) for name, _, _ in lines for n in spool.notes(name)) == 40
+    ((pid, mended),) = {(pid, mended) for _, pid, mended in lines}
     assert pid != os.getpid() and mended
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -418,3 +419,32 @@ def test_a_vocabulary_is_read_as_it_was_written(tmp_path):
     assets.mkdir(parents=True)
     (assets / "label_vocabulary").write_bytes("".join(f"{n}\n" for n in names).encode())
     assert class_names(tmp_path) == names
+
+
+def peak_bytes():
+    """The most memory that this process held since it was last asked."""
+    status = Path("/proc/self/status").read_text()
+    peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak
+
+
+def test_memory_does_not_grow_with_the_bytes_of_the_images(first_run, tmp_path):
+    """100 MB of images, of which the in-memory runner once kept four times as much."""
+    contents = tmp_path / "contents"
+    contents.mkdir()
+    for n in range(25):  # noise does not compress
+        pixels = np.random.default_rng(n).integers(0, 256, (600, 600, 3), np.uint8)
+        Image.fromarray(pixels).save(contents / f"{n}.png")
+    data = tmp_path / "data"
+    for n in range(100):
+        link = data / ("cat", "dog")[n % 2] / f"{n}.png"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(contents / f"{n // 2 % 25}.png")
+    peak_bytes()
+    before = peak_bytes()
+    uri, report = ingest(tmp_path, path=str(data))
+    grown = peak_bytes() - before
+    assert report["images"] == 100 and report["bytes"] > 100e6
+    assert grown < 80e6
+    assert not list(uri.glob(".*"))

@@ -130,3 +130,18 @@ def test_a_push_is_done_even_if_nothing_can_be_removed(pipeline: Pipeline) -> No
     (pipeline.folder / "labels.json").write_text("{")
     assert pipeline.push("two", keep=1)[1]["pushed"] == 1
     assert list_versions(pipeline.folder) == [1, 2]
+
+
+def test_a_new_model_is_pushed_though_its_place_had_another_before(pipeline: Pipeline) -> None:
+    """As after the output folder was removed, and its serving folder was not."""
+    pipeline.push("one")
+    (pipeline.root / "artifacts" / "one" / SERVING_FORMAT / "saved_model.pb").write_text("new")
+    assert pipeline.push("one")[1]["pushed_version"] == 2
+
+
+def test_a_model_that_was_moved_is_the_one_that_is_served(pipeline: Pipeline) -> None:
+    pipeline.push("one")
+    artifacts = pipeline.root / "artifacts"
+    (artifacts / "one").rename(artifacts / "moved")
+    assert pipeline.push("moved")[1]["pushed_version"] == 1
+    assert list_versions(pipeline.folder) == [1]

@@ -51,7 +51,8 @@ def _config(demo: Demo, framework: str = "keras", **changes: Any) -> PipelineCon
 
 @pytest.fixture(scope="module")
 def later_runs(demo: Demo) -> list[Finished]:
-    """Five more runs in one process, so that TFX is loaded once."""
+    """Seven more runs in one process, so that TFX is loaded once."""
+    (demo.serving / "digits-broken" / "1").mkdir(parents=True)
     configs = [
         # As before, unchanged.
         _config(demo),
@@ -63,6 +64,9 @@ def later_runs(demo: Demo) -> list[Finished]:
         _config(demo, evaluate={"min_accuracy": 1.0, "min_class_accuracy": 1.0}),
         # Good enough, and slower than any server can be.
         _config(demo, infra_validation={"max_p99_ms": 0.001}),
+        # What is served under the name cannot be compared with; and shall not be.
+        _config(demo, name="digits-broken"),
+        _config(demo, name="digits-broken", evaluate={"baseline": "none"}),
     ]
     return run_pipelines(configs, Recorded())
 
@@ -82,6 +86,10 @@ def test_baseline_is_the_model_last_pushed_whatever_made_it(
     summary = later_runs[1].summary
     assert summary["framework"] == "pytorch"
     assert summary["baseline_accuracy"] == pytest.approx(keras["accuracy"])
+    assert (summary["baseline"]["state"], summary["baseline"]["version"]) == (
+        "served",
+        "digits-keras@1",
+    )
     assert summary["accuracy"] == pytest.approx(pytorch["accuracy"])
     assert summary["blessed"] and summary["version"] == 2
     assert Store(demo.workspace).states(summary["run_id"])["Trainer"] == "CACHED"
@@ -205,6 +213,30 @@ def test_a_model_that_the_server_will_not_do_with_is_not_pushed(
     assert reason in capsys.readouterr().out
     asked = cli("lineage", "why-not-blessed", summary["run_id"], "--output", demo.workspace)
     assert asked.returncode == 0 and "not blessed by infra validation" in asked.stdout
+
+
+def test_without_the_comparison_that_is_due_nothing_is_pushed(
+    demo: Demo, later_runs: list[Finished], cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    from pipeline.closing import print_outcome
+
+    stopped, pushed = later_runs[5], later_runs[6]
+    summary = stopped.summary
+    assert summary["blessed"] is False and summary["version"] is None
+    assert summary["baseline"]["state"] == "unusable" and summary["baseline_accuracy"] is None
+    (reason,) = summary["why_not"]
+    assert "could not be compared with digits-broken@1" in reason and "--no-baseline" in reason
+    assert print_outcome(stopped, Console(width=500)) == 3
+    assert reason in capsys.readouterr().out
+    executions = Store(demo.workspace).executions(summary["run_id"])
+    assert (executions["Evaluator"]["blessed"], executions["Pusher"]["pushed"]) == (0, 0)
+    asked = cli("lineage", "why-not-blessed", summary["run_id"], "--output", demo.workspace)
+    assert "could not be compared with" in asked.stdout
+    assert print_outcome(pushed, Console(width=500)) == 0
+    assert "not compared with what is served" in capsys.readouterr().out
+    assert pushed.summary["version"] == 2
 
 
 def test_new_class_stops_the_run_of_a_frozen_schema(

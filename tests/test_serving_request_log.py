@@ -336,21 +336,25 @@ def test_drift_shows_and_nothing_else(demo, tmp_path):
 
 
 def test_labelled_it_is_ingested_and_before_that_it_is_not(tmp_path, monkeypatch):
-    from components.example_gen.ingest import IngestTFRecords, Notes
+    import tensorflow as tf
+
+    from components.example_gen.ingest import IngestTFRecords
     from components.example_gen.records import Record
+    from components.example_gen.splits import plan_by_hash
+    from components.example_gen.spool import Spool
 
     def ingest(folder):
         names = [p.name.encode() for p in files(folder)]
         listed = [Record(path=name, label="") for name in names]
-        ingesting = IngestTFRecords(os.fsencode(folder), 10**6)
-        serialised, notes = [], []
-        for out in ingesting.process(pickle.dumps(listed)):
-            if isinstance(out, list):
-                serialised += [data for _, _, data in out]
-            else:
-                notes.append(pickle.loads(out.value))
-        assert all(isinstance(n, Notes) for n in notes)
-        return serialised, notes
+        spool = Spool(path=tmp_path / f"{folder.name} spool", plan=plan_by_hash([], {"train": 1.0}))
+        spool.path.mkdir()
+        ingesting = IngestTFRecords(os.fsencode(folder), 10**6, spool)
+        ingesting.start_bundle()
+        ingesting.process(pickle.dumps(listed))
+        (bundle,) = [windowed.value for windowed in ingesting.finish_bundle()]
+        written = [str(f) for f in spool.path.glob("*.gz")]
+        serialised = list(tf.data.TFRecordDataset(written, "GZIP").as_numpy_iterator())
+        return serialised, list(spool.notes(bundle))
 
     kinds = [encode("PNG"), encode("JPEG"), encode("GIF"), encode("PNG", "RGBA")]
     log_all(tmp_path / "requests", [(image, "1") for image in kinds])
@@ -367,7 +371,6 @@ def test_labelled_it_is_ingested_and_before_that_it_is_not(tmp_path, monkeypatch
     assert [n.errors for n in notes] == [[]] * len(notes)
     # The log has them as the model saw them: ingestion changes them no more.
     assert [i.normalised for n in notes for i in n.images] == [None] * 4
-    import tensorflow as tf
 
     assert len(serialised) == 4
     found = set()

@@ -42,7 +42,8 @@ def test_a_new_folder_is_made_and_stays_with_its_pipeline(tmp_path):
 
 def test_an_empty_folder_is_taken(tmp_path):
     Workspace(tmp_path).claim("cats")
-    assert json.loads((tmp_path / "visionline.json").read_text()) == {"pipeline": "cats"}
+    marker = {"pipeline": "cats", "roots": [str(tmp_path)]}
+    assert json.loads((tmp_path / "visionline.json").read_text()) == marker
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
@@ -66,7 +67,7 @@ def test_a_damaged_marker_is_named(tmp_path, text):
 def test_the_marker_tells_the_store_unless_it_is_the_folders_own(tmp_path):
     own, shared = Workspace(tmp_path / "own"), Workspace(tmp_path / "shared")
     own.claim("cats", own.default_store)
-    assert json.loads((own.root / "visionline.json").read_text()) == {"pipeline": "cats"}
+    assert "metadata" not in json.loads((own.root / "visionline.json").read_text())
     assert own.connection == own.default_store
     server = Connection.parse("mysql://ann@db.example.org/lineage")
     shared.claim("cats", server)

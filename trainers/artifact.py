@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from trainers.errors import DataError
-from trainers.files import read_json, write_json
+from trainers.files import checksums, digest, read_json, write_json
 from trainers.strict import dump, parse
 
 SERVING_FORMAT = "Format-Serving"
@@ -86,8 +86,15 @@ class PushManifest:
     """The older version that this one is a copy of, where a rollback made it."""
     withdrawn: tuple[str, ...] = ()
     """URIs of the models that the rollback took out of service; Pusher passes them over."""
+    withdrawn_models: tuple[str, ...] = ()
+    """The same models by `model_digest`: a URI may come to mean another one."""
     checksums: dict[str, str] = field(default_factory=dict)
     """sha256 of every other file of the version, by relative path."""
+
+    @property
+    def model_digest(self) -> str:
+        """See `model_digest`."""
+        return digest(self.checksums)
 
     def write(self, directory: Path) -> None:
         write_json(directory / MANIFEST, dump(self))
@@ -95,6 +102,18 @@ class PushManifest:
     @classmethod
     def read(cls, directory: Path) -> PushManifest:
         return _read(cls, directory / MANIFEST)
+
+
+def model_digest(directory: Path) -> str:
+    """What tells a model from every other, wherever it lies: a digest over all its files.
+
+    Args:
+      directory: of a model artifact's `Format-Serving`, or a pushed version.
+
+    Raises:
+      OSError: one cannot be read.
+    """
+    return digest({k: v for k, v in checksums(directory).items() if k != MANIFEST})
 
 
 def _read(cls: type[T], path: Path) -> T:

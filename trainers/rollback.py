@@ -46,6 +46,7 @@ def roll_back(folder: Path, to: int | None = None) -> RolledBack:
         to = _default(folder, versions)
     source = folder / str(to)
     old = _usable(folder, to, versions)
+    left = _left(folder, [v for v in versions if v > to], old)
 
     def manifest(version: int) -> PushManifest:
         newest = list_versions(folder)[-1]
@@ -59,7 +60,8 @@ def roll_back(folder: Path, to: int | None = None) -> RolledBack:
             version=version,
             pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),
             rolled_back_to=to,
-            withdrawn=_withdrawn(folder, [v for v in versions if v > to], old.model_uri),
+            withdrawn=tuple(sorted({m.model_uri for m in left})),
+            withdrawn_models=tuple(sorted({m.model_digest for m in left})),
         )
 
     return RolledBack(manifest=publish(source, folder, manifest), copied=to, replaced=latest)
@@ -69,10 +71,10 @@ def _default(folder: Path, versions: list[int]) -> int:
     now = _manifest(folder, versions[-1])
     for version in reversed(versions[:-1]):
         manifest = _manifest(folder, version)
-        if manifest is None or (now is not None and manifest.model_uri == now.model_uri):
+        if manifest is None or (now is not None and manifest.model_digest == now.model_digest):
             continue
-        is_withdrawn = withdrawn_by(folder, manifest.model_uri) is not None
-        if not is_withdrawn and not damage(folder / str(version)):
+        by = withdrawn_by(folder, manifest.model_uri, manifest.model_digest)
+        if by is None and not damage(folder / str(version)):
             return version
     raise DataError(
         f"{folder.name} has no older version to roll back to: none before {versions[-1]} is "
@@ -101,10 +103,10 @@ def _usable(folder: Path, to: int, versions: list[int]) -> PushManifest:
     return old
 
 
-def _withdrawn(folder: Path, versions: list[int], model_uri: str) -> tuple[str, ...]:
-    manifests = [_manifest(folder, version) for version in versions]
-    uris = {m.model_uri for m in manifests if m is not None} - {model_uri}
-    return tuple(sorted(uris))
+def _left(folder: Path, versions: list[int], old: PushManifest) -> list[PushManifest]:
+    """Those of versions that hold another model than the older one."""
+    manifests = (_manifest(folder, version) for version in versions)
+    return [m for m in manifests if m is not None and m.model_digest != old.model_digest]
 
 
 def _manifest(folder: Path, version: int) -> PushManifest | None:

@@ -78,8 +78,12 @@ def leftovers(folder: Path) -> list[Path]:
         return _partials(folder)
 
 
-def withdrawn_by(folder: Path, model_uri: str) -> int | None:
+def withdrawn_by(folder: Path, model_uri: str, digest: str | None = None) -> int | None:
     """The rollback that took a model out of service, if none of its versions is newer.
+
+    Args:
+      digest: of the model, see `trainers.artifact.model_digest`; None: by its URI, which
+        is all that older rollbacks say.
 
     Returns:
       The version that the rollback made; None: the model was not rolled back from.
@@ -90,9 +94,10 @@ def withdrawn_by(folder: Path, model_uri: str) -> int | None:
             manifest = PushManifest.read(folder / str(version))
         except DataError:
             continue
-        if manifest.model_uri == model_uri:
+        by_digest = digest is not None and bool(manifest.withdrawn_models)
+        if manifest.model_uri == model_uri if digest is None else manifest.model_digest == digest:
             found = None
-        elif model_uri in manifest.withdrawn:
+        elif digest in manifest.withdrawn_models if by_digest else model_uri in manifest.withdrawn:
             found = version
     return found
 

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainers import telemetry
+
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = Path(__file__).parent / "peers"
 LITSERVE, MLSERVER = "litserve", "mlserver"
@@ -140,7 +142,7 @@ def peer(cache: Path, name: str) -> Path:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **telemetry.OFF, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
 def say(text: str) -> None:

@@ -55,6 +55,14 @@ def hash_file(path: bytes) -> str:
         return ""
 
 
+def size_of(path: bytes) -> int:
+    """Bytes of a file, 0 where there is none that can be read."""
+    try:
+        return _size(path)
+    except Unreadable:
+        return 0
+
+
 def _size(path: bytes) -> int:
     # Looked at before opening: opening a named pipe would wait for ever.
     try:

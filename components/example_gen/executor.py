@@ -6,8 +6,10 @@ import dataclasses
 import errno
 import json
 import os
-import pickle
 import random
+import uuid
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -18,7 +20,6 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
-from tfx.utils import io_utils
 
 from components import details
 from components.example_gen import ingest
@@ -29,11 +30,13 @@ from components.example_gen.records import Source, batches
 from components.example_gen.report import QUARANTINE_FILE, REPORT_FILE, Outcome, conclude
 from components.example_gen.resolve import FINGERPRINT, RESOLVED_PATH, SPAN, VERSION, resolve
 from components.example_gen.source import list_source
-from components.example_gen.splits import SplitPlan
+from components.example_gen.splits import plan_by_hash
+from components.example_gen.spool import Spool, settle
+from trainers import files
 from trainers.errors import DataError, RunError
 
 REPORT = "report"
-_FILE_NAME = "data_tfrecord"
+_BUNDLES = "bundles.json"
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -56,18 +59,25 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         config = from_json(exec_properties[CONFIG])
         examples.split_names = artifact_utils.encode_split_names(list(config.split_names))
         source = list_source(config, exec_properties[RESOLVED_PATH])
+        plan = plan_by_hash((r.split for r in source.records), config.splits)
+        spool = Spool(path=Path(examples.uri, f".spool-{uuid.uuid4().hex}"), plan=plan)
+        spool.path.mkdir(parents=True)
         try:
             with self._make_beam_pipeline() as pipeline:
-                _build(pipeline, source, config, examples, report.uri)
+                _build(pipeline, source, config, spool)
+            bundles = json.loads((spool.path / _BUNDLES).read_bytes())
+            notes = chain.from_iterable(map(spool.notes, bundles))
+            outcome = conclude(dataclasses.replace(source, records=()), config, notes)
+            _check_unchanged(outcome, exec_properties)
+            _write_report(report.uri, outcome, exec_properties)
+            folders = {s: artifact_utils.get_split_uri([examples], s) for s in config.split_names}
+            settle(spool, bundles, outcome.plan, {s: Path(f) for s, f in folders.items()})
         except Exception as e:
             _raise_if_full(e, examples.uri)
             raise
-        contents = _read_report(report.uri)
-        if contents["dataset_digest"] != exec_properties[FINGERPRINT]:
-            raise DataError(
-                f"{exec_properties[RESOLVED_PATH]} changed while it was being read; run again."
-            )
-        _complete_report(report.uri, contents, exec_properties)
+        finally:
+            spool.remove()
+        contents = outcome.report
         _set_properties(examples, contents, exec_properties)
         details.record(
             split_counts=json.dumps({k: v["images"] for k, v in contents["splits"].items()}),
@@ -76,81 +86,47 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         logging.info("Ingested %d images", contents["images"])
 
 
-def _build(
-    pipeline: beam.Pipeline, source: Source, config: DataConfig, examples: Any, report_uri: str
-) -> None:
-    """The pipeline: read → notes → plan and report → examples routed to splits."""
+def _build(pipeline: beam.Pipeline, source: Source, config: DataConfig, spool: Spool) -> None:
+    """The pipeline: records → bundles in the spool, whose names are all that comes back.
+
+    No image may pass from one step to another: runners on one machine keep in memory
+    what does, until the pipeline ends.
+    """
     tfrecords = source.kind == "tfrecord"
-    reader = ingest.IngestTFRecords if tfrecords else ingest.IngestImages
+    ingest_ = ingest.IngestTFRecords if tfrecords else ingest.IngestImages
     # Written class after class, a file would be useless to whoever streams it.
     shuffled = random.Random(0).sample(source.records, len(source.records))
     packed = map(ingest.pack, batches(shuffled, 1 if tfrecords else ingest.BATCH))
-    # The records travel in the batches; functions need the rest alone.
-    header = dataclasses.replace(source, records=())
-    ingested = (
+    _ = (
         pipeline
         | "List" >> beam.Create(list(packed), reshuffle=False)
         | "Distribute" >> beam.Reshuffle()
-        | "Ingest"
-        >> beam.ParDo(reader(source.base, config.max_pixels)).with_outputs("notes", main="examples")
+        | "Ingest" >> beam.ParDo(ingest_(source.base, config.max_pixels, spool))
+        | "AllBundles" >> beam.combiners.ToList()
+        | "Write" >> beam.Map(_write_bundles, spool.path)
     )
-    plan = (
-        ingested["notes"]
-        | "AllNotes" >> beam.combiners.ToList()
-        | "Report" >> beam.ParDo(WriteReport(header, config, report_uri))
-    )
-    routed = ingested["examples"] | "Route" >> beam.ParDo(
-        ingest.RouteToSplits(), plan=beam.pvalue.AsSingleton(plan)
-    ).with_outputs(*config.split_names)
-    for name in config.split_names:
-        _ = routed[name] | f"Write[{name}]" >> beam.io.WriteToTFRecord(
-            os.path.join(artifact_utils.get_split_uri([examples], name), _FILE_NAME),
-            file_name_suffix=".gz",
-        )
 
 
-class WriteReport(beam.DoFn):
-    """All notes → the split plan; writes the report on the way.
-
-    What is wrong with the data is written down instead of raised, because
-    Beam would bury the message under its own.
-    """
-
-    def __init__(self, source: Source, config: DataConfig, uri: str) -> None:
-        self._source = source
-        self._config = config
-        self._uri = uri
-
-    def process(self, packed: list[bytes]) -> Any:
-        try:
-            outcome = conclude(self._source, self._config, map(pickle.loads, packed))
-        except DataError as e:
-            empty = SplitPlan(shares={"train": 1.0}, moved={})
-            outcome = Outcome(plan=empty, report={"error": str(e)}, quarantined=[], images=[])
-        _write_json(self._uri, outcome.report)
-        with fileio.open(os.path.join(self._uri, QUARANTINE_FILE), "w") as f:
-            f.write("".join(outcome.quarantine_lines()))
-        with fileio.open(os.path.join(self._uri, IMAGES_FILE), "wb") as f:
-            f.write(to_lines(outcome.images))
-        yield outcome.plan
+def _write_bundles(names: list[str], folder: Path) -> None:
+    """Writes down which bundles count; an attempt that failed has others."""
+    files.write_json(folder / _BUNDLES, sorted(names))
 
 
-def _read_report(uri: str) -> dict[str, Any]:
-    contents: dict[str, Any] = json.loads(io_utils.read_string_file(os.path.join(uri, REPORT_FILE)))
-    if "error" in contents:
-        raise DataError(contents["error"])
-    return contents
+def _check_unchanged(outcome: Outcome, properties: dict[str, Any]) -> None:
+    if outcome.report["dataset_digest"] != properties[FINGERPRINT]:
+        raise DataError(f"{properties[RESOLVED_PATH]} changed while it was being read; run again.")
 
 
-def _complete_report(uri: str, contents: dict[str, Any], properties: dict[str, Any]) -> None:
+def _write_report(uri: str, outcome: Outcome, properties: dict[str, Any]) -> None:
     place = {name: properties.get(name) for name in (SPAN, VERSION)}
-    _write_json(uri, {"path": properties[RESOLVED_PATH], **place, **contents})
-
-
-def _write_json(uri: str, contents: dict[str, Any]) -> None:
+    contents = {"path": properties[RESOLVED_PATH], **place, **outcome.report}
     text = json.dumps(contents, indent=1, ensure_ascii=False)
     with fileio.open(os.path.join(uri, REPORT_FILE), "w") as f:
         f.write(text + "\n")
+    with fileio.open(os.path.join(uri, QUARANTINE_FILE), "w") as f:
+        f.write("".join(outcome.quarantine_lines()))
+    with fileio.open(os.path.join(uri, IMAGES_FILE), "wb") as f:
+        f.write(to_lines(outcome.images))
 
 
 def _set_properties(examples: Any, contents: dict[str, Any], properties: dict[str, Any]) -> None:

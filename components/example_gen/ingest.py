@@ -1,7 +1,9 @@
 """Reading, checking and serialising images in Beam.
 
 Works on batches of records, so that Beam's cost per element does not matter.
-Imports no TFX: worker processes load this module.
+What is read goes to the bundle's own files at once, since Beam's runners on one
+machine keep in memory whatever passes from one step to the next.  Imports no TFX:
+worker processes load this module.
 """
 
 from __future__ import annotations
@@ -9,17 +11,17 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 import apache_beam as beam
 
 from components.example_gen import digest
-from components.example_gen.records import Quarantined, Record, batches, check_label
-from components.example_gen.splits import SplitPlan
+from components.example_gen.records import Note, Notes, Quarantined, Record, check_label
+from components.example_gen.spool import Bundle, Spool
 from trainers import raw_example as features
 from trainers.cpus import available_cpus
 from trainers.errors import DataError
@@ -29,36 +31,11 @@ BATCH = 200
 """Records per Beam element."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """What the report keeps of an ingested image."""
+_SLICE_BYTES = 1 << 20
+"""Of image files that a thread reads in one go; a larger one alone."""
 
-    path: bytes
-    label: str
-    given_split: str | None
-    sha256: str
-    format: str
-    normalised: str | None
-    width: int
-    height: int
-    size: int
-    """Bytes of the original file."""
-
-
-@dataclass(slots=True)
-class Notes:
-    """What one batch tells the report."""
-
-    digests: list[bytes] = field(default_factory=list)
-    images: list[Note] = field(default_factory=list)
-    quarantined: list[Quarantined] = field(default_factory=list)
-    extra_columns: set[str] = field(default_factory=set)
-    errors: list[str] = field(default_factory=list)
-    """Messages that end the run."""
-
-
-Serialised = tuple[str | None, str, bytes]
-"""Given split, content SHA-256, serialised tf.Example."""
+_Outcome = tuple[bytes, Quarantined | tuple[Note, bytes]]
+"""A record's digest, and what became of it: a note and a serialised tf.Example."""
 
 
 def pack(batch: Any) -> bytes:
@@ -66,48 +43,87 @@ def pack(batch: Any) -> bytes:
     return pickle.dumps(batch, pickle.HIGHEST_PROTOCOL)
 
 
-def _tagged(notes: Notes) -> beam.pvalue.TaggedOutput:
-    return beam.pvalue.TaggedOutput("notes", pack(notes))
+class _Ingest(beam.DoFn):
+    """Packed records → names of bundles; the examples and notes are in the spool."""
 
-
-class IngestImages(beam.DoFn):
-    """Packed records → lists of `Serialised`, and packed `Notes` under "notes"."""
-
-    def __init__(self, base: bytes, max_pixels: int) -> None:
+    def __init__(self, base: bytes, max_pixels: int, spool: Spool) -> None:
         self._base = base
         self._max_pixels = max_pixels
+        self._spool = spool
         self._ingested = beam.metrics.Metrics.counter("visionline", "images_ingested")
         self._quarantined = beam.metrics.Metrics.counter("visionline", "images_quarantined")
 
+    def start_bundle(self) -> None:
+        self._bundle: Bundle | None = None
+
+    def process(self, packed: bytes) -> None:
+        if self._bundle is None:
+            self._bundle = self._spool.new_bundle()
+        for notes in self._ingest_batch(pickle.loads(packed), self._bundle):
+            self._bundle.note(notes)
+            self._ingested.inc(len(notes.images))
+            self._quarantined.inc(len(notes.quarantined))
+
+    def finish_bundle(self) -> Iterator[Any]:
+        if self._bundle is not None:
+            self._bundle.close()
+            yield beam.transforms.window.GlobalWindows.windowed_value(self._bundle.name)
+
+    def _ingest_batch(self, records: list[Record], bundle: Bundle) -> Iterator[Notes]:
+        raise NotImplementedError
+
+
+class IngestImages(_Ingest):
+    """Ingests image files."""
+
     def setup(self) -> None:
         # Pillow decodes outside the interpreter lock.
-        self._pool = ThreadPoolExecutor(max_workers=available_cpus())
+        self._threads = available_cpus()
+        self._pool = ThreadPoolExecutor(max_workers=self._threads)
+        self._longest = BATCH // (2 * self._threads) + 1
 
     def teardown(self) -> None:
         self._pool.shutdown()
 
-    def process(self, packed: bytes) -> Iterator[Any]:
-        notes, serialised = Notes(), []
-        slices = batches(pickle.loads(packed), BATCH // (2 * available_cpus()) + 1)
-        for digest_, outcome in chain.from_iterable(self._pool.map(self._ingest_all, slices)):
+    def _ingest_batch(self, records: list[Record], bundle: Bundle) -> Iterator[Notes]:
+        notes = Notes()
+        for digest_, outcome in self._outcomes(records):
             notes.digests.append(digest_)
             if isinstance(outcome, Quarantined):
                 notes.quarantined.append(outcome)
             else:
                 note, example = outcome
                 notes.images.append(note)
-                serialised.append((note.given_split, note.sha256, example))
-        self._ingested.inc(len(notes.images))
-        self._quarantined.inc(len(notes.quarantined))
-        yield serialised
-        yield _tagged(notes)
+                bundle.add(note, example)
+        yield notes
 
-    def _ingest_all(
-        self, records: list[Record]
-    ) -> list[tuple[bytes, Quarantined | tuple[Note, bytes]]]:
+    def _outcomes(self, records: list[Record]) -> Iterator[_Outcome]:
+        """In the order of the records; few of them are held at a time."""
+        waiting: deque[Future[list[_Outcome]]] = deque()
+        for slice_ in self._slices(records):
+            waiting.append(self._pool.submit(self._ingest_all, slice_))
+            if len(waiting) > self._threads:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+
+    def _slices(self, records: list[Record]) -> Iterator[list[Record]]:
+        slice_: list[Record] = []
+        total = 0
+        for record in records:
+            size = digest.size_of(os.path.join(self._base, record.path))
+            if slice_ and (total + size > _SLICE_BYTES or len(slice_) >= self._longest):
+                yield slice_
+                slice_, total = [], 0
+            slice_.append(record)
+            total += size
+        if slice_:
+            yield slice_
+
+    def _ingest_all(self, records: list[Record]) -> list[_Outcome]:
         return [self._ingest(record) for record in records]
 
-    def _ingest(self, record: Record) -> tuple[bytes, Quarantined | tuple[Note, bytes]]:
+    def _ingest(self, record: Record) -> _Outcome:
         file = os.path.join(self._base, record.path)
         try:
             data = digest.read_file(file)
@@ -122,27 +138,27 @@ class IngestImages(beam.DoFn):
             return record_digest, _quarantine(record, e)
 
 
-class IngestTFRecords(beam.DoFn):
-    """Packed records of TFRecord files → the same as IngestImages."""
+class IngestTFRecords(_Ingest):
+    """Ingests files of raw examples; a record is a file."""
 
-    def __init__(self, base: bytes, max_pixels: int) -> None:
-        self._base = base
-        self._max_pixels = max_pixels
-
-    def process(self, packed: bytes) -> Iterator[Any]:
-        for file in pickle.loads(packed):
+    def _ingest_batch(self, records: list[Record], bundle: Bundle) -> Iterator[Notes]:
+        for file in records:
             path = os.path.join(self._base, file.path)
-            yield _tagged(Notes(digests=[digest.record_digest(file, digest.hash_file(path))]))
+            yield Notes(digests=[digest.record_digest(file, digest.hash_file(path))])
             examples = enumerate(_read_tfrecords(path))
             try:
-                while batch := list(islice(examples, BATCH)):
-                    yield from self._batch(file, batch)
+                while (notes := self._some(file, islice(examples, BATCH), bundle)) is not None:
+                    yield notes
             except DataError as e:
-                yield _tagged(Notes(errors=[str(e)]))
+                yield Notes(errors=[str(e)])
 
-    def _batch(self, file: Record, batch: list[tuple[int, bytes]]) -> Iterator[Any]:
-        notes, serialised = Notes(), []
-        for index, payload in batch:
+    def _some(
+        self, file: Record, examples: Iterable[tuple[int, bytes]], bundle: Bundle
+    ) -> Notes | None:
+        """Notes of some examples of a file; None: there are no more."""
+        notes = None
+        for index, payload in examples:
+            notes = notes or Notes()
             record, data = _record_of(file, index, payload)
             notes.extra_columns.update(name for name, _ in record.extra)
             sha256 = hashlib.sha256(data).hexdigest()
@@ -152,9 +168,8 @@ class IngestTFRecords(beam.DoFn):
                 notes.quarantined.append(_quarantine(record, e))
                 continue
             notes.images.append(note)
-            serialised.append((note.given_split, sha256, example))
-        yield serialised
-        yield _tagged(notes)
+            bundle.add(note, example)
+        return notes
 
 
 def _quarantine(record: Record, e: BadImage | digest.Unreadable) -> Quarantined:
@@ -233,11 +248,3 @@ def _record_of(file: Record, index: int, payload: bytes) -> tuple[Record, bytes]
         extra=tuple(extra),
     )
     return record, values[features.ENCODED].bytes_list.value[0]
-
-
-class RouteToSplits(beam.DoFn):
-    """Batches of `Serialised` → serialised examples, tagged with their split."""
-
-    def process(self, batch: list[Serialised], plan: SplitPlan) -> Iterator[Any]:
-        for given, sha256, example in batch:
-            yield beam.pvalue.TaggedOutput(plan.split_of(sha256, given), example)

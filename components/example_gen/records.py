@@ -58,6 +58,34 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What the report keeps of an ingested image."""
+
+    path: bytes
+    label: str
+    given_split: str | None
+    sha256: str
+    format: str
+    normalised: str | None
+    width: int
+    height: int
+    size: int
+    """Bytes of the original file."""
+
+
+@dataclass(slots=True)
+class Notes:
+    """What some records tell the report."""
+
+    digests: list[bytes] = field(default_factory=list)
+    images: list[Note] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    extra_columns: set[str] = field(default_factory=set)
+    errors: list[str] = field(default_factory=list)
+    """Messages that end the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """A listed source: everything known before an image is read."""
 

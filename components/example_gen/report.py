@@ -12,8 +12,7 @@ from typing import Any
 from components.example_gen.config import DataConfig, evaluation_split
 from components.example_gen.digest import dataset_digest
 from components.example_gen.image_index import IndexedImage
-from components.example_gen.ingest import Note, Notes
-from components.example_gen.records import Quarantined, Source, check_labels, show
+from components.example_gen.records import Note, Notes, Quarantined, Source, check_labels, show
 from components.example_gen.splits import SplitPlan, plan_splits, straddling
 from trainers.errors import DataError
 

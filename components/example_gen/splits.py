@@ -46,6 +46,18 @@ def hash_fraction(sha256: str) -> float:
     return int(sha256[:13], 16) / 16**13
 
 
+def plan_by_hash(given: Iterable[str | None], shares: Mapping[str, float]) -> SplitPlan:
+    """The plan as far as it needs no look at the images.
+
+    Args:
+      given: the splits that the data brings.
+      shares: split → share, of all splits wanted.
+    """
+    brought = set(given)
+    carved = {n: s for n, s in shares.items() if n == "train" or n not in brought}
+    return SplitPlan(shares=carved, moved={})
+
+
 def plan_splits(
     images: Iterable[tuple[str, str, str | None]], shares: Mapping[str, float]
 ) -> SplitPlan:
@@ -62,8 +74,8 @@ def plan_splits(
     """
     images = list(images)
     given = {g for _, _, g in images if g is not None}
-    carved = {n: s for n, s in shares.items() if n == "train" or n not in given}
-    plan = SplitPlan(shares=carved, moved={})
+    plan = plan_by_hash(given, shares)
+    carved = plan.shares
     contents: dict[str, dict[str, set[str]]] = {n: defaultdict(set) for n in carved}
     for sha256, label, given_split in images:
         if given_split in (None, "train"):

@@ -205,7 +205,8 @@ def _own_store(output: Path | None, metadata: str | None) -> tuple[Workspace, Co
             f"lineage gc: the runs in {workspace.root} are recorded in {own}; another store "
             f"({connection}) does not know what they need. Leave --metadata out."
         )
-    return workspace, connection
+    workspace.check_alone(own, [r for r in own.places.roots if r != own.places.root])
+    return workspace, own
 
 
 @contextmanager

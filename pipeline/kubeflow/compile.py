@@ -242,6 +242,7 @@ class _Compiled:
                 "destination": _constant(str(self._config.push.destination)),
                 "name": _constant(self._config.name),
             },
+            run_parameters=("baseline",),
             inputs={"candidate": (producer, key)},
             output_parameters=(names.BASELINE,),
             cached=False,

@@ -45,7 +45,7 @@ def _run(args: argparse.Namespace) -> None:
     if args.find == "data":
         find.find_data(io)
     elif args.find == "baseline":
-        find.find_baseline(io)
+        find.find_served(io)
     else:
         from pipeline.kubeflow.task import run_step
 

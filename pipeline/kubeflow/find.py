@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pipeline.kubeflow.step import BASELINE, RESOLVED, overridden
 from pipeline.kubeflow.task_io import TaskIO
-from trainers.artifact import SERVING_FORMAT, ModelCard, PushManifest
-from trainers.errors import DataError
-from trainers.versions import damage, list_versions
+from trainers.artifact import SERVING_FORMAT
+from trainers.baseline import OFF, find_baseline
+from trainers.strict import dump
 
 
 def find_data(io: TaskIO) -> None:
@@ -30,25 +30,11 @@ def find_data(io: TaskIO) -> None:
     io.give(RESOLVED, json.dumps(resolve(config), sort_keys=True))
 
 
-def find_baseline(io: TaskIO) -> None:
-    """The newest version that is whole, made by another model and comparable; or ""."""
-    folder = Path(io.parameters["destination"]) / io.parameters["name"]
-    candidate = io.inputs["candidate"]
-    found = ""
-    for version in reversed(list_versions(folder)):
-        directory = folder / str(version)
-        try:
-            if PushManifest.read(directory).model_uri == candidate.uri or damage(directory):
-                continue
-            old = set(ModelCard.read(directory).class_names)
-        except DataError as e:
-            print(f"Version {version} is no baseline: {e}")
-            continue
-        new = set(ModelCard.read(candidate.path / SERVING_FORMAT).class_names)
-        if old == new:
-            found = str(directory)
-        else:
-            print(f"Version {version} is no baseline: its classes differ by {sorted(old ^ new)}.")
-        break
-    print(f"Baseline: {found or 'none'}")
-    io.give(BASELINE, found)
+def find_served(io: TaskIO) -> None:
+    """What the candidate is compared with, as EvaluatorDriver finds it on other runners."""
+    found = OFF
+    if io.parameters["baseline"] != "none":
+        folder = Path(io.parameters["destination"]) / io.parameters["name"]
+        found = find_baseline(folder, io.inputs["candidate"].path / SERVING_FORMAT)
+    print(f"Baseline: {found}")
+    io.give(BASELINE, json.dumps(dump(found), sort_keys=True))

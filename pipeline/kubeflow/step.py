@@ -13,8 +13,8 @@ LINEAGE = "lineage"
 and of all that this stands on."""
 RESOLVED = "resolved_data"
 """What the data is, found by a task that is never cached: the Ingestion's cache key."""
-BASELINE = "baseline"
-"""The pushed version to compare with, or ""; found likewise."""
+BASELINE = "resolved_baseline"
+"""What the candidate is compared with, found likewise; see `components.baseline`."""
 METRICS = "ui_metrics"
 REPORT = "ui_report"
 """Outputs for the UI alone."""
@@ -27,6 +27,7 @@ PARAMETERS = {
     "framework": ("train", "framework"),
     "model": ("train", "model"),
     "epochs": ("train", "epochs"),
+    "baseline": ("evaluate", "baseline"),
 }
 """What can be changed for each run, and where it stands in the config."""
 OVERRIDES = {"ImageExampleGen": ("data_path",), "Trainer": ("framework", "model", "epochs")}

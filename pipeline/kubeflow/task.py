@@ -23,12 +23,11 @@ from pipeline.kubeflow import step as names
 from pipeline.kubeflow.step import Step
 from pipeline.kubeflow.task_io import TaskIO
 from pipeline.lineage.connection import Connection
-from trainers.artifact import SERVING_FORMAT
 from trainers.errors import ConfigError, DataError, RunError
 from trainers.files import digest
 from trainers.strict import parse
 
-_NOT_PROPERTIES = {names.RESOLVED, names.BASELINE, names.CONFIG, names.SCHEMA_TEXT}
+_NOT_PROPERTIES = {names.RESOLVED, names.CONFIG, names.SCHEMA_TEXT}
 _NO_RUN = "run"
 
 
@@ -156,7 +155,6 @@ class _Task:
         inputs = {key: [copy.deepcopy(a) for a in found] for key, found in recorded.items()}
         for key, (artifact,) in inputs.items():
             artifact.uri = str(self._io.inputs[key].path)
-        inputs |= self._baseline()
         for key, (artifact,) in outputs.items():
             artifact.uri = str(self._io.outputs[key].path)
             Path(artifact.uri).mkdir(parents=True, exist_ok=True)
@@ -278,27 +276,11 @@ class _Task:
             annotate(found[EXAMPLES][0].mlmd_artifact, properties)
         return found
 
-    def _baseline(self) -> dict[str, list[Any]]:
-        """The pushed version to compare with, laid out as a model artifact."""
-        from tfx.types import standard_artifacts
-
-        version = self._io.parameters.get(names.BASELINE)
-        if not version:
-            return {}
-        model = standard_artifacts.Model()
-        model.uri = str(self._scratch / "baseline")
-        Path(model.uri).mkdir()
-        (Path(model.uri) / SERVING_FORMAT).symlink_to(version)
-        return {"baseline_model": [model]}
-
     def _show(self, recorder: Any) -> None:
         """What the UI draws, and what the verdict rests on."""
         if names.REPORT in self._io.outputs:
             from pipeline.kubeflow import report
 
-            baseline = self._io.parameters.get(names.BASELINE)
-            if baseline:
-                recorder.annotate(self._step.id, {"baseline_version": baseline})
             report.SHOW[self._step.id](self._io, recorder)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from pipeline.lineage.places import HERE, Places
 from pipeline.lineage.records import Artifact, Context, Event, Execution, Made, Taken, Value
 from pipeline.lineage.sql import times
 from pipeline.lineage.structs import unwrap
@@ -20,9 +21,10 @@ _OUTPUTS = (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT)
 class ApiReader:
     """See `store.Reader`."""
 
-    def __init__(self, store: Any, where: str) -> None:
+    def __init__(self, store: Any, where: str, places: Places = HERE) -> None:
         self._store = store
         self._where = where
+        self.places = places
         kinds = (store.get_artifact_types, store.get_execution_types, store.get_context_types)
         self._types = {t.id: t.name for kind in kinds for t in kind()}
 
@@ -43,7 +45,8 @@ class ApiReader:
         return {c.id: self._context(c) for c in self._store.get_contexts_by_id(sorted(ids))}
 
     def artifacts_by_uri(self, uri: str) -> list[Artifact]:
-        found = map(self._artifact, self._store.get_artifacts_by_uri(uri))
+        names = self.places.names(uri)
+        found = [self._artifact(a) for n in names for a in self._store.get_artifacts_by_uri(n)]
         return sorted(found, key=lambda a: a.id)
 
     def artifacts_by_type(
@@ -168,7 +171,8 @@ class ApiReader:
         return set(execution_ids) - worked
 
     def _artifact(self, a: Any) -> Artifact:
-        return Artifact(**self._node(a), uri=a.uri, state=mlmd.Artifact.State.Name(a.state))
+        uri = self.places.here(a.uri)
+        return Artifact(**self._node(a), uri=uri, state=mlmd.Artifact.State.Name(a.state))
 
     def _execution(self, e: Any) -> Execution:
         return Execution(**self._node(e), state=mlmd.Execution.State.Name(e.last_known_state))
@@ -188,7 +192,7 @@ class ApiReader:
             "created": created,
             "updated": updated,
             "properties": _values(node.properties),
-            "custom": custom,
+            "custom": self.places.read(custom),
         }
 
 

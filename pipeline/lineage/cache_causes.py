@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,9 +19,12 @@ ReasonKind = Kind | Literal["before", "disabled", "first", "unusable", "unknown"
 PUSHER = "components.pusher.Pusher"
 _EVALUATION, _EVALUATE = "eval_config", "evaluate"
 """The Evaluator's parameter, and the table of our config that it is made from."""
+_COMPARED = "resolved_baseline"
+"""What the Evaluator's driver found to compare with; the input is the record of the same."""
 _NOT_RECORDED = (
     "its key changed in something that is not recorded, such as its code or TFX's version"
 )
+_TO_PUSH = "the newest version in the serving folder was not this model, whole"
 _NAMED = 3
 """Root causes that the sentence names; the rest are counted."""
 
@@ -88,6 +92,9 @@ class Causes:
         found = differences(old, new, after.type)
         if not found:
             known = old.key is not None and old.key == new.key
+            if known and after.get("must_push"):
+                self.add(after, "unusable", _TO_PUSH, before, depth)
+                return
             text = why_not_reused(self._reader, [before], after) if known else _NOT_RECORDED
             self.add(after, "unusable" if known else "unknown", text, before, depth)
         inputs = {d.key for d in found if d.kind == "input"}
@@ -99,7 +106,7 @@ class Causes:
             if difference.kind == "input" and difference.key not in BASELINE:
                 if self._upstream(difference, depth + 1):
                     self._explained.add(place)
-            elif _is_version(difference, after) and "model" in inputs:
+            elif _follows(difference, after, inputs):
                 self._explained.add(place)
 
     def add(
@@ -130,7 +137,7 @@ class Causes:
     def roots(self) -> tuple[RootCause, ...]:
         """The reasons that follow from no other; another baseline only if it is alone."""
         leaves = [r for i, r in enumerate(self.chain) if i not in self._explained]
-        own = [r for r in leaves if r.kind != "input" or r.key not in BASELINE]
+        own = [r for r in leaves if r.key not in {*BASELINE, _COMPARED}]
         found = {}
         for r in own or leaves:
             found[r.component, r.key, r.text] = RootCause(
@@ -188,9 +195,12 @@ class Causes:
             return f"the model to compare with is {is_}, and was {was}"
         if _is_version(difference, after):
             return (
-                "the newest version in the serving folder was not this model, whole; so it was "
-                f"to become version {difference.after}, and not {difference.before} as before"
+                f"{_TO_PUSH}; so it was to become version {difference.after}, "
+                f"and not {difference.before} as before"
             )
+        if difference.key == _COMPARED:
+            was, is_ = (_comparison(text) for text in (difference.before, difference.after))
+            return f"it was compared with {is_}, and with {was} before"
         return sentence(difference)
 
     def _model(self, artifact_id: str | None, judged: Execution) -> str:
@@ -207,3 +217,19 @@ class Causes:
 def _is_version(difference: Difference, execution: Execution) -> bool:
     """Whether it is what Pusher's driver found in the serving folder."""
     return difference.key == "version" and execution.type == PUSHER
+
+
+def _follows(difference: Difference, execution: Execution, inputs: Collection[str]) -> bool:
+    """Whether a driver found something else because an input is another."""
+    if difference.key == _COMPARED:
+        return not BASELINE.isdisjoint(inputs) or "model" in inputs
+    return _is_version(difference, execution) and "model" in inputs
+
+
+def _comparison(text: str | None) -> str:
+    """The version that an Evaluator compared with, in words."""
+    try:
+        found = json.loads(text or "")
+        return str(found["version"] or "nothing")
+    except (ValueError, KeyError, TypeError):
+        return "nothing"

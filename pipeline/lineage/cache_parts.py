@@ -24,6 +24,7 @@ LONGEST = 200
 _OWN = frozenset(
     {
         *("accelerator", "accuracy", "architecture", "baseline_accuracy", "best_epoch"),
+        *("baseline_state", "baseline_version", "must_push"),
         *("blessed", "dataset_digest", "destination", "duration_seconds", "epochs_run"),
         *("engine", "error", "examples", "expected_calibration_error", "framework"),
         *("grpc_p50_ms", "grpc_p99_ms", "largest_difference", "loading_seconds"),
@@ -37,6 +38,10 @@ _OWN = frozenset(
     }
 )
 """What visionline adds to executions, see docs/provenance.md; no parameters."""
+
+_IN_TABLES = {"config": ("path", "pretrained"), "resolved_baseline": ("where", "why")}
+"""Keys of parameters that are JSON which are not part of the key, since they are places;
+of all that lies there a digest is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +72,20 @@ def short(value: str, longest: int) -> str:
     if len(value) <= longest:
         return value
     return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
+
+
+def without_places(name: str, value: str) -> str:
+    """A parameter as it is part of the key."""
+    if name not in _IN_TABLES:
+        return value
+    try:
+        table = json.loads(value)
+    except ValueError:
+        return value
+    if not isinstance(table, dict):
+        return value
+    kept = {k: v for k, v in table.items() if k not in _IN_TABLES[name]}
+    return json.dumps(kept, sort_keys=True)
 
 
 def parts_of(execution: Execution, events: Sequence[Event]) -> Parts:
@@ -120,7 +139,10 @@ def _recorded(execution: Execution, key: str | None) -> Parts:
 def _whole(execution: Execution, name: str, value: str) -> str:
     """A parameter's value, which TFX has recorded under its name unless a result has it."""
     whole = str(execution.get(name))
-    return whole if short(whole, LONGEST) == value else value
+    for known in (whole, without_places(name, whole)):
+        if short(known, LONGEST) == value:
+            return known
+    return value
 
 
 def _is_parameter(name: str, value: object) -> bool:

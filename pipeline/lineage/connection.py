@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 
+from pipeline.lineage.places import HERE, Places
 from pipeline.lineage.store import Reader
 from trainers.errors import ConfigError
 from trainers.paths import check_text, is_utf8
@@ -51,6 +52,8 @@ class Connection:
     port: int = 0
     user: str = ""
     database: str = ""
+    places: Places = field(default=HERE, compare=False, repr=False)
+    """Where the files of what it names are now, for readers; no part of which store it is."""
 
     def __post_init__(self) -> None:
         if self.kind == "sqlite":
@@ -188,12 +191,12 @@ def open_reader(connection: Connection, via: Literal["sql", "mlmd"] = "sql") -> 
         database.close()
         raise
     if via == "sql":
-        return SqlReader(database.query, str(connection), database.close)
+        return SqlReader(database.query, str(connection), database.close, connection.places)
     database.close()
     from pipeline.lineage.api import ApiReader
     from pipeline.lineage.mlmd import open_mlmd
 
-    return ApiReader(open_mlmd(connection, readonly=True), str(connection))
+    return ApiReader(open_mlmd(connection, readonly=True), str(connection), connection.places)
 
 
 def _expected(scheme: str) -> str:

@@ -382,7 +382,7 @@ def verdict(
         expected_calibration_error=_float(get("expected_calibration_error")),
         examples=_int(get("examples")),
         baseline_model_id=baseline.id if baseline else None,
-        baseline=baseline.uri if baseline else None,
+        baseline=baseline.uri if baseline else _text(get("baseline_version")) or None,
         baseline_accuracy=_float(get("baseline_accuracy")),
         why_not_blessed=reasons.split("\n") if reasons else [],
     )

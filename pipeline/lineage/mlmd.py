@@ -7,11 +7,14 @@ writers need a new one at once.
 On PostgreSQL its text with a backslash leaves the quotes of the statement it is put
 into: an error at best, a command of its own at worst.  So none reaches it: a character
 for private use stands in the tables for the backslash, and `postgresql.py` reads it as one.
+
+Where an output folder was moved, artifacts are given out as they lie now and taken back as
+they are recorded (`pipeline.lineage.places`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -19,10 +22,12 @@ import ml_metadata
 from google.protobuf.descriptor import FieldDescriptor
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
+from components.mounts import remember
 from pipeline.lineage.backends import backend
 from pipeline.lineage.backends.backslash import STAND_IN, hide, restore
 from pipeline.lineage.connection import Connection
 from pipeline.lineage.patience import is_busy, patiently
+from pipeline.lineage.places import HERE, Places
 
 _OPAQUE = ("google.protobuf.Struct", "google.protobuf.Any")
 """MLMD writes these as Base64."""
@@ -36,7 +41,12 @@ _PATIENCE_SECONDS = 120.0
 class Store(MetadataStore):  # type: ignore[misc]
     """MLMD's MetadataStore, mended."""
 
+    places = HERE
+
     def __init__(self, config: Any, enable_upgrade_migration: bool = False) -> None:
+        self._recorded: dict[int, dict[str, str]] = {}
+        """By artifact id, what is recorded of it, by what it was given out as."""
+
         def open_once() -> None:
             super(Store, self).__init__(config, enable_upgrade_migration)
 
@@ -46,6 +56,8 @@ class Store(MetadataStore):  # type: ignore[misc]
     def _call(
         self, method_name: str, request: Any, response: Any, extra_options: Any = None
     ) -> None:
+        if self.places.moved:
+            self._take_back(request)
         hides = self._config.HasField("postgresql")
         if hides and b"\\" in request.SerializeToString():
             _rewrite(request, hide)
@@ -57,6 +69,23 @@ class Store(MetadataStore):  # type: ignore[misc]
         patiently(call_once, is_busy, _PATIENCE_SECONDS)
         if hides and STAND_IN.encode() in response.SerializeToString():
             _rewrite(response, restore)
+        if self.places.moved:
+            self._give_out(response)
+
+    def _give_out(self, response: Any) -> None:
+        for artifact in _artifacts_in(response):
+            known = self._recorded.setdefault(artifact.id, {})
+            known.update(_renamed(artifact, self.places))
+            if (uri := known.get(artifact.uri)) is not None:
+                remember(artifact.uri, uri)
+
+    def _take_back(self, request: Any) -> None:
+        for artifact in _artifacts_in(request):
+            known = self._recorded.get(artifact.id)
+            if known:
+                _rewrite(artifact, _look_up(known))
+        if request.DESCRIPTOR.name == "GetArtifactsByURIRequest":
+            request.uris[:] = [n for uri in request.uris for n in self.places.names(uri)]
 
     def _alone(self, method_name: str) -> AbstractContextManager[None]:
         """Nothing in a server's tables keeps two writers from making a type twice."""
@@ -76,10 +105,14 @@ def open_mlmd(connection: Connection, *, readonly: bool = False) -> Store:
 
 
 @contextmanager
-def mended() -> Iterator[None]:
-    """While it lasts, TFX opens its stores as `Store`s."""
+def mended(places: Places = HERE) -> Iterator[None]:
+    """While it lasts, TFX opens its stores as `Store`s.
+
+    Args:
+      places: of the output folder.
+    """
     original = ml_metadata.MetadataStore
-    ml_metadata.MetadataStore = Store
+    ml_metadata.MetadataStore = type("Store", (Store,), {"places": places})
     try:
         yield
     finally:
@@ -95,6 +128,39 @@ def _connection(config: Any) -> Connection:
     return Connection(
         kind="postgresql", host=c.host, port=int(c.port), user=c.user, database=c.dbname
     )
+
+
+def _artifacts_in(message: Any) -> Iterator[Any]:
+    """The artifacts in a message, at any depth."""
+    if message.DESCRIPTOR.full_name == "ml_metadata.Artifact":
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        for item in value if _is_repeated(field) else (value,):
+            yield from _artifacts_in(item)
+
+
+def _renamed(artifact: Any, places: Places) -> dict[str, str]:
+    """Makes an artifact say where it is now; returns what it said, by what it says."""
+    said = {}
+
+    def change(key: str, text: str) -> str:
+        (now,) = places.read({key: text}).values()
+        if now != text:
+            said[now] = text
+        return str(now)
+
+    artifact.uri = change("uri", artifact.uri)
+    for key, value in artifact.custom_properties.items():
+        if value.HasField("string_value"):
+            value.string_value = change(key, value.string_value)
+    return said
+
+
+def _look_up(known: Mapping[str, str]) -> Callable[[str], str]:
+    return lambda text: known.get(text, text)
 
 
 def _rewrite(message: Any, change: Callable[[str], str]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import islice
 from typing import Any, Literal, TypeVar
 
+from pipeline.lineage.places import HERE, Places
 from pipeline.lineage.records import (
     ARTIFACT_STATES,
     EXECUTION_STATES,
@@ -45,10 +46,13 @@ Query = Callable[[str, Sequence[Any]], Iterable[Row]]
 class SqlReader:
     """See `store.Reader`."""
 
-    def __init__(self, query: Query, where: str, close: Callable[[], None]) -> None:
+    def __init__(
+        self, query: Query, where: str, close: Callable[[], None], places: Places = HERE
+    ) -> None:
         self._query = query
         self._where = where
         self.close = close
+        self.places = places
         self._types: dict[int, str] | None = None
 
     @property
@@ -83,7 +87,9 @@ class SqlReader:
         return {n["id"]: Context(**n) for _, n in self._nodes("Context", rows)}
 
     def artifacts_by_uri(self, uri: str) -> list[Artifact]:
-        ids = [r[0] for r in self._query("SELECT id FROM Artifact WHERE uri = ?", [uri])]
+        names = list(self.places.names(uri))
+        sql = f"SELECT id FROM Artifact WHERE uri IN ({_marks(names)})"
+        ids = [r[0] for r in self._query(sql, names)]
         return sorted(self._artifacts("id", ids), key=lambda a: a.id)
 
     def artifacts_by_type(
@@ -137,7 +143,7 @@ class SqlReader:
         found: dict[int, dict[str, Value]] = defaultdict(dict)
         for id_, key, *columns in self._query(sql, parameters):
             found[id_][key] = _value(*columns)
-        return dict(found)
+        return {id_: self.places.read(values) for id_, values in found.items()}
 
     def context(self, type_name: str, name: str) -> Context | None:
         return self.contexts_named(type_name, [name]).get(name)
@@ -278,7 +284,7 @@ class SqlReader:
         found: dict[int, dict[str, Value]] = defaultdict(dict)
         for id_, name, *values in self._rows_in(sql, ids, sorted(keys)):
             found[id_][name] = _value(*values)
-        return dict(found)
+        return {id_: self.places.read(values) for id_, values in found.items()}
 
     def all_artifacts(self) -> Iterator[Artifact]:
         for ids in _batches(r[0] for r in self._all("SELECT id FROM Artifact ORDER BY id")):
@@ -330,7 +336,8 @@ class SqlReader:
             values,
         )
         for row, node in self._nodes("Artifact", rows):
-            yield Artifact(**node, state=_name(ARTIFACT_STATES, row[5]), uri=row[6] or "")
+            uri = self.places.here(row[6] or "")
+            yield Artifact(**node, state=_name(ARTIFACT_STATES, row[5]), uri=uri)
 
     def _nodes(self, table: str, rows: Iterable[Row]) -> Iterator[tuple[Row, dict[str, Any]]]:
         """Rows that begin with id, type, name, created, updated; with their properties."""
@@ -356,7 +363,7 @@ class SqlReader:
                     "created": created,
                     "updated": updated,
                     "properties": properties[id_],
-                    "custom": custom[id_],
+                    "custom": self.places.read(custom[id_]),
                 },
             )
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Literal, Protocol
 
 from pipeline import exits
+from pipeline.lineage.places import Places
 from pipeline.lineage.records import Artifact, Context, Event, Execution, Made, Taken, Value
 from trainers.errors import VisionlineError
 
@@ -31,8 +32,12 @@ class NotFoundError(VisionlineError):
 class Reader(Protocol):
     """What the questions need to know of a store.
 
-    Ids that are not there are left out of what is returned.
+    Ids that are not there are left out of what is returned.  URIs and properties that are
+    paths say where the files are now, see `pipeline.lineage.places`.
     """
+
+    @property
+    def places(self) -> Places: ...
 
     @property
     def where(self) -> str:
@@ -48,7 +53,7 @@ class Reader(Protocol):
     def contexts(self, ids: Collection[int]) -> dict[int, Context]: ...
 
     def artifacts_by_uri(self, uri: str) -> list[Artifact]:
-        """By exact URI, in the order of their ids."""
+        """By exact URI, as it is now or was when it was recorded; in the order of their ids."""
         ...
 
     def artifacts_by_type(

@@ -244,6 +244,10 @@ class _Known:
             key = (str(push.get("model_name")), str(push.get("pushed_version")))
             self._pushes[key].append(push)
 
+    def here(self, model_uri: str) -> str:
+        """A URI of a manifest, as the reader has it."""
+        return self._reader.places.here(model_uri)
+
     def model_uris(self, name: str, version: int) -> set[str] | None:
         """Of the models that were pushed so; None without a record."""
         found = self._pushes.get((name, str(version)))
@@ -259,7 +263,7 @@ def _version_problems(path: Path, known: _Known, quick: bool) -> Iterator[Proble
         yield _served("unrecorded", path, "no push of this version is in the store")
     try:
         manifest = PushManifest.read(path)
-        if uris and manifest.model_uri not in uris:
+        if uris and known.here(manifest.model_uri) not in uris:
             detail = f"holds the model {manifest.model_uri}; recorded is {', '.join(sorted(uris))}"
             yield _served("mismatched", path, detail)
         if quick:
