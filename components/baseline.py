@@ -68,7 +68,7 @@ class EvaluatorDriver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
     def run(self, execution_info: ExecutionInfo) -> driver_output_pb2.DriverOutput:
         properties = dict(execution_info.exec_properties)
         (candidate,) = execution_info.input_dict["model"]
-        folder = Path(properties["serving_dir"]) / properties["name"]
+        folder = Path(properties["serving_dir"]) / properties["serving_name"]
         with self._mlmd_connection as handle:
             found = resolve(
                 handle.store,

@@ -68,7 +68,7 @@ class EvaluatorSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         **standard_component_specs.EvaluatorSpec.PARAMETERS,
         "serving_dir": component_spec.ExecutionParameter(type=str),
-        "name": component_spec.ExecutionParameter(type=str),
+        "serving_name": component_spec.ExecutionParameter(type=str),
         "comparison": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = standard_component_specs.EvaluatorSpec.INPUTS
@@ -116,7 +116,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
                 example_splits=json.dumps([split]),
                 fairness_indicator_thresholds="null",
                 serving_dir=serving_dir,
-                name=name,
+                serving_name=name,
                 comparison=config.baseline,
                 evaluation=OutputChannel(standard_artifacts.ModelEvaluation, self, "evaluation"),
                 blessing=OutputChannel(standard_artifacts.ModelBlessing, self, "blessing"),

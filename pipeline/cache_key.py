@@ -21,8 +21,8 @@ from pipeline.lineage.places import Places
 
 _PLACES = frozenset({"cache_dir", "resolved_path", "serving_dir", "work_dir"})
 """Parameters that say where, and not what."""
-_IMPLIED = frozenset({"comparison", MUST_PUSH})
-"""Parameters that others follow from, or that keep the cache from being asked."""
+_IMPLIED = frozenset({"comparison", "serving_name", MUST_PUSH})
+"""Parameters that `resolved_baseline` follows from, or that keep the cache from being asked."""
 
 
 def key_parameters(parameters: Mapping[str, Any], places: Places) -> dict[str, Any]:
