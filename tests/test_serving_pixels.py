@@ -61,7 +61,7 @@ def expected_NC(demo):
     return model.signatures["serving_default"](examples=tf.constant(ingested))["scores"].numpy()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def http(server, predictor):
     port = int(server.host.rpartition(":")[2])
     client = Http(port, MODEL, predictor.card.class_names, 60)
@@ -69,7 +69,7 @@ def http(server, predictor):
     client.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def grpc(server, predictor):
     client = Grpc(int(server.grpc.rpartition(":")[2]), MODEL, predictor.card.class_names, 60)
     yield client
