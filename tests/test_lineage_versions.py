@@ -17,7 +17,9 @@ from pipeline.lineage.rollback import rollback_candidates
 from pipeline.lineage.served import served
 from pipeline.lineage.store import NotFoundError, Reader
 from trainers.artifact import ModelCard, PushManifest
-from trainers.versions import publish
+from trainers.errors import DataError
+from trainers.rollback import roll_back
+from trainers.versions import list_versions, next_version, publish
 
 NAME = "digits-keras"
 
@@ -30,7 +32,7 @@ def serve(root: Path, classes: tuple[str, ...] = ("a", "b"), name: str = NAME) -
     """Pushes a model's files into the next version, as the Pusher does."""
     source = root / "source"
     source.mkdir(exist_ok=True)
-    (source / "weights").write_text("w")
+    (source / "weights").write_text(f"of version {next_version(root / 'serving' / name)}")
     ModelCard(
         framework="keras",
         architecture="small_cnn",
@@ -189,14 +191,40 @@ def test_candidates_are_whole_and_the_others_say_why_not(root: Path) -> None:
     assert one.why_not == ("weights: changed",)
 
 
-def test_what_was_not_blessed_is_no_candidate(root: Path) -> None:
+def test_what_was_not_blessed_is_said_of_a_candidate(root: Path) -> None:
     builder = Builder(root / "metadata.sqlite")
     builder.run(version=5, properties={"Evaluator": {"blessed": 0}})
     push(builder, 6, 0.9)
     serve(root)
     serve(root)
     found = rollback_candidates(reader_of(root), NAME)
-    assert found.candidates[0].why_not == ("not blessed",)
+    assert found.candidates[0].usable and found.candidates[0].cautions == ("not blessed",)
+
+
+def test_what_is_usable_is_what_a_rollback_takes(root: Path) -> None:
+    """After each of several rollbacks, and for every version, the two agree."""
+    folder = root / "serving" / NAME
+    (folder / "1" / "weights").write_text("changed")
+    serve(root)  # which the store does not know
+    for _ in range(3):
+        found = rollback_candidates(reader_of(root), NAME)
+        usable = {c.version.version for c in found.candidates if c.usable}
+        for version in list_versions(folder)[:-1]:
+            copy = root / f"copy-{len(list_versions(folder))}-{version}" / NAME
+            shutil.copytree(folder, copy)
+            taken = True
+            try:
+                roll_back(copy, version)
+            except DataError:
+                taken = False
+            assert taken == (version in usable or version in found.strangers), version
+        if found.taken is None:
+            with pytest.raises(DataError, match="no older version"):
+                roll_back(folder)
+            break
+        assert roll_back(folder).copied == found.taken
+    said = {c.version.version: c.cautions for c in found.candidates if c.usable}
+    assert said[4] == ("rolled back from by version 7",)
 
 
 def test_versions_of_another_store_are_named(root: Path) -> None:
