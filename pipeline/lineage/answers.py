@@ -6,6 +6,7 @@ import importlib
 
 ANSWERS = {
     "affected": "affected.Affected",
+    "affected-images": "affected_images.AffectedImages",
     "diff": "diff.Difference",
     "explain-cache": "cache.CacheExplanation",
     "gc": "removal.GcResult",
