@@ -15,8 +15,8 @@ import numpy.typing as npt
 from trainers.contract import Images
 
 _SEED = 20260131
-Floats2 = npt.NDArray[np.float64]
-Drawing = Callable[[np.random.Generator, Floats2, Floats2], Floats2]
+Plane = npt.NDArray[np.float64]
+Drawing = Callable[[np.random.Generator, Plane, Plane], Plane]
 """From coordinates (0 to 1, H×W each) to one channel, H×W, 0 to 1."""
 
 
@@ -42,24 +42,27 @@ def drawn(count: int, image_size: tuple[int, int]) -> Images:
     return images
 
 
-def _gradient(rng: np.random.Generator, y: Floats2, x: Floats2) -> Floats2:
+def _gradient(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
     angle = rng.uniform(0, 2 * np.pi)
-    return 0.5 + (np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.5))
+    shade: Plane = 0.5 + (np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.5))
+    return shade
 
 
-def _stripes(rng: np.random.Generator, y: Floats2, x: Floats2) -> Floats2:
+def _stripes(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
     angle, waves = rng.uniform(0, np.pi), rng.uniform(2, 8)
     along = np.cos(angle) * x + np.sin(angle) * y
-    return 0.5 + 0.5 * np.sin(2 * np.pi * waves * along)
+    shade: Plane = 0.5 + 0.5 * np.sin(2 * np.pi * waves * along)
+    return shade
 
 
-def _ring(rng: np.random.Generator, y: Floats2, x: Floats2) -> Floats2:
+def _ring(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
     centre_y, centre_x = rng.uniform(0.35, 0.65, 2)
     distance = np.hypot(y - centre_y, x - centre_x)
-    return np.clip(1 - np.abs(distance - rng.uniform(0.15, 0.35)) / 0.08, 0, 1)
+    shade: Plane = np.clip(1 - np.abs(distance - rng.uniform(0.15, 0.35)) / 0.08, 0, 1)
+    return shade
 
 
-def _boxes(rng: np.random.Generator, y: Floats2, x: Floats2) -> Floats2:
+def _boxes(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
     plane = np.zeros_like(x)
     for _ in range(4):
         top, left = rng.uniform(0, 0.7, 2)
@@ -69,7 +72,7 @@ def _boxes(rng: np.random.Generator, y: Floats2, x: Floats2) -> Floats2:
     return plane
 
 
-def _strokes(rng: np.random.Generator, y: Floats2, x: Floats2) -> Floats2:
+def _strokes(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
     plane = np.zeros_like(x)
     for _ in range(3):
         (from_y, from_x), (to_y, to_x) = rng.uniform(0.1, 0.9, (2, 2))
@@ -81,12 +84,12 @@ def _strokes(rng: np.random.Generator, y: Floats2, x: Floats2) -> Floats2:
     return plane
 
 
-def _checks(rng: np.random.Generator, y: Floats2, x: Floats2) -> Floats2:
+def _checks(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
     cells = int(rng.integers(2, 7))
     return (np.floor(y * cells) + np.floor(x * cells)) % 2
 
 
-def _blots(rng: np.random.Generator, y: Floats2, x: Floats2) -> Floats2:
+def _blots(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
     plane = np.zeros_like(x)
     for _ in range(6):
         centre_y, centre_x = rng.uniform(0, 1, 2)
@@ -95,7 +98,7 @@ def _blots(rng: np.random.Generator, y: Floats2, x: Floats2) -> Floats2:
     return plane
 
 
-def _noise(rng: np.random.Generator, y: Floats2, x: Floats2) -> Floats2:
+def _noise(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
     return rng.uniform(0, 1, x.shape)
 
 

@@ -156,7 +156,7 @@ def _show_list(found: AffectedImages) -> None:
 
     rows = []
     for image in found.images[:_LISTED]:
-        uses = Counter(u.use for u in image.uses)
+        uses: Counter[str] = Counter(u.use for u in image.uses)
         counts = ", ".join(f"{_SEVERAL[use]}: {uses[use]}" for use in _SEVERAL if uses[use])
         name = image.sha256 if image.asked is None else shown(image.asked)
         rows.append([name, image.state, counts or "-"])

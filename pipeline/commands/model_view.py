@@ -9,6 +9,7 @@ from pipeline.terminal import NOT_RECORDED, console, is_terminal, sections, tabl
 
 if TYPE_CHECKING:
     from pipeline.lineage import facts as lineage
+    from pipeline.lineage.erasures import Erasure
     from pipeline.lineage.model import ModelLineage
 
 Pairs = list[tuple[str, str]]
@@ -48,6 +49,7 @@ def _sections(found: ModelLineage) -> list[tuple[str, Pairs]]:
     return [
         ("model", _model(found)),
         *(data or [("data", [("images", NOT_RECORDED)])]),
+        *[("withdrawn data", _withdrawn(e, found.model.artifact_id)) for e in found.withdrawn],
         ("schema", _schema(found.schema)),
         ("transform", _transform(found.transform)),
         ("training", _training(found.training)),
@@ -89,6 +91,21 @@ def _data(data: lineage.DataFacts) -> Pairs:
         ("quarantined", known(data.quarantined)),
         ("source", known(data.source)),
         ("place", data.uri),
+    ]
+
+
+def _withdrawn(erasure: Erasure, model_id: int) -> Pairs:
+    images = len(erasure.sha256)
+    return [
+        ("images", f"{images} erased"),
+        (
+            "used",
+            {"trained": "trained on them", "selected": "selected by them"}.get(
+                use := erasure.models[model_id], f"{use}: see `visionline lineage affected`"
+            ),
+        ),
+        ("when", moment(erasure.when) if erasure.when else NOT_RECORDED),
+        ("why", known(erasure.reason)),
     ]
 
 

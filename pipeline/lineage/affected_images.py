@@ -11,6 +11,7 @@ from pipeline.lineage.built import Built, weights_of, without_data
 from pipeline.lineage.copies import Copy, copies
 from pipeline.lineage.image_uses import Use, Uses
 from pipeline.lineage.images import reports_of
+from pipeline.lineage.records import Artifact
 from pipeline.lineage.searching import EXAMPLES, Found, Unsearched, search
 from pipeline.lineage.store import Reader
 
@@ -154,6 +155,6 @@ def _images(asked: Mapping[str, str | None], found: Found) -> list[AffectedImage
     ]
 
 
-def _orphans(found: Found) -> dict[int, affected.Artifact]:
+def _orphans(found: Found) -> dict[int, Artifact]:
     """Reports of datasets that are not in the store."""
     return {i: a for i, a in found.artifacts.items() if a.type != EXAMPLES}

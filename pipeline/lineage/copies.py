@@ -180,22 +180,12 @@ def _in_arrays(
             known[folder] = max(
                 known.get(folder, 0), sum(len(s.images) for s in splits if s.name == name)
             )
-    for cache in sorted(caches):
-        there = sorted(Path(cache).iterdir()) if Path(cache).is_dir() else []
-        for folder in (f for entry in there if entry.is_dir() for f in sorted(entry.iterdir())):
-            count = known.get(str(folder))
-            if count is None:
-                count, holds = _held(of_model, folder.name), "maybe"
-            else:
-                holds = "pixels"
-            if count:
-                yield Copy(
-                    kind="arrays",
-                    where=str(folder),
-                    artifact_id=None,
-                    holds=holds,  # type: ignore[arg-type]
-                    images=count,
-                )
+    for folder in sorted(str(p) for cache in sorted(caches) for p in Path(cache).glob("*/*")):
+        count = known.get(folder)
+        holds: Holds = "maybe" if count is None else "pixels"
+        count = _held(of_model, Path(folder).name) if count is None else count
+        if count and Path(folder).is_dir():
+            yield Copy(kind="arrays", where=folder, artifact_id=None, holds=holds, images=count)
 
 
 def _held(of_model: Mapping[int, list[_Split]], name: str) -> int:

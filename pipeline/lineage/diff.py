@@ -208,10 +208,10 @@ def _data(reader: Reader, one: Recorded, other: Recorded, found: _Found) -> Data
             raise DataError("one of them was made from several datasets")
         reports = reports_of(reader, {*a, *b})
         datasets = reader.artifacts({*a, *b})
-        indexes = [index_path(reports.get(i)) for i in (a[0], b[0])]
-        for index, id_ in zip(indexes, (a[0], b[0]), strict=True):
-            check_whole(index, image_count(datasets[id_]))
-        images = compare(*indexes)
+        before, after = (index_path(reports.get(i)) for i in (a[0], b[0]))
+        check_whole(before, image_count(datasets[a[0]]))
+        check_whole(after, image_count(datasets[b[0]]))
+        images = compare(before, after)
     except DataError as e:
         if one.facts["data", "digest"] is None and other.facts["data", "digest"] is None:
             found.missing("data", "contents", "a")
