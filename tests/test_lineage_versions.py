@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +13,10 @@ from lineage_store import Builder, BuiltRun
 
 from pipeline.lineage.connection import Connection, open_reader
 from pipeline.lineage.history import history
+from pipeline.lineage.model import model_lineage
 from pipeline.lineage.refs import find_artifact, find_model, find_pushed
 from pipeline.lineage.rollback import rollback_candidates
+from pipeline.lineage.runs import list_runs
 from pipeline.lineage.served import served
 from pipeline.lineage.store import NotFoundError, Reader
 from trainers.artifact import ModelCard, PushManifest
@@ -276,6 +279,30 @@ def test_a_store_of_another_tfx_pipeline(tmp_path: Path, via: Literal["sql", "ml
     assert len(history(reader, "taxi").versions) == 2
     (candidate,) = rollback_candidates(reader, "taxi").candidates
     assert candidate.why_not == ("removed from the serving folder",)
+
+
+def test_what_is_written_later_does_not_move_a_verdict_after_its_push(tmp_path: Path) -> None:
+    """A run writes its accuracy to the Evaluator's execution when it has ended."""
+    builder = Builder(tmp_path / "metadata.sqlite")
+    run = builder.run(version=1, properties={"Evaluator": {"duration_seconds": 0.0}})
+    (judge,) = builder.store.get_executions_by_id([run.executions["Evaluator"]])
+    while time.time() < judge.create_time_since_epoch / 1000 + 2:
+        time.sleep(0.1)  # times are told in seconds
+    judge.custom_properties["accuracy"].double_value = 0.9
+    builder.store.put_executions([judge])
+    (judge,) = builder.store.get_executions_by_id([judge.id])
+    assert judge.last_update_time_since_epoch > judge.create_time_since_epoch + 1000
+    found = model_lineage(reader_of(tmp_path), NAME)
+    assert found.verdicts[0].when <= found.pushes[0].when
+
+
+def test_a_pusher_that_found_its_model_served_has_not_pushed_it(tmp_path: Path) -> None:
+    builder = Builder(tmp_path / "metadata.sqlite")
+    builder.run("first", version=1)
+    builder.run("second", version=1, properties={"Pusher": {"already_served": 1}})
+    second, first = list_runs(reader_of(tmp_path)).runs
+    assert (first.pushed, first.pushed_before) == ("digits-keras@1", False)
+    assert (second.pushed, second.pushed_before) == ("digits-keras@1", True)
 
 
 def test_a_bucket_cannot_be_looked_into(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pipeline.commands.lineage import (
     app,
     asking,
 )
-from pipeline.commands.words import cell, change, milliseconds, moment, seconds, share, short
+from pipeline.commands.words import cell, change, latency, moment, seconds, share, short
 from pipeline.terminal import facts, table
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _history_row(v: VersionRecord, before: VersionRecord | None) -> tuple[str, .
         share(v.accuracy),
         change(_difference(v.accuracy, before.accuracy if before else None)),
         share(v.baseline_accuracy),
-        milliseconds(v.latency_ms),
+        latency(v.latency_ms, v.latency_of),
         _percent(v.latency_ms, _latency_before(v, before)),
         cell(v.epochs),
         seconds(v.seconds),
@@ -228,7 +228,7 @@ def _candidate_row(c: Candidate) -> tuple[str, ...]:
         change(c.accuracy_difference),
         _classes(c.classes_added, c.classes_missing),
         "; ".join(c.cautions) or cell(None),
-        milliseconds(v.latency_ms),
+        latency(v.latency_ms, v.latency_of),
         short(v.data_digest),
     )
 

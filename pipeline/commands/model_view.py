@@ -52,7 +52,7 @@ def _sections(found: ModelLineage) -> list[tuple[str, Pairs]]:
         *[("withdrawn data", _withdrawn(e, found.model.artifact_id)) for e in found.withdrawn],
         ("schema", _schema(found.schema)),
         ("transform", _transform(found.transform)),
-        ("training", _training(found.training)),
+        ("training", _training(found.training, found.run)),
         ("run", _run(found.run)),
         *(verdicts or [("judged by", [("verdict", "nothing: it was never evaluated")])]),
         *trials,
@@ -133,7 +133,7 @@ def _transform(transform: lineage.TransformFacts | None) -> Pairs:
     ]
 
 
-def _training(training: lineage.TrainingFacts | None) -> Pairs:
+def _training(training: lineage.TrainingFacts | None, run: lineage.RunFacts | None) -> Pairs:
     if training is None:
         return [("training", NOT_RECORDED)]
     settings = flat(training.hyper_parameters) if training.hyper_parameters else []
@@ -151,8 +151,16 @@ def _training(training: lineage.TrainingFacts | None) -> Pairs:
         ("time", _time(training.train_seconds)),
         ("memory", size(training.peak_memory_bytes)),
         ("metrics", metrics or NOT_RECORDED),
-        ("latency", NOT_RECORDED if latency is None else f"{latency:.2f} ms an image (ONNX)"),
+        ("latency", NOT_RECORDED if latency is None else _latency_of(latency, run)),
     ]
+
+
+def _latency_of(milliseconds: float, run: lineage.RunFacts | None) -> str:
+    """A latency says nothing without what it is of."""
+    machine = run.host if run and run.host else "the machine that trained it"
+    if run and run.cpus:
+        machine += f" with {run.cpus} CPUs"
+    return f"{milliseconds:.2f} ms in ONNX Runtime, batches of 1, on {machine}"
 
 
 def _run(run: lineage.RunFacts | None) -> Pairs:
@@ -234,7 +242,10 @@ def _trial(trial: lineage.InfraVerdict) -> Pairs:
 def _latency(p50_ms: float | None, p99_ms: float | None) -> str:
     if p50_ms is None or p99_ms is None:
         return NOT_RECORDED
-    return f"{p50_ms:.2f} ms an image, 99 % within {p99_ms:.2f} ms"
+    return (
+        f"{p50_ms:.2f} ms, 99 % within {p99_ms:.2f} ms; one image a request, one after the "
+        "other, on the machine of that run"
+    )
 
 
 def _number(value: float | None) -> str:
