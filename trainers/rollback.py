@@ -76,9 +76,7 @@ def _choice(folder: Path, version: int, latest: int) -> Choice:
         is_served=same_files and not damage(folder / str(latest)),
         is_same_model=now is not None and old is not None and now.model_digest == old.model_digest,
         withdrawn_by=(
-            None
-            if old is None
-            else withdrawn_by(folder, old.model_uri, old.model_digest)
+            None if old is None else withdrawn_by(folder, old.model_uri, old.model_digest)
         ),
     )
 

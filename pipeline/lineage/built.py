@@ -139,6 +139,7 @@ def weights_of(reader: Reader) -> Weights:
         run = runs.get(makers[model_id])
         if not os.path.isabs(path) and run is not None:
             path = os.path.join(str(run.get("directory") or ""), path)
+        path = reader.places.here(path)
         base = next((places[p] for p in _above(path) if p in places), None)
         if base is None:
             foreign[model_id] = path

@@ -175,7 +175,8 @@ def _in_arrays(
     known: dict[str, int] = {}
     for model, splits in sorted(of_model.items()):
         run = artifacts.get(runs.get(built.trainers[model], 0))
-        for name, folder in _read_by(run).items():
+        for name, recorded in _read_by(run).items():
+            folder = reader.places.here(recorded)
             caches.add(str(Path(folder).parent.parent))
             known[folder] = max(
                 known.get(folder, 0), sum(len(s.images) for s in splits if s.name == name)
@@ -225,7 +226,7 @@ def _in_golden(
     for folder in sorted(f for f in folders if "://" not in f):
         for version in list_versions(Path(folder)):
             directory = Path(folder) / str(version)
-            model = _model_of_version(directory, by_uri)
+            model = by_uri.get(served_model(reader, directory) or "")
             if model is not None and (place := _real_golden(directory)) is not None:
                 yield _golden(place, None, held[model])
 
@@ -236,10 +237,13 @@ def _golden(place: Path, artifact_id: int | None, images: int) -> Copy:
     )
 
 
-def _model_of_version(directory: Path, by_uri: Mapping[str, int]) -> int | None:
-    """By its manifest: a rollback may have copied it without a record."""
+def served_model(reader: Reader, directory: Path) -> str | None:
+    """The URI, as it is now, of the model that a served version holds; None: not known.
+
+    By its manifest: a rollback may have copied it without a record.
+    """
     try:
-        return by_uri.get(PushManifest.read(directory).model_uri)
+        return reader.places.here(PushManifest.read(directory).model_uri)
     except DataError:
         return None
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 from pipeline.lineage.affected_images import AffectedImages, affected_by_images
 from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.copies import Copy
+from pipeline.lineage.copies import Copy, served_model
 from pipeline.lineage.erasures import record_erasure
 from pipeline.lineage.gc import TRASH, GcItem, GcPlan, Places, tree_size
 from pipeline.lineage.image_uses import USES, Use
@@ -25,8 +25,7 @@ from pipeline.lineage.records import Artifact
 from pipeline.lineage.removal import Failure, remove_files, set_states
 from pipeline.lineage.store import Reader
 from pipeline.workspace import Workspace
-from trainers.artifact import PushManifest
-from trainers.errors import DataError, RunError
+from trainers.errors import RunError
 from trainers.rollback import choices
 from trainers.versions import list_versions
 
@@ -255,7 +254,7 @@ def _models(reader: Reader, found: AffectedImages) -> tuple[Withdrawn, ...]:
     served: dict[str, list[str]] = {}
     for folder in _folders(found):
         for version in list_versions(Path(folder)):
-            if (uri := _model_uri(Path(folder) / str(version))) is not None:
+            if (uri := served_model(reader, Path(folder) / str(version))) is not None:
                 served.setdefault(uri, []).append(f"{folder}/{version}")
     return tuple(
         Withdrawn(
@@ -275,13 +274,13 @@ def _served(reader: Reader, found: AffectedImages) -> tuple[Served, ...]:
     served = []
     for folder in _folders(found):
         versions = list_versions(Path(folder))
-        latest = _model_uri(Path(folder) / str(versions[-1])) if versions else None
+        latest = served_model(reader, Path(folder) / str(versions[-1])) if versions else None
         if latest is None or latest not in bad:
             continue
         other = (
             c.version
             for c in choices(Path(folder))
-            if not c.why_refused and _model_uri(Path(folder) / str(c.version)) not in bad
+            if not c.why_refused and served_model(reader, Path(folder) / str(c.version)) not in bad
         )
         served.append(
             Served(
@@ -297,10 +296,3 @@ def _served(reader: Reader, found: AffectedImages) -> tuple[Served, ...]:
 def _folders(found: AffectedImages) -> list[str]:
     places = {v.destination.rpartition("/")[0] for v in found.versions if v.destination}
     return sorted(p for p in places if "://" not in p)
-
-
-def _model_uri(version: Path) -> str | None:
-    try:
-        return PushManifest.read(version).model_uri
-    except DataError:
-        return None
