@@ -86,7 +86,7 @@ class PusherExecutor(tfx_executor.Executor):
             return
         (model,) = input_dict["model"]
         folder = _folder(exec_properties)
-        version = _serving_version(folder, _source(model))
+        version = served = _serving_version(folder, _source(model))
         if version is None and (by := _withdrawn_by(folder, model)) is not None:
             logging.warning("Rolled back from by version %d, so not pushed: %s", by, model.uri)
             self._MarkNotPushed(pushed_model)
@@ -102,7 +102,13 @@ class PusherExecutor(tfx_executor.Executor):
         pushed_model.set_int_custom_property(MODEL_ID, model.id)
         # TFX's cache believes in an artifact while its directory is there.
         Path(pushed_model.uri).mkdir(parents=True, exist_ok=True)
-        details.record(pushed=1, model_name=name, pushed_version=version, destination=str(target))
+        details.record(
+            pushed=1,
+            model_name=name,
+            pushed_version=version,
+            destination=str(target),
+            already_served=int(served is not None),
+        )
         if (keep := exec_properties.get("keep_versions")) is not None:
             _prune(folder, keep)
 

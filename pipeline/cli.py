@@ -13,6 +13,7 @@ import typer
 from pipeline import exits
 from pipeline.commands import lineage
 from pipeline.commands.deploy import deploy
+from pipeline.commands.erase import erase
 from pipeline.commands.group import Group
 from pipeline.commands.kubeflow import KUBEFLOW_LOCAL, compile_, submit
 from pipeline.commands.label import label
@@ -59,6 +60,7 @@ app.add_typer(lineage.app, name="lineage")
 app.command()(serve)
 app.command()(rollback)
 app.command()(label)
+app.command()(erase)
 app.command()(deploy)
 app.command()(relocate)
 app.command()(ui)

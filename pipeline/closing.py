@@ -53,6 +53,13 @@ def print_verdict(summary: dict[str, Any], console: Console) -> int:
     if summary["where"] is None:
         say("Blessed, and yet not pushed: the Pusher's log may say why.", "red")
         return exits.FAILED
+    if when := summary.get("already_pushed"):
+        say(
+            f"Nothing new to push: this model is {summary['name']} version {summary['version']} "
+            f"already, pushed at {when} to {summary['where']}",
+            "green",
+        )
+        return 0
     say(f"Pushed {summary['name']} version {summary['version']} to {summary['where']}", "green")
     return 0
 
@@ -104,5 +111,6 @@ def _served(infra: dict[str, Any] | None) -> str:
     )
     return (
         f"The server loads it in {infra['loading_seconds']:.1f} s ({infra['engine']}) and answers "
-        f"{infra['examples']} images as the model itself does; one takes: {times}."
+        f"{infra['examples']} images as the model itself does; asked for one image after the "
+        f"other on the machine that tried it: {times}."
     )

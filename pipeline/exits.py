@@ -5,5 +5,7 @@ NOT_BLESSED = 3
 INTERRUPTED = 130
 NOTHING_FOUND = 4
 """What was asked for is not there."""
+CANNOT_TELL = 6
+"""Nothing was found, and not everything could be looked at: the answer is not known."""
 STORE_TROUBLE = 5
 """The metadata store cannot be opened or read."""

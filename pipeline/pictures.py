@@ -86,6 +86,8 @@ def draw_history(history: History, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from pipeline.lineage.versions import comparable_latencies
+
     figure = Figure(figsize=(9, 6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(f"{history.name}: versions", parse_math=False)
@@ -93,7 +95,8 @@ def draw_history(history: History, path: Path) -> None:
     latency = figure.add_subplot(2, 1, 2, sharex=accuracy)
     versions = history.versions
     _draw_versions(accuracy, versions, [v.accuracy for v in versions], "accuracy")
-    _draw_versions(latency, versions, [v.latency_ms for v in versions], "latency of an image, ms")
+    latencies, of = comparable_latencies(versions)
+    _draw_versions(latency, versions, latencies, f"latency, {of or 'of an image'}, ms")
     accuracy.tick_params(labelbottom=False)
     latency.set_ylim(bottom=0)
     latency.set_xlabel("version (hollow: no longer in serving)")

@@ -17,7 +17,7 @@ from components.infra_validation.report import Report
 from pipeline import pictures
 from pipeline.config import PipelineConfig
 from pipeline.recorder import Recorder
-from trainers.artifact import SERVING_FORMAT, ModelCard
+from trainers.artifact import SERVING_FORMAT, ModelCard, PushManifest
 from trainers.files import read_json, write_json
 from trainers.strict import dump
 
@@ -53,6 +53,7 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
     if (validated := outputs.get("InfraValidator")) is not None:
         infra = Report.read(Path(validated["blessing"].uri))
     was_pushed = bool(pushed[pusher.PUSHED].int_value)
+    where = pushed[pusher.DESTINATION].string_value if was_pushed else None
     recorder.annotate("Evaluator", evaluation_properties(evaluation))
     return {
         "name": config.name,
@@ -78,7 +79,8 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         "infra_validation": None if infra is None else _infra(infra),
         "version": pushed[pusher.PUSHED_VERSION].int_value if was_pushed else None,
         "withdrawn_by": pushed[pusher.WITHDRAWN_BY].int_value or None,
-        "where": pushed[pusher.DESTINATION].string_value if was_pushed else None,
+        "where": where,
+        "already_pushed": _already_pushed(where, recorder.executions["Pusher"]),
         "accelerator": card.accelerator,
         "dataset_digest": card.dataset_digest,
         "model_uri": model.uri,
@@ -86,6 +88,15 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         "curves": str(Path(outputs["Trainer"]["model_run"].uri) / "training_curves.png"),
         "evaluation": str(run_dir / EVALUATION),
     }
+
+
+def _already_pushed(where: str | None, pusher_execution: int) -> str | None:
+    """When a version was pushed that this run found in serving; None of one that it made."""
+    if where is None:
+        return None
+    manifest = PushManifest.read(Path(where))
+    made_now = manifest.mlmd.get("pusher_execution") == pusher_execution
+    return None if made_now and manifest.rolled_back_to is None else manifest.pushed_at
 
 
 def evaluation_properties(evaluation: Evaluation) -> dict[str, str | int | float]:

@@ -73,6 +73,24 @@ COMPONENTS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
     ),
 }
 
+STOCK = {
+    **COMPONENTS,
+    "ImageExampleGen": (
+        "tfx.components.example_gen.import_example_gen.component.ImportExampleGen",
+        {},
+        {"examples": "Examples"},
+    ),
+    "Trainer": (
+        "tfx.components.trainer.component.Trainer",
+        {
+            "examples": "Transform.transformed_examples",
+            "transform_graph": "Transform.transform_graph",
+        },
+        {"model_run": "ModelRun", "model": "Model"},
+    ),
+}
+"""A stock TFX pipeline, whose dataset has no index of images."""
+
 TFX_OWN = {"blessed", "current_model_id", "pushed", "pushed_destination"}
 """Properties of artifacts that TFX's own Evaluator and Pusher write."""
 
@@ -122,6 +140,7 @@ class Builder:
         artifact_properties: Mapping[str, Mapping[str, Any]] | None = None,
         record_run: bool = True,
         foreign: bool = False,
+        components: Mapping[str, Any] = COMPONENTS,
     ) -> BuiltRun:
         """Writes one run.
 
@@ -134,13 +153,14 @@ class Builder:
             run, by node, and by "Node.key".
           record_run: whether executions say which run they belong to, as ours do.
           foreign: as TFX itself writes it, without any property of visionline's.
+          components: such as STOCK.
         """
         number = next(self._numbers)
         run_id = run_id or f"run-{number:05d}"
         context = self.context("pipeline_run", run_id, run_properties or {})
         pipeline_context = self.context("pipeline", pipeline, {})
         built = BuiltRun(run_id=run_id, context_id=context)
-        for node, (type_name, inputs, outputs) in COMPONENTS.items():
+        for node, (type_name, inputs, outputs) in components.items():
             cached = node in (reused or {})
             state = mlmd.Execution.CACHED if cached else mlmd.Execution.COMPLETE
             if node == fails:

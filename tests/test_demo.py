@@ -115,6 +115,21 @@ def test_model_artifact_is_complete(demo: Demo) -> None:
         golden = np.load(where / "golden.npz")
         assert golden["images_NHW3"].dtype == np.uint8
         assert golden["scores_NC"].shape == (len(golden["images_NHW3"]), 10)
+        assert card["golden"] == "drawn"
+        # They exercise the model: no two are scored alike, nor all given to one class.
+        assert len(np.unique(golden["scores_NC"].round(6), axis=0)) == 16
+        assert len(set(golden["scores_NC"].argmax(axis=1))) >= 3
+
+
+def test_no_pixels_of_an_image_are_pushed(demo: Demo) -> None:
+    shards = [np.load(p) for p in demo.workspace.glob("cache/shards/*/*/images_NHW3.npy")]
+    known = {image.tobytes() for shard in shards for image in shard}
+    assert len(known) > 1000
+    for file in [*demo.serving.rglob("*"), *demo.workspace.glob("artifacts/Trainer/**/*")]:
+        content = file.read_bytes() if file.is_file() else b""
+        assert not any(image in content for image in [*known][:50])
+        if file.name == "golden.npz":
+            assert not known & {image.tobytes() for image in np.load(file)["images_NHW3"]}
     assert (demo.serving / "digits-keras/1/native/model.keras").exists()
     assert (demo.serving / "digits-pytorch/1/native/model.pt2").exists()
 

@@ -100,7 +100,7 @@ from trainers.job import TrainJob, fit
 from trainers.strict import parse
 
 fitted = fit(load_backend("pytorch"), parse(TrainJob, read_json(Path(sys.argv[1]))))
-print(json.dumps([fitted.epochs_run, fitted.parameter_count, len(fitted.golden_NHW3)]))
+print(json.dumps([fitted.epochs_run, fitted.parameter_count, len(fitted.compared_NHW3)]))
 """
 
 RUN_JOB = """

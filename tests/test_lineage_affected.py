@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from conftest import Cli, Demo
-from lineage_store import Builder, BuiltRun
+from lineage_store import STOCK, Builder, BuiltRun
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.example_gen.image_index import IMAGES_FILE, IndexedImage, to_lines
@@ -16,11 +20,11 @@ from pipeline import exits
 from pipeline.lineage.affected import (
     Affected,
     affected_by,
-    affected_by_image,
     affected_by_span,
 )
+from pipeline.lineage.affected_images import AffectedImages, affected_by_images
 from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.store import NotFoundError, Reader
+from pipeline.lineage.store import CannotTellError, NotFoundError, Reader
 
 Via = Literal["sql", "mlmd"]
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
@@ -40,7 +44,7 @@ class Store:
 
 
 def data(digest: str, span: int) -> dict[str, dict[str, object]]:
-    return {"ImageExampleGen.examples": {"dataset_digest": digest, "span": span, "image_count": 3}}
+    return {"ImageExampleGen.examples": {"dataset_digest": digest, "span": span, "image_count": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -150,32 +154,253 @@ def test_everything_that_means_the_data(store: Store, ref: str) -> None:
     assert told(affected_by(store.reader(), ref)) == ON_A
 
 
+def uses(found: AffectedImages, image: int = 0) -> dict[str, str]:
+    """What models did with an image, by their runs."""
+    runs = {m.artifact_id: str(m.run_id) for m in found.models}
+    return {runs[u.model_id]: u.use for u in found.images[image].uses}
+
+
 @pytest.mark.parametrize("via", ["sql", "mlmd"])
 def test_an_image_is_found_by_content(store: Store, via: Via) -> None:
-    found = affected_by_image(store.reader(via), SHA)
-    assert told(found) == ON_A and found.unsearched == {}
-    ((image,),) = [d.images for d in found.data]
-    assert (image.path, image.label, image.split) == ("x\\xff.png", "cat", "test")
-    nowhere = affected_by_image(store.reader(via), "7" * 64)
+    reader = store.reader(via)
+    found = affected_by_images(reader, {SHA: "x.png"})
+    assert not found.unsearched and found.searched == {"index": 2}
+    (image,) = found.images
+    (ingested,) = image.ingested
+    assert (ingested.path, ingested.label, ingested.split) == ("x\\xff.png", "cat", "test")
+    # Built on the data and judged by it; and of other data, but judged by it.
+    assert uses(found) == {"run-a2": "judged", "run-a": "judged", "run-b": "judged"}
+    assert [(v.name, v.version) for v in found.versions] == [
+        ("digits-keras", 2),
+        ("digits-keras", 1),
+        ("other", 1),
+    ]
+    trained = affected_by_images(reader, {"6" * 64: None})
+    assert uses(trained) == {"run-b": "trained"}
+    nowhere = affected_by_images(reader, {"7" * 64: None})
     assert (nowhere.data, nowhere.model_count) == ((), 0)
+    assert nowhere.images[0].state == "nowhere" and not nowhere.cannot_tell
+    both = affected_by_images(reader, {SHA: None, "6" * 64: None, "7" * 64: None})
+    assert uses(both, 0) == uses(found) and uses(both, 1) == uses(trained)
+    assert [i.state for i in both.images] == ["found", "found", "nowhere"]
 
 
-def test_datasets_that_cannot_be_searched_are_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("split", "judged_on", "use"),
+    [
+        ("train", ["test"], "trained"),
+        ("val", ["test"], "selected"),
+        ("val", ["val"], "selected"),
+        ("test", ["test"], "judged"),
+        ("test", None, "judged"),
+        ("test", ["val"], "unused"),
+    ],
+)
+def test_each_split_is_another_use(
+    tmp_path: Path, split: str, judged_on: list[str] | None, use: str
+) -> None:
     builder = Builder(tmp_path / "metadata.sqlite", files=True)
-    runs = [builder.run(f"run-{n}", version=n) for n in range(1, 6)]
-    index(builder, runs[0], [IndexedImage(SHA, "train", "cat", b"x.png")])
-    index(builder, runs[1], [IndexedImage(SHA, "train", "cat", b"x.png")])
+    judge = {} if judged_on is None else {"Evaluator": {"example_splits": judged_on}}
+    run = builder.run("run-1", properties=judge)
+    index(builder, run, [IndexedImage(SHA, split, "cat", b"x.png")])
+    found = affected_by_images(reader_of(tmp_path), {SHA: None})
+    assert uses(found) == {"run-1": use}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, {"train": "trained", "eval": "unknown", "test": "judged"}),
+        (
+            {"train_args": {"splits": ["a", "b"]}, "eval_args": {"splits": ["train"]}},
+            {"train": "unknown", "a": "trained", "b": "trained", "test": "judged"},
+        ),
+    ],
+)
+def test_a_training_of_another_pipeline(
+    tmp_path: Path, arguments: dict[str, object], expected: dict[str, str]
+) -> None:
+    builder = Builder(tmp_path / "metadata.sqlite", files=True)
+    run = builder.run("run-1", components=STOCK, foreign=True, properties={"Trainer": arguments})
+    shas = {split: f"{n:064x}" for n, split in enumerate(expected)}
+    for split, sha in shas.items():
+        write_records(examples(builder, run), split, [{"image/sha256": sha.encode()}])
+    found = affected_by_images(reader_of(tmp_path), dict.fromkeys(shas.values()))
+    assert {split: uses(found, n)["run-1"] for n, split in enumerate(expected)} == expected
+    assert found.searched == {"records": 1}
+
+
+def test_weights_hand_on_what_they_were_trained_on(tmp_path: Path) -> None:
+    builder = Builder(tmp_path / "metadata.sqlite", files=True)
+    base = builder.run("base", version=1)
+    served = tmp_path / "serving" / "digits-keras" / "1" / "native"
+    elsewhere = {"Trainer": {"config": {"pretrained": "/weights/of/somebody.safetensors"}}}
+    for run_id, pretrained in (("tuned", str(served)), ("again", "serving/digits-keras/2/native")):
+        builder.run(
+            run_id,
+            version=2 if run_id == "tuned" else 3,
+            properties={"Trainer": {"hyper_parameters": {"pretrained": pretrained}}},
+            run_properties={"directory": str(tmp_path)},
+        )
+    other = builder.run("other", version=4, properties=elsewhere)
+    index(builder, base, [IndexedImage(SHA, "train", "cat", b"x.png")])
+    found = affected_by_images(reader_of(tmp_path), {SHA: None})
+    assert uses(found) == {"base": "trained", "tuned": "trained", "again": "trained"}
+    model = other.artifacts["Trainer.model"]
+    assert found.foreign_weights == {model: "/weights/of/somebody.safetensors"}
+
+
+def reader_of(folder: Path, via: Via = "sql") -> Reader:
+    return open_reader(Connection.parse(str(folder / "metadata.sqlite")), via)
+
+
+def examples(builder: Builder, run: BuiltRun) -> Path:
+    (found,) = builder.store.get_artifacts_by_id([run.artifacts["ImageExampleGen.examples"]])
+    return Path(found.uri)
+
+
+def write_records(
+    folder: Path, split: str, records: list[dict[str, bytes]], name: str = "data-00000-of-00001"
+) -> Path:
+    """A split of a dataset, as TFX writes it."""
+    import tensorflow as tf
+
+    (folder / f"Split-{split}").mkdir(parents=True, exist_ok=True)
+    path = folder / f"Split-{split}" / f"{name}.gz"
+    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+        for record in records:
+            features = {
+                k: tf.train.Feature(bytes_list=tf.train.BytesList(value=[v]))
+                for k, v in record.items()
+            }
+            features["n"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[1, -1]))
+            example = tf.train.Example(features=tf.train.Features(feature=features))
+            writer.write(example.SerializeToString())
+    return path
+
+
+PNG = b"\x89PNG\r\n\x1a\n and more"
+
+
+def stock_store(tmp_path: Path) -> tuple[Builder, Path]:
+    """Of ImportExampleGen: no report, and no property of ours."""
+    builder = Builder(tmp_path / "metadata.sqlite", files=True)
+    run = builder.run("run-1", components=STOCK, foreign=True)
+    folder = examples(builder, run)
+    write_records(folder, "eval", [{"image": PNG + b"2", "label": b"dog"}])
+    write_records(folder, "train", [{"image": PNG, "label": b"cat"}, {"image": PNG + b"1"}])
+    return builder, folder
+
+
+@pytest.mark.parametrize("via", ["sql", "mlmd"])
+def test_the_records_of_a_stock_pipeline_are_searched(tmp_path: Path, via: Via) -> None:
+    stock_store(tmp_path)
+    sha = hashlib.sha256(PNG).hexdigest()
+    found = affected_by_images(reader_of(tmp_path, via), {sha: None, "7" * 64: None})
+    assert uses(found) == {"run-1": "trained"} and found.searched == {"records": 1}
+    assert [(i.split, i.label) for i in found.images[0].ingested] == [("train", "cat")]
+    assert [i.state for i in found.images] == ["found", "nowhere"]
+
+
+def _pixels(folder: Path) -> None:
+    write_records(folder, "train", [{"image": PNG}, {"pixels": bytes(12)}])
+
+
+def _cut(folder: Path) -> None:
+    path = folder / "Split-train" / "data-00000-of-00001.gz"
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def _garbage(folder: Path) -> None:
+    (folder / "Split-train" / "data-00000-of-00001.gz").write_bytes(b"no TFRecord, and long enough")
+
+
+def _shard_lost(folder: Path) -> None:
+    write_records(folder, "train", [{"image": PNG}], "more-00000-of-00002")
+
+
+def _gone(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        (_pixels, "hold no image files"),
+        (_cut, "cannot be read"),
+        (_garbage, "cannot be read"),
+        (_shard_lost, "files of"),
+        (_gone, "files are not there"),
+    ],
+)
+def test_records_that_cannot_be_searched_are_not_a_no(
+    tmp_path: Path, cli: Cli, harm: Callable[[Path], None], why: str
+) -> None:
+    _, folder = stock_store(tmp_path)
+    harm(folder)
+    found = affected_by_images(reader_of(tmp_path), {"7" * 64: None})
+    (unsearched,) = found.unsearched
+    assert why in unsearched.records and unsearched.index == "not recorded"
+    assert found.images[0].state == "cannot tell" and found.cannot_tell
+    store = ("--metadata", tmp_path / "metadata.sqlite")
+    done = cli("lineage", "affected", "--sha256", "7" * 64, *store)
+    assert done.returncode == exits.CANNOT_TELL
+    assert "cannot be told" in done.stdout and why in done.stdout
+
+
+def test_datasets_that_cannot_be_searched_are_listed(tmp_path: Path) -> None:
+    builder = Builder(tmp_path / "metadata.sqlite", files=True)
+    counted = {"ImageExampleGen.examples": {"image_count": 1}}
+    runs = [builder.run(f"run-{n}", version=n, artifact_properties=counted) for n in range(1, 8)]
+    for run in runs[:2]:
+        index(builder, run, [IndexedImage(SHA, "train", "cat", b"x.png")])
     (report(builder, runs[1]) / IMAGES_FILE).write_text("damaged\n")
-    for file in report(builder, runs[2]).iterdir():
-        file.unlink()
-    report(builder, runs[2]).rmdir()
+    shutil.rmtree(report(builder, runs[2]))
     (deleted,) = builder.store.get_artifacts_by_id([runs[3].artifacts["ImageExampleGen.report"]])
     deleted.state = mlmd.Artifact.DELETED
     builder.store.put_artifacts([deleted])
-    connection = Connection.parse(str(tmp_path / "metadata.sqlite"))
-    found = affected_by_image(open_reader(connection), SHA)
+    index(builder, runs[5], [])  # cut off
+    (bucket,) = builder.store.get_artifacts_by_id([runs[6].artifacts["ImageExampleGen.report"]])
+    bucket.uri = "gs://bucket/report"
+    builder.store.put_artifacts([bucket])
+    found = affected_by_images(reader_of(tmp_path), {SHA: None, "7" * 64: None})
     assert [m.run_id for m in found.models] == ["run-1"]
-    assert found.unsearched == {"unreadable": 1, "gone": 1, "deleted": 1, "older": 1}
+    assert [u.index for u in found.unsearched] == [
+        *("unreadable", "gone", "deleted", "older", "unreadable", "elsewhere")
+    ]
+    assert [i.state for i in found.images] == ["found", "cannot tell"] and not found.cannot_tell
+
+
+def test_without_its_index_a_dataset_is_searched_by_its_records(tmp_path: Path) -> None:
+    builder = Builder(tmp_path / "metadata.sqlite", files=True)
+    run = builder.run("run-1", artifact_properties={"ImageExampleGen.examples": {"image_count": 2}})
+    records = [{"image/sha256": SHA.encode(), "label": b"cat", "image/path": b"x\xff.png"}]
+    write_records(examples(builder, run), "val", [*records, {"image/sha256": b"8" * 64}])
+    found = affected_by_images(reader_of(tmp_path), {SHA: None})
+    assert uses(found) == {"run-1": "selected"}
+    assert [i.path for i in found.images[0].ingested] == ["x\\xff.png"]
+    write_records(examples(builder, run), "val", records)  # one is lost
+    (unsearched,) = affected_by_images(reader_of(tmp_path), {"7" * 64: None}).unsearched
+    assert "1 records; 2 were made" in unsearched.records
+
+
+def test_models_and_reports_without_their_data_are_not_a_no(tmp_path: Path, cli: Cli) -> None:
+    """As in a store that only a part was imported into."""
+    builder = Builder(tmp_path / "metadata.sqlite", files=True)
+    model = builder.artifact("Model", str(tmp_path / "model"), {})
+    lost = builder.artifact("IngestionReport", str(tmp_path / "report"), {})
+    (tmp_path / "report" / IMAGES_FILE).write_bytes(
+        to_lines([IndexedImage(SHA, "train", "cat", b"x.png")])
+    )
+    found = affected_by_images(reader_of(tmp_path), {SHA: None})
+    assert found.unknown_models == (model,) and found.images[0].state == "found"
+    assert [(d.artifact_id, d.type) for d in found.data] == [(lost, "IngestionReport")]
+    for sha in (SHA, "7" * 64):
+        done = cli(
+            *("lineage", "affected", "--sha256", sha, "--metadata", tmp_path / "metadata.sqlite")
+        )
+        assert done.returncode == exits.CANNOT_TELL, done.stdout
+        assert f"what they were made from: {model}" in done.stdout
 
 
 def test_a_limit_keeps_the_counts_and_what_is_served(store: Store) -> None:
@@ -194,6 +419,16 @@ def test_executions_that_do_not_name_their_run(tmp_path: Path) -> None:
     assert [m.run_id for m in affected_by(reader, ref).models] == ["theirs"]
 
 
+def test_a_digest_and_a_span_that_other_pipelines_record_otherwise(tmp_path: Path) -> None:
+    builder = Builder(tmp_path / "metadata.sqlite")
+    spans = {"ImageExampleGen.examples": {"span": "3"}}  # as text, by older versions of TFX
+    builder.run("run-1", components=STOCK, foreign=True, artifact_properties=spans)
+    reader = reader_of(tmp_path)
+    assert [m.run_id for m in affected_by_span(reader, 3).models] == ["run-1"]
+    with pytest.raises(CannotTellError, match="1 of them record none"):
+        affected_by(reader, "a" * 64)
+
+
 def test_nothing_of_that_name(store: Store) -> None:
     for ref, message in (("c" * 64, "--sha256"), ("nobody", "nobody"), ("999", "999")):
         with pytest.raises(NotFoundError, match=message):
@@ -207,10 +442,14 @@ def test_nothing_of_that_name(store: Store) -> None:
     [
         (["--span", "1"], 0, "digits-keras@2\tlatest"),
         (["--sha256", SHA.upper()], 0, "test/cat: x\\xff.png"),
-        (["--sha256", "7" * 64], exits.NOTHING_FOUND, "No dataset that could be searched"),
+        (["--sha256", "7" * 64], exits.NOTHING_FOUND, "None of the 2 datasets that could be"),
+        (["--sha256", "7" * 64, "--sha256", SHA], 0, "only judged by 1"),
         (["--image", __file__], exits.NOTHING_FOUND, "is not an image"),
         (["--image", "missing.png"], 2, "there is no such file"),
-        (["--image", "."], 2, "that is a folder"),
+        (["--image", "empty"], 2, "expected images in the folder"),
+        (["--images-from", "missing.txt"], 2, "cannot read 'missing.txt'"),
+        (["--images-from", "empty/list"], 2, "names no file"),
+        (["--images-from", __file__], 2, "there is no such file"),
         (["--sha256", "abc"], 2, "expected 64 hexadecimal digits"),
         (["run-a", "--span", "1"], 2, "one of REF, --span"),
         (["run-a", "--version", "1"], 2, "name that, too"),
@@ -218,7 +457,11 @@ def test_nothing_of_that_name(store: Store) -> None:
     ],
 )
 def test_the_command(store: Store, cli: Cli, arguments: list[str], code: int, said: str) -> None:
-    done = cli("lineage", "affected", *arguments, "--metadata", store.path)
+    (store.path.parent / "empty").mkdir(exist_ok=True)
+    (store.path.parent / "empty" / "list").touch()
+    done = cli(
+        *("lineage", "affected", *arguments, "--metadata", store.path), cwd=store.path.parent
+    )
     assert done.returncode == code
     assert said in " ".join((done.stdout + done.stderr).split(" "))
     assert "Traceback" not in done.stderr
@@ -233,3 +476,29 @@ def test_the_models_of_a_demo_image(demo: Demo, cli: Cli) -> None:
     assert "digits-pytorch@1\tlatest" in done.stdout
     kept = cli("lineage", "affected", "--image", demo.kept[0], "--output", demo.workspace)
     assert kept.returncode == exits.NOTHING_FOUND
+
+
+def test_many_images_of_a_demo_and_where_they_lie(demo: Demo, cli: Cli, tmp_path: Path) -> None:
+    """A verdict for each image and model; named by a folder and by a list with odd names."""
+    odd = tmp_path / "a\nb.png"
+    shutil.copy(min(demo.images.glob("3/*.png")), odd)
+    names = tmp_path / "names"
+    names.write_bytes(f"{odd}\0{demo.kept[0]}\0".encode())
+    done = cli(
+        *("lineage", "affected", "--image", demo.images / "7", "--images-from", names),
+        *("--output", demo.workspace, "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    states = [i["state"] for i in found["images"]]
+    assert states == ["found"] * (len(states) - 1) + ["nowhere"]
+    assert len(states) == len(list((demo.images / "7").iterdir())) + 2
+    expected = {"train": {"trained"}, "val": {"selected"}, "test": {"judged"}}
+    by_split: dict[str, set[str]] = {}
+    for image in found["images"]:
+        for split in {i["split"] for i in image["ingested"]}:
+            by_split.setdefault(split, set()).update(u["use"] for u in image["uses"])
+    assert by_split == expected
+    places = {c["kind"]: c for c in found["copies"]}
+    assert {"source", "examples", "transformed", "arrays", "report"} == places.keys()
+    assert all(Path(c["where"]).exists() for c in found["copies"])

@@ -60,7 +60,7 @@ def test_every_copy_of_an_image_is_found(folder: Path, dataset: list[IndexedImag
     index = written(folder, "found", dataset)
     for sha256 in (*SHAS, "0" * 64, "f" * 64):
         expected = [i for i in dataset if i.sha256 == sha256]
-        assert sorted(find(index, sha256)) == sorted(expected)
+        assert sorted(find(index, [sha256]).get(sha256, [])) == sorted(expected)
 
 
 def total(group: ImageGroup) -> int:
@@ -135,4 +135,4 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes, reason: str) ->
     with pytest.raises(NoIndexError, match=reason):
         compare(index, written(tmp_path, "other", []))
     with pytest.raises(NoIndexError, match="No such file"):
-        find(tmp_path / "missing.tsv", SHAS[0])
+        find(tmp_path / "missing.tsv", [SHAS[0]])

@@ -20,6 +20,7 @@ from pipeline.lineage.refs import find_model
 from pipeline.lineage.runs import list_runs
 from pipeline.lineage.store import Reader
 from pipeline.lineage.verdicts import why_not_blessed
+from pipeline.lineage.versions import comparable_latencies
 
 OURS = "components.infra_validation.component.InfraValidator"
 TFX = "tfx.components.infra_validator.component.InfraValidator"
@@ -126,6 +127,8 @@ def test_history_takes_the_server_s_latency(reader: Reader) -> None:
     assert (old.latency_ms, old.latency_of) == (0.5, "onnx")
     assert (good.latency_ms, good.latency_of) == (2.5, "server")
     assert (old.accuracy, good.accuracy, good.blessed) == (0.9, 0.9, True)
+    # Nor drawn as one curve: the newest one's kind, and what it is.
+    assert comparable_latencies([old, good]) == ([None, 2.5], "gRPC")
     (other,) = history(reader, "tfx").versions
     assert (other.latency_ms, other.latency_of) == (None, None)
 
@@ -135,8 +138,8 @@ def test_latencies_of_two_kinds_are_not_compared(store: Path, cli: Cli) -> None:
     lines = [line.split("\t") for line in shown.stdout.splitlines()]
     latency = lines[0].index("latency")
     assert [line[latency : latency + 2] for line in lines[1:]] == [
-        ["0.50 ms", "-"],
-        ["2.50 ms", "-"],
+        ["0.50 ms ONNX Runtime", "-"],
+        ["2.50 ms gRPC", "-"],
     ]
 
 
@@ -161,7 +164,7 @@ def test_the_command_says_why(store: Path, cli: Cli) -> None:
     model = cli("lineage", "model", "run-bad", "--metadata", store).stdout
     assert WHY in model
     model = cli("lineage", "model", "run-good", "--metadata", store).stdout
-    assert "2.50 ms an image, 99 % within 8.00 ms" in model
+    assert "2.50 ms, 99 % within 8.00 ms; one image a request" in model
 
 
 def test_runs_count_it_as_not_blessed(reader: Reader) -> None:

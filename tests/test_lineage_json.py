@@ -11,12 +11,16 @@ from helpers import ROOT
 from jsonschema import Draft202012Validator
 from lineage_store import Builder
 
+from components.example_gen.image_index import IMAGES_FILE, IndexedImage, to_lines
 from pipeline.cli import app
 from pipeline.lineage.answers import ANSWERS
 
 SCHEMA = json.loads((ROOT / "docs" / "lineage.schema.json").read_text())
 QUESTIONS = {
     "affected": ["affected", "digits-keras@1", "--output"],
+    "affected-images": ["affected", "--sha256", "7" * 64, "--output"],
+    "erase": ["erase", "--sha256", "7" * 64, "--yes", "--output"],
+    "erase-plan": ["erase", "--sha256", "7" * 64, "--dry-run", "--output"],
     "diff": ["diff", "digits-keras@1", "digits-keras@2", "--output"],
     "explain-cache": ["explain-cache", "run-b", "Trainer", "--output"],
     "gc-plan": ["gc", "--dry-run", "--output"],
@@ -41,6 +45,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "visionline.json").write_text('{"pipeline": "digits"}')
     builder = Builder(root / "metadata.sqlite", files=True)
     first = builder.run("run-a", version=1)
+    report = root / "artifacts" / "ImageExampleGen" / "report" / "1" / IMAGES_FILE
+    report.write_bytes(to_lines([IndexedImage("7" * 64, "train", "cat", b"x.png")]))
     second = builder.run("run-b", version=2, reused={"ImageExampleGen": first})
     failed = [{"metric": "accuracy", "slice": None, "threshold": 0.9, "actual": 0.8}]
     builder.run("run-c", version=None, properties={"Evaluator": {"why_not_blessed": str(failed)}})
@@ -52,7 +58,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ask(*arguments: str) -> int:
     """Runs `visionline lineage …` in this process; returns its exit code."""
     try:
-        return app(["lineage", *arguments], standalone_mode=False) or 0
+        group = [] if arguments[0] == "erase" else ["lineage"]
+        return app([*group, *arguments], standalone_mode=False) or 0
     except Exit as e:
         return e.exit_code
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +13,16 @@ from lineage_store import Builder, BuiltRun
 
 from pipeline.lineage.connection import Connection, open_reader
 from pipeline.lineage.history import history
+from pipeline.lineage.model import model_lineage
 from pipeline.lineage.refs import find_artifact, find_model, find_pushed
 from pipeline.lineage.rollback import rollback_candidates
+from pipeline.lineage.runs import list_runs
 from pipeline.lineage.served import served
 from pipeline.lineage.store import NotFoundError, Reader
 from trainers.artifact import ModelCard, PushManifest
-from trainers.versions import publish
+from trainers.errors import DataError
+from trainers.rollback import roll_back
+from trainers.versions import list_versions, next_version, publish
 
 NAME = "digits-keras"
 
@@ -30,7 +35,7 @@ def serve(root: Path, classes: tuple[str, ...] = ("a", "b"), name: str = NAME) -
     """Pushes a model's files into the next version, as the Pusher does."""
     source = root / "source"
     source.mkdir(exist_ok=True)
-    (source / "weights").write_text("w")
+    (source / "weights").write_text(f"of version {next_version(root / 'serving' / name)}")
     ModelCard(
         framework="keras",
         architecture="small_cnn",
@@ -189,14 +194,40 @@ def test_candidates_are_whole_and_the_others_say_why_not(root: Path) -> None:
     assert one.why_not == ("weights: changed",)
 
 
-def test_what_was_not_blessed_is_no_candidate(root: Path) -> None:
+def test_what_was_not_blessed_is_said_of_a_candidate(root: Path) -> None:
     builder = Builder(root / "metadata.sqlite")
     builder.run(version=5, properties={"Evaluator": {"blessed": 0}})
     push(builder, 6, 0.9)
     serve(root)
     serve(root)
     found = rollback_candidates(reader_of(root), NAME)
-    assert found.candidates[0].why_not == ("not blessed",)
+    assert found.candidates[0].usable and found.candidates[0].cautions == ("not blessed",)
+
+
+def test_what_is_usable_is_what_a_rollback_takes(root: Path) -> None:
+    """After each of several rollbacks, and for every version, the two agree."""
+    folder = root / "serving" / NAME
+    (folder / "1" / "weights").write_text("changed")
+    serve(root)  # which the store does not know
+    for _ in range(3):
+        found = rollback_candidates(reader_of(root), NAME)
+        usable = {c.version.version for c in found.candidates if c.usable}
+        for version in list_versions(folder)[:-1]:
+            copy = root / f"copy-{len(list_versions(folder))}-{version}" / NAME
+            shutil.copytree(folder, copy)
+            taken = True
+            try:
+                roll_back(copy, version)
+            except DataError:
+                taken = False
+            assert taken == (version in usable or version in found.strangers), version
+        if found.taken is None:
+            with pytest.raises(DataError, match="no older version"):
+                roll_back(folder)
+            break
+        assert roll_back(folder).copied == found.taken
+    said = {c.version.version: c.cautions for c in found.candidates if c.usable}
+    assert said[4] == ("rolled back from by version 7",)
 
 
 def test_versions_of_another_store_are_named(root: Path) -> None:
@@ -248,6 +279,30 @@ def test_a_store_of_another_tfx_pipeline(tmp_path: Path, via: Literal["sql", "ml
     assert len(history(reader, "taxi").versions) == 2
     (candidate,) = rollback_candidates(reader, "taxi").candidates
     assert candidate.why_not == ("removed from the serving folder",)
+
+
+def test_what_is_written_later_does_not_move_a_verdict_after_its_push(tmp_path: Path) -> None:
+    """A run writes its accuracy to the Evaluator's execution when it has ended."""
+    builder = Builder(tmp_path / "metadata.sqlite")
+    run = builder.run(version=1, properties={"Evaluator": {"duration_seconds": 0.0}})
+    (judge,) = builder.store.get_executions_by_id([run.executions["Evaluator"]])
+    while time.time() < judge.create_time_since_epoch / 1000 + 2:
+        time.sleep(0.1)  # times are told in seconds
+    judge.custom_properties["accuracy"].double_value = 0.9
+    builder.store.put_executions([judge])
+    (judge,) = builder.store.get_executions_by_id([judge.id])
+    assert judge.last_update_time_since_epoch > judge.create_time_since_epoch + 1000
+    found = model_lineage(reader_of(tmp_path), NAME)
+    assert found.verdicts[0].when <= found.pushes[0].when
+
+
+def test_a_pusher_that_found_its_model_served_has_not_pushed_it(tmp_path: Path) -> None:
+    builder = Builder(tmp_path / "metadata.sqlite")
+    builder.run("first", version=1)
+    builder.run("second", version=1, properties={"Pusher": {"already_served": 1}})
+    second, first = list_runs(reader_of(tmp_path)).runs
+    assert (first.pushed, first.pushed_before) == ("digits-keras@1", False)
+    assert (second.pushed, second.pushed_before) == ("digits-keras@1", True)
 
 
 def test_a_bucket_cannot_be_looked_into(tmp_path: Path) -> None:

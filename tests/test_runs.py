@@ -179,6 +179,20 @@ def test_runs_are_listed(demo: Demo, later_runs: list[Finished], cli: Cli) -> No
     assert (first["cached"], first["executed"], first["pushed_before"]) == (9, 0, True)
 
 
+def test_a_run_that_changed_nothing_says_that_its_model_is_served_already(
+    demo: Demo, later_runs: list[Finished], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    from pipeline.closing import print_outcome
+
+    assert print_outcome(later_runs[0], Console(width=500)) == 0
+    printed = capsys.readouterr().out
+    manifest = json.loads((demo.serving / "digits-keras" / "1" / "manifest.json").read_text())
+    assert f"version 1 already, pushed at {manifest['pushed_at']}" in printed
+    assert "Pushed digits" not in printed
+
+
 def test_unblessed_run_says_so_and_exits_non_zero(
     demo: Demo, later_runs: list[Finished], cli: Cli, capsys: pytest.CaptureFixture[str]
 ) -> None:

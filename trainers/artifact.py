@@ -5,7 +5,7 @@ One layout for every framework, below the artifact's `Format-Serving/`:
     saved_model.pb, variables/, assets/   TensorFlow SavedModel (see trainers.export)
     model.onnx      decoded uint8 images to scores
     model.json      `ModelCard`
-    golden.npz      images_NHW3 (uint8) and scores_NC (float32) of the native model
+    golden.npz      images_NHW3 (uint8, drawn) and scores_NC (float32) of the native model
     native/         to train on from
 
 A pushed version is a copy of it with a `manifest.json` (`PushManifest`) added.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from trainers.errors import DataError
 from trainers.files import checksums, digest, read_json, write_json
@@ -59,6 +59,8 @@ class ModelCard:
     parity_tolerance: float
     latency_onnx_ms: float | None = None
     """Of one image through ONNX Runtime on the machine that trained it, median."""
+    golden: Literal["drawn", "validation"] = "validation"
+    """What golden.npz holds: drawn images, or real ones; models that do not say have these."""
 
     def write(self, directory: Path) -> None:
         write_json(directory / MODEL_CARD, dump(self))

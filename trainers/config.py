@@ -79,6 +79,9 @@ class TrainConfig:
     early_stopping_patience: int = 0
     """Epochs without a better validation loss before training stops; 0: off.
     The weights of the best epoch are kept in either case."""
+    golden: Literal["drawn", "validation"] = "drawn"
+    """The images in golden.npz, which every pushed version carries wherever it goes:
+    drawn ones, or the first of the validation split, on purpose."""
     seed: int = 0
     threads: int = 0
     """CPU threads of the training process; 0: all it may use."""

@@ -68,14 +68,15 @@ def run(job: TrainJob) -> ModelCard:
         directory,
         transform_graph=Path(job.transform_graph),
         class_names=job.class_names,
-        images_NHW3=fitted.golden_NHW3,
+        images_NHW3=fitted.compared_NHW3,
+        golden=job.config.golden,
     )
     best = fitted.best
     card = ModelCard(
         framework=job.config.framework,
         architecture=job.config.model,
         parameter_count=fitted.parameter_count,
-        image_size=(fitted.golden_NHW3.shape[1], fitted.golden_NHW3.shape[2]),
+        image_size=(fitted.compared_NHW3.shape[1], fitted.compared_NHW3.shape[2]),
         class_names=job.class_names,
         config=dump(job.config),
         seed=job.config.seed,
@@ -95,7 +96,8 @@ def run(job: TrainJob) -> ModelCard:
         best_epoch=best.epoch,
         parity=parity,
         parity_tolerance=export.PARITY_TOLERANCE,
-        latency_onnx_ms=export.latency(directory, fitted.golden_NHW3[: export.GOLDEN_IMAGES]),
+        golden=job.config.golden,
+        latency_onnx_ms=export.latency(directory, fitted.compared_NHW3[: export.GOLDEN_IMAGES]),
     )
     card.write(directory)
     return card
@@ -106,7 +108,8 @@ class Fitted:
     best: Any
     epochs_run: int
     parameter_count: int
-    golden_NHW3: Any
+    compared_NHW3: Any
+    """Validation images that the exported formats are compared on."""
     seconds: float
 
 
@@ -155,8 +158,8 @@ def fit(backend: Backend, job: TrainJob) -> Fitted:
     native = Path(job.model_dir) / NATIVE
     native.mkdir(parents=True)
     learner.save(native)
-    golden = val_split.images_NHW3[: export.GOLDEN_IMAGES]
-    return Fitted(outcome.best, len(outcome.epochs), learner.parameter_count, golden, seconds)
+    compared = val_split.images_NHW3[: export.GOLDEN_IMAGES]
+    return Fitted(outcome.best, len(outcome.epochs), learner.parameter_count, compared, seconds)
 
 
 def main(job_path: str, result_path: str) -> int:

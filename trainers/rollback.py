@@ -7,6 +7,7 @@ older one is copied into the next version, as a push would be.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,65 @@ class RolledBack:
     """The older version that it is a copy of."""
     replaced: int
     """The version that was the latest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """An older version, and whether a rollback takes it."""
+
+    version: int
+    damage: tuple[str, ...]
+    """Damaged ones are refused."""
+    is_served: bool
+    """Its files are those of the latest: refused, too."""
+    is_same_model: bool
+    """As the latest, so not taken unless it is named."""
+    withdrawn_by: int | None
+    """The version that rolled back from its model; then it is not taken unless named."""
+
+    @property
+    def why_refused(self) -> tuple[str, ...]:
+        """Empty: `--to` takes it."""
+        return (*self.damage, *(["holds what is served now"] if self.is_served else []))
+
+    @property
+    def why_only_named(self) -> tuple[str, ...]:
+        """Why it is taken only where it is named; empty: it need not be."""
+        reasons = []
+        if self.is_same_model and not self.is_served:
+            reasons.append("the model that is served now")
+        if self.withdrawn_by is not None:
+            reasons.append(f"rolled back from by version {self.withdrawn_by}")
+        return tuple(reasons)
+
+
+def choices(folder: Path) -> Iterator[Choice]:
+    """Every version but the latest, the newest first; each is read whole as it is reached.
+
+    What a rollback takes is the first that is neither refused nor taken only by name.
+    """
+    versions = list_versions(folder)
+    for version in reversed(versions[:-1]):
+        yield _choice(folder, version, versions[-1])
+
+
+def _choice(folder: Path, version: int, latest: int) -> Choice:
+    now, old = _manifest(folder, latest), _manifest(folder, version)
+    same_files = now is not None and old is not None and now.checksums == old.checksums
+    return Choice(
+        version=version,
+        damage=tuple(damage(folder / str(version))),
+        is_served=same_files and not damage(folder / str(latest)),
+        is_same_model=now is not None and old is not None and now.model_digest == old.model_digest,
+        withdrawn_by=(
+            None if old is None else withdrawn_by(folder, old.model_uri, old.model_digest)
+        ),
+    )
+
+
+def taken_by_default(found: Iterable[Choice]) -> Choice | None:
+    """What a rollback that names no version takes."""
+    return next((c for c in found if not c.why_refused and not c.why_only_named), None)
 
 
 def roll_back(folder: Path, to: int | None = None) -> RolledBack:
@@ -68,14 +128,8 @@ def roll_back(folder: Path, to: int | None = None) -> RolledBack:
 
 
 def _default(folder: Path, versions: list[int]) -> int:
-    now = _manifest(folder, versions[-1])
-    for version in reversed(versions[:-1]):
-        manifest = _manifest(folder, version)
-        if manifest is None or (now is not None and manifest.model_digest == now.model_digest):
-            continue
-        by = withdrawn_by(folder, manifest.model_uri, manifest.model_digest)
-        if by is None and not damage(folder / str(version)):
-            return version
+    if (choice := taken_by_default(choices(folder))) is not None:
+        return choice.version
     raise DataError(
         f"{folder.name} has no older version to roll back to: none before {versions[-1]} is "
         "whole, holds another model and was not rolled back from. Name one with --to VERSION."
@@ -90,17 +144,17 @@ def _usable(folder: Path, to: int, versions: list[int]) -> PushManifest:
         raise DataError(
             f"{folder.name} has no version {to}. There are: {', '.join(map(str, versions))}."
         )
-    if found := damage(folder / str(to)):
+    choice = _choice(folder, to, latest)
+    if choice.damage:
         raise DataError(
-            f"{folder.name} version {to} is damaged ({'; '.join(found[:3])}); choose another."
+            f"{folder.name} version {to} is damaged ({'; '.join(choice.damage[:3])}); "
+            "choose another."
         )
-    old, now = PushManifest.read(folder / str(to)), _manifest(folder, latest)
-    same = now is not None and now.checksums == old.checksums
-    if same and not damage(folder / str(latest)):
+    if choice.is_served:
         raise DataError(
             f"{folder.name} version {latest}, the latest, holds the same files as version {to}."
         )
-    return old
+    return PushManifest.read(folder / str(to))
 
 
 def _left(folder: Path, versions: list[int], old: PushManifest) -> list[PushManifest]:

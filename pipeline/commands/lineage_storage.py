@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pipeline.workspace import Workspace
 
 _WHY = {
+    "withdrawn": "it holds a withdrawn image",
     "unused": "nothing kept needs it",
     "gone": "nothing kept needs it, and its files are not there",
     "unfinished": "marked as deleted, its files still there",
@@ -59,7 +60,7 @@ def verify(
     """Check that files and served versions are what was recorded."""
     from pipeline.lineage.verify import verify as check
 
-    with asking(output, metadata) as reader, _progress() as show:
+    with asking(output, metadata) as reader, progress_bar() as show:
         found = check(reader, names or (), serving or (), quick=quick, progress=show)
     if as_json:
         answer_json("verify", found)
@@ -93,7 +94,7 @@ def gc(
         raise ConfigError(
             "lineage gc: say --dry-run to see what would be removed, or --yes to remove it."
         )
-    workspace, connection = _own_store(output, metadata)
+    workspace, connection = own_store(output, metadata, "lineage gc")
     if dry_run:
         reader = open_reader(connection)
         try:
@@ -105,7 +106,7 @@ def gc(
         else:
             _show_plan(found)
         return
-    with _progress() as show:
+    with progress_bar() as show:
         done = collect(
             workspace, connection, keep_runs, lambda done, all_: show("removing", done, all_)
         )
@@ -178,7 +179,9 @@ def _model(output: Path | None, metadata: str | None, ref: str) -> tuple[Connect
         reader.close()
 
 
-def _own_store(output: Path | None, metadata: str | None) -> tuple[Workspace, Connection]:
+def own_store(
+    output: Path | None, metadata: str | None, command: str
+) -> tuple[Workspace, Connection]:
     """An output folder and the store of its runs.
 
     Another store, such as an older copy, does not know what is still needed.
@@ -189,11 +192,11 @@ def _own_store(output: Path | None, metadata: str | None) -> tuple[Workspace, Co
 
     connection = locate(output, metadata)
     if output is None and connection.path is None:
-        raise ConfigError("lineage gc: name the output folder, too, with --output.")
+        raise ConfigError(f"{command}: name the output folder, too, with --output.")
     workspace = Workspace(output or connection.path.parent)  # type: ignore[union-attr]
     if not workspace.is_claimed:
         raise RunError(
-            f"{workspace.root} is not a visionline output folder; gc removes only what "
+            f"{workspace.root} is not a visionline output folder; {command} removes only what "
             "visionline's own pipelines made. Name the folder with --output."
         )
     own = workspace.connection
@@ -202,7 +205,7 @@ def _own_store(output: Path | None, metadata: str | None) -> tuple[Workspace, Co
         same = os.path.realpath(connection.path) == os.path.realpath(own.path)
     if not same:
         raise ConfigError(
-            f"lineage gc: the runs in {workspace.root} are recorded in {own}; another store "
+            f"{command}: the runs in {workspace.root} are recorded in {own}; another store "
             f"({connection}) does not know what they need. Leave --metadata out."
         )
     workspace.check_alone(own, [r for r in own.places.roots if r != own.places.root])
@@ -210,7 +213,7 @@ def _own_store(output: Path | None, metadata: str | None) -> tuple[Workspace, Co
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """A bar on stderr, if that is a terminal."""
     from pipeline.terminal import console
 
@@ -246,6 +249,8 @@ def _show_verification(found: Verification) -> None:
     ]
     if checked.elsewhere:
         parts.append(f"{checked.elsewhere} artifacts are not on this machine")
+    if checked.erased:
+        parts.append(f"{checked.erased} datasets were removed on purpose by `visionline erase`")
     verdict = f"{len(found.problems)} problems" if found.problems else "all good"
     typer.echo(f"Checked {'; '.join(parts)}: {verdict}.")
 

@@ -19,7 +19,7 @@ from pipeline.commands.lineage import (
     app,
     asking,
 )
-from pipeline.commands.words import cell, change, milliseconds, moment, seconds, share, short
+from pipeline.commands.words import cell, change, latency, moment, seconds, share, short
 from pipeline.terminal import facts, table
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def rollback_candidates(
     metadata: MetadataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Which older versions could serve instead: whole on the disk, and blessed."""
+    """Which older versions could serve instead, and which one `rollback` takes."""
     from pipeline.lineage.rollback import rollback_candidates as ask
 
     with asking(output, metadata, name) as reader:
@@ -126,7 +126,7 @@ def rollback_candidates(
         answer_json("rollback-candidates", found)
     else:
         _show_rollback(found)
-    if not any(c.usable for c in found.candidates):
+    if found.taken is None and not any(c.usable for c in found.candidates):
         if not as_json:
             typer.echo(f"No version of {found.name} can be rolled back to.", err=True)
         raise typer.Exit(exits.NOTHING_FOUND)
@@ -158,7 +158,7 @@ def _history_row(v: VersionRecord, before: VersionRecord | None) -> tuple[str, .
         share(v.accuracy),
         change(_difference(v.accuracy, before.accuracy if before else None)),
         share(v.baseline_accuracy),
-        milliseconds(v.latency_ms),
+        latency(v.latency_ms, v.latency_of),
         _percent(v.latency_ms, _latency_before(v, before)),
         cell(v.epochs),
         seconds(v.seconds),
@@ -192,13 +192,19 @@ def _show_rollback(found: Rollback) -> None:
     else:
         parts = [now.framework, now.architecture, f"accuracy {share(now.accuracy)}"]
         served = f"{found.served} ({', '.join(filter(None, parts))})"
-    facts(found.name, [("folder", found.folder), ("served now", served)])
+    takes = "none, unless one is named with --to" if found.taken is None else str(found.taken)
+    if found.taken in found.strangers:
+        takes += ", which this store did not push"
+    facts(
+        found.name,
+        [("folder", found.folder), ("served now", served), ("rollback takes", takes)],
+    )
     usable = [c for c in found.candidates if c.usable]
     if usable:
         table(
             (
                 *("version", "pushed", "framework", "model", "accuracy", "against now"),
-                *("classes", "latency", "data"),
+                *("classes", "but", "latency", "data"),
             ),
             [_candidate_row(c) for c in usable],
             optional=("data", "latency", "model", "pushed", "framework"),
@@ -207,7 +213,7 @@ def _show_rollback(found: Rollback) -> None:
     if others or found.strangers:
         reasons = [(str(c.version.version), "; ".join(c.why_not)) for c in others]
         reasons += [(str(v), "this store did not push it") for v in found.strangers]
-        facts("not candidates", reasons)
+        facts("others", reasons)
     _say_more(len(found.candidates), found.pushed)
 
 
@@ -221,7 +227,8 @@ def _candidate_row(c: Candidate) -> tuple[str, ...]:
         share(v.accuracy),
         change(c.accuracy_difference),
         _classes(c.classes_added, c.classes_missing),
-        milliseconds(v.latency_ms),
+        "; ".join(c.cautions) or cell(None),
+        latency(v.latency_ms, v.latency_of),
         short(v.data_digest),
     )
 

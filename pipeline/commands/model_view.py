@@ -9,6 +9,7 @@ from pipeline.terminal import NOT_RECORDED, console, is_terminal, sections, tabl
 
 if TYPE_CHECKING:
     from pipeline.lineage import facts as lineage
+    from pipeline.lineage.erasures import Erasure
     from pipeline.lineage.model import ModelLineage
 
 Pairs = list[tuple[str, str]]
@@ -48,9 +49,10 @@ def _sections(found: ModelLineage) -> list[tuple[str, Pairs]]:
     return [
         ("model", _model(found)),
         *(data or [("data", [("images", NOT_RECORDED)])]),
+        *[("withdrawn data", _withdrawn(e, found.model.artifact_id)) for e in found.withdrawn],
         ("schema", _schema(found.schema)),
         ("transform", _transform(found.transform)),
-        ("training", _training(found.training)),
+        ("training", _training(found.training, found.run)),
         ("run", _run(found.run)),
         *(verdicts or [("judged by", [("verdict", "nothing: it was never evaluated")])]),
         *trials,
@@ -92,6 +94,21 @@ def _data(data: lineage.DataFacts) -> Pairs:
     ]
 
 
+def _withdrawn(erasure: Erasure, model_id: int) -> Pairs:
+    images = len(erasure.sha256)
+    return [
+        ("images", f"{images} erased"),
+        (
+            "used",
+            {"trained": "trained on them", "selected": "selected by them"}.get(
+                use := erasure.models[model_id], f"{use}: see `visionline lineage affected`"
+            ),
+        ),
+        ("when", moment(erasure.when) if erasure.when else NOT_RECORDED),
+        ("why", known(erasure.reason)),
+    ]
+
+
 def _schema(schema: lineage.SchemaFacts | None) -> Pairs:
     if schema is None:
         return [("schema", NOT_RECORDED)]
@@ -116,7 +133,7 @@ def _transform(transform: lineage.TransformFacts | None) -> Pairs:
     ]
 
 
-def _training(training: lineage.TrainingFacts | None) -> Pairs:
+def _training(training: lineage.TrainingFacts | None, run: lineage.RunFacts | None) -> Pairs:
     if training is None:
         return [("training", NOT_RECORDED)]
     settings = flat(training.hyper_parameters) if training.hyper_parameters else []
@@ -134,8 +151,16 @@ def _training(training: lineage.TrainingFacts | None) -> Pairs:
         ("time", _time(training.train_seconds)),
         ("memory", size(training.peak_memory_bytes)),
         ("metrics", metrics or NOT_RECORDED),
-        ("latency", NOT_RECORDED if latency is None else f"{latency:.2f} ms an image (ONNX)"),
+        ("latency", NOT_RECORDED if latency is None else _latency_of(latency, run)),
     ]
+
+
+def _latency_of(milliseconds: float, run: lineage.RunFacts | None) -> str:
+    """A latency says nothing without what it is of."""
+    machine = run.host if run and run.host else "the machine that trained it"
+    if run and run.cpus:
+        machine += f" with {run.cpus} CPUs"
+    return f"{milliseconds:.2f} ms in ONNX Runtime, batches of 1, on {machine}"
 
 
 def _run(run: lineage.RunFacts | None) -> Pairs:
@@ -217,7 +242,10 @@ def _trial(trial: lineage.InfraVerdict) -> Pairs:
 def _latency(p50_ms: float | None, p99_ms: float | None) -> str:
     if p50_ms is None or p99_ms is None:
         return NOT_RECORDED
-    return f"{p50_ms:.2f} ms an image, 99 % within {p99_ms:.2f} ms"
+    return (
+        f"{p50_ms:.2f} ms, 99 % within {p99_ms:.2f} ms; one image a request, one after the "
+        "other, on the machine of that run"
+    )
 
 
 def _number(value: float | None) -> str:

@@ -55,6 +55,15 @@ def milliseconds(value: float | None) -> str:
     return NONE if value is None else f"{value:.2f} ms"
 
 
+def latency(value: float | None, of: str | None) -> str:
+    """Of one image, and how it was measured: over gRPC by a server, or ONNX Runtime alone."""
+    from pipeline.lineage.versions import LATENCY_OF
+
+    if value is None:
+        return NONE
+    return f"{milliseconds(value)} {LATENCY_OF.get(of or '', '')}".rstrip()
+
+
 def size(count: int | None) -> str:
     """Bytes."""
     if count is None:

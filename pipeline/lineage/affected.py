@@ -1,38 +1,25 @@
 """`lineage affected`: every model, and every pushed version, that was built on some data.
 
-Asks for ids first and for facts last, and only for those it tells: a dataset may have
-been used by every run of a store.
+Facts are read last, and only of what is told: a dataset may have been used by every run
+of a store.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipeline.lineage import facts
-from pipeline.lineage.graph import BASELINE, ancestry, runs_of
-from pipeline.lineage.images import Unsearchable, datasets_of, search
+from pipeline.lineage.built import Built, weights_of, without_data
+from pipeline.lineage.graph import ancestry, runs_of
 from pipeline.lineage.model import lineage_of
 from pipeline.lineage.records import RUN, Artifact, Value
-from pipeline.lineage.refs import MODEL, PUSHED_MODEL, find_artifact, model_of, outputs_of_run
-from pipeline.lineage.store import NotFoundError, Reader
+from pipeline.lineage.refs import find_artifact, model_of, outputs_of_run
+from pipeline.lineage.store import CannotTellError, NotFoundError, Reader
 
 EXAMPLES = "Examples"
 _STARTS = frozenset({EXAMPLES, "Schema", "TransformGraph"})
-_VERDICTS = frozenset({"ModelEvaluation", "ModelBlessing"})
-_ENDS = _VERDICTS | {PUSHED_MODEL, "InfraBlessing", "ModelRun", "ExampleAnomalies"}
-"""Made from data, and never what a model is built on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ingested:
-    """How an image came into a dataset."""
-
-    path: str
-    """As listed: relative to the source."""
-    label: str
-    split: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +28,11 @@ class AffectedData:
 
     artifact_id: int
     type: str
-    """Examples; Schema or TransformGraph where one was asked for."""
+    """Examples; Schema or TransformGraph where one was asked for; IngestionReport where
+    an image was found in the report of a dataset that is not in the store."""
     uri: str
     facts: facts.DataFacts | None
     """Of Examples."""
-    images: tuple[Ingested, ...]
-    """The image that was asked for, once for each of its copies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +73,6 @@ class AffectedVersion:
 class Affected:
     """What was built on some data."""
 
-    sha256: str | None
-    """Of the image that was asked for."""
     data: tuple[AffectedData, ...]
     models: tuple[AffectedModel, ...]
     """The newest first, as many as were asked for."""
@@ -99,8 +83,17 @@ class Affected:
     latest first, then what is kept, then what was removed; each the newest first."""
     version_count: int
     """All of them."""
-    unsearched: dict[Unsearchable, int]
-    """Datasets in which the image could not be looked for, by reason."""
+    unknown_models: tuple[int, ...]
+    """Models of the store of which it is not recorded what they were made from; looked
+    for where nothing else was found, and always where images are asked about."""
+    foreign_weights: dict[int, str]
+    """Models that began with weights of which it is not known what they were trained on:
+    the path by model."""
+
+    @property
+    def cannot_tell(self) -> bool:
+        """Whether nothing was found, and something may be there all the same."""
+        return not self.model_count and bool(self.unknown_models)
 
 
 def affected_by(reader: Reader, ref: str, limit: int | None = None) -> Affected:
@@ -129,34 +122,29 @@ def affected_by_span(
     if version is not None:
         wanted["version"] = version
     found = reader.artifacts_by_type(EXAMPLES, wanted)
+    if not found:  # other versions of TFX record it as text, or among the type's properties
+        same = [a for a in reader.artifacts_by_type(EXAMPLES) if _is_of(a, wanted)]
+        found = _raw(reader, same, f"span {span}") if same else []
     if not found:
         of = f"span {span}" + ("" if version is None else f", version {version}")
         raise NotFoundError(f"No dataset of {of} is recorded in {reader.where}.")
     return _affected(reader, limit, found)
 
 
-def affected_by_image(reader: Reader, sha256: str, limit: int | None = None) -> Affected:
-    """What was built on an image, whatever its name was; without data if it is nowhere.
-
-    Args:
-      sha256: of the image's file, hexadecimal, lower case.
-    """
-    images, unsearched = search(reader, sha256)
-    datasets = datasets_of(reader, images)
-    shown = {
-        datasets[report].id: tuple(
-            Ingested(path=i.shown_path, label=i.label, split=i.split) for i in found
-        )
-        for report, found in images.items()
-        if report in datasets
-    }
-    return _affected(reader, limit, list(datasets.values()), sha256, shown, unsearched)
+def _is_of(examples: Artifact, wanted: Mapping[str, Value]) -> bool:
+    return all(str(examples.get(key)) == str(value) for key, value in wanted.items())
 
 
 def _starts(reader: Reader, ref: str) -> list[Artifact]:
     if re.fullmatch("[0-9a-f]{64}", ref):
         if found := reader.artifacts_by_type(EXAMPLES, {"dataset_digest": ref}):
             return found
+        datasets = [a for a in reader.artifacts_by_type(EXAMPLES) if not a.get("dataset_digest")]
+        if unsaid := _raw(reader, datasets, ref, required=False):
+            raise CannotTellError(
+                f"No dataset has recorded the digest {ref}, and {len(unsaid)} of them record "
+                f"none, such as {unsaid[0].uri}; name those by artifact id or URI."
+            )
         raise NotFoundError(
             f"No dataset has the digest {ref}. To look for an image by its content, use --sha256."
         )
@@ -183,88 +171,65 @@ def _starts(reader: Reader, ref: str) -> list[Artifact]:
     return _raw(reader, {a.id: a for a in (*beside, *above)}.values(), ref)
 
 
-def _raw(reader: Reader, artifacts: Collection[Artifact], ref: str) -> list[Artifact]:
+def _raw(
+    reader: Reader, artifacts: Collection[Artifact], ref: str, *, required: bool = True
+) -> list[Artifact]:
     """Those that are data as it was ingested, and not transformed."""
     examples = [a for a in artifacts if a.type == EXAMPLES]
     makers = reader.producers([a.id for a in examples])
     derived = {e.execution_id for e in reader.events(makers.values()) if e.kind == "input"}
     found = [a for a in examples if makers.get(a.id) not in derived]
-    if not found:
+    if not found and required:
         raise NotFoundError(f"No data is recorded with {ref}.")
     return found
 
 
-@dataclass(slots=True)
-class _Built:
-    """Ids of what was built on some data."""
-
-    trainers: dict[int, int] = field(default_factory=dict)
-    """The execution that made a model, by the model's id."""
-    evaluations: dict[int, int] = field(default_factory=dict)
-    """A model's last evaluation."""
-    pushes: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """Model and execution by the id of the PushedModel."""
-
-    @classmethod
-    def on(cls, reader: Reader, artifact_ids: Collection[int]) -> _Built:
-        built = cls()
-        seen, executions = set(artifact_ids), set[int]()
-        made: dict[int, list[tuple[int, str]]] = {}
-        frontier = set(artifact_ids)
-        while frontier:
-            taken = reader.takers(frontier, BASELINE)
-            new = {t.execution_id for t in taken} - executions
-            executions |= new
-            frontier = set()
-            for execution_id, artifact_id, type_ in reader.made_by(new):
-                made.setdefault(execution_id, []).append((artifact_id, type_))
-                if type_ == MODEL:
-                    built.trainers.setdefault(artifact_id, execution_id)
-                if type_ not in _ENDS and artifact_id not in seen:
-                    frontier.add(artifact_id)
-            seen |= frontier
-            for model_id, execution_id in taken:
-                if model_id in built.trainers:
-                    built._used(model_id, execution_id, made.get(execution_id, ()))
-        return built
-
-    def _used(self, model_id: int, execution_id: int, made: Collection[tuple[int, str]]) -> None:
-        for artifact_id, type_ in made:
-            if type_ in _VERDICTS:
-                last = self.evaluations.get(model_id, 0)
-                self.evaluations[model_id] = max(last, execution_id)
-            elif type_ == PUSHED_MODEL:
-                self.pushes[artifact_id] = (model_id, execution_id)
-
-
-def _affected(
-    reader: Reader,
-    limit: int | None,
-    data: Collection[Artifact],
-    sha256: str | None = None,
-    images: Mapping[int, tuple[Ingested, ...]] | None = None,
-    unsearched: Mapping[Unsearchable, int] | None = None,
-) -> Affected:
-    built = _Built.on(reader, [a.id for a in data])
-    pushes = _pushes(reader, built)
-    in_serving = [p for p in pushes if p.serving in ("latest", "kept")]
-    told = sorted({*in_serving, *pushes[:limit]}, key=lambda p: (_ORDER[p.serving], -p.id))
-    newest = sorted(built.trainers, reverse=True)[:limit]
-    models = _models(reader, built, {*newest, *(p.model_id for p in told)}, pushes)
+def _affected(reader: Reader, limit: int | None, data: Collection[Artifact]) -> Affected:
+    weights = weights_of(reader)
+    built = Built.on(reader, [a.id for a in data], weights)
+    found = tell(reader, built, set(built.trainers), limit)
     return Affected(
-        sha256=sha256,
-        data=_data(reader, data, images or {}),
-        models=tuple(models[i] for i in newest if i in models),
-        model_count=len(built.trainers),
-        versions=_versions(reader, built, told, models),
-        version_count=len(pushes),
-        unsearched=dict(unsearched or {}),
+        data=told_data(reader, data),
+        models=found.models,
+        model_count=found.model_count,
+        versions=found.versions,
+        version_count=found.version_count,
+        unknown_models=() if found.model_count else without_data(reader),
+        foreign_weights=dict(weights.foreign),
     )
 
 
-def _data(
-    reader: Reader, data: Collection[Artifact], images: Mapping[int, tuple[Ingested, ...]]
-) -> tuple[AffectedData, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """Models and their pushes: as many as were asked for, and the numbers of all."""
+
+    models: tuple[AffectedModel, ...]
+    model_count: int
+    versions: tuple[AffectedVersion, ...]
+    version_count: int
+
+
+def tell(reader: Reader, built: Built, ids: Collection[int], limit: int | None) -> Told:
+    """The facts of models.
+
+    Args:
+      ids: of the models, which are among what was built.
+    """
+    pushes = [p for p in _pushes(reader, built) if p.model_id in ids]
+    in_serving = [p for p in pushes if p.serving in ("latest", "kept")]
+    told = sorted({*in_serving, *pushes[:limit]}, key=lambda p: (_ORDER[p.serving], -p.id))
+    newest = sorted(ids, reverse=True)[:limit]
+    models = _models(reader, built, {*newest, *(p.model_id for p in told)}, pushes)
+    return Told(
+        models=tuple(models[i] for i in newest if i in models),
+        model_count=len(ids),
+        versions=_versions(reader, built, told, models),
+        version_count=len(pushes),
+    )
+
+
+def told_data(reader: Reader, data: Collection[Artifact]) -> tuple[AffectedData, ...]:
+    """The facts of datasets, in the order of their ids."""
     makers = reader.producers([a.id for a in data])
     executions = reader.executions(set(makers.values()))
     return tuple(
@@ -275,7 +240,6 @@ def _data(
             facts=facts.data_facts(a, executions.get(makers.get(a.id, 0)))
             if a.type == EXAMPLES
             else None,
-            images=images.get(a.id, ()),
         )
         for a in sorted(data, key=lambda a: a.id)
     )
@@ -298,7 +262,7 @@ class _Push:
 _ORDER: Mapping[facts.ServingState | None, int] = {"latest": 0, "kept": 1, "removed": 2, None: 3}
 
 
-def _pushes(reader: Reader, built: _Built) -> list[_Push]:
+def _pushes(reader: Reader, built: Built) -> list[_Push]:
     """The newest first."""
     keys = ("pushed", "model_name", "pushed_version", "pushed_destination")
     values = reader.values("Artifact", built.pushes, keys)
@@ -320,7 +284,7 @@ def _pushes(reader: Reader, built: _Built) -> list[_Push]:
 
 
 def _models(
-    reader: Reader, built: _Built, ids: Collection[int], pushes: Collection[_Push]
+    reader: Reader, built: Built, ids: Collection[int], pushes: Collection[_Push]
 ) -> dict[int, AffectedModel]:
     runs = _run_ids(reader, {built.trainers[i] for i in ids})
     judged = {built.evaluations[i] for i in ids if i in built.evaluations}
@@ -349,7 +313,7 @@ def _models(
 
 
 def _versions(
-    reader: Reader, built: _Built, told: Collection[_Push], models: Mapping[int, AffectedModel]
+    reader: Reader, built: Built, told: Collection[_Push], models: Mapping[int, AffectedModel]
 ) -> tuple[AffectedVersion, ...]:
     artifacts = reader.artifacts([p.id for p in told])
     runs = _run_ids(reader, {built.pushes[p.id][1] for p in told})

@@ -6,7 +6,10 @@ import importlib
 
 ANSWERS = {
     "affected": "affected.Affected",
+    "affected-images": "affected_images.AffectedImages",
     "diff": "diff.Difference",
+    "erase": "erase.Erased",
+    "erase-plan": "erase.ErasePlan",
     "explain-cache": "cache.CacheExplanation",
     "gc": "removal.GcResult",
     "gc-plan": "gc.GcPlan",

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from pipeline.lineage.images import ImageChanges, compare, index_path, reports_of
+from pipeline.lineage.images import (
+    ImageChanges,
+    check_whole,
+    compare,
+    image_count,
+    index_path,
+    reports_of,
+)
 from pipeline.lineage.recorded import Recorded, Section, recorded
 from pipeline.lineage.schema_diff import schema_tables
 from pipeline.lineage.store import Reader
@@ -200,7 +207,11 @@ def _data(reader: Reader, one: Recorded, other: Recorded, found: _Found) -> Data
         if len(a) > 1 or len(b) > 1:
             raise DataError("one of them was made from several datasets")
         reports = reports_of(reader, {*a, *b})
-        images = compare(index_path(reports.get(a[0])), index_path(reports.get(b[0])))
+        datasets = reader.artifacts({*a, *b})
+        before, after = (index_path(reports.get(i)) for i in (a[0], b[0]))
+        check_whole(before, image_count(datasets[a[0]]))
+        check_whole(after, image_count(datasets[b[0]]))
+        images = compare(before, after)
     except DataError as e:
         if one.facts["data", "digest"] is None and other.facts["data", "digest"] is None:
             found.missing("data", "contents", "a")

@@ -218,6 +218,18 @@ def when(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
 
 
+def ended(execution: Execution) -> int:
+    """When an execution was done, in milliseconds.
+
+    Not when it was last updated: what is known of it is written down once the run ends,
+    after others have built on it.
+    """
+    seconds = _float(execution.get("duration_seconds"))
+    if seconds is None:
+        return execution.updated
+    return min(execution.created + round(seconds * 1000), execution.updated)
+
+
 def run_facts(reader: Reader, run: Context) -> RunFacts:
     get = run.get
     state = _text(get("state"))
@@ -374,7 +386,7 @@ def verdict(
     return Verdict(
         execution_id=execution.id,
         run_id=run.name if run else None,
-        when=when(execution.updated),
+        when=when(ended(execution)),
         blessed=blessed,
         accuracy=_float(get("accuracy")),
         loss=_float(get("loss")),
@@ -403,7 +415,7 @@ def infra_verdict(
     return InfraVerdict(
         execution_id=execution.id,
         run_id=run.name if run else None,
-        when=when(execution.updated),
+        when=when(ended(execution)),
         blessed=blessed,
         skipped=skipped,
         why_not_blessed=why_not,

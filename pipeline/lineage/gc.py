@@ -20,7 +20,7 @@ from trainers.errors import RunError
 
 TRASH = ".visionline-trash"
 """In the root: where a directory is moved before it is deleted."""
-Why = Literal["unused", "gone", "unfinished"]
+Why = Literal["unused", "gone", "unfinished", "withdrawn"]
 _REMOVABLE = frozenset({"LIVE", "MARKED_FOR_DELETION", "ABANDONED"})
 _BLOCK = 512
 """Bytes; the unit of st_blocks."""
@@ -40,7 +40,7 @@ class GcItem:
     why: Why
     """unused: nothing kept needs it; gone: nor are its files there, so its record is
     put right; unfinished: marked as DELETED by an earlier gc that did not get to its
-    files."""
+    files; withdrawn: it holds an image that `visionline erase` removes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ def choose(found: Needs, root: Path) -> tuple[dict[int, str], dict[str, int]]:
     Args:
       root: a real path.
     """
-    places = _Places(str(root))
+    places = Places(str(root))
     kept: Counter[str] = Counter()
     removable: dict[int, str] = {}
     staying = {places.real(d) for d in found.destinations}
@@ -152,6 +152,11 @@ class _Sizes:
         return total
 
 
+def tree_size(path: str) -> int:
+    """Bytes on the disk that are freed with a file or directory."""
+    return _Sizes().of(path)
+
+
 def _walk(path: str) -> Iterator[os.stat_result]:
     """Of a file, or of everything in a directory; what cannot be read is left out."""
     try:
@@ -164,7 +169,7 @@ def _walk(path: str) -> Iterator[os.stat_result]:
         yield from _walk(os.path.join(path, name))
 
 
-class _Places:
+class Places:
     """Real paths of URIs; those of directories are looked up once."""
 
     def __init__(self, root: str) -> None:

@@ -26,13 +26,15 @@ from pipeline.lineage.store import Reader
 from trainers.errors import DataError
 
 REPORT = "IngestionReport"
+_BLOCK = 2**20
 LISTED = 10
 """Images that a comparison names of each kind."""
 
 
-Unsearchable = Literal["not recorded", "deleted", "gone", "older", "unreadable"]
+Unsearchable = Literal["not recorded", "deleted", "gone", "older", "unreadable", "elsewhere"]
 """Why a dataset has no index: no report was recorded; the report is marked as deleted;
-its files are gone; it is older than the index; the file is no index."""
+its files are gone; it is older than the index; the file is no index, or not all of one;
+it is on another machine."""
 
 
 class NoIndexError(DataError):
@@ -104,34 +106,10 @@ def reports_of(reader: Reader, examples_ids: Collection[int]) -> dict[int, Artif
     return {i: by_maker[maker] for i, maker in makers.items() if maker in by_maker}
 
 
-def datasets_of(reader: Reader, report_ids: Collection[int]) -> dict[int, Artifact]:
-    """The dataset that was made with each ingestion report, by the report's id."""
-    makers = reader.producers(report_ids)
-    made = [m for m in reader.made_by(set(makers.values())) if m.type == "Examples"]
-    artifacts = reader.artifacts({m.artifact_id for m in made})
-    by_maker = {m.execution_id: artifacts[m.artifact_id] for m in made}
-    return {i: by_maker[maker] for i, maker in makers.items() if maker in by_maker}
-
-
-def search(
-    reader: Reader, sha256: str
-) -> tuple[dict[int, list[IndexedImage]], dict[Unsearchable, int]]:
-    """Looks for an image in every dataset that was ingested into a store.
-
-    Returns:
-      What was found, by the id of the ingestion report; and how many datasets could not
-      be searched, by the reason.
-    """
-    found, unsearched = {}, Counter[Unsearchable]()
-    for report in reader.artifacts_by_type(REPORT):
-        try:
-            images = find(index_path(report), sha256)
-        except NoIndexError as e:
-            unsearched[e.reason] += 1
-            continue
-        if images:
-            found[report.id] = images
-    return found, dict(unsearched)
+def image_count(examples: Artifact) -> int | None:
+    """As the dataset says that it has; None where it does not."""
+    count = examples.get("image_count")
+    return count if isinstance(count, int) else None
 
 
 def index_path(report: Artifact | None) -> Path:
@@ -154,25 +132,46 @@ def index_path(report: Artifact | None) -> Path:
     raise NoIndexError("gone", f"the files of its ingestion report {report.uri} are gone")
 
 
-def find(index: Path, sha256: str) -> list[IndexedImage]:
-    """The images of one content, by binary search.
+def find(
+    index: Path, wanted: Collection[str], count: int | None = None
+) -> dict[str, list[IndexedImage]]:
+    """The images of some contents, by binary search.
+
+    Args:
+      wanted: SHA-256, hexadecimal.
+      count: of the images in the index, where that is known.
 
     Raises:
-      NoIndexError: the file cannot be read, or is no index.
+      NoIndexError: the file cannot be read, or is no index, or not all of it is there.
     """
-    key = sha256.encode()
-    found = []
+    check_whole(index, count)
+    found: dict[str, list[IndexedImage]] = {}
     try:
         with open(index, "rb") as f:
             if index.stat().st_size == 0:
-                return []
+                return {}
             with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                mapped.seek(_first(mapped, key))
-                while (line := mapped.readline()).startswith(key):
-                    found.append(from_line(line.rstrip(b"\n")))
+                for sha256 in wanted:
+                    key = sha256.encode()
+                    mapped.seek(_first(mapped, key))
+                    while (line := mapped.readline()).startswith(key):
+                        found.setdefault(sha256, []).append(from_line(line.rstrip(b"\n")))
     except (OSError, ValueError) as e:
         raise _broken(index, e) from None
     return found
+
+
+def check_whole(index: Path, count: int | None) -> None:
+    """Raises NoIndexError where an index has not as many lines as there were images."""
+    lines, last = 0, b"\n"
+    try:
+        with open(index, "rb") as f:
+            while block := f.read(_BLOCK):
+                lines, last = lines + block.count(b"\n"), block[-1:]
+        if last != b"\n" or lines != (lines if count is None else count):
+            raise ValueError(f"it has {lines:,} lines; {count or 'more'} images were ingested")
+    except (OSError, ValueError) as e:
+        raise _broken(index, e) from None
 
 
 def compare(a: Path, b: Path, listed: int = LISTED) -> ImageChanges:

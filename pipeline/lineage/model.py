@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from pipeline.lineage import facts
+from pipeline.lineage.erasures import Erasure, erasures
 from pipeline.lineage.graph import BASELINE, Graph, ancestry, runs_of
 from pipeline.lineage.records import Artifact, Context, Event, Execution
 from pipeline.lineage.refs import PUSHED_MODEL, find_model, model_of
@@ -34,6 +35,8 @@ class ModelLineage:
     """The executions that did the work, in order; what was cached is not among them."""
     reused: tuple[int, ...]
     """Ids of those that an earlier run had done, and the model's run took from the cache."""
+    withdrawn: tuple[Erasure, ...]
+    """Erasures of images that it used, the newest first."""
 
 
 def model_lineage(reader: Reader, ref: str, cut: Collection[str] = BASELINE) -> ModelLineage:
@@ -88,6 +91,7 @@ def lineage_of(reader: Reader, model: Artifact, cut: Collection[str] = BASELINE)
         pushes=judged.pushes(model, runs),
         producers=tuple(facts.step(e, runs.get(e.id)) for e in producers),
         reused=tuple(reused),
+        withdrawn=tuple(e for e in erasures(reader) if model.id in e.models),
     )
 
 

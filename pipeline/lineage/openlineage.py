@@ -188,7 +188,7 @@ def _of_execution(
     job = _job(name, "TASK", run.code if run else {})
     yield _event("START", execution.created, at, job, _once(inputs))
     if (end := _ENDS.get(execution.state)) is not None:
-        ended = max(execution.updated, execution.created)
+        ended = max(facts.ended(execution), execution.created)
         yield _event(end, ended, at, job, _once(inputs), _once(outputs))
 
 

@@ -86,10 +86,10 @@ def mark(connection: Connection, ids: Sequence[int], keep_runs: int) -> None:
     """
     from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-    before = _set_states(connection, dict.fromkeys(ids, mlmd.Artifact.DELETED))
+    before = set_states(connection, dict.fromkeys(ids, mlmd.Artifact.DELETED))
     needed = _read(connection, lambda reader: needs(reader, keep_runs).needed)
     if taken := sorted(needed.keys() & before.keys()):
-        _set_states(connection, before)
+        set_states(connection, before)
         raise RunError(
             f"Artifact {taken[0]} has just come to be needed ({needed[taken[0]]}), so nothing "
             "was removed. Run the same command again."
@@ -104,7 +104,7 @@ def _read(connection: Connection, question: Callable[[Reader], T]) -> T:
         reader.close()
 
 
-def _set_states(connection: Connection, states: Mapping[int, int]) -> dict[int, int]:
+def set_states(connection: Connection, states: Mapping[int, int]) -> dict[int, int]:
     """Writes artifacts' states; returns those they had."""
     before = {}
     ids = sorted(states)

@@ -1,4 +1,8 @@
-"""`lineage rollback-candidates`: which older versions could serve instead."""
+"""`lineage rollback-candidates`: which older versions could serve instead.
+
+What a rollback takes and refuses is decided in one place, `trainers.rollback`; the
+store adds what is known of each version.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from pipeline.lineage.store import NotFoundError, Reader
 from pipeline.lineage.versions import VersionRecord, records
 from trainers.artifact import ModelCard
 from trainers.errors import DataError
-from trainers.versions import damage, list_versions
+from trainers.rollback import Choice, choices, taken_by_default
+from trainers.versions import list_versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +24,11 @@ class Candidate:
 
     version: VersionRecord
     usable: bool
-    """It is whole on the disk, and was blessed."""
+    """`visionline rollback --to` takes it."""
     why_not: tuple[str, ...]
     """Why it is not usable."""
+    cautions: tuple[str, ...]
+    """What speaks against one that is usable: was rolled back from, not blessed …"""
     accuracy_difference: float | None
     """Its accuracy less that of the version served now; each as it was judged then."""
     classes_added: tuple[str, ...] | None
@@ -45,6 +52,8 @@ class Rollback:
     """How many other versions were ever pushed."""
     strangers: tuple[int, ...]
     """Versions in the folder that this store did not push."""
+    taken: int | None
+    """What `visionline rollback NAME` takes; it may be a stranger."""
 
 
 def rollback_candidates(reader: Reader, name: str, limit: int | None = None) -> Rollback:
@@ -73,14 +82,19 @@ def rollback_candidates(reader: Reader, name: str, limit: int | None = None) -> 
     found = records(reader, [*now, *wanted], states)
     current = found[0] if now else None
     classes = None if served is None else _classes(Path(folder) / str(served))
+    older = {str(c.version): c for c in choices(Path(folder))}
+    taken = taken_by_default(older.values())
     return Rollback(
         name=versions[0].name,
         folder=folder,
         served=served,
         current=current,
-        candidates=tuple(_candidate(v, current, classes) for v in found[len(now) :]),
+        candidates=tuple(
+            _candidate(v, older.get(str(v.version)), current, classes) for v in found[len(now) :]
+        ),
         pushed=len(others),
         strangers=tuple(v for v in there if str(v) not in {str(r.version) for r in refs}),
+        taken=taken.version if taken else None,
     )
 
 
@@ -95,28 +109,31 @@ def _folder(name: str, refs: list[PushRef]) -> str:
 
 
 def _candidate(
-    version: VersionRecord, current: VersionRecord | None, classes: frozenset[str] | None
+    version: VersionRecord,
+    choice: Choice | None,
+    current: VersionRecord | None,
+    classes: frozenset[str] | None,
 ) -> Candidate:
-    directory = Path(version.destination)
-    own = None
-    if version.serving == "removed":
-        why_not = ["removed from the serving folder"]
-    elif version.serving is None:
-        why_not = ["its folder cannot be seen from here"]
+    own, cautions = None, list[str]()
+    if version.serving == "removed" or (choice is None and version.serving is not None):
+        why_not: tuple[str, ...] = ("removed from the serving folder",)
+    elif choice is None:
+        why_not = ("its folder cannot be seen from here",)
     else:
-        why_not = damage(directory)
-        own = _classes(directory)
+        why_not, cautions = choice.why_refused, list(choice.why_only_named)
+        own = _classes(Path(version.destination))
     if version.blessed is None:
-        why_not.append("whether it was blessed is not recorded")
+        cautions.append("whether it was blessed is not recorded")
     elif not version.blessed:
-        why_not.append("not blessed")
+        cautions.append("not blessed")
     difference = None
     if current and current.accuracy is not None and version.accuracy is not None:
         difference = version.accuracy - current.accuracy
     return Candidate(
         version=version,
         usable=not why_not,
-        why_not=tuple(why_not),
+        why_not=why_not,
+        cautions=tuple(cautions),
         accuracy_difference=difference,
         classes_added=_beyond(own, classes),
         classes_missing=_beyond(classes, own),

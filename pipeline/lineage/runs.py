@@ -111,7 +111,7 @@ def duration(run: Context, state: str, executions: Collection[Execution]) -> flo
         return float(recorded)
     if state == facts.RUNNING or not executions:
         return None
-    return (max(e.updated for e in executions) - min(e.created for e in executions)) / 1000
+    return (max(map(facts.ended, executions)) - min(e.created for e in executions)) / 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +242,7 @@ def _summary(part: _Parts, pipeline: str | None, judge: Execution | None) -> Run
         accuracy=float(accuracy) if isinstance(accuracy, int | float) else None,
         blessed=None if blessed is None else bool(blessed),
         pushed=name,
-        pushed_before=name is not None and pusher is not None and pusher.state == "CACHED",
+        pushed_before=name is not None and pusher is not None and _left_alone(pusher),
         cached=cached,
         executed=len(part.executions) - cached,
         user=_text(run, "user"),
@@ -258,6 +258,11 @@ def first_error(state: str, executions: Sequence[Execution]) -> str | None:
             reason = execution.get("error")
             return f"{execution.component}: {reason or 'failed; the reason is not recorded'}"
     return None
+
+
+def _left_alone(pusher: Execution) -> bool:
+    """Whether it found the model in serving already."""
+    return pusher.state == "CACHED" or bool(pusher.get("already_served"))
 
 
 def _pushed_name(pushed: Artifact) -> str | None:

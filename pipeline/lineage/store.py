@@ -29,6 +29,12 @@ class NotFoundError(VisionlineError):
     exit_code = exits.NOTHING_FOUND
 
 
+class CannotTellError(VisionlineError):
+    """What was asked for was not found, and may be there all the same."""
+
+    exit_code = exits.CANNOT_TELL
+
+
 class Reader(Protocol):
     """What the questions need to know of a store.
 

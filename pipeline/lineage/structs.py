@@ -31,17 +31,17 @@ def unwrap(fields: dict[str, Value]) -> Value:
 def _fields(data: bytes) -> dict[str, Value]:
     """Of a Struct: map<string, Value> fields = 1."""
     found: dict[str, Value] = {}
-    for number, entry in _parts(data):
+    for number, entry in parts(data):
         if number == 1:
-            parts = dict(_parts(_bytes(entry)))
-            found[_bytes(parts.get(1, b"")).decode()] = _value(_bytes(parts.get(2, b"")))
+            pair = dict(parts(_bytes(entry)))
+            found[_bytes(pair.get(1, b"")).decode()] = _value(_bytes(pair.get(2, b"")))
     return found
 
 
 def _value(data: bytes) -> Value:
     """Of a Value, whose last field counts."""
     found: Value = None
-    for number, part in _parts(data):
+    for number, part in parts(data):
         if number == 1:
             found = None
         elif number == 2:
@@ -53,11 +53,11 @@ def _value(data: bytes) -> Value:
         elif number == 5:
             found = _fields(_bytes(part))
         elif number == 6:
-            found = [_value(_bytes(v)) for n, v in _parts(_bytes(part)) if n == 1]
+            found = [_value(_bytes(v)) for n, v in parts(_bytes(part)) if n == 1]
     return found
 
 
-def _parts(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+def parts(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """A message's fields: number, and an integer or the bytes of anything else."""
     at = 0
     while at < len(data):

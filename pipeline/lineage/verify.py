@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from pipeline.lineage.erasures import erasures
 from pipeline.lineage.gc import local_path
 from pipeline.lineage.graph import ancestry
 from pipeline.lineage.records import Artifact
@@ -63,6 +64,8 @@ class Checked:
     """LIVE artifacts whose place is not on this machine, such as gs://…"""
     versions: int
     """Served ones."""
+    erased: int
+    """DELETED ones that were removed on purpose, by `visionline erase`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +121,15 @@ def verify(
             digests=sum(a.uri in digests for a in here),
             elsewhere=len(live) - len(here),
             versions=versions,
+            erased=_erased(reader, artifacts),
         ),
         problems=tuple(problems),
     )
+
+
+def _erased(reader: Reader, artifacts: Collection[Artifact]) -> int:
+    removed = {a for e in erasures(reader) for a in e.removed}
+    return sum(a.state == "DELETED" and a.id in removed for a in artifacts)
 
 
 _LEFTOVER = "left by a push that was killed; the next push removes it"
@@ -213,7 +222,8 @@ def _not_removed(artifacts: Collection[Artifact], live: Collection[str]) -> Iter
                 kind="not-removed",
                 artifact_id=artifact.id,
                 where=artifact.uri,
-                detail="is marked as deleted; `lineage gc` removes what nothing needs",
+                detail="is marked as deleted; `lineage gc` removes what nothing needs, and the "
+                "same `visionline erase` again what it was stopped at",
             )
 
 

@@ -95,6 +95,24 @@ def records(
     return tuple(found)
 
 
+LATENCY_OF = {"server": "gRPC", "onnx": "ONNX Runtime"}
+"""`VersionRecord.latency_of` in a word; both are of one image at a time, on the machine of
+the run that measured it."""
+
+
+def comparable_latencies(
+    versions: Sequence[VersionRecord],
+) -> tuple[list[float | None], str]:
+    """The latencies that were measured as that of the newest one was, to be drawn together.
+
+    Returns:
+      By version, None for those measured otherwise; and what they are of, in a word.
+    """
+    newest = next((v.latency_of for v in reversed(versions) if v.latency_of), None)
+    values = [v.latency_ms if v.latency_of == newest else None for v in versions]
+    return values, LATENCY_OF.get(newest or "", "")
+
+
 def _record(
     ref: PushRef,
     *,

@@ -21,6 +21,7 @@ from pipeline.lineage.refs import MODEL, PUSHED_MODEL, find_artifact, find_model
 from pipeline.lineage.run_detail import run_detail
 from pipeline.lineage.runs import STATES, list_runs
 from pipeline.lineage.store import NotFoundError, Reader
+from pipeline.lineage.versions import comparable_latencies
 from pipeline.ui import links
 from pipeline.ui.chart import line_chart
 from pipeline.ui.names import named_models
@@ -104,9 +105,10 @@ def versions(reader: Reader, request: Request) -> Page:
 def _versions(reader: Reader, name: str) -> Page:
     found = history(reader, name, _VERSIONS)
     labels = [str(v.version) for v in found.versions]
+    latencies, of = comparable_latencies(found.versions)
     charts = (
         line_chart("accuracy", labels, [v.accuracy for v in found.versions]),
-        line_chart("latency", labels, [v.latency_ms for v in found.versions], " ms"),
+        line_chart(f"latency {of}".strip(), labels, latencies, " ms"),
     )
     return Page("history.html", {"found": found, "charts": [c for c in charts if c is not None]})
 

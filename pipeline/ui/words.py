@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from pipeline.lineage.diff import Change
+from pipeline.lineage.versions import LATENCY_OF
 
 NOT_RECORDED = Markup('<span class="missing">not recorded</span>')
 
@@ -80,6 +81,11 @@ def milliseconds(value: float | None) -> str | Markup:
     return NOT_RECORDED if value is None else f"{value:.3g} ms"
 
 
+def measured(of: str | None) -> str:
+    """What a latency is of: `VersionRecord.latency_of`."""
+    return LATENCY_OF.get(of or "", "")
+
+
 def size(value: float | None) -> str | Markup:
     """Bytes."""
     if value is None:
@@ -135,7 +141,7 @@ def in_sections(changes: Iterable[Change]) -> Iterator[tuple[str, list[Change]]]
 FILTERS = {
     f.__name__: f
     for f in (
-        *(known, state, time, duration, share, number, milliseconds, size, digest, yes),
+        *(known, state, time, duration, share, number, milliseconds, measured, size, digest, yes),
         *(plain, flat, counts, in_sections),
     )
 }
