@@ -11,9 +11,7 @@ from pipeline.lineage.records import Context
 
 OPEN = ("RUNNING", "NEW")
 """States of executions that have not ended, as MLMD calls them."""
-ENDED = (
-    "interrupted: the process that ran it ended without a word (killed, or the machine went down)"
-)
+ENDED = "the process that ran it ended without a word (killed, or the machine went down)"
 
 
 def has_ended(run: Context) -> bool:
