@@ -11,9 +11,22 @@ from typing import Any
 
 from trainers.parent import PARENT_VARIABLE
 
+LOCK_VARIABLE = "VISIONLINE_LOCK_FD"
+"""Environment variable with the file descriptor that holds the folder's lock, if it is held."""
+
+
+def inherited() -> tuple[int, ...]:
+    """File descriptors for every process of a run; see `pipeline.folder_lock`."""
+    lock = os.environ.get(LOCK_VARIABLE)
+    return (int(lock),) if lock else ()
+
 
 def start(
-    command: Sequence[str], *, env: Mapping[str, str], **options: Any
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    pass_fds: Sequence[int] = (),
+    **options: Any,
 ) -> subprocess.Popen[bytes]:
     """Starts a process that calls `trainers.parent.die_with_parent`.
 
@@ -25,10 +38,15 @@ def start(
     """
     started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError] = queue.SimpleQueue()
 
+    descriptors = (*pass_fds, *inherited())
+
     def keep() -> None:
         try:
             child = subprocess.Popen(
-                command, env={**env, PARENT_VARIABLE: str(os.getpid())}, **options
+                command,
+                env={**env, PARENT_VARIABLE: str(os.getpid())},
+                pass_fds=descriptors,
+                **options,
             )
         except OSError as e:
             started.put(e)

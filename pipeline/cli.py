@@ -24,6 +24,7 @@ from pipeline.commands.settings import SetOption
 from pipeline.commands.ui import ui
 from pipeline.terminal import complain, console, print_json, table
 from serving.cli import serve
+from trainers.endings import end_when_told
 from trainers.errors import ConfigError, VisionlineError
 from trainers.toml_file import settings
 
@@ -44,6 +45,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of a tabl
 
 def main() -> None:
     """The `visionline` command: errors for people, exit codes for scripts."""
+    end_when_told()
     sys.path.append("")  # own models lie in the folder visionline is run in
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not UTF-8

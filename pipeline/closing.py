@@ -20,9 +20,13 @@ def print_outcome(finished: Finished, console: Console) -> int:
             "Stopped. Finished components are kept: run the same command again to carry on; "
             "the component that was stopped starts anew."
         )
-        return exits.INTERRUPTED
+        if finished.training:
+            say(finished.training)
+        return finished.exit_code
     if finished.state == "failed":
         say(f"Failed. {finished.error}", "red")
+        if finished.training and finished.training not in finished.error:
+            say(finished.training)
         say(f"Everything that was printed is in {finished.log}.")
         return exits.FAILED
     say(_images(finished.summary))

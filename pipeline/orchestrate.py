@@ -14,19 +14,23 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline import exits
 from pipeline.beam_args import NO_PRISM
 from pipeline.config import PipelineConfig
-from pipeline.workspace import Workspace
+from pipeline.workspace import TRAINING, Workspace
 from trainers.errors import VisionlineError
 from trainers.files import read_json, write_json
 from trainers.progress import emit
 from trainers.strict import dump, parse
+
+if TYPE_CHECKING:
+    from pipeline.recorder import Recorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +86,7 @@ def _run(request: RunRequest) -> int:
 
     from components.infra_validation import standby
     from components.trainer import child
-    from pipeline import beam_args, results
-    from pipeline.cache_key import place_free
+    from pipeline import beam_args
     from pipeline.dag import (
         BASELINE_NODE,
         BEFORE_INFRA_VALIDATOR,
@@ -91,15 +94,11 @@ def _run(request: RunRequest) -> int:
         create_pipeline,
         infra_validation_dir,
     )
-    from pipeline.own_code import own_code
-    from pipeline.provenance import describe
-    from pipeline.recorder import NodeFailed, Recorder, explain, recording
-    from pipeline.runners import RUNNERS
+    from pipeline.recorder import Recorder
 
     logging.set_verbosity(logging.INFO)
     config = request.config
     workspace = Workspace(config.output)
-    began = time.monotonic()
     pipeline = create_pipeline(config, workspace)
     pipeline.beam_pipeline_args = beam_args.counted(pipeline.beam_pipeline_args)
     ir = compiler.Compiler().compile(pipeline)
@@ -116,8 +115,35 @@ def _run(request: RunRequest) -> int:
         if node == BEFORE_INFRA_VALIDATOR and config.infra_validation.enabled:
             standby.warm_up(infra_validation_dir(workspace), config.infra_validation.threads)
 
+    training = workspace.run_dir(request.run_id) / TRAINING
+    child.keep_in(training)
+
+    def cancel() -> None:
+        recorder.interrupted()
+        recorder.annotate_run({"state": "cancelled"})
+        child.complete_curves(config.train, training)
+
     recorder = Recorder(pipeline.metadata_connection_config, config.pipeline_name, request.run_id)
     recorder.recover(workspace.run_ids())
+    with _cancellable(cancel):
+        return _recorded(request, recorder, ir, warm_up)
+
+
+def _recorded(
+    request: RunRequest, recorder: Recorder, ir: Any, warm_up: Callable[[str], None]
+) -> int:
+    """Runs a compiled pipeline, from the first record of the run to the last."""
+    from components.infra_validation import standby
+    from pipeline import results
+    from pipeline.cache_key import place_free
+    from pipeline.own_code import own_code
+    from pipeline.provenance import describe
+    from pipeline.recorder import NodeFailed, explain, recording
+    from pipeline.runners import RUNNERS
+
+    config = request.config
+    workspace = Workspace(config.output)
+    began = time.monotonic()
     recorder.annotate_run(
         {
             **describe(workspace.run_dir(request.run_id), own_code(config.train.model)),
@@ -130,24 +156,23 @@ def _run(request: RunRequest) -> int:
             "state": "running",
         }
     )
-    with _cancellable(recorder):
-        try:
-            places = workspace.places
-            with place_free(places), recording(recorder, warm_up, places):
-                RUNNERS[config.run.runner]().run_with_ir(ir)
-        except Exception as e:
-            failure = recorder.failure or NodeFailed("pipeline", explain(e))
-            recorder.annotate_run(
-                {
-                    "state": "failed",
-                    "error": str(failure),
-                    "duration_seconds": time.monotonic() - began,
-                }
-            )
-            emit({"kind": "result", "state": "failed", "error": str(failure)})
-            return exits.FAILED
-        finally:
-            standby.discard()
+    try:
+        places = workspace.places
+        with place_free(places), recording(recorder, warm_up, places):
+            RUNNERS[config.run.runner]().run_with_ir(ir)
+    except Exception as e:
+        failure = recorder.failure or NodeFailed("pipeline", explain(e))
+        recorder.annotate_run(
+            {
+                "state": "failed",
+                "error": str(failure),
+                "duration_seconds": time.monotonic() - began,
+            }
+        )
+        emit({"kind": "result", "state": "failed", "error": str(failure)})
+        return exits.FAILED
+    finally:
+        standby.discard()
     summary = results.collect(recorder, config, workspace.run_dir(request.run_id))
     summary["seconds"] = time.monotonic() - began
     recorder.annotate_run(
@@ -172,16 +197,20 @@ def _log_to(log: int) -> None:
 
 
 @contextlib.contextmanager
-def _cancellable(recorder: Any) -> Any:
-    """On SIGTERM or Ctrl-C: marks what runs as cancelled, and ends at once."""
+def _cancellable(cancel: Callable[[], None]) -> Iterator[None]:
+    """On SIGTERM, SIGHUP or Ctrl-C: calls `cancel`, and ends at once."""
 
-    def cancel(number: int, frame: FrameType | None) -> None:
+    def end(number: int, frame: FrameType | None) -> None:
+        for n in numbers:  # once is enough, see `trainers.endings`
+            signal.signal(n, signal.SIG_IGN)
         with contextlib.suppress(Exception):
-            recorder.interrupted()
-            recorder.annotate_run({"state": "cancelled"})
+            cancel()
         os._exit(exits.INTERRUPTED)  # Beam's threads cannot be stopped; children die with us
 
-    previous = {s: signal.signal(s, cancel) for s in (signal.SIGTERM, signal.SIGINT)}
+    wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    # Under nohup SIGHUP is ignored.
+    numbers = [n for n in wanted if n == signal.SIGINT or signal.getsignal(n) != signal.SIG_IGN]
+    previous = {n: signal.signal(n, end) for n in numbers}
     try:
         yield
     finally:

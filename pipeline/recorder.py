@@ -24,6 +24,7 @@ from tfx.orchestration.portable import launcher
 
 from components import details
 from pipeline.cache_record import cache_record
+from pipeline.lineage.alive import ENDED
 from pipeline.lineage.places import HERE, Places
 from trainers.errors import VisionlineError
 from trainers.files import tree_digest
@@ -33,7 +34,7 @@ Value = str | int | float
 
 _LARGEST_INT = 2**31 - 1
 """MLMD's columns on MySQL and PostgreSQL hold no larger ones; doubles do."""
-_ENDED = "the process that ran it ended without a word (killed, or the machine went down)"
+_OPEN = (mlmd.Execution.RUNNING, mlmd.Execution.NEW)
 
 
 class NodeFailed(Exception):
@@ -147,25 +148,25 @@ class Recorder:
             stale = [
                 e
                 for e in store.get_executions_by_context(context.id)
-                if e.last_known_state in (mlmd.Execution.RUNNING, mlmd.Execution.NEW)
+                if e.last_known_state in _OPEN
                 and any(c.name in run_ids for c in store.get_contexts_by_execution(e.id))
             ]
             for execution in stale:
                 execution.last_known_state = mlmd.Execution.FAILED
-                _annotate(execution, {"error": _ENDED})
+                _annotate(execution, {"error": ENDED})
             if stale:
                 store.put_executions(stale)
-            self._end_runs(store, stale)
+            self._end_runs(store, run_ids, stale)
 
-    def _end_runs(self, store: Any, stale: list[Any]) -> None:
-        """Marks the runs of executions that were left running as failed."""
-        for execution in stale:
-            own = execution.custom_properties
-            if not own["run_id"].string_value:
-                continue
-            run = store.get_context_by_type_and_name("pipeline_run", own["run_id"].string_value)
-            if run is not None and run.custom_properties["state"].string_value == "running":
-                error = f"{own['node_id'].string_value}: {_ENDED}"
+    def _end_runs(self, store: Any, run_ids: Collection[str], stale: list[Any]) -> None:
+        """Marks runs that were left running as failed, whether or not a step of them ran."""
+        own = [e.custom_properties for e in stale]
+        nodes = {o["run_id"].string_value: o["node_id"].string_value for o in own}
+        for run in store.get_contexts_by_type("pipeline_run"):
+            left = run.custom_properties["state"].string_value == "running"
+            if left and run.name in run_ids and run.name != self.run_id:
+                node = nodes.get(run.name)
+                error = f"{node}: {ENDED}" if node else ENDED
                 _annotate(run, {"state": "failed", "error": error})
                 store.put_contexts([run])
 
@@ -182,8 +183,7 @@ class Recorder:
             if run is None:
                 return
             executions = store.get_executions_by_context(run.id)
-            open_states = (mlmd.Execution.RUNNING, mlmd.Execution.NEW)
-            ended = [e for e in executions if e.last_known_state in open_states]
+            ended = [e for e in executions if e.last_known_state in _OPEN]
             if failed_node and not ended and executions:
                 # The launcher has already published it as failed.
                 newest = max(executions, key=lambda e: e.id)

@@ -7,12 +7,12 @@ terminal, the output folder's lock, and Ctrl-C.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
-import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,19 +22,20 @@ from components.example_gen import spans
 from components.example_gen.config import evaluation_split
 from components.example_gen.records import Source
 from components.example_gen.source import list_source
+from components.processes import inherited
 from components.timed_log import timed_logs
-from pipeline import exits
+from pipeline import exits, warden
 from pipeline.config import PipelineConfig
 from pipeline.lineage.setup import check_writable
 from pipeline.terminal import complain
-from pipeline.workspace import LOG, Workspace, new_run_id
-from trainers import progress
+from pipeline.workspace import LOG, TRAINING, Workspace, new_run_id
+from trainers import history, progress
+from trainers.endings import leave_dead_outputs
 from trainers.files import write_json
 from trainers.strict import dump
 
 CONFIG = "config.json"
 _ROOT = Path(__file__).parent.parent
-_GRACE_SECONDS = 20
 
 
 class Display(Protocol):
@@ -57,6 +58,13 @@ class Finished:
     """Of a complete run, see `pipeline.results.collect`."""
     error: str
     log: Path
+    exit_code: int = exits.INTERRUPTED
+    """Of an interrupted run: 128 and the signal's number."""
+
+    @property
+    def training(self) -> str:
+        """Says what a training left that did not end well; "" for nothing."""
+        return history.kept(self.log.parent / TRAINING)
 
 
 def run_pipelines(configs: Sequence[PipelineConfig], display: Display) -> list[Finished]:
@@ -128,20 +136,18 @@ class _Child:
         reading, writing = os.pipe()
         requests = [self._workspace.run_dir(r) / "request.json" for r in self._runs]
         words = [f"{log}:{request}" for log, request in zip(logs, requests, strict=True)]
-        child = subprocess.Popen(
+        child = warden.start(
             # -P: a folder named pipeline/ where we are run must not hide ours.
             [sys.executable, "-P", "-m", "pipeline.orchestrate", *words],
-            stdin=subprocess.DEVNULL,
             stdout=logs[0],
             stderr=logs[0],
             env=_environment(writing),
-            pass_fds=(writing, *logs),
-            start_new_session=True,  # Ctrl-C reaches it through us alone
+            pass_fds=(writing, *logs, *inherited()),
         )
         os.close(writing)
         index = 0
-        self._display.start(self._configs[0], self._log(0))
         try:
+            self._display.start(self._configs[0], self._log(0))
             for event in progress.events(reading):
                 if event["kind"] == "run" and event["index"] != index:
                     index = event["index"]
@@ -150,15 +156,18 @@ class _Child:
                 if event["kind"] == "result":
                     self._finish(event, index)
                 self._display.handle(event)
-            code = child.wait()
-        except KeyboardInterrupt:
-            self._display.handle({"kind": "interrupted"})
-            _stop(child)
-            self._finished.append(Finished("interrupted", {}, "", self._log(index)))
+            code = warden.wait(child)
+        except (KeyboardInterrupt, SystemExit, OSError) as e:
+            code = _exit_code(e)
+            with _no_output_needed():
+                self._display.handle({"kind": "interrupted"})
+            warden.stop(child)
+            self._finished.append(Finished("interrupted", {}, "", self._log(index), exit_code=code))
             return self._finished
         finally:
-            _stop(child)
-            self._display.stop()
+            warden.stop(child)
+            with _no_output_needed():
+                self._display.stop()
         told = self._finished and self._finished[-1].state != "complete"
         if code and code != exits.NOT_BLESSED and not told:
             self._finished.append(Finished("failed", {}, _died(code), self._log(index)))
@@ -185,16 +194,26 @@ def _environment(fd: int) -> dict[str, str]:
     }
 
 
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    """Ends the child, and lets it mark in MLMD what it was doing."""
-    if child.poll() is not None:
-        return
-    child.terminate()
-    with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
-        child.wait(_GRACE_SECONDS)
-    if child.poll() is None:
-        child.kill()
-        child.wait()
+def _exit_code(reason: BaseException) -> int:
+    """Of a run that was interrupted.
+
+    Raises:
+      OSError: the reason, where it is not that nobody reads any more.
+    """
+    if isinstance(reason, SystemExit):
+        return reason.code if isinstance(reason.code, int) else exits.FAILED
+    if isinstance(reason, OSError):
+        if reason.errno not in (errno.EPIPE, errno.EIO):  # EIO: the terminal has closed
+            raise reason
+        leave_dead_outputs()
+        return 128 + (signal.SIGPIPE if reason.errno == errno.EPIPE else signal.SIGHUP)
+    return exits.INTERRUPTED
+
+
+@contextlib.contextmanager
+def _no_output_needed() -> Iterator[None]:
+    with contextlib.suppress(OSError, SystemExit):
+        yield
 
 
 def _died(code: int) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from trainers.endings import leave_dead_outputs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +22,13 @@ NOT_RECORDED = "not recorded"
 def console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:
+            """Ends as a process does that SIGPIPE ends: `visionline … | head`."""
+            leave_dead_outputs()
+            raise SystemExit(128 + signal.SIGPIPE)
+
+    return Piped(stderr=stderr)
 
 
 def is_terminal() -> bool:

@@ -4,22 +4,22 @@ visionline.json   whose it is, the store that its runs are recorded in, and wher
 metadata.sqlite   ML Metadata, unless the config names another store
 artifacts/        TFX's pipeline root
 cache/            memory-mapped training data, remade when missing
-runs/<run id>/    config.json, log.txt, summary.json, pictures
+runs/<run id>/    config.json, log.txt, summary.json, pictures; training/ while it trains
 serving/          pushed models, unless the config names another folder
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline import folder_lock
 from pipeline.lineage.connection import Connection
 from pipeline.lineage.places import Places, moved_along
 from trainers.errors import RunError
@@ -27,10 +27,11 @@ from trainers.files import read_json, write_json
 
 LOG = "log.txt"
 """In the folder of a run: all that TFX, Beam and TensorFlow print."""
+TRAINING = "training"
+"""In the folder of a run: what a training writes, until it is the Trainer's output."""
 _MARKER = "visionline.json"
 _ROOTS, _SERVING = "roots", "serving"
 """In the marker, see `pipeline.lineage.places`."""
-_LOCK = ".lock"
 _LEAST_FREE = 64 * 2**20
 
 
@@ -133,7 +134,7 @@ class Workspace:
             marker = self._marker()
             if marker:
                 self._check_owner(marker, pipeline, store)
-            elif strangers := sorted(p.name for p in self.root.iterdir() if p.name != _LOCK):
+            elif strangers := sorted({p.name for p in self.root.iterdir()} - {folder_lock.NAME}):
                 raise RunError(
                     f"{self.root} is not empty and not a visionline output folder "
                     f"(it holds {', '.join(strangers[:3])}). Choose another with --output."
@@ -147,7 +148,7 @@ class Workspace:
                 write_json(self.root / _MARKER, {**marker, **wanted})
             return known[0] if known and not _is_same(Path(known[0]), self.root) else None
         except OSError as e:
-            raise _unwritable(self.root, e) from None
+            raise folder_lock.unwritable(self.root, e) from None
 
     def _check_owner(self, marker: dict[str, Any], pipeline: str, store: Connection) -> None:
         owner = marker.get("pipeline")
@@ -220,7 +221,7 @@ class Workspace:
             try:
                 write_json(self.root / _MARKER, {**marker, _ROOTS: roots, **added})
             except OSError as e:
-                raise _unwritable(self.root, e) from None
+                raise folder_lock.unwritable(self.root, e) from None
             return before, self.places
 
     def _recorded(self, marker: dict[str, Any]) -> Connection | None:
@@ -249,32 +250,9 @@ class Workspace:
             raise RunError(f"{path} is damaged; it should be JSON.")
         return marker
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Holds the folder for one run; the kernel frees it however we end.
-
-        Raises:
-          RunError: another run holds it, or it cannot be written.
-        """
-        try:
-            f = open(self.root / _LOCK, "a+")  # noqa: SIM115 - the next line
-        except OSError as e:
-            raise _unwritable(self.root, e) from None
-        with f:
-            try:
-                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                f.seek(0)
-                holder = f.read().strip() or "another process"
-                raise RunError(
-                    f"Another run is using {self.root} ({holder}). "
-                    "Wait for it, or choose another folder with --output."
-                ) from None
-            holder = f"pid {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-            with suppress(OSError):  # a full disk: the lock holds, though nameless
-                os.ftruncate(f.fileno(), 0)
-                os.pwrite(f.fileno(), holder.encode(), 0)
-            yield
+    def lock(self) -> AbstractContextManager[None]:
+        """Holds the folder for one run; see `pipeline.folder_lock.hold`."""
+        return folder_lock.hold(self.root)
 
 
 def _is_same(place: Path, root: Path) -> bool:
@@ -285,10 +263,6 @@ def _is_same(place: Path, root: Path) -> bool:
 def new_run_id() -> str:
     """TFX's own form: local time to the microsecond."""
     return datetime.now().strftime("%Y%m%d-%H%M%S.%f")
-
-
-def _unwritable(root: Path, error: OSError) -> RunError:
-    return RunError(f"Cannot write to the output folder {root}: {error.strerror}.")
 
 
 def _check_room(path: Path) -> None:

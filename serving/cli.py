@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trainers.endings import end_when_told
 from trainers.errors import ConfigError, VisionlineError
 from trainers.toml_file import settings
 
@@ -155,6 +156,7 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> ServeConfig:
 
 def main() -> None:
     """`python -m serving`: errors for people, exit codes for scripts."""
+    end_when_told()
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(serve)
     try:

@@ -120,7 +120,7 @@ class Server:
         self._http.handshake_seconds = config.limits.header_seconds
 
     def run(self, listening: Callable[[Address], None] = lambda address: None) -> None:
-        """Serves until SIGTERM or SIGINT, then finishes what it has; a second one ends the
+        """Serves until SIGTERM, SIGINT or SIGHUP, then finishes what it has; a second one ends the
         process at once.
 
         Args:
@@ -192,7 +192,9 @@ class Server:
         await rpc.start()
         self._http.also = lambda: rpc.stop(self.config.drain_seconds)
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                if signal.getsignal(number) is signal.SIG_IGN:  # under nohup
+                    continue
                 asyncio.get_running_loop().add_signal_handler(number, self._signalled, number)
         listening(Address(self.config.host, self._ports.http_port, grpc_port))
         try:

@@ -21,24 +21,29 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_
 
 from components.trainer import child
 from components.trainer.child import run_job
-from trainers import progress
+from trainers import curves, progress
 from trainers.artifact import NATIVE
 from trainers.backends import FRAMEWORKS, load_backend
 from trainers.config import TrainConfig
 from trainers.errors import TrainingError
 from trainers.files import read_json, write_json
-from trainers.job import CURVES, HISTORY, TENSORBOARD, TrainJob, explain, fit
+from trainers.history import CURVES, HISTORY, TENSORBOARD
+from trainers.job import TrainJob, explain, fit
 from trainers.parent import PARENT_VARIABLE
 from trainers.strict import dump
 
 OWN_MODELS = """
 import os
 import resource
+import signal
 import time
 from pathlib import Path
 
 import torch
 from torch import nn
+
+STEPS = 3
+# of an epoch
 
 class Net(nn.Module):
     def __init__(self, classes, in_training):
@@ -68,6 +73,25 @@ def no_more_memory():
 
 def memory(num_classes, image_size):
     return Net(num_classes, lambda: (no_more_memory(), torch.ones(2**29)))
+
+def in_fourth_epoch(act):
+    steps = []
+    def step():
+        steps.append(1)
+        if len(steps) > 3 * STEPS:
+            act()
+    return step
+
+def diverging(num_classes, image_size):
+    net = Net(num_classes, lambda: None)
+    def poison():
+        with torch.no_grad():
+            net.dense.weight.fill_(float("nan"))
+    net.in_training = in_fourth_epoch(poison)
+    return net
+
+def dying(num_classes, image_size):
+    return Net(num_classes, in_fourth_epoch(lambda: os.kill(os.getpid(), signal.SIGKILL)))
 
 def endless(num_classes, image_size):
     Path("endless.pid").write_text(str(os.getpid()))
@@ -233,6 +257,36 @@ def test_the_training_dies_with_the_pipeline(own_models, tmp_path):
     parent.kill()
     parent.wait()
     wait_until(lambda: not is_running(pid), seconds=10)
+
+
+@pytest.mark.parametrize("model", ["diverging", "dying"])
+def test_what_a_training_learned_is_left_when_it_fails(own_models, tmp_path, monkeypatch, model):
+    """Killed, or failed by itself, in the fourth epoch."""
+    monkeypatch.chdir(own_models)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(own_models)])
+    job = make_job(tmp_path, f"mine.nets:{model}", epochs=1000)
+    reason = "killed" if model == "dying" else "The loss became nan in epoch 4"
+    with pytest.raises(TrainingError, match=reason) as e:
+        run_job(job, tmp_path)
+    assert f"The figures of 3 epochs are kept in {job.run_dir} (history.json" in str(e.value)
+    history = read_json(Path(job.run_dir) / HISTORY)
+    assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
+    assert (Path(job.run_dir) / CURVES).read_bytes().startswith(b"\x89PNG")
+    assert any((Path(job.run_dir) / TENSORBOARD).iterdir())
+
+
+def test_drawing_takes_little_of_a_training(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(curves.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(curves, "draw_curves", lambda *_: clock.__setitem__(0, clock[0] + 1))
+    drawing = curves.Drawing("title", tmp_path / CURVES)
+    drawn = []
+    for _ in range(1000):
+        clock[0] += 0.1
+        before = clock[0]
+        drawing.after_epoch([])
+        drawn.append(clock[0] - before)
+    assert 1 <= sum(drawn) <= 0.06 * clock[0]
 
 
 def path_with(folder: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +12,7 @@ from lineage_store import COMPONENTS, Builder
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from typer.testing import CliRunner
 
-from pipeline import exits
+from pipeline import exits, folder_lock
 from pipeline.cli import app
 from pipeline.lineage.connection import Connection, open_reader
 from pipeline.lineage.run_detail import run_detail
@@ -127,6 +129,42 @@ def test_pages_are_read_until_there_are_enough(
     found = [r.run_id for r in list_runs(reader, limit=2, state="failed").runs]
     assert found == ["run-10", "run-05"]
     assert len(list_runs(reader, limit=20, state="failed").runs) == 3
+
+
+def test_a_run_whose_process_is_gone_is_not_said_to_run(tmp_path: Path) -> None:
+    """As far as that can be known: on this machine, by the lock of its folder."""
+    builder = Builder(tmp_path / "metadata.sqlite")
+    here = {"state": "running", "host": socket.gethostname(), "pipeline": "digits"}
+    here |= {"directory": str(tmp_path), "config": json.dumps({"run": {"output": "out"}})}
+    default = {**here, "config": json.dumps({"run": {"output": None}})}
+    for name, properties in (
+        ("here", here),
+        ("default-folder", default),
+        ("elsewhere", {**here, "host": "another.example.org"}),
+        ("moved", {**here, "directory": str(tmp_path / "gone")}),
+    ):
+        run = builder.run(name, run_properties=properties, fails="Trainer")
+        (trainer,) = builder.store.get_executions_by_id([run.executions["Trainer"]])
+        trainer.last_known_state = trainer.RUNNING
+        builder.store.put_executions([trainer])
+    reader = open_reader(Connection.parse(str(tmp_path / "metadata.sqlite")))
+
+    def states() -> dict[str, str]:
+        return {r.run_id: r.state for r in list_runs(reader).runs}
+
+    assert set(states().values()) == {"running"}, "no lock, nothing is known"
+    for folder in (tmp_path / "out", tmp_path / "visionline-runs" / "digits"):
+        folder.mkdir(parents=True)
+        with folder_lock.hold(folder):
+            assert set(states().values()) == {"running"} or folder.name == "digits"
+    ended = {"here": "failed", "default-folder": "failed"}
+    assert states() == {**ended, "elsewhere": "running", "moved": "running"}
+    assert [r.run_id for r in list_runs(reader, state="failed").runs] == ["default-folder", "here"]
+    (shown, _) = (r for r in list_runs(reader).runs if r.state == "failed")
+    assert str(shown.error).startswith("Trainer: the process that ran it ended")
+    detail = run_detail(reader, "here")
+    assert detail.run.state == "failed" and detail.run.error == shown.error
+    assert {s.component: s.state for s in detail.steps}["Trainer"] == "FAILED"
 
 
 def test_a_state_that_is_none(reader: Reader) -> None:

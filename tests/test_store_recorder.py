@@ -87,6 +87,21 @@ def test_a_node_is_recorded(store, tmp_path):
         reader.close()
 
 
+def test_a_run_that_was_killed_between_two_steps_has_ended(store):
+    Recorder(store.mlmd_config(), "digits", "killed").annotate_run({"state": "running"})
+    Recorder(store.mlmd_config(), "digits", "elsewhere").annotate_run({"state": "running"})
+    recorder = Recorder(store.mlmd_config(), "digits", "now")
+    recorder.annotate_run({"state": "running"})
+    start(recorder, "Trainer")
+    recorder.recover({"killed", "now"})
+    reader = open_reader(store)
+    found = {r: reader.context("pipeline_run", r).custom for r in ("killed", "elsewhere", "now")}
+    reader.close()
+    assert found["killed"]["state"] == "failed"
+    assert str(found["killed"]["error"]).startswith("the process that ran it ended")
+    assert found["elsewhere"]["state"] == "running" and found["now"]["state"] == "running"
+
+
 def test_recovery_leaves_the_runs_of_other_folders_alone(store):
     """They share the store and the pipeline's name, and may be running."""
     recorder = Recorder(store.mlmd_config(), "digits", "now")

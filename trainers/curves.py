@@ -8,7 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from trainers.files import atomic_file, read_json
+from trainers.history import CURVES, HISTORY
 from trainers.loop import Epoch
+
+_LEAST_SECONDS = 5.0
+_SHARE = 0.05
+"""Of a training's time, at most, for drawing while it goes."""
 
 
 class TensorBoardLog:
@@ -53,7 +59,34 @@ class TensorBoardLog:
         self._writer.flush()
 
 
-def draw_curves(epochs: list[Epoch], best_epoch: int, title: str, path: Path) -> None:
+class Drawing:
+    """The curves of a training that goes on: drawn again every few seconds."""
+
+    def __init__(self, title: str, path: Path) -> None:
+        self._title, self._path = title, path
+        self._next = time.monotonic() + _LEAST_SECONDS
+
+    def after_epoch(self, epochs: list[Epoch]) -> None:
+        if time.monotonic() >= self._next:
+            self.draw(epochs)
+
+    def draw(self, epochs: list[Epoch]) -> None:
+        began = time.monotonic()
+        draw_curves(epochs, self._title, self._path)
+        now = time.monotonic()
+        self._next = now + max(_LEAST_SECONDS, (now - began) / _SHARE)
+
+
+def complete(directory: Path, title: str) -> None:
+    """Draws what a training that ended early had no time to draw."""
+    history, path = directory / HISTORY, directory / CURVES
+    if not history.exists():
+        return
+    if not path.exists() or path.stat().st_mtime < history.stat().st_mtime:
+        draw_curves([Epoch(**epoch) for epoch in read_json(history)], title, path)
+
+
+def draw_curves(epochs: list[Epoch], title: str, path: Path) -> None:
     """Draws loss and accuracy over epochs as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -63,6 +96,7 @@ def draw_curves(epochs: list[Epoch], best_epoch: int, title: str, path: Path) ->
     FigureCanvasAgg(figure)
     figure.suptitle(title)
     x = [e.epoch for e in epochs]
+    best_epoch = min(epochs, key=lambda e: e.val_loss).epoch
     for axes, name, train, val in (
         (
             figure.add_subplot(1, 2, 1),
@@ -85,4 +119,5 @@ def draw_curves(epochs: list[Epoch], best_epoch: int, title: str, path: Path) ->
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
         axes.legend(fontsize=8)
-    figure.savefig(path)
+    with atomic_file(path) as f:
+        figure.savefig(f, format="png")

@@ -27,13 +27,10 @@ from trainers.config import TrainConfig
 from trainers.contract import Backend
 from trainers.errors import VisionlineError
 from trainers.files import read_json, write_json
+from trainers.history import CURVES, HISTORY, TENSORBOARD
 from trainers.parent import die_with_parent
 from trainers.progress import emit
 from trainers.strict import dump, parse
-
-CURVES = "training_curves.png"
-HISTORY = "history.json"
-TENSORBOARD = "tensorboard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +46,7 @@ class TrainJob:
     model_dir: str
     """Where the model artifact goes; created empty."""
     run_dir: str
-    """Where logs, history and curves go."""
+    """Where logs, history and curves go, while it trains."""
     dataset_digest: str
     transform_digest: str
 
@@ -129,12 +126,14 @@ def fit(backend: Backend, job: TrainJob) -> Fitted:
     )
     run_dir = Path(job.run_dir)
     board = curves.TensorBoardLog(run_dir / TENSORBOARD)
+    drawing = curves.Drawing(f"{config.model} ({config.framework})", run_dir / CURVES)
     history: list[loop.Epoch] = []
 
     def after_epoch(epoch: loop.Epoch) -> None:
         history.append(epoch)
         board.write(epoch)
         write_json(run_dir / HISTORY, [dataclasses.asdict(e) for e in history])
+        drawing.after_epoch(history)
         emit({"kind": "epoch", "epochs": config.epochs, **dataclasses.asdict(epoch)})
 
     began = time.perf_counter()
@@ -149,12 +148,7 @@ def fit(backend: Backend, job: TrainJob) -> Fitted:
     )
     seconds = time.perf_counter() - began
     board.close()
-    curves.draw_curves(
-        outcome.epochs,
-        outcome.best.epoch,
-        f"{config.model} ({config.framework})",
-        run_dir / CURVES,
-    )
+    drawing.draw(outcome.epochs)
     native = Path(job.model_dir) / NATIVE
     native.mkdir(parents=True)
     learner.save(native)

@@ -13,7 +13,7 @@ def die_with_parent() -> None:
 
     What the kernel watches is the thread that started it, see `components.processes`.
     """
-    parent = os.environ.get(PARENT_VARIABLE)
+    parent = os.environ.pop(PARENT_VARIABLE, None)  # this one's; its children have another
     if not parent:
         return
     import ctypes

@@ -16,6 +16,7 @@ from typing import Any
 from absl import logging
 
 from components.processes import start
+from trainers import curves, history
 from trainers.config import TrainConfig
 from trainers.cpus import available_cpus
 from trainers.errors import TrainingError
@@ -29,8 +30,22 @@ def run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
     """Runs `trainers.job` in a child process; returns its result.
 
     Raises:
-      TrainingError: with the reason, when the child fails or is killed.
+      TrainingError: with the reason, and what is left, when the child fails or is killed.
     """
+    try:
+        return _run_job(job, work_dir)
+    except TrainingError as e:
+        complete_curves(job.config, Path(job.run_dir))
+        raise TrainingError(f"{e} {history.kept(Path(job.run_dir))}".strip()) from None
+
+
+def complete_curves(config: TrainConfig, run_dir: Path) -> None:
+    """Draws the last epochs of a training that ended early, if that can be."""
+    with contextlib.suppress(Exception):  # a full disk, say: the figures are there without
+        curves.complete(run_dir, f"{config.model} ({config.framework})")
+
+
+def _run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
     job_path, result_path = work_dir / "job.json", work_dir / "result.json"
     write_json(job_path, dump(job))
     kills_before = _oom_kills()
@@ -52,6 +67,23 @@ def run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
         reason = result.get("error", f"the training process ended with exit code {code}")
         raise TrainingError(f"{reason}" if "kind" in result else f"Training failed: {reason}")
     return result
+
+
+_folder: Path | None = None
+
+
+def keep_in(folder: Path) -> None:
+    """Has trainings write there what they can tell by then, so that it is left when they fail.
+
+    The outputs of a component that failed are removed by TFX.
+    """
+    global _folder
+    _folder = folder
+
+
+def run_dir(output: Path) -> Path:
+    """Where a training whose output goes to `output` writes while it trains."""
+    return output if _folder is None else _folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from components import details
-from components.trainer.child import run_job
+from components.trainer.child import run_dir, run_job
 from components.trainer.shards import make_shards
 from components.transform import VOCABULARY
 from trainers.artifact import SERVING_FORMAT, ModelCard
@@ -43,6 +44,8 @@ class TrainerExecutor(base_executor.BaseExecutor):
             tuple(json.loads(exec_properties["image_size"])),
             Path(exec_properties["cache_dir"]),
         )
+        output = Path(model_run.uri)
+        folder = run_dir(output)
         job = TrainJob(
             config=config,
             train_split=str(shards / "train"),
@@ -50,11 +53,11 @@ class TrainerExecutor(base_executor.BaseExecutor):
             class_names=class_names(Path(graph.uri)),
             transform_graph=graph.uri,
             model_dir=os.path.join(model.uri, SERVING_FORMAT),
-            run_dir=model_run.uri,
+            run_dir=str(folder),
             dataset_digest=raw_examples.get_string_custom_property("dataset_digest"),
             transform_digest=tree_digest(Path(graph.uri) / "transform_fn"),
         )
-        result = run_job(job, Path(model_run.uri))
+        result = run_job(job, output)
         card = parse(ModelCard, result["card"])
         model.set_string_custom_property("framework", card.framework)
         model.set_string_custom_property("architecture", card.architecture)
@@ -73,6 +76,9 @@ class TrainerExecutor(base_executor.BaseExecutor):
             **({} if card.latency_onnx_ms is None else {"latency_onnx_ms": card.latency_onnx_ms}),
             **{f"parity_{k}": v for k, v in card.parity.items()},
         )
+        if folder != output:
+            shutil.copytree(folder, output, dirs_exist_ok=True)
+            shutil.rmtree(folder)
 
 
 def class_names(transform_graph: Path) -> tuple[str, ...]:

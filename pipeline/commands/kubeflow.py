@@ -94,6 +94,7 @@ def run_compiled(
     Raises:
       ConfigError: it cannot be run so.
     """
+    from pipeline import folder_lock
     from pipeline.closing import print_verdict
     from pipeline.kubeflow.engines import Name, make_engine
     from pipeline.kubeflow.local import Ended, LocalRun
@@ -122,6 +123,10 @@ def run_compiled(
     folder = Path(output or Path("visionline-runs") / f"{package.name}-kubeflow").absolute()
     check_folder("run.output", output or folder)
     check_folder("the folder for temporary files (TMPDIR)", tempfile.gettempdir())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise folder_lock.unwritable(folder, e) from None
     made = make_engine(cast(Name, engine), folder / "store", package.volumes, volumes)
     run_id = new_run_id()
 
@@ -135,7 +140,8 @@ def run_compiled(
             typer.echo(f"  {ended.reason}\n  Its log: {ended.log}", err=True)
 
     typer.echo(f"Run {run_id} of {package.name}, in {folder}")
-    finished = LocalRun(package, values, run_id, folder, made, told, caching).run()
+    with folder_lock.hold(folder):
+        finished = LocalRun(package, values, run_id, folder, made, told, caching).run()
     if not finished.succeeded:
         typer.echo("Failed. What succeeded is cached: run the same command to carry on.", err=True)
         return exits.FAILED

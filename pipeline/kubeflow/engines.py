@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import shutil
-import signal
-import subprocess
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
@@ -16,12 +13,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from components.mounts import ABOVE_VARIABLE, MOUNTS
+from components.processes import inherited
 from components.timed_log import timed_logs
-from trainers.errors import ConfigError, RunError
+from pipeline import warden
+from trainers.errors import ConfigError
 
 Name = Literal["subprocess", "podman", "docker"]
 _ROOT = Path(__file__).parent.parent.parent
-_GRACE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +105,8 @@ class Container:
             words += ["-e", f"{key}={value}"]
         first, *rest = command.words
         words += ["--entrypoint", first, command.image, *rest]
-        try:
-            return _wait(words, log, dict(os.environ))
-        except BaseException:
-            # What ends the client need not end the container.
-            subprocess.run([self._program, "kill", name], capture_output=True)
-            raise
+        # What ends the client need not end the container.
+        return _wait(words, log, dict(os.environ), cleanup=[self._program, "kill", name])
 
     def _runtime(self) -> list[str]:
         """crun, podman's own choice, fails on some hosts."""
@@ -171,32 +165,21 @@ def make_engine(name: Name, store: Path, mounts: Mapping[str, str], given: Seque
     return Container(name, store, {mount: folders[claim] for mount, claim in mounts.items()})
 
 
-def _wait(words: Sequence[str], log: Path, env: Mapping[str, str]) -> int:
-    """Runs a process in a session of its own, which ends with us."""
+def _wait(
+    words: Sequence[str], log: Path, env: Mapping[str, str], cleanup: Sequence[str] = ()
+) -> int:
+    """Runs a process of which nothing is left when it or we have ended."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with timed_logs([log]) as (out,):
+        child = warden.start(
+            words,
+            cleanup=cleanup,
+            stdout=out,
+            stderr=out,
+            env=dict(env),
+            pass_fds=inherited(),
+        )
         try:
-            child = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env=dict(env),
-                start_new_session=True,
-            )
-        except OSError as e:
-            raise RunError(f"Cannot start {words[0]}: {e.strerror}.") from None
-        try:
-            return child.wait()
-        except BaseException:
-            _end(child)
-            raise
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(_GRACE_SECONDS)
-            return
+            return warden.wait(child)
+        finally:
+            warden.stop(child)

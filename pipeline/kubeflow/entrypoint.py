@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from pipeline.kubeflow.step import RELEASE
 from trainers.cpus import size_pools
+from trainers.endings import end_when_told
 from trainers.errors import ConfigError, VisionlineError
 
 
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what.add_argument("--step", help="a pipeline.kubeflow.step.Step as JSON")
     parser.add_argument("--executor_input", required=True, help="the launcher's, as JSON")
     args = parser.parse_args(arguments)
+    end_when_told()
     try:
         _run(args)
     except VisionlineError as e:

@@ -14,11 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.lineage.alive import OPEN, has_ended
 from pipeline.lineage.records import PIPELINE, Artifact, Context, Execution, Value
 from pipeline.lineage.store import Reader
 from trainers.versions import list_versions
 
 RUNNING = "running"
+FAILED = "failed"
 _SKIPPED_BEFORE = "the server was not asked: "
 """How records began that called a model which was not tried not blessed."""
 ServingState = Literal["latest", "kept", "removed"]
@@ -286,8 +288,8 @@ def run_state(run: Context, executions: Collection[Execution]) -> str:
     found = {e.state for e in executions}
     if isinstance(recorded, str) and recorded != RUNNING:
         return recorded
-    if recorded == RUNNING and ("FAILED" not in found or found & {"RUNNING", "NEW"}):
-        return RUNNING
+    if recorded == RUNNING and ("FAILED" not in found or found & set(OPEN)):
+        return FAILED if has_ended(run) else RUNNING
     return state_of(found)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pipeline.lineage import facts
+from pipeline.lineage.alive import OPEN
 from pipeline.lineage.graph import runs_of
 from pipeline.lineage.records import Artifact, Context, Event, Execution
 from pipeline.lineage.refs import find_run
@@ -76,13 +77,17 @@ def run_detail(reader: Reader, ref: str, *, resolvers: bool = False) -> RunDetai
     artifacts = reader.artifacts({e.artifact_id for e in events})
     works = _works(reader, executions, events)
     state = facts.run_state(run, executions)
+    error = first_error(state, executions)
+    if state == facts.FAILED:
+        # Of a run that has ended, nothing runs, whatever was recorded last.
+        executions = [replace(e, state="FAILED") if e.state in OPEN else e for e in executions]
     known = facts.run_facts(reader, run)
     return RunDetail(
         run=replace(
             known,
             state=state,
             duration_seconds=duration(run, state, executions),
-            error=known.error or first_error(state, executions),
+            error=known.error or error,
         ),
         steps=tuple(_step(e, events, artifacts, works.get(e.id)) for e in executions),
     )

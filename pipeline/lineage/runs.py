@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.lineage import facts
+from pipeline.lineage.alive import ENDED, OPEN
 from pipeline.lineage.records import PIPELINE, RUN, Artifact, Context, Execution
 from pipeline.lineage.refs import find_run
 from pipeline.lineage.store import Reader
 from trainers.errors import ConfigError, nearest
 
-FAILED = "failed"
-STATES = (facts.RUNNING, "complete", FAILED, "cancelled")
+STATES = (facts.RUNNING, "complete", facts.FAILED, "cancelled")
 _RESOLVERS = ("tfx.dsl.components.common.resolver.", "tfx.dsl.components.common.importer.")
 """Types of nodes that only look something up: executions in MLMD, but no steps."""
 _PAGE = 200
@@ -83,8 +83,8 @@ def list_runs(
     wanted = {k: v for k, v in (("pipeline", pipeline), ("state", state)) if v is not None}
     pipelines = _Pipelines(reader, pipeline)
     like: dict[str, Collection[str | None]] = {k: (v, None) for k, v in wanted.items()}
-    if state == FAILED:
-        like["state"] = (FAILED, facts.RUNNING, None)  # what a killed run still says
+    if state == facts.FAILED:
+        like["state"] = (facts.FAILED, facts.RUNNING, None)  # what a killed run still says
     if pipeline is not None and not pipelines.is_known:
         like["pipeline"] = (pipeline,)
     found: list[RunSummary] = []
@@ -251,13 +251,15 @@ def _summary(part: _Parts, pipeline: str | None, judge: Execution | None) -> Run
 
 def first_error(state: str, executions: Sequence[Execution]) -> str | None:
     """What a run's executions say went wrong, where the run itself does not."""
-    if state != FAILED:
+    if state != facts.FAILED:
         return None
     for execution in executions:
         if execution.state == "FAILED":
             reason = execution.get("error")
             return f"{execution.component}: {reason or 'failed; the reason is not recorded'}"
-    return None
+    # Recorded as running, and nothing of it is alive.
+    left = next((f"{e.component}: " for e in executions if e.state in OPEN), "")
+    return f"{left}{ENDED}"
 
 
 def _left_alone(pusher: Execution) -> bool:
