@@ -25,6 +25,7 @@ from serving.control import Control
 from serving.engines import set_threads
 from serving.garbage import tidy
 from serving.log import Log, messages_into
+from serving.memory import keep_little
 from serving.ports import BACKLOG, Ports, cannot_listen, take_ports
 from serving.repository import Repository
 from serving.request_log import RequestLog
@@ -82,6 +83,7 @@ class Server:
         self.config = config
         self._token, self._tls = token, tls
         self._ports = ports or take_ports(config)
+        keep_little()
         threads = config.threads or available_cpus()
         set_threads(threads)
         self.log = Log(config.log)

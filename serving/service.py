@@ -36,6 +36,8 @@ class Query:
     model: str
     images: Sequence[bytes] | Images
     """Encoded image files, or pixels, uint8 [N, H, W, 3]."""
+    pixels: int = 0
+    """Of encoded images, by their headers; set when they are checked."""
     version: int | None = None
     label: str | None = None
     timeout: float | None = None
@@ -188,3 +190,4 @@ class Service:
                 f"Expected images of at most {self.limits.request_pixels:,} pixels together, got "
                 f"{total:,}."
             )
+        query.pixels = total
