@@ -166,7 +166,7 @@ class Server:
         tokens = [t for t in (self._token, self.service.control.token) if t is not None]
         asking = [BearerRpc(tokens)] if self._token else []
         rpc = grpc.aio.server(
-            interceptors=[RecordedRpc(self.service.access), *asking, Refusing()],
+            interceptors=[RecordedRpc(self.service.access), *asking, Refusing(self.service)],
             options=[
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", limit),
