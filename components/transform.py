@@ -31,25 +31,34 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
       label: int64 [batch], the index in the vocabulary, -1 for an unseen class.
     """
     height, width = custom_config["image_size"]
-    resize = RESIZE[custom_config["resize"]]
+    resize = custom_config["resize"]
 
-    def pixels(encoded: tf.Tensor) -> tf.Tensor:
-        image = _decoded(encoded, height, width)
-        image = tf.cond(
-            tf.reduce_all(tf.equal(tf.shape(image)[:2], [height, width])),
-            lambda: image,
-            # Of bytes: a copy as floats would be the largest thing in a server's memory.
-            lambda: _to_uint8(resize(image, height, width)),
-        )
-        image = tf.ensure_shape(image, [height, width, 3])
+    def raw(encoded: tf.Tensor) -> tf.Tensor:
         # The content is the last field of the serialised TensorProto.
         size = height * width * 3
+        image = decode(encoded, height, width, resize)
         return tf.strings.substr(tf.io.serialize_tensor(image), -size, size)
 
     return {
-        IMAGE: tf.map_fn(pixels, _flat(inputs[ENCODED]), fn_output_signature=tf.string),
+        IMAGE: tf.map_fn(raw, _flat(inputs[ENCODED]), fn_output_signature=tf.string),
         LABEL: tft.compute_and_apply_vocabulary(_flat(inputs[LABEL]), vocab_filename=VOCABULARY),
     }
+
+
+def decode(encoded: tf.Tensor, height: int, width: int, resize: str) -> tf.Tensor:
+    """An image file as the uint8 [height, width, 3] that a model sees.
+
+    Args:
+      resize: a key of `RESIZE`.
+    """
+    image = _decoded(encoded, height, width)
+    image = tf.cond(
+        tf.reduce_all(tf.equal(tf.shape(image)[:2], [height, width])),
+        lambda: image,
+        # Of bytes: a copy as floats would be the largest thing in a server's memory.
+        lambda: _to_uint8(RESIZE[resize](image, height, width)),
+    )
+    return tf.ensure_shape(image, [height, width, 3])
 
 
 def _flat(feature: Any) -> tf.Tensor:

@@ -14,7 +14,7 @@ BASE = 800 * 2**20
 PER_PIXEL = 16
 """Bytes while an image is decoded: the pixels, a progressive JPEG's coefficients, what
 Pillow holds beside them, and the float copy of models that an older visionline trained."""
-PER_BODY = 3
+PER_BODY = 4
 """Times its size that a request takes: as received, unpacked, and its images by themselves."""
 PER_MODEL = 8
 """Times the files of the models that are pushed: the weights of both engines with what they

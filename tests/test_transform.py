@@ -1,0 +1,98 @@
+"""The transform graph: the pixels of a copy in floats; large JPEGs at less than their size."""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SIZES = [(7, 5), (40, 30), (33, 64), (90, 250)]
+TARGET = (32, 24)
+"""Height and width."""
+
+
+@pytest.fixture(scope="module")
+def transform():
+    from components import transform
+
+    return transform
+
+
+@pytest.fixture(scope="module")
+def graphs(transform):
+    """By way of resizing: the graph, traced as TFX does."""
+    import tensorflow as tf
+
+    spec = tf.TensorSpec([], tf.string)
+    return {
+        resize: tf.function(
+            partial(transform.decode, height=TARGET[0], width=TARGET[1], resize=resize)
+        ).get_concrete_function(spec)
+        for resize in transform.RESIZE
+    }
+
+
+def file(size, kind="PNG", **options):
+    """Smooth, as photographs are."""
+    noise = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(out, kind, **options)
+    return out.getvalue()
+
+
+def in_floats(transform, encoded, resize):
+    """As it was done before there was a reason not to."""
+    import tensorflow as tf
+
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    if tuple(image.shape[:2]) == TARGET:
+        return image.numpy()
+    resized = transform.RESIZE[resize](tf.cast(image, tf.float32), *TARGET)
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8).numpy()
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "JPEG"])
+def test_bytes_are_resized_as_floats_were(transform, graphs, resize, kind):
+    import tensorflow as tf
+
+    for size in [*SIZES, TARGET[::-1]]:
+        encoded = file(size, kind)
+        expected = in_floats(transform, encoded, resize)
+        np.testing.assert_array_equal(graphs[resize](tf.constant(encoded)).numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "ratio"),
+    [((95, 127), 1), ((95, 500), 1), ((96, 128), 2), ((192, 256), 4), ((384, 512), 8)],
+)
+def test_a_jpeg_is_decoded_at_no_less_than_twice_its_target(transform, size, ratio):
+    encoded = file(size, "JPEG")
+    found = transform._decoded(encoded, *TARGET).shape
+    assert tuple(found[:2]) == tuple(-(-side // ratio) for side in reversed(size))
+    assert found[0] >= 2 * TARGET[0] or ratio == 1
+    assert found[1] >= 2 * TARGET[1] or ratio == 1
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+def test_a_large_jpeg_gives_nearly_the_pixels_of_a_full_decode(transform, graphs, resize, options):
+    import tensorflow as tf
+
+    for size in ((101, 133), (400, 300), (800, 1200)):
+        encoded = file(size, "JPEG", quality=90, **options)
+        expected = in_floats(transform, encoded, resize).astype(int)
+        differences = np.abs(graphs[resize](tf.constant(encoded)).numpy() - expected)
+        assert differences.mean() < 1
+        assert differences.max() < 12
+
+
+def test_what_is_no_image_is_an_error(graphs):
+    import tensorflow as tf
+
+    for data in (b"", b"text", file((400, 300), "JPEG")[:80], b"\xff\xd8\xff"):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            graphs["stretch"](tf.constant(data))
