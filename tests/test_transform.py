@@ -43,25 +43,30 @@ def file(size, kind="PNG", **options):
     return out.getvalue()
 
 
-def in_floats(transform, encoded, resize):
-    """As it was done before there was a reason not to."""
+def in_floats(encoded, resize):
+    """By a full decode, and TensorFlow's own resize of floats."""
     import tensorflow as tf
 
     image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    sides = np.float32(image.shape[:2])
     if tuple(image.shape[:2]) == TARGET:
         return image.numpy()
-    resized = transform.RESIZE[resize](tf.cast(image, tf.float32), *TARGET)
+    scales = np.float32(TARGET) / sides
+    scale = {"crop": scales.max(), "pad": scales.min(), "stretch": scales}[resize]
+    size = np.maximum(np.round(sides * scale).astype(int), 1)
+    resized = tf.image.resize(tf.cast(image, tf.float32), size, antialias=True)
+    resized = tf.image.resize_with_crop_or_pad(resized, *TARGET)
     return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8).numpy()
 
 
 @pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "JPEG"])
-def test_bytes_are_resized_as_floats_were(transform, graphs, resize, kind):
+def test_bytes_are_resized_as_floats_were(graphs, resize, kind):
     import tensorflow as tf
 
     for size in [*SIZES, TARGET[::-1]]:
         encoded = file(size, kind)
-        expected = in_floats(transform, encoded, resize)
+        expected = in_floats(encoded, resize)
         np.testing.assert_array_equal(graphs[resize](tf.constant(encoded)).numpy(), expected)
 
 
@@ -71,7 +76,9 @@ def test_bytes_are_resized_as_floats_were(transform, graphs, resize, kind):
 )
 def test_a_jpeg_is_decoded_at_no_less_than_twice_its_target(transform, size, ratio):
     encoded = file(size, "JPEG")
-    found = transform._decoded(encoded, *TARGET).shape
+    image, exact = transform._decoded(encoded, *TARGET)
+    found = image.shape
+    np.testing.assert_allclose(exact, np.array(size[::-1]) / ratio)
     assert tuple(found[:2]) == tuple(-(-side // ratio) for side in reversed(size))
     assert found[0] >= 2 * TARGET[0] or ratio == 1
     assert found[1] >= 2 * TARGET[1] or ratio == 1
@@ -84,10 +91,10 @@ def test_a_large_jpeg_gives_nearly_the_pixels_of_a_full_decode(transform, graphs
 
     for size in ((101, 133), (400, 300), (800, 1200)):
         encoded = file(size, "JPEG", quality=90, **options)
-        expected = in_floats(transform, encoded, resize).astype(int)
+        expected = in_floats(encoded, resize).astype(int)
         differences = np.abs(graphs[resize](tf.constant(encoded)).numpy() - expected)
-        assert differences.mean() < 1
-        assert differences.max() < 12
+        assert differences.mean() < 1.5, size
+        assert differences.max() < 24, size
 
 
 def test_what_is_no_image_is_an_error(graphs):
