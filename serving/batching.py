@@ -16,18 +16,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from serving.config import BatchingConfig
+from serving.config import BatchingConfig, LimitsConfig
 from serving.engines import Floats, Images
 from serving.errors import (
     BusyError,
     DeadlineError,
-    InvalidRequestError,
     ServingError,
     TooLargeError,
     UnavailableError,
 )
+from serving.shares import Decode, Decoding
 
-Decode = Callable[[Sequence[bytes]], Images]
 Run = Callable[[Images], Floats]
 
 
@@ -48,6 +47,8 @@ class Work:
     images: Sequence[bytes] | Images
     deadline: float
     """On `time.monotonic`'s clock."""
+    pixels: int = 0
+    """Of the encoded images, before they are resized."""
     arrived: float = field(default_factory=time.monotonic)
     future: Future[Floats] = field(default_factory=Future)
     """The scores [N, C] of its images."""
@@ -76,6 +77,7 @@ class Batcher:
       decode: image files to pixels; raises InvalidRequestError or TooLargeError.
       run: pixels to scores, for any batch size up to `config.max_batch`.
       pads: run gets the sizes of `config.buckets` alone.
+      decoding: where large images are decoded; that of the server.
     """
 
     def __init__(
@@ -86,25 +88,33 @@ class Batcher:
         observer: Observer | None = None,
         pads: bool = True,
         name: str = "model",
+        decoding: Decoding | None = None,
     ) -> None:
         self._decode = decode
         self._run = run
         self._config = config
         self._observer = observer or Observer()
         self._pads = pads
+        self._decoding = decoding or Decoding(LimitsConfig(), 1)
         self._queue: deque[Work] = deque()
         self._waiting = 0
+        self._waiting_pixels = 0
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name=f"batcher-{name}", daemon=True)
         self._thread.start()
 
     def submit(
-        self, images: Sequence[bytes] | Images, deadline: float, timing: Timing | None = None
+        self,
+        images: Sequence[bytes] | Images,
+        deadline: float,
+        timing: Timing | None = None,
+        pixels: int = 0,
     ) -> Future[Floats]:
         """Queues images; cancelling the future takes them out again.
 
         Args:
+          pixels: of encoded images, before they are resized.
           timing: is filled in.
 
         Raises:
@@ -112,7 +122,8 @@ class Batcher:
           TooLargeError: they would not fit into an empty one.
           UnavailableError: it is closed.
         """
-        work = Work(images, deadline, timing=timing or Timing())
+        work = Work(images, deadline, pixels, timing=timing or Timing())
+        most_pixels = self._decoding.limits.queue_pixels
         if len(work) > self._config.queue:
             raise TooLargeError(
                 f"Expected at most {self._config.queue} images in a request, got {len(work)}."
@@ -125,8 +136,14 @@ class Batcher:
                     f"{self._waiting} images are waiting, and the queue holds "
                     f"{self._config.queue}; try again."
                 )
+            if self._waiting_pixels + pixels > most_pixels:
+                raise BusyError(
+                    f"Images of {self._waiting_pixels:,} pixels are waiting, and the queue holds "
+                    f"{most_pixels:,}; try again."
+                )
             self._queue.append(work)
             self._waiting += len(work)
+            self._waiting_pixels += pixels
             self._observer.queued(self._waiting)
             self._changed.notify()
         return work.future
@@ -171,11 +188,12 @@ class Batcher:
 
     def _take(self) -> list[Work]:
         batch: list[Work] = []
-        count = 0
+        count = pixels = 0
         now = time.monotonic()
-        while self._queue and (not batch or count + len(self._queue[0]) <= self._config.max_batch):
+        while self._queue and (not batch or self._fits(self._queue[0], count, pixels)):
             work = self._queue.popleft()
             self._waiting -= len(work)
+            self._waiting_pixels -= work.pixels
             if not work.future.set_running_or_notify_cancel():
                 continue
             work.timing.queued = now - work.arrived
@@ -187,8 +205,14 @@ class Batcher:
                 continue
             batch.append(work)
             count += len(work)
+            pixels += work.pixels
         self._observer.queued(self._waiting)
         return batch
+
+    def _fits(self, work: Work, count: int, pixels: int) -> bool:
+        """Whether it can be run together with so much."""
+        most_pixels = self._decoding.limits.decoding_pixels
+        return count + len(work) <= self._config.max_batch and pixels + work.pixels <= most_pixels
 
     def _serve(self, decoded: list[tuple[Work, Images]], decoding: float) -> None:
         """Scores what took `decoding` seconds to decode."""
@@ -210,30 +234,24 @@ class Batcher:
 
     def _decoded(self, batch: list[Work]) -> list[tuple[Work, Images]]:
         """Every work with its pixels; those that have none are refused."""
-        encoded = [(w, w.images) for w in batch if not isinstance(w.images, np.ndarray)]
-        files = [f for _, images in encoded for f in images]
+        files = [(w, w.images) for w in batch if not isinstance(w.images, np.ndarray)]
         pixels: dict[int, Images] = {}
-        try:
-            together = self._decode(files) if files else None
-        except (InvalidRequestError, TooLargeError):
-            together = None
-        start = 0
-        for work, images in encoded:
-            if together is not None:
-                pixels[id(work)] = together[start : start + len(work)]
-                start += len(work)
-                continue
-            try:
-                pixels[id(work)] = self._decode(images)
-            except (InvalidRequestError, TooLargeError) as e:
-                work.future.set_exception(e)
-        found: list[tuple[Work, Images]] = []
+        if files:
+            found = self._decoding.decode(
+                [images for _, images in files], self._decode, [w.deadline for w, _ in files]
+            )
+            for (work, _), images in zip(files, found, strict=True):
+                if isinstance(images, ServingError):
+                    work.future.set_exception(images)
+                else:
+                    pixels[id(work)] = images
+        decoded: list[tuple[Work, Images]] = []
         for work in batch:
             if isinstance(work.images, np.ndarray):
-                found.append((work, work.images))
+                decoded.append((work, work.images))
             elif id(work) in pixels:
-                found.append((work, pixels[id(work)]))
-        return found
+                decoded.append((work, pixels[id(work)]))
+        return decoded
 
     def _scores(self, images_NHW3: Images) -> Floats:
         """In calls of at most max_batch."""

@@ -1,7 +1,7 @@
 """What uvicorn leaves open: how long a client may take, and how much it may send, before
 its request is one.
 
-The body has its own limits (`protocols.asgi.read_body`), and uvicorn closes what is idle
+The body has its own limits (`protocols.asgi.received`), and uvicorn closes what is idle
 after an answer.
 """
 

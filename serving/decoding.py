@@ -22,15 +22,18 @@ class Decoder:
         self._graph = graph
         self._max_pixels = max_pixels
 
-    def __call__(self, encoded: Sequence[bytes]) -> Images:
+    def __call__(self, encoded: Sequence[bytes], first: int = 0) -> Images:
         """Image files to uint8 [N, H, W, 3].
+
+        Args:
+          first: the place of the first one in its request.
 
         Raises:
           InvalidRequestError, TooLargeError: one of them cannot be decoded, or is too large;
             it is named by its index.
         """
         files = []
-        for index, data in enumerate(encoded):
+        for index, data in enumerate(encoded, first):
             try:
                 files.append(normalise(data, max_pixels=self._max_pixels).encoded)
             except BadImage as e:
@@ -38,12 +41,12 @@ class Decoder:
         try:
             return self._graph(files)
         except InvalidRequestError:
-            self._name_broken(files)
+            self._name_broken(files, first)
             raise
 
-    def _name_broken(self, files: Sequence[bytes]) -> None:
+    def _name_broken(self, files: Sequence[bytes], first: int) -> None:
         """Raises for the first file that cannot be decoded alone."""
-        for index, data in enumerate(files):
+        for index, data in enumerate(files, first):
             try:
                 self._graph([data])
             except InvalidRequestError:

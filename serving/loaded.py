@@ -16,6 +16,7 @@ from serving.config import BatchingConfig, ModelConfig
 from serving.decoding import Decoder
 from serving.engines import Engine, Floats, Images, Onnx, SavedModel
 from serving.errors import LoadError
+from serving.shares import Decoding
 from trainers.artifact import GOLDEN, ModelCard, PushManifest
 from trainers.errors import DataError
 from trainers.versions import damage
@@ -42,6 +43,7 @@ class LoadedVersion:
       directory: `<serving>/<name>/<version>`.
       observer: told about the queue and the batches.
       max_pixels: of an image.
+      decoding: where large images are decoded; that of the server.
 
     Raises:
       LoadError: its files are damaged, it cannot be loaded, or it does not give the
@@ -57,6 +59,7 @@ class LoadedVersion:
         progress: Callable[[str], None] = lambda stage: None,
         *,
         max_pixels: int,
+        decoding: Decoding | None = None,
     ) -> None:
         began = time.monotonic()
         try:
@@ -85,6 +88,7 @@ class LoadedVersion:
             observer,
             pads=engine.traces,
             name=f"{self.name}-{self.version}",
+            decoding=decoding,
         )
         self.loading = Loading(
             engine=engine.name,
@@ -99,10 +103,14 @@ class LoadedVersion:
         return (*self.card.image_size, 3)
 
     def submit(
-        self, images: Sequence[bytes] | Images, deadline: float, timing: Timing | None = None
+        self,
+        images: Sequence[bytes] | Images,
+        deadline: float,
+        timing: Timing | None = None,
+        pixels: int = 0,
     ) -> Future[Floats]:
         """See `Batcher.submit`."""
-        return self._batcher.submit(images, deadline, timing)
+        return self._batcher.submit(images, deadline, timing, pixels)
 
     def close(self) -> None:
         """Answers what waits, and stops."""

@@ -27,6 +27,7 @@ from serving.errors import LoadError, UnavailableError, UnknownModelError
 from serving.loaded import LoadedVersion
 from serving.readiness import Readiness, judge
 from serving.served import Served, Slot, State, files_of
+from serving.shares import Decoding
 from trainers.errors import DataError, nearest
 from trainers.in_use import hold
 from trainers.labels import Labels, read_labels
@@ -56,7 +57,7 @@ class Repository:
     Args:
       observers: makes the observer of a version, by name and version.
       event: told about loads and unloads, from several threads.
-      load: loads one version, other than `LoadedVersion`; called from several threads.
+      load: loads one version; called from several threads.  By default a `LoadedVersion`.
     """
 
     def __init__(
@@ -71,7 +72,11 @@ class Repository:
         self._threads = threads
         self._observers = observers
         self._event = event
-        self._loads = load or partial(LoadedVersion, max_pixels=config.limits.pixels)
+        self._loads = load or partial(
+            LoadedVersion,
+            max_pixels=config.limits.pixels,
+            decoding=Decoding(config.limits, threads),
+        )
         self._folder = Path(config.serving)
         self._models: dict[str, Served] = {}
         self._lock = threading.Lock()

@@ -25,6 +25,7 @@ from serving.control import Control
 from serving.engines import set_threads
 from serving.garbage import tidy
 from serving.log import Log, messages_into
+from serving.memory import keep_little
 from serving.ports import BACKLOG, Ports, cannot_listen, take_ports
 from serving.repository import Repository
 from serving.request_log import RequestLog
@@ -82,6 +83,7 @@ class Server:
         self.config = config
         self._token, self._tls = token, tls
         self._ports = ports or take_ports(config)
+        keep_little()
         threads = config.threads or available_cpus()
         set_threads(threads)
         self.log = Log(config.log)
@@ -164,7 +166,7 @@ class Server:
         tokens = [t for t in (self._token, self.service.control.token) if t is not None]
         asking = [BearerRpc(tokens)] if self._token else []
         rpc = grpc.aio.server(
-            interceptors=[RecordedRpc(self.service.access), *asking, Refusing()],
+            interceptors=[RecordedRpc(self.service.access), *asking, Refusing(self.service)],
             options=[
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", limit),

@@ -36,6 +36,8 @@ class Query:
     model: str
     images: Sequence[bytes] | Images
     """Encoded image files, or pixels, uint8 [N, H, W, 3]."""
+    pixels: int = 0
+    """Of encoded images, by their headers; set when they are checked."""
     version: int | None = None
     label: str | None = None
     timeout: float | None = None
@@ -60,6 +62,14 @@ class Answer:
             [(self.class_names[i], row[i]) for i in nlargest(k, range(len(row)), row.__getitem__)]
             for row in self.scores_NC.tolist()
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Of one request."""
+
+    take: Callable[[int], None]
+    """So many bytes more; raises BusyError where there are none left."""
 
 
 class Service:
@@ -88,8 +98,8 @@ class Service:
         self.draining = False
         """Whether the server is going down; what it has is answered all the same."""
         self._admitted = 0
-        self.receiving = 0
-        """Bytes of the bodies that are on their way; counted on one thread."""
+        self._received = 0
+        """Bytes of all requests that are received or answered."""
 
     @property
     def ready(self) -> bool:
@@ -128,8 +138,25 @@ class Service:
             self._admitted -= 1
 
     @contextmanager
+    def room(self) -> Iterator[Room]:
+        """What a request takes of `limits.server_body_bytes`; to be entered on one thread."""
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if self._received + size > self.limits.server_body_bytes:
+                raise BusyError("Too many large requests are being answered; try again.")
+            taken += size
+            self._received += size
+
+        try:
+            yield Room(take)
+        finally:
+            self._received -= taken
+
+    @contextmanager
     def using(self, query: Query) -> Iterator[tuple[LoadedVersion, float]]:
-        """The version a query is for, and the deadline; its images are checked.
+        """The version a query is for, and the deadline.
 
         Raises:
           ServingError: it cannot be answered.
@@ -141,7 +168,6 @@ class Service:
         record.images = len(query.images)
         query.request_id = query.request_id or record.request_id
         with self.use(query.model, query.version, query.label) as loaded:
-            self._check(query, loaded)
             yield loaded, time.monotonic() + timeout
 
     def check_count(self, count: int) -> None:
@@ -161,7 +187,12 @@ class Service:
             engine=loaded.loading.engine,
         )
 
-    def _check(self, query: Query, loaded: LoadedVersion) -> None:
+    def check(self, query: Query, loaded: LoadedVersion) -> None:
+        """Refuses images that are too many, too large, or none; from any thread.
+
+        Raises:
+          ServingError: why.
+        """
         self.check_count(len(query.images))
         if isinstance(query.images, np.ndarray):
             expected = loaded.image_shape
@@ -188,3 +219,4 @@ class Service:
                 f"Expected images of at most {self.limits.request_pixels:,} pixels together, got "
                 f"{total:,}."
             )
+        query.pixels = total

@@ -22,6 +22,7 @@ CONFIG = """
 header_seconds = 1.0
 concurrency = 8
 body_bytes = 1048576
+server_body_bytes = 33554432
 """
 
 

@@ -26,9 +26,10 @@ from schemathesis.specs.openapi.checks import (
 from serving_server import in_process
 
 from serving.app import create_app
+from serving.config import LimitsConfig
 from serving.errors import InvalidRequestError, ServingError
 from serving.headers import count_pixels
-from serving.protocols import asgi, signatures, v1, v2, v2_rest
+from serving.protocols import asgi, numbers, signatures, v1, v2, v2_rest
 from trainers.pixels import BadImage
 
 FUZZ = settings(
@@ -77,11 +78,11 @@ CHECKS = [
 
 # --- JSON
 
-numbers = st.one_of(
+json_numbers = st.one_of(
     st.integers(-2, 300), st.integers(), st.floats(), st.booleans(), st.none(), st.text(max_size=3)
 )
 json_values = st.recursive(
-    numbers,
+    json_numbers,
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
         st.dictionaries(st.sampled_from(["b64", "images", "examples", "x"]), inner, max_size=2),
@@ -107,7 +108,7 @@ def test_rows_and_columns_are_values_and_a_name_or_refused(value):
 @given(st.lists(json_values, max_size=3))
 def test_pixels_are_numbers_of_the_shape_or_refused(values):
     try:
-        decoded = signatures.pixels(values, SHAPE)
+        decoded = numbers.pixels(values, SHAPE)
     except InvalidRequestError:
         return
     assert decoded.dtype == np.uint8
@@ -120,28 +121,28 @@ def test_pixels_are_what_was_sent(data):
     bad = data.draw(st.sampled_from([None, -1, 256, 0.5, True, "1", float("nan"), 10**400, [1]]))
     image = np.arange(12, dtype=np.uint8).reshape(2, *SHAPE)
     values = image.tolist()
-    np.testing.assert_array_equal(signatures.pixels(values, SHAPE), image)
-    np.testing.assert_array_equal(signatures.pixels(image.astype(float).tolist(), SHAPE), image)
+    np.testing.assert_array_equal(numbers.pixels(values, SHAPE), image)
+    np.testing.assert_array_equal(numbers.pixels(image.astype(float).tolist(), SHAPE), image)
     i, j, k, m = (data.draw(st.integers(0, n - 1)) for n in image.shape)
     if bad is None:
         del values[i][j][k][m]
     else:
         values[i][j][k][m] = bad
     with pytest.raises(InvalidRequestError):
-        signatures.pixels(values, SHAPE)
+        numbers.pixels(values, SHAPE)
 
 
 def test_strings_take_no_room_for_each_other():
     """NumPy would make an array of 30 GB of these."""
     with pytest.raises(InvalidRequestError):
-        signatures.pixels([[[["x" * 1_000_000, 0, 0]], [[0, 0, 0]]]] * 2000, SHAPE)
+        numbers.pixels([[[["x" * 1_000_000, 0, 0]], [[0, 0, 0]]]] * 2000, SHAPE)
 
 
 @EXAMPLES
 @given(st.one_of(st.binary(max_size=40), st.text(max_size=40).map(str.encode)))
 def test_json_is_an_object_or_refused(data):
     with contextlib.suppress(InvalidRequestError):
-        assert isinstance(asgi.parse_json(data), dict)
+        assert isinstance(asgi.parse_json(data, LimitsConfig()), dict)
 
 
 @EXAMPLES
@@ -216,7 +217,7 @@ def test_many_empty_values_are_refused_early():
 )
 def test_a_request_is_split_within_its_length_or_refused(data, length):
     try:
-        body, binary = v2_rest._split(data, length)
+        body, binary = v2_rest._split(data, length, LimitsConfig())
     except InvalidRequestError:
         return
     assert isinstance(body, dict)

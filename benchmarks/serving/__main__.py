@@ -3,6 +3,7 @@
     PYTHONPATH=. python -m benchmarks.serving compare
     PYTHONPATH=. python -m benchmarks.serving swap
     PYTHONPATH=. python -m benchmarks.serving soak --minutes 30
+    PYTHONPATH=. python -m benchmarks.serving hostile --serving build/demo/serving
 
 What is compared, and how, is in benchmarks/README.md.
 """
@@ -13,13 +14,15 @@ import argparse
 import os
 from pathlib import Path
 
-from benchmarks.serving import compare, soak, swap
+from benchmarks.serving import compare, hostile, soak, swap
 from benchmarks.serving.contestants import Setting
 from benchmarks.serving.prepare import MODELS
 
 
 def main() -> None:
     options = _options()
+    if options.what == "hostile":
+        return hostile.run(options)
     options.cache.mkdir(parents=True, exist_ok=True)
     setting = Setting(
         threads=options.threads,
@@ -63,6 +66,12 @@ def _options() -> argparse.Namespace:
     found.add_argument("--model", default="small-cnn-keras", choices=names)
     found.add_argument("--minutes", type=float, default=30.0)
     found.add_argument("--swap-minutes", type=float, default=3.0, help="between pushes")
+    found = commands.add_parser("hostile", help="what one request does to all others")
+    found.add_argument("--serving", type=Path, required=True, help="a folder of pushed models")
+    found.add_argument("--code", type=Path, default=Path(), help="a checkout that is served from")
+    found.add_argument("--clients", type=int, default=4, help="that send each body")
+    found.add_argument("--seconds", type=float, default=8.0, help="for each body")
+    found.add_argument("--only", nargs="+", default=[], metavar="BODY", help="these alone")
     return parser.parse_args()
 
 

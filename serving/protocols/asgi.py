@@ -8,25 +8,38 @@ import binascii
 import json
 import time
 import zlib
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from contextvars import copy_context
+from functools import partial
+from typing import Any, TypeVar
 
+import numpy as np
 from fastapi import Request
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
 from serving.access import current
+from serving.config import LimitsConfig
 from serving.errors import (
-    BusyError,
     DeadlineError,
     InvalidRequestError,
     SlowClientError,
     TooLargeError,
     UnsupportedEncodingError,
 )
-from serving.service import Answer, Query, Service
+from serving.memory import give_back
+from serving.protocols.json_reader import WINDOW, read_json_object
+from serving.service import Answer, Query, Room, Service
 
-_LARGE_BODIES = 32
-"""Bodies of the largest size that may be on their way at a time."""
+T = TypeVar("T")
+_STEP = 2**20
+"""Bytes that are decoded at a time while other threads wait."""
+_HUGE = 8 * 2**20
+"""Bytes after which memory is given back."""
+_parsers = ThreadPoolExecutor(2, "parser")
+"""Where large requests are taken apart."""
 
 
 def service_of(request: Request) -> Service:
@@ -35,13 +48,14 @@ def service_of(request: Request) -> Service:
 
 
 async def classify(service: Service, query: Query) -> Answer:
-    """Answers a query on an event loop.
+    """Answers a query that was admitted, on an event loop.
 
     Raises:
       ServingError: it cannot be answered.
     """
-    with service.admitted(), service.using(query) as (loaded, deadline):
-        future = loaded.submit(query.images, deadline, current().timing)
+    with service.using(query) as (loaded, deadline):
+        await off_loop(_size(query), service.check, query, loaded)
+        future = loaded.submit(query.images, deadline, current().timing, query.pixels)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 scores_NC: Any = await asyncio.wrap_future(future)
@@ -55,21 +69,50 @@ async def classify(service: Service, query: Query) -> Answer:
 def error_response(text: str, status: int) -> Response:
     """A refusal, as TensorFlow Serving and the Open Inference Protocol have it."""
     # Escaped, since what a client sent may hold halves of surrogate pairs.
-    return Response(json.dumps({"error": text}), status, media_type="application/json")
+    headers = {"retry-after": "1"} if status == 429 else None
+    return Response(json.dumps({"error": text}), status, headers, media_type="application/json")
 
 
-async def read_body(request: Request) -> bytes:
-    """The body, unpacked.
+async def off_loop(size: int, function: Callable[..., T], *args: Any) -> T:
+    """Calls what takes a request of so many bytes apart; where that may take long, on another
+    thread, in pieces between which the event loop goes on."""
+    if size <= WINDOW:
+        return function(*args)
+    call = partial(copy_context().run, function, *args)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_parsers, call)
+    finally:
+        if size > _HUGE:
+            await asyncio.get_running_loop().run_in_executor(_parsers, give_back)
+
+
+@asynccontextmanager
+async def received(request: Request) -> AsyncIterator[bytes]:
+    """The body, unpacked, of a request that is admitted and has room until it is answered.
 
     Raises:
       TooLargeError: it is larger than `limits.body_bytes`; no more of it is read.
-      BusyError: others send as much as may be on its way together.
+      BusyError: others take the room, or as many as may are being answered.
       SlowClientError: the client takes longer than `limits.header_seconds` to send it.
       InvalidRequestError: it is cut off.
       UnsupportedEncodingError: it is packed in another way than gzip and deflate.
     """
     service = service_of(request)
-    limits = service.limits
+    with service.room() as room:
+        body = await _read(request, service.limits, room)
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip", "deflate"):
+            raise UnsupportedEncodingError(
+                f"content-encoding: expected gzip or deflate, got {encoding!r}."
+            )
+        with service.admitted():
+            if encoding != "identity":
+                body = await off_loop(WINDOW + 1, _unpacked, body, service.limits.body_bytes)
+                room.take(len(body))
+            yield body
+
+
+async def _read(request: Request, limits: LimitsConfig, room: Room) -> bytes:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:19]) > limits.body_bytes:
         raise _too_large(limits.body_bytes)
@@ -78,27 +121,16 @@ async def read_body(request: Request) -> bytes:
         async with asyncio.timeout(limits.header_seconds):
             async for chunk in request.stream():
                 body += chunk
-                service.receiving += len(chunk)
                 if len(body) > limits.body_bytes:
                     raise _too_large(limits.body_bytes)
-                if service.receiving > _LARGE_BODIES * limits.body_bytes:
-                    raise BusyError("Too many large requests are on their way; try again.")
+                room.take(len(chunk))
     except TimeoutError:
         raise SlowClientError(
             f"The request was not there after {limits.header_seconds:g} seconds."
         ) from None
     except ClientDisconnect:
         raise InvalidRequestError("The request was cut off.") from None
-    finally:
-        service.receiving -= len(body)
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding == "identity":
-        return bytes(body)
-    if encoding not in ("gzip", "deflate"):
-        raise UnsupportedEncodingError(
-            f"content-encoding: expected gzip or deflate, got {encoding!r}."
-        )
-    return _unpacked(bytes(body), limits.body_bytes)
+    return bytes(body)
 
 
 def _unpacked(body: bytes, limit: int) -> bytes:
@@ -118,24 +150,9 @@ def _too_large(limit: int) -> TooLargeError:
     return TooLargeError(f"Expected a body of at most {limit:,} bytes, got more.")
 
 
-async def read_json(request: Request) -> dict[str, Any]:
-    """The body as a JSON object.
-
-    Raises:
-      InvalidRequestError: it is none.
-    """
-    return parse_json(await read_body(request))
-
-
-def parse_json(body: bytes) -> dict[str, Any]:
-    """Raises InvalidRequestError for what is not a JSON object."""
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError) as e:
-        raise InvalidRequestError(f"Expected a JSON object: {e}") from None
-    if not isinstance(parsed, dict):
-        raise InvalidRequestError(f"Expected a JSON object, got a {type(parsed).__name__}.")
-    return parsed
+def parse_json(body: bytes, limits: LimitsConfig) -> dict[str, Any]:
+    """See `read_json_object`."""
+    return read_json_object(body, limits.images)
 
 
 def from_base64(text: Any) -> bytes:
@@ -143,9 +160,26 @@ def from_base64(text: Any) -> bytes:
     if not isinstance(text, str):
         raise InvalidRequestError(f"b64: expected a string, got a {type(text).__name__}.")
     try:
+        data = text.encode("ascii")
         try:
-            return base64.b64decode(text, validate=True)
+            return _decoded(data)
         except binascii.Error:  # broken into lines by many a tool
-            return base64.b64decode("".join(text.split()), validate=True)
+            return _decoded(b"".join(data.split()))
     except ValueError as e:
         raise InvalidRequestError(f"b64: expected base64: {e}") from None
+
+
+def _decoded(data: bytes) -> bytes:
+    if len(data) <= _STEP:
+        return base64.b64decode(data, validate=True)
+    if b"=" in data[:-2]:
+        raise binascii.Error("Padding before the end")
+    steps = range(0, len(data), _STEP)
+    return b"".join(base64.b64decode(data[i : i + _STEP], validate=True) for i in steps)
+
+
+def _size(query: Query) -> int:
+    """Bytes that have to be looked at before the images are decoded."""
+    if isinstance(query.images, np.ndarray):
+        return 0
+    return sum(map(len, query.images))

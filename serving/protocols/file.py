@@ -11,11 +11,11 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
-from starlette.datastructures import UploadFile
 
 from serving.errors import InvalidRequestError
 from serving.protocols import openapi
-from serving.protocols.asgi import classify, read_body, service_of
+from serving.protocols.asgi import classify, off_loop, received, service_of
+from serving.protocols.form import first_file
 from serving.service import TOP_K, Query, Service
 
 router = APIRouter(tags=["Files"])
@@ -51,13 +51,13 @@ async def predict(
     """
     began = time.perf_counter()
     service = service_of(request)
-    query = Query(
-        model=model or _only_model(service),
-        version=version,
-        label=label,
-        images=[await _file(request)],
-    )
-    answer = await classify(service, query)
+    name = model or _only_model(service)
+    async with received(request) as body:
+        content_type = request.headers.get("content-type", "")
+        if content_type.lower().startswith(_FORM):
+            body = await off_loop(len(body), first_file, body, content_type)
+        query = Query(model=name, version=version, label=label, images=[body])
+        answer = await classify(service, query)
     (classes,) = answer.top(max(top, 1))
     return JSONResponse(
         {
@@ -77,17 +77,3 @@ def _only_model(service: Service) -> str:
             f"Which model? Add ?model=NAME. There are: {', '.join(names) or 'none'}."
         )
     return names[0]
-
-
-async def _file(request: Request) -> bytes:
-    """The body, or the first file of a form."""
-    body = await read_body(request)
-    if not request.headers.get("content-type", "").lower().startswith(_FORM):
-        return body
-    # The body is read, within its limit; the parser gets it from there.
-    request._body = body
-    async with request.form(max_files=4, max_fields=16) as form:
-        for value in form.values():
-            if isinstance(value, UploadFile):
-                return await value.read()
-    raise InvalidRequestError("Expected a form with an image file in it.")

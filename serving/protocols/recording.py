@@ -82,7 +82,8 @@ class RecordedRpc(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
             def counted(message: bytes) -> Any:
                 record.bytes_in = len(message)
-                return handler.request_deserializer(message)
+                deserializer = handler.request_deserializer
+                return deserializer(message) if deserializer else message
 
             return grpc.unary_unary_rpc_method_handler(
                 self._recorded(record, handler.unary_unary), counted, handler.response_serializer

@@ -11,35 +11,38 @@ from google.protobuf.message import DecodeError
 
 from serving.access import current
 from serving.errors import ServingError, told
-from serving.protocols.asgi import classify
+from serving.protocols.asgi import classify, off_loop
+from serving.protocols.wire import parse
 from serving.service import Answer, Query, Service
 
 _log = logging.getLogger(__name__)
 
 
 class Refusing(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Turns what goes wrong into its status; the methods just raise."""
+    """Takes messages apart, and turns what goes wrong into its status; the methods just raise."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         handler = await continuation(details)
         if handler is None or handler.unary_unary is None:
             return handler
 
-        def decoded(message: bytes) -> Any:
-            try:
-                return handler.request_deserializer(message)
-            except DecodeError as e:
-                return e  # a deserializer cannot choose its status
-
-        async def method(request: Any, context: Any) -> Any:
+        async def method(message: bytes, context: Any) -> Any:
             if not inspect.iscoroutinefunction(handler.unary_unary):
                 await context.abort(
                     grpc.StatusCode.UNIMPLEMENTED, f"{details.method} is not offered."
                 )
-            if isinstance(request, DecodeError):
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, told(request))
+            # The generated deserializer is a method of the message's class.
+            kind = handler.request_deserializer.__self__
             try:
-                return await handler.unary_unary(request, context)
+                with self._service.room() as room:
+                    room.take(len(message))
+                    request = await off_loop(len(message), parse, kind, message)
+                    return await handler.unary_unary(request, context)
+            except DecodeError as e:
+                code, text = grpc.StatusCode.INVALID_ARGUMENT, told(e)
             except ServingError as e:
                 current().error = e
                 code, text = grpc.StatusCode[e.code], told(e)
@@ -50,7 +53,7 @@ class Refusing(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
         return grpc.unary_unary_rpc_method_handler(
             method,
-            request_deserializer=decoded,
+            request_deserializer=None,  # on the event loop, before it is known how large it is
             response_serializer=handler.response_serializer,
         )
 
@@ -58,4 +61,5 @@ class Refusing(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 async def classify_within(service: Service, query: Query, context: Any) -> Answer:
     """Answers a query within the deadline that the client has set."""
     query.timeout = context.time_remaining()
-    return await classify(service, query)
+    with service.admitted():
+        return await classify(service, query)

@@ -6,17 +6,15 @@ become the outputs that the signature has in the SavedModel.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from serving.engines import Images
 from serving.errors import InvalidRequestError
 from serving.loaded import LoadedVersion
+from serving.protocols.wire import parse
 from serving.service import TOP_K, Answer
 from trainers.errors import nearest
 
@@ -84,9 +82,8 @@ def images_of_examples(examples: Sequence[bytes]) -> list[bytes]:
     found = []
     for index, serialised in enumerate(examples):
         try:
-            features: Mapping[str, Any] = example_pb2.Example.FromString(
-                serialised
-            ).features.feature
+            example = parse(example_pb2.Example, serialised)
+            features: Mapping[str, Any] = example.features.feature
         except DecodeError:
             raise InvalidRequestError(
                 f"Example {index}: expected a serialised tf.Example, got {len(serialised)} bytes "
@@ -99,58 +96,6 @@ def images_of_examples(examples: Sequence[bytes]) -> list[bytes]:
             )
         found.append(bytes(values[0]))
     return found
-
-
-def flatten(values: list[Any]) -> tuple[list[Any], tuple[int, ...]]:
-    """What is in nested lists of JSON, and their shape.
-
-    Written here, since NumPy makes room for the longest string as often as there are
-    values, and takes true for 1.
-
-    Raises:
-      InvalidRequestError: they are ragged.
-    """
-    shape = [len(values)]
-    while values and any(isinstance(v, list) for v in values):
-        sides = {len(v) if isinstance(v, list) else -1 for v in values}
-        if len(sides) != 1:
-            raise InvalidRequestError("Expected lists of the same length, got ragged ones.")
-        shape.append(sides.pop())
-        values = list(itertools.chain.from_iterable(values))
-    return values, tuple(shape)
-
-
-def pixels(values: list[Any], shape: tuple[int, int, int]) -> Images:
-    """Numbers from JSON as uint8 [N, H, W, 3].
-
-    Raises:
-      InvalidRequestError: ragged, no whole numbers from 0 to 255, or of another shape.
-    """
-    flat, found = flatten(values)
-    if len(found) != 4 or found[1:] != shape:
-        raise InvalidRequestError(
-            f"Expected pixels of shape [N, {', '.join(map(str, shape))}], got {list(found)}."
-        )
-    return to_bytes(flat).reshape(found)
-
-
-def to_bytes(values: Any) -> npt.NDArray[np.uint8]:
-    """A flat list of numbers, or an array of them, as uint8.
-
-    Raises:
-      InvalidRequestError: they are no whole numbers from 0 to 255.
-    """
-    refusal = InvalidRequestError("Expected pixels as whole numbers from 0 to 255.")
-    if isinstance(values, list) and not set(map(type, values)) <= {int, float}:
-        raise refusal
-    try:
-        numbers = np.asarray(values, np.float64)
-    except OverflowError:
-        raise refusal from None
-    # A NaN compares as false.
-    if not ((numbers >= 0) & (numbers <= 255) & (numbers == np.floor(numbers))).all():
-        raise refusal
-    return numbers.astype(np.uint8)
 
 
 def choose(outputs: Mapping[str, Any], wanted: Sequence[str]) -> list[str]:

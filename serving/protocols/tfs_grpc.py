@@ -20,7 +20,8 @@ from tensorflow_serving.apis import (
 from serving.engines import Images
 from serving.errors import InvalidRequestError
 from serving.loaded import LoadedVersion
-from serving.protocols import signatures
+from serving.protocols import numbers, signatures
+from serving.protocols.asgi import off_loop
 from serving.protocols.rpc import classify_within
 from serving.repository import Slot
 from serving.service import Query, Service
@@ -48,7 +49,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
             query = Query(
                 model=spec.name,
                 version=loaded.version,
-                images=_images(signature, request.inputs, loaded, self._service),
+                images=await off_loop(
+                    request.ByteSize(), _images, signature, request.inputs, loaded, self._service
+                ),
             )
             answer = await classify_within(self._service, query, context)
         outputs = signatures.outputs(signature, answer)
@@ -66,16 +69,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
             raise InvalidRequestError("Expected an example_list with at least one tf.Example.")
         given = getattr(request.input, kind)
         self._service.check_count(len(given.examples))
-        # Serialised messages one after the other are their merge.
-        context_features = (
-            given.context.SerializeToString() if kind == "example_list_with_context" else b""
-        )
-        examples = [context_features + e.SerializeToString() for e in given.examples]
         with self._service.use(spec.name, *_place(spec)) as loaded:
             query = Query(
                 model=spec.name,
                 version=loaded.version,
-                images=signatures.images_of_examples(examples),
+                images=await off_loop(request.ByteSize(), _images_of_list, given),
             )
             answer = await classify_within(self._service, query, context)
         response = classification_pb2.ClassificationResponse()
@@ -168,6 +166,13 @@ def _images(
     return values
 
 
+def _images_of_list(given: Any) -> list[bytes]:
+    """Those of an ExampleList, with a context or without."""
+    # Serialised messages one after the other are their merge.
+    common = given.context.SerializeToString() if hasattr(given, "context") else b""
+    return signatures.images_of_examples([common + e.SerializeToString() for e in given.examples])
+
+
 def _pixels(tensor: Any, shape: tuple[int, int, int]) -> Images:
     """A TensorProto as uint8 [N, H, W, 3].
 
@@ -183,7 +188,7 @@ def _pixels(tensor: Any, shape: tuple[int, int, int]) -> Images:
         flat = np.frombuffer(tensor.tensor_content, dtype)
     else:
         listed = {types_pb2.DT_INT64: tensor.int64_val, types_pb2.DT_FLOAT: tensor.float_val}
-        flat = np.asarray(listed.get(tensor.dtype, tensor.int_val), np.float64)
+        flat = listed.get(tensor.dtype, tensor.int_val)
     sides = [d.size for d in tensor.tensor_shape.dim]
     count = len(flat) // int(np.prod(shape))
     if sides != [count, *shape] or len(flat) != count * int(np.prod(shape)):
@@ -191,7 +196,7 @@ def _pixels(tensor: Any, shape: tuple[int, int, int]) -> Images:
             f"images: expected the shape [N, {', '.join(map(str, shape))}], got {sides} with "
             f"{len(flat)} values."
         )
-    return signatures.to_bytes(flat).reshape(sides)
+    return numbers.of_repeated(flat).reshape(sides)
 
 
 def _tensor(values: Any) -> Any:

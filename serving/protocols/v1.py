@@ -19,8 +19,15 @@ from fastapi.responses import JSONResponse, Response
 
 from serving.errors import InvalidRequestError
 from serving.loaded import LoadedVersion
-from serving.protocols import openapi, signatures
-from serving.protocols.asgi import classify, from_base64, read_json, service_of
+from serving.protocols import numbers, openapi, signatures
+from serving.protocols.asgi import (
+    classify,
+    from_base64,
+    off_loop,
+    parse_json,
+    received,
+    service_of,
+)
 from serving.repository import Slot
 from serving.service import Query, Service
 
@@ -139,20 +146,11 @@ def _tensor(tensor: signatures.Tensor) -> dict[str, Any]:
 
 async def _predict(request: Request, name: str, version: int | None, label: str | None) -> Response:
     service = service_of(request)
-    body = await read_json(request)
-    rows = "instances" in body
-    if rows == ("inputs" in body):
-        raise InvalidRequestError('Expected either "instances" (rows) or "inputs" (columns).')
-    given = body["instances"] if rows else body["inputs"]
-    with service.use(name, version, label) as loaded:
-        if rows and isinstance(given, list):
-            service.check_count(len(given))
-        values, key = _rows(given) if rows else _columns(given)
-        service.check_count(len(values))
-        signature = _choose(loaded, body.get("signature_name"), key, values)
-        images = _images(signature, values, loaded)
-        query = Query(model=name, version=loaded.version, images=images)
-        answer = await classify(service, query)
+    async with received(request) as body:
+        with service.use(name, version, label) as loaded:
+            rows, signature, images = await off_loop(len(body), _asked, body, loaded, service)
+            query = Query(model=name, version=loaded.version, images=images)
+            answer = await classify(service, query)
     outputs = {k: _plain(v) for k, v in signatures.outputs(signature, answer).items()}
     if rows:
         return JSONResponse({"predictions": _by_row(outputs)})
@@ -160,8 +158,27 @@ async def _predict(request: Request, name: str, version: int | None, label: str 
     return JSONResponse({"outputs": only})
 
 
-def _rows(given: Any) -> tuple[list[Any], str | None]:
+def _asked(
+    data: bytes, loaded: LoadedVersion, service: Service
+) -> tuple[bool, signatures.Signature, Any]:
+    """Whether it is by rows, the signature, and the images."""
+    body = parse_json(data, service.limits)
+    rows = "instances" in body
+    if rows == ("inputs" in body):
+        raise InvalidRequestError('Expected either "instances" (rows) or "inputs" (columns).')
+    given = body["instances"] if rows else body["inputs"]
+    if rows and isinstance(given, list | np.ndarray):
+        service.check_count(len(given))
+    values, key = _rows(given) if rows else _columns(given)
+    service.check_count(len(values))
+    signature = _choose(loaded, body.get("signature_name"), key, values)
+    return rows, signature, _images(signature, values, loaded)
+
+
+def _rows(given: Any) -> tuple[Any, str | None]:
     """Each row's value, and the input's name where the rows say it."""
+    if isinstance(given, np.ndarray):
+        return given, None
     if not isinstance(given, list) or not given:
         raise InvalidRequestError('"instances": expected a list with at least one row.')
     named = [isinstance(row, dict) and set(row) != {"b64"} for row in given]
@@ -177,20 +194,18 @@ def _rows(given: Any) -> tuple[list[Any], str | None]:
     return [row[key] for row in given], key
 
 
-def _columns(given: Any) -> tuple[list[Any], str | None]:
+def _columns(given: Any) -> tuple[Any, str | None]:
     key = None
     if isinstance(given, dict) and set(given) != {"b64"}:
         if len(given) != 1:
             raise InvalidRequestError('"inputs": expected one input, such as {"images": […]}.')
         ((key, given),) = given.items()
-    if not isinstance(given, list) or not given:
+    if not isinstance(given, list | np.ndarray) or not len(given):
         raise InvalidRequestError('"inputs": expected a list with at least one value.')
     return given, key
 
 
-def _choose(
-    loaded: LoadedVersion, name: Any, key: str | None, values: list[Any]
-) -> signatures.Signature:
+def _choose(loaded: LoadedVersion, name: Any, key: str | None, values: Any) -> signatures.Signature:
     """The signature that is named, or else the one that the values are meant for."""
     if name is not None and not isinstance(name, str):
         raise InvalidRequestError('"signature_name": expected a string.')
@@ -211,9 +226,9 @@ def _choose(
     return signature
 
 
-def _images(signature: signatures.Signature, values: list[Any], loaded: LoadedVersion) -> Any:
+def _images(signature: signatures.Signature, values: Any, loaded: LoadedVersion) -> Any:
     if signature.name == signatures.TENSOR:
-        return signatures.pixels(values, loaded.image_shape)
+        return numbers.pixels(values, loaded.image_shape)
     files = []
     for index, value in enumerate(values):
         if not isinstance(value, dict) or set(value) != {"b64"}:

@@ -17,6 +17,7 @@ import numpy as np
 from serving.errors import InvalidRequestError, TooLargeError, UnknownModelError
 from serving.loaded import LoadedVersion
 from serving.protocols import signatures
+from serving.protocols.numbers import Bytes
 from serving.repository import Repository
 from serving.service import Answer
 from trainers.versions import parse_version
@@ -171,7 +172,7 @@ def unpack_bytes(data: bytes) -> list[bytes]:
     return found
 
 
-def from_raw(name: str, datatype: str, shape: tuple[int, ...], data: bytes) -> Tensor:
+def from_raw(name: str, datatype: str, shape: tuple[int, ...], data: bytes | Bytes) -> Tensor:
     """A tensor from its binary form.
 
     Raises:
@@ -180,7 +181,7 @@ def from_raw(name: str, datatype: str, shape: tuple[int, ...], data: bytes) -> T
     if len(shape) > _RANK:
         raise InvalidRequestError(f"{name}: expected a shape of at most {_RANK} sides.")
     if datatype == "BYTES":
-        return Tensor(name, datatype, shape, unpack_bytes(data))
+        return Tensor(name, datatype, shape, unpack_bytes(bytes(data)))
     if datatype != "UINT8":
         return Tensor(name, datatype, shape, None)  # `images_of` says what is expected
     count = 1

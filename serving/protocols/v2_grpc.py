@@ -13,7 +13,8 @@ from tritonclient.grpc import service_pb2_grpc
 
 from serving.control import Control
 from serving.errors import InvalidRequestError
-from serving.protocols import signatures, v2
+from serving.protocols import numbers, v2
+from serving.protocols.asgi import off_loop
 from serving.protocols.bearer import authorization
 from serving.protocols.rpc import classify_within
 from serving.protocols.v2_rest import server_version
@@ -57,14 +58,14 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
         )
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
-        tensors = _inputs(request, self._service)
         wanted = [o.name for o in request.outputs]
         number = v2.version_number(request.model_version)
         with self._service.use(request.model_name, number) as loaded:
+            images = await off_loop(request.ByteSize(), _images, request, self._service)
             query = Query(
                 model=request.model_name,
                 version=loaded.version,
-                images=v2.images_of(tensors),
+                images=images,
                 request_id=request.id,
             )
             answer = await classify_within(self._service, query, context)
@@ -107,6 +108,10 @@ def add_services(server: Any, service: Service) -> None:
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(service), server)
 
 
+def _images(request: Any, service: Service) -> Any:
+    return v2.images_of(_inputs(request, service))
+
+
 def _inputs(request: Any, service: Service) -> list[v2.Tensor]:
     raw = list(request.raw_input_contents)
     if raw and len(raw) != len(request.inputs):
@@ -124,6 +129,6 @@ def _inputs(request: Any, service: Service) -> list[v2.Tensor]:
             values = list(given.contents.bytes_contents)
             found.append(v2.Tensor(given.name, "BYTES", shape, values))
         else:
-            data = signatures.to_bytes(list(given.contents.uint_contents)).tobytes()
+            data = numbers.of_repeated(given.contents.uint_contents)
             found.append(v2.from_raw(given.name, given.datatype, shape, data))
     return found

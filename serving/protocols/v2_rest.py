@@ -6,13 +6,22 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from serving.config import LimitsConfig
 from serving.control import Control
 from serving.errors import InvalidRequestError
-from serving.protocols import openapi, signatures, v2
-from serving.protocols.asgi import classify, from_base64, parse_json, read_body, service_of
+from serving.protocols import numbers, openapi, v2
+from serving.protocols.asgi import (
+    classify,
+    from_base64,
+    off_loop,
+    parse_json,
+    received,
+    service_of,
+)
 from serving.service import Query, Service
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol V2"])
@@ -71,8 +80,8 @@ async def version_infer(request: Request, name: str, number: str) -> Response:
 @router.post("/repository/index", **openapi.V2_INDEX)
 async def index(request: Request) -> Response:
     """Every version that was seen; with `{"ready": true}` those that answer."""
-    body = await read_body(request)
-    ready = bool(body.strip()) and parse_json(body).get("ready") is True
+    body = await _options(request)
+    ready = body.get("ready") is True
     return JSONResponse(v2.index(service_of(request).repository, ready))
 
 
@@ -80,8 +89,7 @@ async def index(request: Request) -> Response:
 async def load(request: Request, name: str) -> Response:
     """Loads a model from the serving folder that was unloaded."""
     control = _control(request)
-    body = await read_body(request)
-    parameters = parse_json(body).get("parameters") if body.strip() else None
+    parameters = (await _options(request)).get("parameters")
     v2.check_load(parameters if isinstance(parameters, dict) else {})
     await control.load(name)
     return JSONResponse({})
@@ -91,7 +99,7 @@ async def load(request: Request, name: str) -> Response:
 async def unload(request: Request, name: str) -> Response:
     """Unloads a model's versions, until they are loaded again or a newer one is pushed."""
     control = _control(request)
-    await read_body(request)
+    await _options(request)
     await control.unload(name)
     return JSONResponse({})
 
@@ -101,6 +109,14 @@ def _control(request: Request) -> Control:
     control = service_of(request).control
     control.check([v.encode("latin-1") for v in request.headers.getlist("authorization")])
     return control
+
+
+async def _options(request: Request) -> dict[str, Any]:
+    """The body of a request that is not about images; {} without one."""
+    async with received(request) as body:
+        if not body.strip():
+            return {}
+        return await off_loop(len(body), parse_json, body, service_of(request).limits)
 
 
 def server_version() -> str:
@@ -125,21 +141,14 @@ def _ready(request: Request, name: str, number: str) -> Response:
 
 async def _infer(request: Request, name: str, number: str) -> Response:
     service = service_of(request)
-    body, binary = _split(await read_body(request), request.headers.get(HEADER_LENGTH))
-    identity = body.get("id", "")
-    if not isinstance(identity, str):
-        raise InvalidRequestError('"id": expected a string.')
-    tensors = _inputs(body, binary, service)
-    requested = _outputs(body)
-    with service.use(name, v2.version_number(number)) as loaded:
-        query = Query(
-            model=name,
-            version=loaded.version,
-            images=v2.images_of(tensors),
-            request_id=identity,
-        )
-        answer = await classify(service, query)
-        outputs = v2.outputs_of(answer, loaded, [name for name, _ in requested])
+    async with received(request) as data:
+        with service.use(name, v2.version_number(number)) as loaded:
+            length = request.headers.get(HEADER_LENGTH)
+            body, images = await off_loop(len(data), _asked, data, length, service)
+            identity, requested = body.get("id", ""), _outputs(body)
+            query = Query(model=name, version=loaded.version, images=images, request_id=identity)
+            answer = await classify(service, query)
+            outputs = v2.outputs_of(answer, loaded, [name for name, _ in requested])
     binary_outputs = {n for n, is_binary in requested if is_binary}
     if _parameter(body, "binary_data_output") and not requested:
         binary_outputs = {t.name for t in outputs}
@@ -149,7 +158,16 @@ async def _infer(request: Request, name: str, number: str) -> Response:
     return _response(head, outputs, binary_outputs)
 
 
-def _split(data: bytes, length: str | None) -> tuple[dict[str, Any], bytes]:
+def _asked(data: bytes, length: str | None, service: Service) -> tuple[dict[str, Any], Any]:
+    """The JSON part, and the images."""
+    body, binary = _split(data, length, service.limits)
+    if not isinstance(body.get("id", ""), str):
+        raise InvalidRequestError('"id": expected a string.')
+    _outputs(body)
+    return body, v2.images_of(_inputs(body, binary, service))
+
+
+def _split(data: bytes, length: str | None, limits: LimitsConfig) -> tuple[dict[str, Any], bytes]:
     """The JSON part of a request and the binary tensors after it."""
     end = len(data)
     if length is not None:
@@ -158,7 +176,7 @@ def _split(data: bytes, length: str | None) -> tuple[dict[str, Any], bytes]:
                 f"{HEADER_LENGTH}: expected a number up to {len(data)}, got {length!r}."
             )
         end = int(length)
-    return parse_json(data[:end]), data[end:]
+    return parse_json(data[:end], limits), data[end:]
 
 
 def _inputs(body: dict[str, Any], binary: bytes, service: Service) -> list[v2.Tensor]:
@@ -183,21 +201,21 @@ def _inputs(body: dict[str, Any], binary: bytes, service: Service) -> list[v2.Te
 def _from_json(
     name: str, datatype: str, shape: tuple[int, ...], data: Any, service: Service
 ) -> v2.Tensor:
-    if not isinstance(data, list):
+    if not isinstance(data, list | np.ndarray):
         raise InvalidRequestError(f'{name}: expected a list in "data".')
     if datatype == "BYTES":
         service.check_count(len(data))
-        values, _ = signatures.flatten(data)
+        values = data.ravel() if isinstance(data, np.ndarray) else numbers.flatten(data)[0]
         # JSON has no bytes; as KServe and MLServer do, base64 stands for them.
         return v2.Tensor(name, datatype, shape, [from_base64(v) for v in values])
     if datatype != "UINT8":
         return v2.Tensor(name, datatype, shape, None)  # `v2.images_of` says what is expected
-    values, found = signatures.flatten(data)
+    flat, found = numbers.pixels_of(data)
     if len(found) > 1 and found != shape:
         raise InvalidRequestError(
             f"{name}: expected data of the shape {list(shape)}, got {list(found)}."
         )
-    return v2.from_raw(name, datatype, shape, signatures.to_bytes(values).tobytes())
+    return v2.from_raw(name, datatype, shape, flat)
 
 
 def _outputs(body: dict[str, Any]) -> list[tuple[str, bool]]:
