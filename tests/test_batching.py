@@ -27,7 +27,7 @@ from serving.errors import (
 SMALL = BatchingConfig(max_batch=4, max_delay_ms=1, queue=64)
 
 
-def decode(encoded):
+def decode(encoded, first=0):
     """An image file is its number as text; the image has that number as its first pixel."""
     if b"bad" in encoded:
         raise InvalidRequestError("bad")
@@ -229,7 +229,7 @@ def test_a_model_that_fails_is_told_and_the_next_batch_is_run(batcher, model):
 
 
 def test_a_decoder_that_breaks_leaves_nobody_waiting():
-    def broken(encoded):
+    def broken(encoded, first):
         raise MemoryError("no room")
 
     batcher = Batcher(broken, scores_of, SMALL)
