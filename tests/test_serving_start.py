@@ -247,7 +247,7 @@ def test_the_terminal_and_readyz_say_what_became_of_the_folder(tmp_path: Path) -
             cwd=ROOT, env=environment(), stdout=stdout, stderr=stderr, text=True,
         )  # fmt: skip
     try:
-        wait_until(lambda: "m 1: failed" in out.read_text() or process.poll() is not None, 120)
+        wait_until(lambda: "m 1: failed" in out.read_text() or process.poll() is not None, 400)
         found = re.search(r"http://127\.0\.0\.1:\d+", out.read_text())
         assert found is not None, (tmp_path / "err").read_text()
         url = f"{found[0]}/readyz"
