@@ -33,7 +33,7 @@ NAME = "digits-keras"
 class Folder:
     """An output folder: version 1 on an image that is withdrawn, 2 on it as well, 3 not."""
 
-    def __init__(self, root: Path, last_is_free: bool = True) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
         root.mkdir(exist_ok=True)
         (root / "visionline.json").write_text('{"pipeline": "digits"}')
@@ -58,8 +58,6 @@ class Folder:
         self.runs = (first, second, third)
         for run, version in zip(self.runs, (1, 2, 3), strict=True):
             self._serve(run, version)
-        if not last_is_free:
-            shutil.rmtree(root / "serving" / NAME / "3")
 
     def run(self, version: int, **more: object) -> BuiltRun:
         run = self.builder.run(f"run-{version}", version=version, **more)  # type: ignore[arg-type]
@@ -185,15 +183,15 @@ def test_killed_anywhere_it_is_finished_by_the_same_command(
 
 
 def test_what_serves_it_is_named_with_what_could_serve_instead(tmp_path: Path, cli: Cli) -> None:
-    folder = Folder(tmp_path / "out", last_is_free=False)
+    folder = Folder(tmp_path / "out")
+    folder._serve(folder.runs[1], 4)
     (served,) = plan(folder.reader(), Workspace(folder.root), {folder.sha: None}).served
-    assert (served.version, served.use, served.roll_back_to) == (2, "trained", None)
-    folder._serve(folder.runs[2], 4)
-    (folder.root / "serving" / NAME / "4").rename(folder.root / "serving" / NAME / "0")
-    (served,) = plan(folder.reader(), Workspace(folder.root), {folder.sha: None}).served
-    assert (served.version, served.roll_back_to) == (2, 0)
+    assert (served.version, served.use, served.roll_back_to) == (4, "trained", 3)
     done = cli("erase", folder.image, "--dry-run", "--output", folder.root)
-    assert f"visionline rollback {NAME} --to 0 --serving {folder.root}/serving" in done.stdout
+    assert f"visionline rollback {NAME} --to 3 --serving {folder.root}/serving" in done.stdout
+    shutil.rmtree(folder.root / "serving" / NAME / "3")
+    (served,) = plan(folder.reader(), Workspace(folder.root), {folder.sha: None}).served
+    assert (served.version, served.roll_back_to) == (4, None)
 
 
 def test_golden_images_of_before_are_left_and_said(folder: Folder) -> None:
