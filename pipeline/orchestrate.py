@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -99,8 +99,8 @@ def _run(request: RunRequest) -> int:
     logging.set_verbosity(logging.INFO)
     config = request.config
     workspace = Workspace(config.output)
-    pipeline = create_pipeline(config, workspace)
-    pipeline.beam_pipeline_args = beam_args.counted(pipeline.beam_pipeline_args)
+    here = replace(config.run, beam_args=tuple(beam_args.counted(config.run.beam_args)))
+    pipeline = create_pipeline(replace(config, run=here), workspace)
     ir = compiler.Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(
         ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: request.run_id}
