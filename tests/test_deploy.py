@@ -652,7 +652,7 @@ MODELS = st.from_regex(r"[A-Za-z][A-Za-z0-9._-]{0,29}", fullmatch=True)
 def test_whatever_is_rendered_is_valid_and_the_same_as_yaml(drawn: DeployConfig, name: str) -> None:
     found = render(drawn, Model(name=name, version=drawn.version, manifest=None))
     validate(found)
-    text = yaml.safe_dump(found, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(found, sort_keys=False)
     assert yaml.safe_load(text) == found
     assert "&id" not in text
 

@@ -71,7 +71,7 @@ make = loaded.LoadedVersion.__init__
 def init(self, directory, *args, **kwargs):
     make(self, directory, *args, **kwargs)
     if directory.parent.name == "raw":  # as before there was a decoder
-        self._batcher._decode = self._saved_model.decode
+        self._batcher._decode = lambda encoded, first=0: self._saved_model.decode(encoded)
 
 loaded.LoadedVersion.__init__ = init
 """
@@ -504,7 +504,7 @@ def test_a_server_that_stops_to_answer(trials: Trials, liar: Standby, monkeypatc
             "import socket\n"
             "def bind(*_): raise OSError(98, 'Address already in use')\n"
             "socket.socket.bind = bind",
-            "Cannot listen on 127.0.0.1:0: Address already in use",
+            "Cannot listen on 127.0.0.1:0 for HTTP: Address already in use",
         ),
     ],
 )

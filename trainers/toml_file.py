@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ def read(path: Path | None) -> dict[str, Any]:
     """
     if path is None:
         return {}
+    import tomllib  # here, as everywhere below: the help of a command needs none
+
     try:
         text = path.read_text(encoding="utf-8")
         return _json_table(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -50,6 +51,8 @@ def _setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"--set: expected KEY=VALUE, got {text!r}.")
+    import tomllib
+
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -74,7 +74,7 @@ def deploy(
     validate(manifest)
     import yaml
 
-    text = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(manifest, sort_keys=False)
     for warning in loaded.warnings + memory.warnings(loaded, model):
         complain(f"Warning: {warning}")
     if (called := manifest["metadata"]["name"]) != name:

@@ -37,9 +37,9 @@ _IMAGE = re.compile(
 class ResourcesConfig:
     """What a pod asks for, and may use."""
 
-    cpu: str = "1"
-    """CPUs that are set aside, such as "500m" or "2"."""
-    cpu_limit: str | None = None
+    cpu: str | int | float = "1"
+    """CPUs that are set aside, such as "500m" or 2."""
+    cpu_limit: str | int | float | None = None
     """By default no more than `cpu`."""
     memory: str | None = None
     """Memory that is set aside; by default what the server's limits and the model need, and
@@ -63,6 +63,7 @@ class ResourcesConfig:
         text = getattr(self, key)
         if text is None:
             return None
+        text = str(text)
         found = quantity(text)
         example = "500m or 2" if key.startswith("cpu") else "512Mi or 2Gi"
         require(

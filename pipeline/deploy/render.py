@@ -141,7 +141,7 @@ def _own_container(config: DeployConfig, model: Model, service: str) -> Values:
         "name": "kserve-container",
         "image": config.image,
         "command": ["python", "-m", "serving"],
-        "args": arguments(config.server, quantity(asked.cpu_limit or asked.cpu)),
+        "args": arguments(config.server, quantity(str(asked.cpu_limit or asked.cpu))),
         "ports": _ports(config, HTTP, GRPC),
         "startupProbe": _startup(config, _get("/healthz", HTTP, scheme)),
         "livenessProbe": _probe(_get("/healthz", HTTP, scheme)),
@@ -213,10 +213,10 @@ def _startup(config: DeployConfig, check: Values) -> Values:
 def _resources(config: DeployConfig, model: Model) -> Values:
     asked = config.resources
     request, limit = memory(config, model)
-    limits = {"cpu": asked.cpu_limit or asked.cpu, "memory": limit}
+    limits = {"cpu": str(asked.cpu_limit or asked.cpu), "memory": limit}
     if asked.gpu:
         limits["nvidia.com/gpu"] = str(asked.gpu)
-    return {"requests": {"cpu": asked.cpu, "memory": request}, "limits": limits}
+    return {"requests": {"cpu": str(asked.cpu), "memory": request}, "limits": limits}
 
 
 def _mount_path(config: DeployConfig, model: Model, service: str) -> str:

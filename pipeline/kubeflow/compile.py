@@ -68,7 +68,7 @@ def write_package(config: PipelineConfig, path: Path) -> None:
     spec, platform = compile_pipeline(config)
     check(spec)
     documents = [spec, platform] if platform else [spec]
-    text = yaml.safe_dump_all(documents, sort_keys=True, width=100, allow_unicode=True)
+    text = yaml.safe_dump_all(documents, sort_keys=True, width=100)
     write_atomic(path, (_comment(spec) + text).encode())
 
 
