@@ -3,8 +3,7 @@
 A real pipeline of two small components, by TFX's runner under our launcher; and the demo.
 """
 
-from __future__ import annotations
-
+# No annotations from __future__: TFX reads those of components.
 import os
 import shutil
 import subprocess

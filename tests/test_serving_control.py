@@ -70,9 +70,8 @@ class Site:
     async def _rpc(self, method: str, secret: str | None) -> tuple[str, str]:
         tokens = [t for t in (self.token, self.service.control.token) if t is not None]
         asking = [BearerRpc(tokens)] if self.token else []
-        server = grpc.aio.server(
-            interceptors=[RecordedRpc(self.service.access), *asking, Refusing()]
-        )
+        recorded, refusing = RecordedRpc(self.service.access), Refusing(self.service)
+        server = grpc.aio.server(interceptors=[recorded, *asking, refusing])
         v2_grpc.add_services(server, self.service)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

@@ -135,7 +135,7 @@ def test_every_protocol_has_a_line_with_where_the_time_went(server, samples):
         ("GET", "/nowhere", 404),
         ("DELETE", "/v1/models/digits-keras", 405),
         ("GET", "/v1/models/digits-keras/versions/99", 404),
-        ("POST", "/v1/models/none:predict", 400),
+        ("POST", "/v1/models/none:predict", 404),
         ("POST", "/predict", 400),
         ("GET", "/healthz", 200),
     ],
