@@ -10,6 +10,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,9 @@ class Run:
         wait_until(lambda: not marked(self.mark), 120)
         return "".join(self.printed) + output
 
-    @property
+    @cached_property
     def id(self) -> str:
+        """To be asked for before the next run is started."""
         (own,) = Workspace(self.workspace).run_ids() - self._before
         return own
 
