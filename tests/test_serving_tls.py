@@ -132,7 +132,9 @@ def test_rest_over_tls_with_the_token(secured, image):
         answer = http.post("/predict", content=image, headers=BEARER)
         assert answer.json()["classes"][0]["label"] == "0"
         http.headers.update(BEARER)
-        assert http.post(f"/v2/repository/models/{MODEL}/load").status_code == 200
+        assert http.get(f"/v1/models/{MODEL}").status_code == 200
+        # It is for asking; who loads needs the other one.
+        assert http.post(f"/v2/repository/models/{MODEL}/load").status_code == 403
 
 
 def test_grpc_over_tls_with_the_token(secured, image):
