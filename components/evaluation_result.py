@@ -11,8 +11,8 @@ from typing import Any, Literal
 import tensorflow_model_analysis as tfma
 
 from components.evaluation import FailedThreshold
-from components.evaluator import ACCURACY, BASELINE, BASELINE_FILE, LOSS, TOP_K
-from trainers.baseline import Baseline
+from components.evaluator import ACCURACY, BASELINE, LOSS, TOP_K
+from trainers.baseline import BASELINE_FILE, Baseline
 from trainers.files import read_json
 from trainers.strict import parse
 

@@ -20,7 +20,7 @@ from components import details
 from components.baseline import RESOLVED, EvaluatorDriver
 from components.evaluation import LABEL, EvaluateConfig
 from trainers.artifact import SERVING_FORMAT
-from trainers.baseline import Baseline
+from trainers.baseline import BASELINE_FILE, Baseline
 from trainers.files import write_json
 from trainers.savedmodel import LABEL_ID, SCORES, SIGNATURE_EXAMPLES, SIGNATURE_LABELS
 from trainers.strict import dump, parse
@@ -31,8 +31,6 @@ TOP_K = "top_k_accuracy"
 BINS = 10
 CANDIDATE = "candidate"
 BASELINE = "baseline"
-BASELINE_FILE = "baseline.json"
-"""In the evaluation: the `Baseline` that the candidate was compared with."""
 _MODEL = standard_component_specs.BASELINE_MODEL_KEY
 
 

@@ -15,6 +15,9 @@ from trainers.artifact import ModelCard, PushManifest, model_digest
 from trainers.errors import DataError
 from trainers.versions import damage, list_versions, next_version
 
+BASELINE_FILE = "baseline.json"
+"""Of an evaluation: the `Baseline` that it compared with."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:

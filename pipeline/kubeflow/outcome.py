@@ -12,6 +12,8 @@ from components.infra_validation.report import Report
 from pipeline.kubeflow.local import Outputs
 from pipeline.kubeflow.spec import Spec
 from pipeline.kubeflow.step import CONFIG, METRICS
+from trainers.baseline import BASELINE_FILE
+from trainers.files import read_json
 from trainers.strict import dump, parse
 
 EVALUATION, BLESSING, PUSHED_MODEL = "evaluation", "blessing", "pushed_model"
@@ -44,6 +46,7 @@ def summary_of(
         "accuracy": figures.get("accuracy"),
         "accuracy_interval": None,
         "examples": figures.get("examples"),
+        "baseline": read_json(path_of(evaluation["uri"]) / BASELINE_FILE),
         "baseline_accuracy": figures.get("baseline_accuracy"),
         "evaluation": str(path_of(evaluation["uri"])),
         "blessed": figures.get("blessed") == 1 and (infra is None or infra.blessed),
