@@ -22,7 +22,8 @@ from reader_answers import both_readers, every_answer, methods
 
 from benchmarks.lineage_steps import NODES
 from benchmarks.lineage_stores import generate
-from pipeline.lineage.affected import affected_by, affected_by_image, affected_by_span
+from pipeline.lineage.affected import affected_by, affected_by_span
+from pipeline.lineage.affected_images import affected_by_images
 from pipeline.lineage.cache import explain_cache
 from pipeline.lineage.connection import Connection, open_reader
 from pipeline.lineage.diff import diff
@@ -136,7 +137,7 @@ def test_questions_about_a_generated_store(generated: Path) -> None:
             *(partial(diff, a=a, b=b) for a, b in pairwise(versions)),
             *(partial(affected_by, ref=r) for r in versions[::2]),
             *(partial(affected_by_span, span=s) for s in (0, 1, 99)),
-            partial(affected_by_image, sha256="0" * 64),
+            partial(affected_by_images, asked={"0" * 64: None}),
             *(partial(question, name=n) for n in names for question in BY_NAME),
             *(partial(why_not_blessed, ref=r) for r in runs[::2]),
             *(partial(explain_cache, run_ref=r, component=c) for r in runs[::4] for c in NODES),

@@ -11,7 +11,7 @@ import pytest
 from conftest import Cli, Demo
 from helpers import python
 
-from pipeline.lineage.affected import affected_by_image
+from pipeline.lineage.affected_images import affected_by_images
 from pipeline.lineage.connection import open_reader
 from pipeline.lineage.gc import plan
 from pipeline.lineage.locate import locate
@@ -69,7 +69,7 @@ def test_what_is_wrong_with_a_copy_is_found(copy: Path) -> None:
 
 def test_an_image_is_found_and_gc_sees_what_is_there(demo: Demo, copy: Path) -> None:
     sha = sha256_file(sorted(demo.images.glob("*/*.png"))[0])
-    assert asked(copy, lambda reader: affected_by_image(reader, sha)).models
+    assert asked(copy, lambda reader: affected_by_images(reader, {sha: None})).models
     found = asked(copy, lambda reader: plan(reader, copy / "pipeline" / "artifacts", 3))
     assert not [i for i in found.remove if i.why == "gone"] and "elsewhere" not in found.kept
 
