@@ -8,6 +8,7 @@ worker processes load this module.
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import os
 import pickle
@@ -43,7 +44,7 @@ def pack(batch: Any) -> bytes:
     return pickle.dumps(batch, pickle.HIGHEST_PROTOCOL)
 
 
-class _Ingest(beam.DoFn):
+class _Ingest(beam.DoFn, abc.ABC):
     """Packed records → names of bundles; the examples and notes are in the spool."""
 
     def __init__(self, base: bytes, max_pixels: int, spool: Spool) -> None:
@@ -69,8 +70,9 @@ class _Ingest(beam.DoFn):
             self._bundle.close()
             yield beam.transforms.window.GlobalWindows.windowed_value(self._bundle.name)
 
+    @abc.abstractmethod
     def _ingest_batch(self, records: list[Record], bundle: Bundle) -> Iterator[Notes]:
-        raise NotImplementedError
+        """Adds the examples of a batch to the bundle; yields what is known of them."""
 
 
 class IngestImages(_Ingest):
