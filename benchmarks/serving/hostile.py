@@ -52,10 +52,7 @@ def run(options: argparse.Namespace) -> None:
         address = found[1]
         while _post(address, f"/predict?model={other}", small, {})[0] != 200:
             time.sleep(0.2)
-        print(
-            "| body | size | status | its seconds | `/healthz` max ms | other model p50 ms | RSS |"
-        )
-        print("|---|---|---|---|---|---|---|")
+        print(_HEAD)
         for kind, body in _bodies(other, card["image_size"]).items():
             if kind in options.only or not options.only:
                 print(_measured(kind, body, address, victim, small, process.pid, options))
