@@ -32,7 +32,7 @@ def both_readers(path: Path) -> Iterator[tuple[Reader, Reader]]:
 
 def methods() -> set[str]:
     """Of the interface."""
-    return {n for n in vars(Reader) if not n.startswith("_")} - {"where", "close"}
+    return {n for n in vars(Reader) if not n.startswith("_")} - {"where", "places", "close"}
 
 
 def every_answer(reader: Reader) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def test_kfp_loads_it(package):
 
     component = components.load_component_from_text(package.read_text())
     inputs = component.pipeline_spec.root.input_definitions.parameters
-    assert set(inputs) == {"data_path", "framework", "model", "epochs"}
+    assert set(inputs) == {"data_path", "framework", "model", "epochs", "baseline"}
 
 
 def test_parameters_have_the_config_as_defaults(spec):
@@ -89,6 +89,7 @@ def test_parameters_have_the_config_as_defaults(spec):
         "framework": "pytorch",
         "model": "small_cnn",
         "epochs": 3,
+        "baseline": "required",
     }
     assert arguments(spec, {"epochs": 5})["epochs"] == 5
 

@@ -279,7 +279,8 @@ def test_nobody_of_that_name(made: Made) -> None:
 
 def test_the_command(made: Made, cli: Cli) -> None:
     made.run("a")
-    made.run("b", data={"dataset_digest": "d2"}, images=IMAGES[:2], trainer={"seed": 1})
+    data = {"dataset_digest": "d2", "image_count": 2}
+    made.run("b", data=data, images=IMAGES[:2], trainer={"seed": 1})
     done = cli("lineage", "diff", "a", "b", "--metadata", made.path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

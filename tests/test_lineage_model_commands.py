@@ -130,7 +130,7 @@ def test_why_not_blessed(store: str, cli: Cli) -> None:
 def test_rollback_says_why_a_version_is_no_candidate(store: str, cli: Cli) -> None:
     done = cli("lineage", "rollback-candidates", NAME, "--metadata", store)
     assert done.returncode == 4
-    assert "not candidates\t2\tremoved from the serving folder" in done.stdout
+    assert "others\t2\tremoved from the serving folder" in done.stdout
     assert f"No version of {NAME} can be rolled back to." in done.stderr
 
 
@@ -173,4 +173,4 @@ def test_the_demo_answers_by_path_name_and_run(demo: Demo, cli: Cli, tmp_path: P
     served = cli("lineage", "served", "--output", demo.workspace).stdout
     assert "digits-keras\t1\tlatest\tkeras" in served and "digits-pytorch\t1\tlatest" in served
     history = cli("lineage", "history", "digits-keras", "--output", demo.workspace)
-    assert " ms\t" in history.stdout
+    assert " ms gRPC\t" in history.stdout
