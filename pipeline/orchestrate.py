@@ -133,6 +133,7 @@ def _recorded(
     request: RunRequest, recorder: Recorder, ir: Any, warm_up: Callable[[str], None]
 ) -> int:
     """Runs a compiled pipeline, from the first record of the run to the last."""
+    from components.batches import bound_batches
     from components.infra_validation import standby
     from pipeline import results
     from pipeline.cache_key import place_free
@@ -144,6 +145,7 @@ def _recorded(
     config = request.config
     workspace = Workspace(config.output)
     began = time.monotonic()
+    bound_batches()
     recorder.annotate_run(
         {
             **describe(workspace.run_dir(request.run_id), own_code(config.train.model)),

@@ -103,3 +103,17 @@ def test_what_is_no_image_is_an_error(graphs):
     for data in (b"", b"text", file((400, 300), "JPEG")[:80], b"\xff\xd8\xff"):
         with pytest.raises(tf.errors.InvalidArgumentError):
             graphs["stretch"](tf.constant(data))
+
+
+def test_batches_are_bounded_by_bytes_and_by_number():
+    """On what TFX asks for batches with, as its flags are private."""
+    from tfx_bsl.coders import batch_util
+
+    from components.batches import bound_batches
+
+    bound_batches()
+    options = batch_util.GetBatchElementsKwargs(None)
+    most, size = options["max_batch_size"], options["element_size_fn"]
+    assert most == 20 << 20 and options["min_batch_size"] == most
+    assert size(bytes(1 << 20)) == 1 << 20
+    assert most // size(b"") in (999, 1000)

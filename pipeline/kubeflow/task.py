@@ -75,11 +75,13 @@ class _Task:
     def run(self) -> None:
         from tfx.orchestration import metadata
 
+        from components.batches import bound_batches
         from components.mounts import local_path
         from pipeline.lineage.mlmd import mended
         from pipeline.lineage.setup import make_ready
         from pipeline.recorder import Recorder
 
+        bound_batches()
         self._import()
         make_ready(self._store)
         connection = self._store.mlmd_config()
