@@ -90,21 +90,6 @@ def test_what_came_of_it_is_told(first, volume: Path) -> None:
     assert f"Pushed digits version 1 to {volume}/serving/digits/1" in told
 
 
-def test_a_model_that_is_not_blessed_is_no_success(first, cli: Cli, package: Path) -> None:
-    """As of `visionline run`; all up to the verdict is cached."""
-    strict = package.with_name("strict.yaml")
-    config = package.with_name("config.toml")
-    asked = ["--set", "evaluate.min_accuracy=0.9999"]
-    assert cli("compile", config, "--output", strict, *asked).returncode == 0
-    code, states, told = run(cli, strict, "--framework", "pytorch", "--epochs", "6")
-    assert code == 3, told
-    assert states["trainer"] == "cached" and states["pusher"] == "done"
-    assert "accuracy on all images is 0." in told and "the least allowed 0.9999" in told
-    assert "In the server: skipped: not tried, since the Evaluator did not bless" in told
-    assert "Note: min_accuracy 0.9999 is finer than one image can tell" in told
-    assert "Not blessed, so not pushed." in told and "Done." not in told
-
-
 def test_a_task_s_log_has_times(first, package: Path) -> None:
     logs = list((package.parent / "out" / "logs").rglob("*.log"))
     assert logs
@@ -165,6 +150,21 @@ def test_a_task_that_fails_fails_the_run_with_its_reason(first, cli: Cli, packag
     assert code == 1
     assert states == {"resolve-data": "failed"}
     assert "nowhere" in told and "Traceback" not in told
+
+
+def test_a_model_that_is_not_blessed_is_no_success(first, cli: Cli, package: Path) -> None:
+    """As of `visionline run`; all up to the verdict is cached."""
+    strict = package.with_name("strict.yaml")
+    config = package.with_name("config.toml")
+    asked = ["--set", "evaluate.min_accuracy=0.9999"]
+    assert cli("compile", config, "--output", strict, *asked).returncode == 0
+    code, states, told = run(cli, strict, "--framework", "pytorch", "--epochs", "6")
+    assert code == 3, told
+    assert states["trainer"] == "cached" and states["pusher"] == "done"
+    assert "accuracy on all images is 0." in told and "the least allowed 0.9999" in told
+    assert "In the server: skipped: not tried, since the Evaluator did not bless" in told
+    assert "Note: min_accuracy 0.9999 is finer than one image can tell" in told
+    assert "Not blessed, so not pushed." in told and "Done." not in told
 
 
 @pytest.mark.slow
