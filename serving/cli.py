@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from serving.repository import Repository
 
 _LOOK_SECONDS = 0.1
+_SWITCH_SECONDS = 0.001
+"""For which a thread keeps Python's lock while others wait for it; by default five times as
+long, and the event loop takes the lock several times for an answer."""
 
 
 def serve(
@@ -76,6 +79,7 @@ def serve(
     ports = take_ports(loaded)  # before the imports, which take seconds
     typer.echo(nothing_yet or f"Loading the models of {loaded.serving} …", err=True)
     start_lean()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     from serving.server import Address, Server
 
     def listening(at: Address) -> None:

@@ -21,6 +21,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -73,14 +75,13 @@ def _measured(
     over = threading.Event()
     probes: list[float] = []
     answers: list[float] = []
-    sent: list[tuple[int, float]] = []
     peak = [0]
 
-    def again(function: Callable[[], None], pause: float) -> threading.Thread:
+    def again(function: Callable[[], None]) -> threading.Thread:
         def loop() -> None:
             while not over.is_set():
                 function()
-                over.wait(pause)
+                over.wait(0.01)
 
         thread = threading.Thread(target=loop)
         thread.start()
@@ -94,15 +95,19 @@ def _measured(
     def ask() -> None:
         answers.append(_post(address, f"/predict?model={victim}", small, {})[1])
 
-    threads = [again(probe, 0.01), again(ask, 0.01)]
-    if body is not None:
-        path, data, headers = body
-        for _ in range(options.clients):
-            threads.append(again(lambda: sent.append(_post(address, path, data, headers)), 0))
-    time.sleep(options.seconds)
-    over.set()
-    for thread in threads:
-        thread.join()
+    # In processes of their own: what the probe waits for is the server.
+    with ProcessPoolExecutor(options.clients, mp_context=get_context("spawn")) as senders:
+        list(senders.map(abs, range(4 * options.clients)))  # started
+        until = time.time() + options.seconds
+        threads = [again(probe), again(ask)]
+        clients = [
+            senders.submit(_send, address, body, until) for _ in range(options.clients) if body
+        ]
+        time.sleep(options.seconds)
+        sent = [one for client in clients for one in client.result()]
+        over.set()
+        for thread in threads:
+            thread.join()
     codes = " ".join(sorted({str(code) for code, _ in sent}))
     took = f"{statistics.median(s for _, s in sent):.2f}" if sent else ""
     size = f"{len(body[1]) / 1000:,.0f} kB" if body else ""
@@ -110,6 +115,14 @@ def _measured(
         f"| {kind} | {size} | {codes} | {took} | {max(probes) * 1000:.0f} | "
         f"{statistics.median(answers) * 1000:.1f} | {peak[0]} MiB |"
     )
+
+
+def _send(address: str, body: Body, until: float) -> list[tuple[int, float]]:
+    """Statuses and seconds of the requests up to a moment of `time.time`."""
+    sent = []
+    while time.time() < until:
+        sent.append(_post(address, *body))
+    return sent
 
 
 def _bodies(model: str, image_size: list[int]) -> dict[str, Body | None]:

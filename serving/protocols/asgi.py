@@ -38,8 +38,9 @@ _STEP = 2**20
 """Bytes that are decoded at a time while other threads wait."""
 _HUGE = 8 * 2**20
 """Bytes after which memory is given back."""
-_parsers = ThreadPoolExecutor(2, "parser")
-"""Where large requests are taken apart."""
+_parser = ThreadPoolExecutor(1, "parser")
+"""Where large requests are taken apart: more at a time would wait for Python's lock, and make
+the event loop wait behind all of them."""
 
 
 def service_of(request: Request) -> Service:
@@ -80,10 +81,10 @@ async def off_loop(size: int, function: Callable[..., T], *args: Any) -> T:
         return function(*args)
     call = partial(copy_context().run, function, *args)
     try:
-        return await asyncio.get_running_loop().run_in_executor(_parsers, call)
+        return await asyncio.get_running_loop().run_in_executor(_parser, call)
     finally:
         if size > _HUGE:
-            await asyncio.get_running_loop().run_in_executor(_parsers, give_back)
+            await asyncio.get_running_loop().run_in_executor(_parser, give_back)
 
 
 @asynccontextmanager

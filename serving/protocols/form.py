@@ -9,6 +9,8 @@ from serving.errors import InvalidRequestError
 _PARTS = 32
 _HEAD_BYTES = 8192
 _LONGEST_BOUNDARY = 70  # RFC 2046
+_STEP = 2**20
+"""Bytes that are searched while other threads wait."""
 
 
 def first_file(body: bytes, content_type: str) -> bytes:
@@ -18,19 +20,28 @@ def first_file(body: bytes, content_type: str) -> bytes:
         raise InvalidRequestError("multipart/form-data: expected a boundary of 1 to 70 characters.")
     between = b"\r\n--" + boundary.encode()
     # A part begins after a line; so does the first one, which has none before it.
-    at = 0 if body.startswith(between[2:]) else body.find(between) + 2
+    at = 0 if body.startswith(between[2:]) else _find(body, between, 0) + 2
     for _ in range(_PARTS):
         start = at + len(between) - 2
         if (at < 2 and not body.startswith(between[2:])) or body[start : start + 2] == b"--":
             break
         head_end = body.find(b"\r\n\r\n", start, start + _HEAD_BYTES)
-        end = body.find(between, start)
+        end = _find(body, between, start)
         if head_end < 0 or end < 0:
             raise InvalidRequestError("Expected a form: it is cut off.")
         if _is_file(body[start:head_end]):
             return body[head_end + 4 : end]
         at = end + 2
     raise InvalidRequestError("Expected a form with an image file in it.")
+
+
+def _find(body: bytes, text: bytes, start: int) -> int:
+    """`body.find(text, start)`, in steps."""
+    for at in range(start, len(body), _STEP):
+        found = body.find(text, at, at + _STEP + len(text) - 1)
+        if found >= 0:
+            return found
+    return -1
 
 
 def _is_file(head: bytes) -> bool:
