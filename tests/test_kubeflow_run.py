@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import Cli, Demo
+
+from pipeline.kubeflow.step import WORKSPACE
 
 SMALL = 40
 """Images of each class."""
@@ -65,6 +68,7 @@ def run(cli: Cli, package: Path, *arguments: object) -> tuple[int, dict[str, str
 @pytest.fixture(scope="module")
 def first(cli: Cli, package: Path) -> tuple[dict[str, str], str]:
     """The compiled defaults are overridden: another framework, fewer epochs."""
+    shutil.rmtree(WORKSPACE, ignore_errors=True)
     code, states, told = run(cli, package, "--framework", "pytorch", "--epochs", "6")
     if code:
         logs = (package.parent / "out" / "logs").rglob("*.log")
@@ -88,6 +92,10 @@ def test_what_came_of_it_is_told(first, volume: Path) -> None:
     _, told = first
     assert "Accuracy 0." in told and "The server loads it in" in told
     assert f"Pushed digits version 1 to {volume}/serving/digits/1" in told
+
+
+def test_tasks_of_two_runs_share_no_folder(first) -> None:
+    assert not Path(WORKSPACE).exists()
 
 
 def test_a_task_s_log_has_times(first, package: Path) -> None:

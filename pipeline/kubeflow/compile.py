@@ -25,8 +25,6 @@ from trainers.strict import dump
 
 Spec = dict[str, Any]
 SCHEMA_VERSION = "2.1.0"
-WORKSPACE = "/tmp/visionline"
-"""A task's own folder in its container."""
 _ENTRYPOINT = ["python", "-P", "-m", "pipeline.kubeflow.entrypoint"]
 _TYPES = {"str": "STRING", "int": "NUMBER_INTEGER", "float": "NUMBER_DOUBLE"}
 _SHOWN = {
@@ -310,7 +308,7 @@ class _Compiled:
             elif kind == "intValue":
                 found[key] = int(value)
             elif kind == "stringValue":
-                found[key] = value.replace(self._scratch, WORKSPACE)
+                found[key] = value.replace(self._scratch, names.WORKSPACE)
             else:
                 found[key] = value
         return found

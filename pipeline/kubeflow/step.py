@@ -8,6 +8,8 @@ from typing import Any
 
 RELEASE = version("visionline")
 """A spec is run by images of the release that compiled it."""
+WORKSPACE = "/tmp/visionline"
+"""Stands for a folder of the task's own, wherever that is: runs may share a machine."""
 LINEAGE = "lineage"
 """The output of every component: an export for `visionline lineage import` of what it did
 and of all that this stands on."""

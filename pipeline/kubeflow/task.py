@@ -164,7 +164,7 @@ class _Task:
             execution_id=execution_id,
             input_dict=inputs,
             output_dict=dict(outputs),
-            exec_properties=properties,
+            exec_properties={k: self._placed(v) for k, v in properties.items()},
             execution_output_uri=str(self._scratch / "executor_output.pb"),
             stateful_working_dir=str(self._scratch / "working"),
             tmp_dir=str(self._scratch / "tmp") + "/",
@@ -182,6 +182,12 @@ class _Task:
         python = executable_spec_pb2.PythonClassExecutableSpec()
         packed.Unpack(python)
         return python_executor_operator.PythonExecutorOperator(python).run_executor(info)
+
+    def _placed(self, value: Any) -> Any:
+        """A property; a path in the folder of the task's own is one in this task's."""
+        if isinstance(value, str) and value.startswith(f"{names.WORKSPACE}/"):
+            return str(self._scratch) + value.removeprefix(names.WORKSPACE)
+        return value
 
     def _import(self) -> None:
         """The records of what the inputs stand on."""
