@@ -92,7 +92,7 @@ def _keep(own: Mapping[str, Path], folder: Path) -> None:
         package = path.name == "__init__.py"
         place = folder.joinpath(*name.split("."), *(["__init__"] if package else []))
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place.with_name(f"{place.name}.py.txt"))
+        shutil.copy2(path, place.with_name(f"{place.name}.py.txt"))
 
 
 def _code(patch: Path | None) -> dict[str, str | int]:
@@ -139,9 +139,10 @@ def _changes(root: Path, own: Collection[Path]) -> bytes:
     if own:
         others += _run_git(root, "ls-files", "-z", "--others", "--", *(str(p) for p in own))
     with tempfile.TemporaryDirectory() as scratch:
-        # An index of its own: the user's is not touched.
+        # An index of its own: the user's is not touched.  With its time, by which git knows
+        # what may have changed within the same second.
         index = Path(scratch, "index")
-        shutil.copyfile(
+        shutil.copy2(
             root / os.fsdecode(_run_git(root, "rev-parse", "--git-path", "index")[:-1]), index
         )
         if others:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import os
 import subprocess
 from pathlib import Path
 
@@ -104,6 +105,19 @@ def test_modules_that_were_never_added_are_changes_and_are_kept(
     for name in ("model.py", "sub/häufig.py", "local.py"):
         assert (other / name).read_text() == (repository / name).read_text()
     assert (tmp_path / "run/code/own/local.py.txt").read_text() == "z = 1\n"
+
+
+def test_a_change_of_the_same_second_and_size_is_one(repository: Path) -> None:
+    """As git sees it: by the time of its index."""
+    then, module, index = (10**9, 10**9), repository / "model.py", repository / ".git/index"
+    git(repository, "config", "core.trustctime", "false")
+    os.utime(module, then)
+    git(repository, "update-index", "--refresh")
+    assert changes()["git_dirty"] == 0
+    module.write_text("x = 2\n")
+    os.utime(module, then)
+    os.utime(index, then)
+    assert changes()["git_dirty"] == 1
 
 
 def test_a_repository_without_a_commit_or_git_has_none(
