@@ -49,7 +49,8 @@ def wire(protocol: str, model: str, image: bytes) -> Wire:
 
 
 def scores(asked: Wire, body: bytes) -> list[float]:
-    """The numbers of an answer that are no whole ones: its scores, whatever the protocol."""
+    """The numbers of an answer that are no whole ones and no times: its scores, whatever the
+    protocol."""
     if asked.kind == GRPC:
         import numpy as np
         from tritonclient.grpc import service_pb2 as oip
@@ -70,7 +71,9 @@ def _floats(value: object) -> Iterator[float]:
     if isinstance(value, float):
         yield value
     elif isinstance(value, dict | list):
-        for inside in value.values() if isinstance(value, dict) else value:
+        if isinstance(value, dict):
+            value = [inside for key, inside in value.items() if key != "milliseconds"]
+        for inside in value:
             yield from _floats(inside)
 
 
