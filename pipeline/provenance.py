@@ -92,7 +92,7 @@ def _keep(own: Mapping[str, Path], folder: Path) -> None:
         package = path.name == "__init__.py"
         place = folder.joinpath(*name.split("."), *(["__init__"] if package else []))
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, place.with_name(f"{place.name}.py.txt"))
+        shutil.copyfile(path, place.with_name(f"{place.name}.py.txt"))
 
 
 def _code(patch: Path | None) -> dict[str, str | int]:

@@ -184,7 +184,7 @@ class _Task:
         return python_executor_operator.PythonExecutorOperator(python).run_executor(info)
 
     def _placed(self, value: Any) -> Any:
-        """A property; a path in the folder of the task's own is one in this task's."""
+        """A property; what it has in `names.WORKSPACE` lies in this task's own folder."""
         if isinstance(value, str) and value.startswith(f"{names.WORKSPACE}/"):
             return str(self._scratch) + value.removeprefix(names.WORKSPACE)
         return value
