@@ -17,8 +17,6 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADER_BYTES = 64 * 1024
-_FAREWELL_SECONDS = 1.0
-"""For a client between two requests to send the next one, which is answered as the last."""
 _GOODBYE_SECONDS = 2.0
 """For a client to answer that the connection ends, where it speaks TLS."""
 
@@ -93,8 +91,10 @@ class TlsServer(uvicorn.Server):
             listening.close()
         last_answer = (b"connection", b"close")
         self.server_state.default_headers = [*self.server_state.default_headers, last_answer]
-        deadline = time.monotonic() + _FAREWELL_SECONDS
-        while time.monotonic() < deadline and any(map(_is_idle, self.server_state.connections)):
+        # As long as an idle connection is kept at any time.
+        seconds = min(self.config.timeout_keep_alive, self.config.timeout_graceful_shutdown or 0)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and any(map(_goes_on, self.server_state.connections)):
             await asyncio.sleep(0.02)
         await super().shutdown(sockets)
 
@@ -122,9 +122,10 @@ class TlsServer(uvicorn.Server):
         self.started = True
 
 
-def _is_idle(connection: Any) -> bool:
-    """Whether it waits for a client's next request."""
-    return connection.cycle is None or connection.cycle.response_complete
+def _goes_on(connection: Any) -> bool:
+    """Whether its client may send another request: nothing has told it that this is the last."""
+    cycle = connection.cycle
+    return cycle is None or (cycle.keep_alive and cycle.response_started)
 
 
 def allow_connections() -> None:
