@@ -1,6 +1,7 @@
 """The runner of compiled specs, on specs that Kubeflow's own SDK compiled."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from kfp import compiler, dsl
 from pipeline.kubeflow.engines import make_engine
 from pipeline.kubeflow.local import Finished, LocalRun
 from pipeline.kubeflow.spec import arguments, read_package
+from pipeline.kubeflow.words import LONGEST
 from trainers.errors import ConfigError
 
 
@@ -47,6 +49,16 @@ def flaky(count: str, until: int):
             *(count, until),
         ],
     )
+
+
+@dsl.container_component
+def lost(count: str, until: int):
+    """Is killed until it was tried `until` times, as on a node that goes away."""
+    code = (
+        "import os, sys; tries = open(sys.argv[1], 'a+'); tries.write('x'); tries.seek(0); "
+        "len(tries.read()) < int(sys.argv[2]) and (tries.flush(), os.kill(os.getpid(), 9))"
+    )
+    return dsl.ContainerSpec(image="none", command=["python", "-c"], args=[code, count, until])
 
 
 @dsl.container_component
@@ -88,7 +100,7 @@ def run(tmp_path) -> Callable[..., Finished]:
         compiler.Compiler().compile(pipeline, str(path))
         package = read_package(path)
         folder = tmp_path / "work"
-        engine = make_engine("subprocess", folder / "store", package.volumes, ())
+        engine = make_engine("subprocess", folder, package.volumes, ())
         values = arguments(package.spec, {"log": str(tmp_path / "log"), **given})
         run_id = f"run-{next(count)}"
         return LocalRun(package, values, run_id, folder, engine, caching=caching).run()
@@ -130,7 +142,8 @@ def test_what_was_done_is_taken_from_the_cache_and_what_changed_is_not(run, tmp_
 
 def test_cached_outputs_that_are_gone_are_made_again(run, tmp_path):
     first = run(two)
-    Path(first.outputs["write"].artifacts["out"]["uri"]).unlink()
+    uri = first.outputs["write"].artifacts["out"]["uri"]
+    LocalRun.path_in(tmp_path / "work", uri).unlink()
     assert states(run(two))["write"] == "SUCCEEDED"
 
 
@@ -163,13 +176,24 @@ def test_a_failed_task_fails_the_run_and_nothing_after_it_begins(run, tmp_path):
 
 
 @pytest.mark.parametrize(("retries", "state"), [(1, "FAILED"), (2, "SUCCEEDED")])
-def test_a_task_is_tried_again_as_often_as_it_says(run, tmp_path, retries, state):
+def test_a_task_whose_pod_is_lost_is_tried_again_as_often_as_it_says(run, tmp_path, retries, state):
     @dsl.pipeline(name="retries")
     def retried(log: str):
-        flaky(count=str(tmp_path / "tries"), until=3).set_retry(retries)
+        lost(count=str(tmp_path / "tries"), until=3).set_retry(retries)
 
-    assert states(run(retried)) == {"flaky": state}
-    assert len((tmp_path / "tries").read_text().splitlines()) == retries + 1
+    assert states(run(retried)) == {"lost": state}
+    assert (tmp_path / "tries").read_text() == "x" * (retries + 1)
+
+
+def test_a_task_that_fails_is_not_tried_again(run, tmp_path):
+    """Kubeflow's own Argo has retryPolicy OnError: a lost pod, and no exit code."""
+
+    @dsl.pipeline(name="retries")
+    def retried(log: str):
+        flaky(count=str(tmp_path / "tries"), until=2).set_retry(3)
+
+    assert states(run(retried)) == {"flaky": "FAILED"}
+    assert (tmp_path / "tries").read_text() == "x\n"
 
 
 @pytest.mark.parametrize(
@@ -284,3 +308,95 @@ def test_an_engine_that_is_not_there_or_lacks_its_volumes(tmp_path, monkeypatch)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="no command 'podman'"):
         make_engine("podman", tmp_path, {}, ())
+
+
+@dsl.container_component
+def look(source: dsl.Input[dsl.Artifact], text: str, out: dsl.Output[dsl.Artifact]):
+    """Makes folders, of which one is empty; says what it was handed and what it sees."""
+    return dsl.ContainerSpec(
+        image="none",
+        command=["sh", "-c"],
+        args=[
+            'mkdir -p "$1/empty" "$1/full"; printf "%s" "$0" > "$1/full/handed"; '
+            'umask > "$1/umask"; find "$2" | sort > "$1/seen"; printf "%s" "$3" > "$1/text"; '
+            'touch "$2/added" 2>/dev/null || true',
+            *("{{$}}", out.path, source.path, text),
+        ],
+    )
+
+
+@dsl.pipeline(name="trainer")
+def handed(log: str, text: str = "a"):
+    first = write(text=text, log=log)
+    second = look(source=first.outputs["out"], text=text).set_display_name("x")
+    look(source=second.outputs["out"], text="$$b {{workflow.name}} {{other}}")
+
+
+def test_a_task_is_handed_what_the_launcher_hands_it(run, tmp_path):
+    finished = run(handed, text="c")
+    assert finished.succeeded
+    root = LocalRun.path_in(tmp_path / "work", finished.outputs["look-2"].artifacts["out"]["uri"])
+    told = json.loads((root / "full" / "handed").read_text())
+    (source,) = told["inputs"]["artifacts"]["source"]["artifacts"]
+    assert re.fullmatch(
+        r"minio://mlpipeline/v2/artifacts/trainer/run-0/look/[0-9a-f-]{36}/out", source["uri"]
+    )
+    assert source["name"].isdecimal()
+    assert source["metadata"]["display_name"] == "out"
+    assert json.loads(source["metadata"]["store_session_info"])["Provider"] == "minio"
+    outputs = told["outputs"]["artifacts"]
+    assert {k: v["artifacts"][0]["name"] for k, v in outputs.items()} == {
+        "out": "out",
+        "executor-logs": "executor-logs",
+    }
+    assert re.search(
+        r"/minio/mlpipeline/v2/artifacts/trainer/run-0/look-2/[0-9a-f-]{36}/executor_output.json$",
+        told["outputs"]["outputFile"],
+    )
+
+
+def test_a_store_keeps_files_alone_and_a_task_has_its_own(run, tmp_path):
+    finished = run(handed)
+    store = tmp_path / "work"
+    first, second = (
+        LocalRun.path_in(store, finished.outputs[n].artifacts["out"]["uri"])
+        for n in ("look", "look-2")
+    )
+    assert not (first / "empty").exists() and (first / "full").is_dir()
+    seen = [line.rpartition("/out")[2] for line in (second / "seen").read_text().splitlines()]
+    assert seen == ["", "/full", "/full/handed", "/seen", "/text", "/umask"]
+    assert not (first / "added").exists(), "what a consumer writes is its own"
+    assert (second / "umask").read_text().strip() == "0000"
+    assert not list((store / "tasks").rglob("*.json")), "nothing of the tasks is left"
+
+
+def test_texts_are_expanded_as_argo_and_kubernetes_do(run, tmp_path):
+    finished = run(handed)
+    place = finished.outputs["look-2"].artifacts["out"]["uri"]
+    text = LocalRun.path_in(tmp_path / "work", place) / "text"
+    assert text.read_text() == "$b run-0 {{other}}"
+
+
+def test_a_word_that_is_too_long_is_no_command(run):
+    finished = run(handed, text="x" * LONGEST)
+    assert "Argument list too long" in finished.tasks[0].reason
+
+
+def test_a_root_is_the_run_s_and_not_the_spec_s(tmp_path):
+    path = tmp_path / "two.yaml"
+    compiler.Compiler().compile(two, str(path))
+    package = read_package(path)
+    package.spec["defaultPipelineRoot"] = "s3://spec/root"
+    engine = make_engine("subprocess", tmp_path, package.volumes, ())
+    values = arguments(package.spec, {"log": str(tmp_path / "log")})
+    uris = [
+        LocalRun(package, values, "r", tmp_path, engine, **given)
+        .run()
+        .outputs["write"]
+        .artifacts["out"]["uri"]
+        for given in ({}, {"root": "gs://run/root/", "caching": False})
+    ]
+    assert [u.rsplit("/", 3)[0] for u in uris] == [
+        "minio://mlpipeline/v2/artifacts/two/r",
+        "gs://run/root/two/r",
+    ]

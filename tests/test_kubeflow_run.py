@@ -15,6 +15,10 @@ from pipeline.kubeflow.step import WORKSPACE
 
 SMALL = 40
 """Images of each class."""
+PIPELINE = "trainer"
+"""Called like a task, which is in its URIs too."""
+IMAGES, SERVING = "images $$a", "serving {{workflow.name}}"
+"""Names of folders that Argo and Kubernetes would expand."""
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +27,7 @@ def volume(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     volume = tmp_path_factory.mktemp("volume")
     for place in demo.images.iterdir():
         if place.is_dir():
-            folder = volume / "images" / place.name
+            folder = volume / IMAGES / place.name
             folder.mkdir(parents=True)
             for image in sorted(place.iterdir())[:SMALL]:
                 (folder / image.name).write_bytes(image.read_bytes())
@@ -35,10 +39,11 @@ def package(volume: Path, cli: Cli, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("kubeflow")
     (folder / "config.toml").write_text(f"""
 name = "digits"
-data.path = "{volume}/images"
+pipeline = "{PIPELINE}"
+data.path = "{volume}/{IMAGES}"
 transform.image_size = 16
 evaluate.min_accuracy = 0.2
-push.destination = "{volume}/serving"
+push.destination = "{volume}/{SERVING}"
 train.framework = "keras"
 train.model = "small_cnn"
 train.epochs = 30
@@ -83,15 +88,21 @@ def test_every_task_ran_to_a_pushed_model(first, package: Path, volume: Path) ->
         yaml.safe_load_all(package.read_text()).__next__()["root"]["dag"]["tasks"]
     )
     assert set(states.values()) == {"done"}
-    card = json.loads((volume / "serving" / "digits" / "1" / "model.json").read_text())
+    card = json.loads((volume / SERVING / "digits" / "1" / "model.json").read_text())
     assert card["framework"] == "pytorch"
     assert card["config"]["epochs"] == 6
+
+
+def test_nobody_else_can_change_what_was_pushed(first, volume: Path) -> None:
+    """Tasks are started with umask 0, as Argo does."""
+    pushed = [p for p in (volume / SERVING).rglob("*") if not p.is_symlink()]
+    assert pushed and not [p for p in pushed if p.stat().st_mode & 0o022]
 
 
 def test_what_came_of_it_is_told(first, volume: Path) -> None:
     _, told = first
     assert "Accuracy 0." in told and "The server loads it in" in told
-    assert f"Pushed digits version 1 to {volume}/serving/digits/1" in told
+    assert f"Pushed digits version 1 to {volume}/{SERVING}/digits/1" in told
 
 
 def test_tasks_of_two_runs_share_no_folder(first) -> None:
@@ -108,7 +119,7 @@ def test_a_task_s_log_has_times(first, package: Path) -> None:
 
 def test_the_model_answers(first, cli: Cli, volume: Path, demo: Demo) -> None:
     image = demo.kept[0]
-    done = cli("predict", image, "--serving", volume / "serving", "--json")
+    done = cli("predict", image, "--serving", volume / SERVING, "--json")
     (answer,) = json.loads(done.stdout)
     assert answer["name"] == "digits" and answer["version"] == 1
 
@@ -116,16 +127,19 @@ def test_the_model_answers(first, cli: Cli, volume: Path, demo: Demo) -> None:
 def test_what_produced_it_is_answered_from_the_record(
     first, cli: Cli, package: Path, volume: Path
 ) -> None:
-    (record,) = (package.parent / "out").rglob("pusher/lineage")
+    (record,) = (package.parent / "out").rglob("pusher/*/lineage")
     store = package.parent / "imported.sqlite"
     for _ in range(2):  # the second adds nothing
         done = cli("lineage", "import", record, "--metadata", store)
         assert done.returncode == 0, done.stderr
-    asked = cli("lineage", "model", volume / "serving/digits/1", "--metadata", store, "--json")
+    served = volume / SERVING / "digits" / "1"
+    asked = cli("lineage", "model", served, "--metadata", store, "--json")
     found = json.loads(asked.stdout)
     assert found["model"]["framework"] == "pytorch"
-    assert found["model"]["uri"].startswith("minio://mlpipeline/artifacts/digits/")
-    assert [data["source"] for data in found["data"]] == [f"{volume}/images"]
+    place = rf"minio://mlpipeline/artifacts/{PIPELINE}/(\S+)/trainer/[0-9a-f-]{{36}}/model"
+    (run_id,) = re.fullmatch(place, found["model"]["uri"]).groups()
+    assert found["run"]["run_id"] == run_id
+    assert [data["source"] for data in found["data"]] == [f"{volume}/{IMAGES}"]
     assert found["infra_verdicts"][0]["blessed"]
     assert found["run"]["config"]["train"]["framework"] == "pytorch"
     runs = json.loads(cli("lineage", "runs", "--metadata", store, "--json").stdout)
@@ -135,11 +149,11 @@ def test_what_produced_it_is_answered_from_the_record(
 def test_the_ui_has_something_to_draw(first, package: Path) -> None:
     out = package.parent / "out"
     for task in ("trainer", "evaluator"):
-        (page,) = out.rglob(f"{task}/ui_report")
+        (page,) = out.rglob(f"{task}/*/ui_report")
         assert "data:image/png;base64," in page.read_text()
-        (told,) = out.rglob(f"tasks/*/{task}/executor_output.json")
-        metrics = json.loads(told.read_text())["artifacts"]["ui_metrics"]["artifacts"][0]
-        assert metrics["metadata"]["accuracy" if task == "evaluator" else "val_accuracy"] > 0
+        cached = [json.loads(p.read_text())["artifacts"] for p in (out / "cache").iterdir()]
+        (told,) = (c["ui_metrics"] for c in cached if f"/{task}/" in str(c.get("ui_metrics")))
+        assert told["metadata"]["accuracy" if task == "evaluator" else "val_accuracy"] > 0
 
 
 def test_a_run_repeated_takes_what_was_done_and_pushes_nothing_new(
@@ -148,7 +162,7 @@ def test_a_run_repeated_takes_what_was_done_and_pushes_nothing_new(
     code, states, told = run(cli, package, "--framework", "pytorch", "--epochs", "6")
     assert code == 0, told
     assert {k for k, v in states.items() if v == "done"} == {"resolve-data", "baseline", "pusher"}
-    assert [p.name for p in (volume / "serving" / "digits").iterdir() if p.name.isdecimal()] == [
+    assert [p.name for p in (volume / SERVING / "digits").iterdir() if p.name.isdecimal()] == [
         "1"
     ]
 
@@ -182,9 +196,9 @@ def test_the_other_framework(first, cli: Cli, package: Path, volume: Path) -> No
     assert code == 0, told
     assert states["image-example-gen"] == states["transform"] == "cached"
     assert states["trainer"] == states["evaluator"] == "done"
-    card = json.loads((volume / "serving" / "digits" / "2" / "model.json").read_text())
+    card = json.loads((volume / SERVING / "digits" / "2" / "model.json").read_text())
     assert card["framework"] == "keras"
-    records = (package.parent / "out").rglob("*/evaluator/lineage")
+    records = (package.parent / "out").rglob("evaluator/*/lineage")
     record = max(records, key=lambda path: path.stat().st_mtime)
     assert "baseline_version" in record.read_text()
 
@@ -193,7 +207,7 @@ def test_the_other_framework(first, cli: Cli, package: Path, volume: Path) -> No
     ("arguments", "message"),
     [
         (["--epochs", "x"], "Invalid value"),
-        (["--seed", "3"], "train.seed was settled when the pipeline was compiled"),
+        (["--batch-size", "0"], "batch_size: expected"),
         (["--engine", "rkt"], "--engine: expected subprocess, podman, docker"),
         (["--engine", "podman"], "--volume data=FOLDER"),
     ],

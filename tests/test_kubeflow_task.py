@@ -108,7 +108,11 @@ def executor_input(folder: Path, parameters: dict[str, object], output: str) -> 
 
 
 def test_data_that_is_not_there_is_said(capsys, tmp_path):
-    values = {"config": json.dumps({"path": "/x"}), "data_path": str(tmp_path / "none")}
+    values = {
+        "config": json.dumps({"path": "/x"}),
+        "data_path": str(tmp_path / "none"),
+        "destination": str(tmp_path / "serving"),
+    }
     asked = executor_input(tmp_path, values, "resolved_data")
     code, told = call(capsys, "--release", RELEASE, "--find", "data", "--executor_input", asked)
     assert code and str(tmp_path / "none") in told and "Traceback" not in told
@@ -116,7 +120,8 @@ def test_data_that_is_not_there_is_said(capsys, tmp_path):
 
 
 def test_finding_data_takes_no_tfx(tmp_path):
-    asked = executor_input(tmp_path, {"config": "{}"}, "resolved_data")
+    values = {"config": "{}", "destination": str(tmp_path)}
+    asked = executor_input(tmp_path, values, "resolved_data")
     code = (
         "import sys; from pipeline.kubeflow.entrypoint import main; "
         f"main(['--release', {RELEASE!r}, '--find', 'data', '--executor_input', {asked!r}]); "

@@ -88,8 +88,7 @@ def run_compiled(
     """Runs a compiled pipeline on this machine; returns the exit code.
 
     Args:
-      overrides: values by the config's keys, of which those can be given that are the
-        run's parameters.
+      overrides: values by the config's keys.
 
     Raises:
       ConfigError: it cannot be run so.
@@ -97,29 +96,26 @@ def run_compiled(
     from pipeline import folder_lock
     from pipeline.closing import print_verdict
     from pipeline.kubeflow.engines import Name, make_engine
-    from pipeline.kubeflow.local import Ended, LocalRun
+    from pipeline.kubeflow.local import DEFAULT_ROOT, Ended, LocalRun
     from pipeline.kubeflow.outcome import summary_of
+    from pipeline.kubeflow.settings import prepare
     from pipeline.kubeflow.spec import arguments, read_package
-    from pipeline.kubeflow.step import LINEAGE, PARAMETERS
+    from pipeline.kubeflow.step import LINEAGE
     from pipeline.workspace import new_run_id
+    from trainers.quiet import quiet_stderr
 
     if path is None:
         raise ConfigError("Which pipeline? Name the YAML that `visionline compile` wrote.")
     engine = engine or ENGINES[0]
     if engine not in ENGINES:
         raise ConfigError(f"--engine: expected {', '.join(ENGINES)}, got {engine!r}.")
-    by_key = {".".join(key): name for name, key in PARAMETERS.items()}
     rest = dict(overrides)
     rest.pop("run.runner", None)
     output = rest.pop("run.output", None)
-    for key in rest:
-        if key not in by_key:
-            raise ConfigError(
-                f"{key} was settled when the pipeline was compiled; a run can change "
-                f"{', '.join(by_key)}. Compile it again."
-            )
-    package = read_package(path)
-    values = arguments(package.spec, {by_key[k]: v for k, v in rest.items()})
+    with tempfile.TemporaryDirectory() as scratch, quiet_stderr():
+        path, parameters = prepare(path, rest, Path(scratch))
+        package = read_package(path)
+    values = arguments(package.spec, parameters)
     folder = Path(output or Path("visionline-runs") / f"{package.name}-kubeflow").absolute()
     check_folder("run.output", output or folder)
     check_folder("the folder for temporary files (TMPDIR)", tempfile.gettempdir())
@@ -127,7 +123,7 @@ def run_compiled(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise folder_lock.unwritable(folder, e) from None
-    made = make_engine(cast(Name, engine), folder / "store", package.volumes, volumes)
+    made = make_engine(cast(Name, engine), folder, package.volumes, volumes)
     run_id = new_run_id()
 
     def told(task: str, ended: Ended | None) -> None:
@@ -141,7 +137,8 @@ def run_compiled(
 
     typer.echo(f"Run {run_id} of {package.name}, in {folder}")
     with folder_lock.hold(folder):
-        finished = LocalRun(package, values, run_id, folder, made, told, caching).run()
+        root = package.spec.get("defaultPipelineRoot", DEFAULT_ROOT)  # as `submit` does
+        finished = LocalRun(package, values, run_id, folder, made, told, caching, root).run()
     if not finished.succeeded:
         typer.echo("Failed. What succeeded is cached: run the same command to carry on.", err=True)
         return exits.FAILED

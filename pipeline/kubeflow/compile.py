@@ -16,9 +16,14 @@ from typing import Any
 
 from pipeline import beam_args
 from pipeline.config import PipelineConfig
+from pipeline.kubeflow import platform
 from pipeline.kubeflow import step as names
 from pipeline.kubeflow.config import ResourcesConfig
+from pipeline.kubeflow.lengths import check_lengths
+from pipeline.kubeflow.parts import PART, input_name, parts_of
 from pipeline.kubeflow.step import Step
+from pipeline.kubeflow.words import packed, unpacked
+from pipeline.kubeflow.yaml_file import to_yaml
 from trainers.errors import ConfigError, nearest
 from trainers.paths import check_folder
 from trainers.strict import dump
@@ -39,34 +44,46 @@ _SYSTEM_TYPES = {
 }
 _RESOLVE = "resolve-data"
 _BASELINE = "baseline"
+_LITTLE = {"resourceCpuRequest": "100m", "resourceMemoryRequest": "256Mi"}
+"""For what lists a folder."""
+_LONGEST_NAME = 63
+"""Of a pipeline: Argo labels its pods with it."""
+_FOR_EVER = "315360000s"
+"""Ten years.  Argo counts from the first attempt's start, and makes this the deadline of
+the others; without it, it does not try again at all."""
 
 
-def compile_pipeline(config: PipelineConfig) -> tuple[Spec, Spec]:
-    """The spec, and what it asks of Kubernetes besides.
+def compile_pipeline(config: PipelineConfig, frozen_as: str | None = None) -> tuple[Spec, Spec]:
+    """Returns the spec, and what it asks of Kubernetes besides.
+
+    Args:
+      frozen_as: the path of the frozen schema that is recorded; by default the config's.
 
     Raises:
       ConfigError: the config needs what a cluster lacks.
     """
     _refuse(config)
     with tempfile.TemporaryDirectory() as scratch:
-        compiled = _Compiled(config, _ir(config, scratch), scratch)
+        compiled = _Compiled(config, _ir(config, scratch), scratch, frozen_as)
         return compiled.spec(), compiled.platform()
 
 
-def write_package(config: PipelineConfig, path: Path) -> None:
+def write_package(config: PipelineConfig, path: Path, frozen_as: str | None = None) -> None:
     """Writes the YAML that Kubeflow Pipelines takes.
+
+    Args:
+      frozen_as: see `compile_pipeline`.
 
     Raises:
       ConfigError: see `compile_pipeline`.
     """
-    import yaml
-
     from trainers.files import write_atomic
 
-    spec, platform = compile_pipeline(config)
+    spec, asked = compile_pipeline(config, frozen_as)
     check(spec)
-    documents = [spec, platform] if platform else [spec]
-    text = yaml.safe_dump_all(documents, sort_keys=True, width=100)
+    platform.check(asked)
+    check_lengths(spec)
+    text = to_yaml([spec, asked] if asked else [spec])
     write_atomic(path, (_comment(spec) + text).encode())
 
 
@@ -95,6 +112,12 @@ def _refuse(config: PipelineConfig) -> None:
         raise ConfigError(
             "Which image? Every task runs in one: --image, or image in [kubeflow]; "
             "docker/build.sh builds it, see docs/containers.md."
+        )
+    if not 1 <= len(task_name(config.pipeline_name)) <= _LONGEST_NAME:
+        raise ConfigError(
+            f"pipeline: expected a name that makes 1 to {_LONGEST_NAME} lower-case letters, "
+            f"digits and - for Kubeflow Pipelines, got {config.pipeline_name!r}, which makes "
+            f"{task_name(config.pipeline_name)!r}. Name it with pipeline, or name."
         )
     if beam_args.workers_elsewhere(config.run.beam_args):
         raise ConfigError(
@@ -137,21 +160,26 @@ def _ir(config: PipelineConfig, scratch: str) -> Spec:
 
     pipeline = create_pipeline(config, Workspace(Path(scratch)))
     known = [c.id for c in pipeline.components]
-    for name in config.kubeflow.resources:
-        if name not in known:
-            raise ConfigError(
-                f"kubeflow.resources.{name}: there is no such component.{nearest(name, known)}"
-            )
+    known += [_RESOLVE, _BASELINE]
+    for table in ("resources", "pods"):
+        for name in getattr(config.kubeflow, table):
+            if name not in known:
+                raise ConfigError(
+                    f"kubeflow.{table}.{name}: there is no such component.{nearest(name, known)}"
+                )
     ir: Spec = json_format.MessageToDict(compiler.Compiler().compile(pipeline))
     return ir
 
 
 class _Compiled:
-    def __init__(self, config: PipelineConfig, ir: Spec, scratch: str) -> None:
+    def __init__(
+        self, config: PipelineConfig, ir: Spec, scratch: str, frozen_as: str | None
+    ) -> None:
         from pipeline.dag import BASELINE_NODE
 
         self._config = config
         self._scratch = scratch
+        self._frozen_as = frozen_as
         self._baseline_node = BASELINE_NODE
         self._deployment = ir["deploymentConfig"]
         self._nodes: dict[str, Spec] = {
@@ -184,17 +212,13 @@ class _Compiled:
         return spec
 
     def platform(self) -> Spec:
-        """Node selectors and volumes, which the spec itself has no words for."""
+        """What the spec itself has no words for."""
         cluster = self._config.kubeflow
-        mounts = [{"constant": v.claim, "mountPath": v.mount} for v in cluster.volumes]
         executors = {}
         for task, owner in self._owner.items():
-            labels = {**cluster.node_selector, **cluster.of(owner).node_selector}
-            asked = {
-                **({"nodeSelector": {"labels": labels}} if labels else {}),
-                **({"pvcMount": mounts} if mounts else {}),
-            }
-            if asked:
+            labels = {**cluster.node_selector, **self._resources(owner).node_selector}
+            pod = cluster.pod_of(owner)
+            if asked := platform.executor_config(pod, cluster.volumes, labels):
                 executors[f"exec-{task}"] = asked
         if not executors:
             return {}
@@ -207,7 +231,7 @@ class _Compiled:
         return {
             name: {
                 "parameterType": _TYPES[type(value).__name__],
-                "defaultValue": value,
+                "defaultValue": packed(value) if isinstance(value, str) else value,
                 "isOptional": True,
             }
             for name, value in defaults.items()
@@ -217,9 +241,12 @@ class _Compiled:
         (owner,) = (id_ for id_, used in names.OVERRIDES.items() if "data_path" in used)
         self._add(
             _RESOLVE,
-            owner,
+            _RESOLVE,
             ["--find", "data"],
-            parameters={"config": _constant(self._properties(owner)["config"])},
+            parameters={
+                "config": _constant(self._properties(owner)["config"]),
+                "destination": _constant(str(self._config.push.destination)),
+            },
             run_parameters=("data_path",),
             output_parameters=(names.RESOLVED,),
             cached=False,
@@ -234,7 +261,7 @@ class _Compiled:
         )
         self._add(
             _BASELINE,
-            producer,
+            _BASELINE,
             ["--find", "baseline"],
             parameters={
                 "destination": _constant(str(self._config.push.destination)),
@@ -271,7 +298,7 @@ class _Compiled:
             parameters[names.RESOLVED] = _from_task(_RESOLVE, names.RESOLVED)
         run_parameters = names.OVERRIDES.get(id_, ())
         if id_ == "Pusher":  # never cached, so it alone may know the whole config
-            parameters[names.CONFIG] = _constant(json.dumps(dump(self._config), sort_keys=True))
+            parameters[names.CONFIG] = _constant(json.dumps(self._recorded(), sort_keys=True))
             run_parameters = tuple(names.PARAMETERS)
         step = Step(
             pipeline=self._config.pipeline_name,
@@ -282,7 +309,7 @@ class _Compiled:
         self._add(
             task_name(id_),
             id_,
-            ["--step", json.dumps(dump(step), sort_keys=True)],
+            ["--step", packed(json.dumps(dump(step), sort_keys=True))],
             parameters=parameters,
             run_parameters=run_parameters,
             inputs=inputs,
@@ -297,6 +324,12 @@ class _Compiled:
             after=[u for u in node.get("upstreamNodes", ()) if u != self._baseline_node],
             cached=id_ != "Pusher",
         )
+
+    def _recorded(self) -> Spec:
+        """The config as the run's record has it."""
+        config: Spec = dump(self._config)
+        config["schema"]["frozen"] = self._frozen_as or config["schema"]["frozen"]
+        return config
 
     def _properties(self, id_: str) -> dict[str, str | int | float]:
         found: dict[str, str | int | float] = {}
@@ -329,15 +362,17 @@ class _Compiled:
     ) -> None:
         given = {**parameters, **{p: {"componentInputParameter": p} for p in run_parameters}}
         artifacts = dict(inputs or {})
-        if outputs is not None:
+        parts = self._add_parts(task, given)
+        if outputs is not None and args[0] == "--step":
             producers = {p for p, _ in artifacts.values()}
             if not cached:  # the last: its record is that of the whole run
                 producers |= self._components_before(owner)
             for producer in sorted(producers):
                 artifacts[f"{names.LINEAGE}_{producer}"] = (producer, names.LINEAGE)
+        artifacts |= parts
         run = self._run()
         types = {
-            **{k: _parameter_type(v) for k, v in parameters.items()},
+            **{k: _parameter_type(v) for k, v in parameters.items() if k in given},
             **{p: run[p]["parameterType"] for p in run_parameters},
         }
         self._components[f"comp-{task}"] = {
@@ -358,7 +393,8 @@ class _Compiled:
                 "image": self._config.kubeflow.image,
                 "command": list(_ENTRYPOINT),
                 "args": ["--release", names.RELEASE, *args, "--executor_input", "{{$}}"],
-                **_resources(self._config.kubeflow.of(owner)),
+                **_environment(self._config.kubeflow.pod_of(owner).env),
+                **({"resources": asked} if (asked := self._asked(owner)) else {}),
             }
         }
         self._owner[task] = owner
@@ -378,11 +414,43 @@ class _Compiled:
             **({"retryPolicy": _retry(retries)} if retries else {}),
         }
 
+    def _add_parts(self, task: str, given: dict[str, Spec]) -> dict[str, tuple[str, str]]:
+        """Takes what is too long out of a task's parameters; returns the inputs instead."""
+        found: dict[str, tuple[str, str]] = {}
+        for key, value in list(given.items()):
+            text = value.get("runtimeValue", {}).get("constant")
+            parts = parts_of(unpacked(text)) if isinstance(text, str) and key != PART else []
+            for number, part in enumerate(parts):
+                name = task_name(f"{task}-{key}-{number}")
+                self._add(
+                    name,
+                    _RESOLVE,
+                    ["--find", PART],
+                    parameters={PART: _constant(part)},
+                    outputs={PART: "system.Artifact"},
+                    cached=True,
+                )
+                found[input_name(key, number)] = (name, PART)
+            if parts:
+                del given[key]
+        return found
+
+    def _resources(self, owner: str) -> ResourcesConfig:
+        """What the config says of a component, or of a task that has none."""
+        cluster = self._config.kubeflow
+        if owner in (_RESOLVE, _BASELINE):
+            return cluster.resources.get(owner, ResourcesConfig())
+        return cluster.of(owner)
+
+    def _asked(self, owner: str) -> Spec:
+        alone = owner in (_RESOLVE, _BASELINE) and owner not in self._config.kubeflow.resources
+        return dict(_LITTLE) if alone else _resources(self._resources(owner))
+
     def _components_before(self, id_: str) -> set[str]:
         return {n for n in self._nodes if n not in (id_, self._baseline_node)}
 
     def _type(self, producer: str, key: str) -> str:
-        if key == names.LINEAGE:
+        if key == names.LINEAGE or producer not in self._nodes:
             return "system.Artifact"
         type_ = self._nodes[producer]["outputs"]["outputs"][key]["artifactSpec"]["type"]["name"]
         return _SYSTEM_TYPES.get(type_, "system.Artifact")
@@ -395,7 +463,7 @@ def task_name(id_: str) -> str:
 
 
 def _constant(value: str | int | float) -> Spec:
-    return {"runtimeValue": {"constant": value}}
+    return {"runtimeValue": {"constant": packed(value) if isinstance(value, str) else value}}
 
 
 def _from_task(task: str, key: str) -> Spec:
@@ -446,7 +514,7 @@ def _retry(count: int) -> Spec:
         "maxRetryCount": count,
         "backoffDuration": "30s",
         "backoffFactor": 2.0,
-        "backoffMaxDuration": "3600s",
+        "backoffMaxDuration": _FOR_EVER,
     }
 
 
@@ -458,4 +526,9 @@ def _resources(asked: ResourcesConfig) -> Spec:
         found |= {"resourceMemoryRequest": asked.memory, "resourceMemoryLimit": asked.memory}
     if asked.gpu:
         found["accelerator"] = {"resourceType": asked.gpu_type, "resourceCount": str(asked.gpu)}
-    return {"resources": found} if found else {}
+    return found
+
+
+def _environment(variables: Mapping[str, str]) -> Spec:
+    found = [{"name": k, "value": v} for k, v in sorted(variables.items())]
+    return {"env": found} if found else {}

@@ -27,25 +27,26 @@ class Command:
     image: str
     words: tuple[str, ...]
     env: Mapping[str, str]
+    root: Path
+    """What the task has to itself: the mounts of the object stores are folders of it."""
 
 
 class Engine(Protocol):
     """Runs commands."""
 
     def run(self, command: Command, log: Path) -> int:
-        """Runs one to its end and returns its exit code; what it prints goes to `log`."""
+        """Runs one to its end and returns its exit code, or minus the signal that ended it;
+        what it prints goes to `log`."""
 
 
 class Subprocess:
     """A process of this machine with this Python, whatever the image.
 
     Args:
-      store: stands for the object store: `minio/`, `s3/` and `gcs/` below it.
       volumes: claims by where the spec mounts them; those places must be there.
     """
 
-    def __init__(self, store: Path, volumes: Mapping[str, str]) -> None:
-        self._store = store
+    def __init__(self, volumes: Mapping[str, str]) -> None:
         for mount in volumes:
             if not Path(mount).is_dir():
                 raise ConfigError(
@@ -64,7 +65,7 @@ class Subprocess:
             **command.env,
             "PYTHONPATH": os.pathsep.join(p for p in paths if p),
             "PYTHONUNBUFFERED": "1",
-            ABOVE_VARIABLE: str(self._store),
+            ABOVE_VARIABLE: str(command.root),
         }
         return _wait(words, log, env)
 
@@ -74,32 +75,33 @@ class Container:
 
     Args:
       program: "podman" or "docker".
-      store: see `Subprocess`.
+      folder: that the tasks' roots lie below.
       volumes: folders of this machine by where the spec mounts them.
     """
 
-    def __init__(self, program: str, store: Path, volumes: Mapping[str, str]) -> None:
+    def __init__(self, program: str, folder: Path, volumes: Mapping[str, str]) -> None:
         if shutil.which(program) is None:
             raise ConfigError(f"--engine {program}: there is no command {program!r} here.")
-        for place in (str(store), *volumes.values()):
+        for place in (str(folder), *volumes.values()):
             if ":" in place:
                 raise ConfigError(
                     f"--engine {program}: it takes the ':' in {place!r} for the end of the "
                     "folder's name. Choose a folder without ':'."
                 )
         self._program = program
-        self._mounts = {str(store): str(store)}
-        for mount in MOUNTS.values():
-            folder = store / mount.strip("/")
-            folder.mkdir(parents=True, exist_ok=True)
-            self._mounts[str(folder)] = mount.rstrip("/")
-        self._mounts |= {folder: mount for mount, folder in volumes.items()}
+        self._volumes = {folder: mount for mount, folder in volumes.items()}
 
     def run(self, command: Command, log: Path) -> int:
         name = f"visionline-{uuid.uuid4().hex[:12]}"
         words = [self._program, *self._runtime(), "run", "--rm"]
-        words += ["--name", name, "--network", "host", *_limits(), *self._user()]
-        for source, target in self._mounts.items():
+        words += ["--name", name, "--network", "host"]
+        words += [*_limits(), *self._umask(), *self._user()]
+        mounts = {str(command.root): str(command.root)}
+        for mount in MOUNTS.values():
+            folder = command.root / mount.strip("/")
+            folder.mkdir(parents=True, exist_ok=True)
+            mounts[str(folder)] = mount.rstrip("/")
+        for source, target in (mounts | self._volumes).items():
             words += ["-v", f"{source}:{target}"]
         for key, value in command.env.items():
             words += ["-e", f"{key}={value}"]
@@ -107,6 +109,10 @@ class Container:
         words += ["--entrypoint", first, command.image, *rest]
         # What ends the client need not end the container.
         return _wait(words, log, dict(os.environ), cleanup=[self._program, "kill", name])
+
+    def _umask(self) -> list[str]:
+        """Argo's; docker has no word for it."""
+        return ["--umask", "0000"] if self._program == "podman" else []
 
     def _runtime(self) -> list[str]:
         """crun, podman's own choice, fails on some hosts."""
@@ -132,10 +138,13 @@ def _limits() -> list[str]:
     return words
 
 
-def make_engine(name: Name, store: Path, mounts: Mapping[str, str], given: Sequence[str]) -> Engine:
+def make_engine(
+    name: Name, folder: Path, mounts: Mapping[str, str], given: Sequence[str]
+) -> Engine:
     """The engine of a name.
 
     Args:
+      folder: of the run; what its tasks have to themselves lies below.
       mounts: claims by where the spec mounts them.
       given: CLAIM=FOLDER, the folders that stand for claims.
 
@@ -144,25 +153,25 @@ def make_engine(name: Name, store: Path, mounts: Mapping[str, str], given: Seque
     """
     folders = {}
     for text in given:
-        claim, equals, folder = text.partition("=")
+        claim, equals, place = text.partition("=")
         if not equals or claim not in mounts.values():
             known = ", ".join(sorted(set(mounts.values()))) or "none"
             raise ConfigError(
                 f"--volume: expected CLAIM=FOLDER with a claim of {known}, got {text!r}."
             )
-        if not Path(folder).is_dir():
-            raise ConfigError(f"--volume: there is no folder {folder!r}.")
-        folders[claim] = str(Path(folder).absolute())
+        if not Path(place).is_dir():
+            raise ConfigError(f"--volume: there is no folder {place!r}.")
+        folders[claim] = str(Path(place).absolute())
     if name == "subprocess":
         if folders:
             raise ConfigError("--volume is for containers; processes see this machine's folders.")
-        return Subprocess(store, mounts)
+        return Subprocess(mounts)
     missing = sorted(set(mounts.values()) - folders.keys())
     if missing:
         raise ConfigError(
             f"Which folder stands for the volume {missing[0]}? --volume {missing[0]}=FOLDER"
         )
-    return Container(name, store, {mount: folders[claim] for mount, claim in mounts.items()})
+    return Container(name, folder, {mount: folders[claim] for mount, claim in mounts.items()})
 
 
 def _wait(
@@ -177,6 +186,7 @@ def _wait(
             stdout=out,
             stderr=out,
             env=dict(env),
+            umask=0,  # as Argo does
             pass_fds=inherited(),
         )
         try:

@@ -6,6 +6,7 @@ Light until it is known which task this is: finding data takes no TFX.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -14,16 +15,20 @@ from trainers.cpus import size_pools
 from trainers.endings import end_when_told
 from trainers.errors import ConfigError, VisionlineError
 
+_UMASK = 0o022
+"""Argo starts containers with 0, so that anybody could change what they write on a volume."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one task; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.kubeflow.entrypoint")
     parser.add_argument("--release", required=True, help="the visionline that compiled the spec")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--find", choices=("data", "baseline"))
+    what.add_argument("--find", choices=("data", "baseline", "part"))
     what.add_argument("--step", help="a pipeline.kubeflow.step.Step as JSON")
     parser.add_argument("--executor_input", required=True, help="the launcher's, as JSON")
     args = parser.parse_args(arguments)
+    os.umask(_UMASK)
     end_when_told()
     try:
         _run(args)
@@ -48,6 +53,8 @@ def _run(args: argparse.Namespace) -> None:
         find.find_data(io)
     elif args.find == "baseline":
         find.find_served(io)
+    elif args.find == "part":
+        find.hand_on(io)
     else:
         from pipeline.kubeflow.task import run_step
 

@@ -8,26 +8,60 @@ what they find is an input of the tasks that are.
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from pathlib import Path
 
+from pipeline.kubeflow.parts import PART
 from pipeline.kubeflow.step import BASELINE, RESOLVED, overridden
 from pipeline.kubeflow.task_io import TaskIO
 from trainers.artifact import SERVING_FORMAT
 from trainers.baseline import OFF, find_baseline
+from trainers.errors import RunError
+from trainers.files import write_atomic
 from trainers.strict import dump
 
 
 def find_data(io: TaskIO) -> None:
-    """The span, version and fingerprint of the data, as ImageExampleGen's driver finds them.
+    """Finds the span, version and fingerprint of the data, as ImageExampleGen's driver does.
 
     Raises:
       DataError: it is not there, or cannot be listed.
+      RunError: the volume that models are pushed to cannot be written.
     """
     from components.example_gen.resolve import resolve
 
-    changes = {k: v for k, v in io.parameters.items() if k != "config"}
+    try_to_write(Path(io.parameters["destination"]))
+    changes = {k: v for k, v in io.parameters.items() if k not in ("config", "destination")}
     config = json.dumps(overridden(json.loads(io.parameters["config"]), changes))
     io.give(RESOLVED, json.dumps(resolve(config), sort_keys=True))
+
+
+def hand_on(io: TaskIO) -> None:
+    """Writes a part of a long text into a file, see `pipeline.kubeflow.parts`."""
+    path = io.outputs[PART].path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, io.parameters[PART].encode())
+
+
+def try_to_write(folder: Path) -> None:
+    """Writes a file where models will be pushed, and takes it away: the push is the last
+    task, and a claim that nobody has written to belongs to root.
+
+    Raises:
+      RunError: it cannot; says as whom, and what to do about it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as e:
+        raise RunError(
+            f"push.destination: expected a folder that user {os.geteuid()}, group "
+            f"{os.getegid()} can write to, and {folder} is none: {e.strerror}. Nothing was "
+            "done. Give the claim to that user, or have the cluster's admin set fsGroup for "
+            "all tasks: docs/kubeflow.md, A claim that can be written."
+        ) from None
 
 
 def find_served(io: TaskIO) -> None:

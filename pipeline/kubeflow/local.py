@@ -1,4 +1,9 @@
-"""Walks a compiled pipeline as the backend of Kubeflow Pipelines does, on this machine."""
+"""Walks a compiled pipeline as the backend of Kubeflow Pipelines does, on this machine.
+
+As that was seen to behave, with Kubeflow Pipelines 2.17.0 and Argo 4.0.5: what the driver
+and the launcher hand a task and take from it, what a word of a command may hold, and which
+tasks are tried again.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +12,25 @@ import json
 import re
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from components.mounts import MOUNTS
 from components.timed_log import without_times
+from pipeline.kubeflow.backend import check_words, expanded
 from pipeline.kubeflow.engines import Command, Engine
+from pipeline.kubeflow.objects import download, local_place, upload
 from pipeline.kubeflow.spec import Package, Spec, ordered, typed
 from trainers.errors import ConfigError, DataError
 from trainers.files import read_json, write_json
 
 State = Literal["SUCCEEDED", "CACHED", "FAILED", "SKIPPED"]
+DEFAULT_ROOT = "minio://mlpipeline/v2/artifacts"
+"""The backend's own, for runs that name none; a spec's is not looked at."""
+_LOGS = "executor-logs"
+"""The launcher's own output of every task."""
 _PLACEHOLDER = re.compile(
     r"\{\{\$(?:\.(?P<side>inputs|outputs)\.(?P<kind>parameters|artifacts)\['(?P<key>[^']+)'\]"
     r"(?:\.(?P<what>uri|path|output_file))?)?\}\}"
@@ -30,7 +41,7 @@ _PLACEHOLDER = re.compile(
 class Outputs:
     parameters: dict[str, Any] = field(default_factory=dict)
     artifacts: dict[str, Spec] = field(default_factory=dict)
-    """RuntimeArtifacts: name, uri, type, metadata."""
+    """RuntimeArtifacts as consumers get them: named by a number, see `_registered`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +75,12 @@ class LocalRun:
     Args:
       package: the compiled pipeline.
       values: of its parameters, see `spec.arguments`.
-      folder: all that the run makes: `store/` for artifacts, `cache/` and `logs/`.
+      folder: all that the run makes: `store/` for artifacts, `cache/`, `logs/`, and
+        `tasks/` with what the running one has to itself.
       engine: runs the commands.
       told: hears of each task as it begins and ends; None: it begins.
       caching: False runs everything.
+      root: where artifacts go.
     """
 
     def __init__(
@@ -79,6 +92,7 @@ class LocalRun:
         engine: Engine,
         told: Callable[[str, Ended | None], None] = lambda task, ended: None,
         caching: bool = True,
+        root: str = DEFAULT_ROOT,
     ) -> None:
         self._spec = package.spec
         self._values = values
@@ -87,8 +101,8 @@ class LocalRun:
         self._engine = engine
         self._told = told
         self._caching = caching
-        self._root = package.spec.get("defaultPipelineRoot") or str(folder / "store" / "root")
-        self._root = f"{self._root.rstrip('/')}/{package.name}/{run_id}"
+        self._store = folder / "store"
+        self._root = f"{root.rstrip('/')}/{package.name}/{run_id}"
         self._ended: list[Ended] = []
 
     def run(self) -> Finished:
@@ -118,6 +132,8 @@ class LocalRun:
                     inner, reason = self._dag(component["dag"], given, inputs, f"{prefix}{name}/")
                     outputs = _dag_outputs(component["dag"], inner) if not reason else Outputs()
                 else:
+                    executor = self._spec["deploymentSpec"]["executors"][component["executorLabel"]]
+                    check_words(task, component, executor["container"])
                     outputs, reason = self._task(prefix + name, task, component, given, inputs)
             except (ConfigError, DataError) as e:
                 outputs, reason = Outputs(), str(e)
@@ -148,12 +164,8 @@ class LocalRun:
         self._told(name, None)
         began = time.monotonic()
         attempts = 1 + int(task.get("retryPolicy", {}).get("maxRetryCount", 0))
-        outputs, reason = Outputs(), ""
         log = self._folder / "logs" / self._run_id / f"{name.replace('/', '.')}.log"
-        for _ in range(attempts):
-            outputs, reason = self._attempt(name, component, container, values, inputs, log)
-            if not reason:
-                break
+        outputs, reason = self._tried(attempts, name, component, container, values, inputs, log)
         seconds = time.monotonic() - began
         state: State = "FAILED" if reason else "SUCCEEDED"
         self._end(Ended(task=name, state=state, seconds=seconds, reason=reason, log=log))
@@ -162,8 +174,9 @@ class LocalRun:
             write_json(entry, {"parameters": outputs.parameters, "artifacts": outputs.artifacts})
         return outputs, reason
 
-    def _attempt(
+    def _tried(
         self,
+        attempts: int,
         name: str,
         component: Spec,
         container: Spec,
@@ -171,25 +184,52 @@ class LocalRun:
         inputs: Mapping[str, Spec],
         log: Path,
     ) -> tuple[Outputs, str]:
+        """Runs a task until it ended by itself: Argo tries again where the pod was lost, and
+        not where the command failed."""
+        outputs, reason = Outputs(), ""
+        for _ in range(attempts):
+            root = self._folder / "tasks" / self._run_id / name
+            shutil.rmtree(root, ignore_errors=True)
+            try:
+                code, outputs, reason = self._attempt(
+                    root, name, component, container, values, inputs, log
+                )
+            finally:
+                shutil.rmtree(root, ignore_errors=True)
+            if code >= 0:
+                break
+        return outputs, reason
+
+    def _attempt(
+        self,
+        root: Path,
+        name: str,
+        component: Spec,
+        container: Spec,
+        values: Mapping[str, Any],
+        inputs: Mapping[str, Spec],
+        log: Path,
+    ) -> tuple[int, Outputs, str]:
         declared = component.get("outputDefinitions", {})
-        place = f"{self._root}/{name}"
-        shutil.rmtree(self._path(place), ignore_errors=True)
-        work = self._folder / "store" / "tasks" / self._run_id / name
-        shutil.rmtree(work, ignore_errors=True)
+        place = f"{self._root}/{name}/{uuid.uuid4()}"
         artifacts = {
             key: {
-                "name": f"{place}/{key}",
+                "name": key,
                 "type": definition["artifactType"],
                 "uri": f"{place}/{key}",
                 "metadata": {},
             }
             for key, definition in declared.get("artifacts", {}).items()
         }
-        for artifact in artifacts.values():
-            self._path(artifact["uri"]).parent.mkdir(parents=True, exist_ok=True)
-        files = {key: work / "parameters" / key for key in declared.get("parameters", {})}
-        for file in files.values():
+        files = {
+            key: root / "tmp" / "kfp" / "outputs" / key for key in declared.get("parameters", {})
+        }
+        told = local_place(root, place) / "executor_output.json"
+        for artifact in inputs.values():
+            download(artifact["uri"], self._store, root)
+        for file in (told, *files.values()):
             file.parent.mkdir(parents=True, exist_ok=True)
+        logs = {"name": _LOGS, "type": _artifact_type(), "uri": f"{place}/{_LOGS}", "metadata": {}}
         executor_input = {
             "inputs": {
                 "parameterValues": dict(values),
@@ -197,23 +237,30 @@ class LocalRun:
             },
             "outputs": {
                 "parameters": {k: {"outputFile": str(f)} for k, f in files.items()},
-                "artifacts": {k: {"artifacts": [a]} for k, a in artifacts.items()},
-                "outputFile": str(work / "executor_output.json"),
+                "artifacts": {k: {"artifacts": [a]} for k, a in {**artifacts, _LOGS: logs}.items()},
+                "outputFile": str(told),
             },
         }
+        expanded(json.dumps(executor_input), self._run_id)  # is one of the launcher's words
         words = [*container.get("command", ()), *container.get("args", ())]
         command = Command(
             image=container["image"],
-            words=tuple(self._filled(word, executor_input) for word in words),
-            env={e["name"]: e["value"] for e in container.get("env", ())},
+            words=tuple(self._filled(word, executor_input, root) for word in words),
+            env={e["name"]: expanded(e["value"], self._run_id) for e in container.get("env", ())},
+            root=root,
         )
         code = self._engine.run(command, log)
         if code:
-            return Outputs(), _why(code, log)
-        return self._read_outputs(declared, artifacts, files, work)
+            return code, Outputs(), _why(code, log)
+        return 0, *self._read_outputs(declared, artifacts, files, told, root)
 
     def _read_outputs(
-        self, declared: Spec, artifacts: dict[str, Spec], files: Mapping[str, Path], work: Path
+        self,
+        declared: Spec,
+        artifacts: dict[str, Spec],
+        files: Mapping[str, Path],
+        told: Path,
+        root: Path,
     ) -> tuple[Outputs, str]:
         parameters = {}
         for key, file in files.items():
@@ -226,27 +273,31 @@ class LocalRun:
                 return Outputs(), f"it ended well, but did not write its output parameter {key!r}"
             except (ValueError, ConfigError):
                 return Outputs(), f"its output parameter {key!r} is no {type_}"
-        told = work / "executor_output.json"
         if told.exists():
             try:
-                for key, listed in read_json(told).get("artifacts", {}).items():
-                    artifacts[key]["metadata"] = listed["artifacts"][0].get("metadata", {})
+                given = read_json(told).get("artifacts", {})
+                for key, artifact in artifacts.items():
+                    if key in given:
+                        artifact["metadata"] = given[key]["artifacts"][0].get("metadata", {})
             except (ValueError, KeyError, AttributeError, IndexError, TypeError):
                 return Outputs(), "it wrote an executor_output.json that cannot be read"
         for key, artifact in artifacts.items():
-            if not self._path(artifact["uri"]).exists():
+            if not local_place(root, artifact["uri"]).exists():
                 return Outputs(), f"it ended well, but did not write its output {key!r}"
-        return Outputs(parameters=parameters, artifacts=artifacts), ""
+        for artifact in artifacts.values():
+            upload(artifact["uri"], root, self._store)
+        registered = {key: _registered(artifact) for key, artifact in artifacts.items()}
+        return Outputs(parameters=parameters, artifacts=registered), ""
 
     def _from_cache(self, entry: Path) -> Outputs | None:
         try:
             found = Outputs(**read_json(entry))
         except (OSError, ValueError, TypeError):
             return None
-        there = all(self._path(a["uri"]).exists() for a in found.artifacts.values())
+        there = all(local_place(self._store, a["uri"]).exists() for a in found.artifacts.values())
         return found if there else None
 
-    def _filled(self, text: str, executor_input: Spec) -> str:
+    def _filled(self, text: str, executor_input: Spec, root: Path) -> str:
         """A word of a command with its placeholders filled in.
 
         Raises:
@@ -260,7 +311,7 @@ class LocalRun:
             try:
                 if kind == "artifacts":
                     uri = executor_input[side]["artifacts"][key]["artifacts"][0]["uri"]
-                    return str(self._path(uri)) if what == "path" else str(uri)
+                    return str(local_place(root, uri)) if what == "path" else str(uri)
                 if side == "outputs":
                     return str(executor_input[side]["parameters"][key]["outputFile"])
                 value = executor_input[side]["parameterValues"][key]
@@ -268,28 +319,33 @@ class LocalRun:
                 raise ConfigError(f"{match.group()} names nothing that the task has.") from None
             return value if isinstance(value, str) else json.dumps(value)
 
-        return _PLACEHOLDER.sub(fill, text)
-
-    def _path(self, uri: str) -> Path:
-        return self.path_in(self._folder, uri)
+        return expanded(_PLACEHOLDER.sub(fill, text), self._run_id)
 
     @staticmethod
     def path_in(folder: Path, uri: str) -> Path:
-        """Where a URI's files are, of a run in a folder.
+        """Returns where a URI's files are, of runs in a folder.
 
         Raises:
           ConfigError: nothing here stands for its scheme.
         """
-        scheme, separator, rest = uri.partition("://")
-        if not separator:
-            return Path(uri)
-        if scheme not in MOUNTS:
-            raise ConfigError(f"The pipeline root {uri!r} cannot be kept here.")
-        return folder / "store" / MOUNTS[scheme].strip("/") / rest
+        return local_place(folder / "store", uri)
 
     def _end(self, ended: Ended) -> None:
         self._ended.append(ended)
         self._told(ended.task, ended)
+
+
+def _registered(artifact: Spec) -> Spec:
+    """Returns an output as the next tasks get it: under the number that MLMD gave it, with
+    the launcher's own properties."""
+    session = {"Provider": artifact["uri"].partition("://")[0], "Params": {"fromEnv": "true"}}
+    launcher_s = {"display_name": artifact["name"], "store_session_info": json.dumps(session)}
+    number = uuid.uuid4().int % 10**9
+    return {**artifact, "name": str(number), "metadata": {**artifact["metadata"], **launcher_s}}
+
+
+def _artifact_type() -> Spec:
+    return {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}
 
 
 def _inputs(

@@ -10,6 +10,7 @@ from typing import Any
 from components.evaluation import EvaluateConfig, too_fine
 from components.infra_validation.report import Report
 from pipeline.kubeflow.local import Outputs
+from pipeline.kubeflow.parts import text_of
 from pipeline.kubeflow.spec import Spec
 from pipeline.kubeflow.step import CONFIG, METRICS
 from trainers.baseline import BASELINE_FILE
@@ -32,9 +33,9 @@ def summary_of(
     judge, pusher = outputs.get("evaluator"), outputs.get("pusher")
     if judge is None or pusher is None or METRICS not in judge.artifacts:
         return None  # somebody else's pipeline
-    figures = judge.artifacts[METRICS]["metadata"]
+    figures = read_json(path_of(judge.artifacts[METRICS]["uri"]))
     evaluation = judge.artifacts[EVALUATION]
-    why_not = evaluation["metadata"].get("why_not_blessed", "").splitlines()
+    why_not = list(figures["why_not_blessed"])
     infra = None
     if (validator := outputs.get("infra-validator")) is not None:
         infra = Report.read(path_of(validator.artifacts[BLESSING]["uri"]))
@@ -50,7 +51,7 @@ def summary_of(
         "baseline_accuracy": figures.get("baseline_accuracy"),
         "evaluation": str(path_of(evaluation["uri"])),
         "blessed": figures.get("blessed") == 1 and (infra is None or infra.blessed),
-        "notes": _notes(spec, figures, evaluation["metadata"]),
+        "notes": _notes(spec, figures),
         "why_not": why_not,
         "infra_validation": None if infra is None else dump(infra),
         "version": pushed.get("pushed_version"),
@@ -59,12 +60,10 @@ def summary_of(
     }
 
 
-def _notes(spec: Spec, figures: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
-    given = spec["root"]["dag"]["tasks"]["pusher"]["inputs"]["parameters"][CONFIG]
-    config = json.loads(given["runtimeValue"]["constant"])["evaluate"]
-    classes = json.loads(told.get("per_class", "[]"))
+def _notes(spec: Spec, figures: Mapping[str, Any]) -> list[str]:
+    config = json.loads(text_of(spec, "pusher", CONFIG))["evaluate"]
     return too_fine(
         parse(EvaluateConfig, config),
-        {c["name"]: c["examples"] for c in classes},
+        figures["examples_by_class"],
         compared="baseline_accuracy" in figures,
     )

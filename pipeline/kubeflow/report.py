@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from pipeline.kubeflow.outcome import EVALUATION
 from pipeline.kubeflow.step import METRICS, REPORT
 from pipeline.kubeflow.task_io import TaskIO
 from trainers.artifact import SERVING_FORMAT, ModelCard
@@ -35,10 +36,6 @@ def show_evaluation(io: TaskIO, recorder: Any) -> None:
     evaluation = read_evaluation(io.outputs["evaluation"].path, card.class_names)
     properties = evaluation_properties(evaluation)
     recorder.annotate("Evaluator", properties)
-    io.metadata[EVALUATION] = {
-        "why_not_blessed": "\n".join(evaluation.failures),
-        "per_class": properties["per_class"],
-    }
     title = f"{card.architecture} ({card.framework})"
     picture = io.outputs[REPORT].path.with_suffix(".png")
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +47,9 @@ def show_evaluation(io: TaskIO, recorder: Any) -> None:
         path=picture,
     )
     verdict = "Blessed." if evaluation.blessed else "Not blessed: " + " ".join(evaluation.failures)
-    _show(io, title, properties, picture, verdict)
+    examples = {c.name: c.examples for c in evaluation.classes}
+    more = {"why_not_blessed": list(evaluation.failures), "examples_by_class": examples}
+    _show(io, title, properties, picture, verdict, more)
     picture.unlink()
 
 
@@ -61,8 +60,14 @@ SHOW: Mapping[str, Callable[[TaskIO, Any], None]] = {
 
 
 def _show(
-    io: TaskIO, title: str, figures: Mapping[str, Any], picture: Path, text: str = ""
+    io: TaskIO,
+    title: str,
+    figures: Mapping[str, Any],
+    picture: Path,
+    text: str = "",
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
+    """Writes the page, and the figures: as metadata, which is small, and with more as a file."""
     numbers = {k: v for k, v in figures.items() if isinstance(v, int | float) and math.isfinite(v)}
     io.metadata[METRICS] = numbers
     rows = "".join(f"<tr><td>{html.escape(k)}<td>{v:.6g}" for k, v in sorted(numbers.items()))
@@ -74,7 +79,8 @@ def _show(
         f"<h1>{html.escape(title)}</h1><p>{html.escape(text)}</p><table>{rows}</table>"
         f'<img alt="" src="data:image/png;base64,{image}">'
     )
-    for key, content in ((REPORT, page), (METRICS, "")):
+    whole = json.dumps({**numbers, **more})
+    for key, content in ((REPORT, page), (METRICS, whole)):
         path = io.outputs[key].path
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content.encode())

@@ -29,10 +29,15 @@ PARAMETERS = {
     "framework": ("train", "framework"),
     "model": ("train", "model"),
     "epochs": ("train", "epochs"),
+    "learning_rate": ("train", "learning_rate"),
+    "seed": ("train", "seed"),
     "baseline": ("evaluate", "baseline"),
 }
 """What can be changed for each run, and where it stands in the config."""
-OVERRIDES = {"ImageExampleGen": ("data_path",), "Trainer": ("framework", "model", "epochs")}
+OVERRIDES = {
+    "ImageExampleGen": ("data_path",),
+    "Trainer": ("framework", "model", "epochs", "learning_rate", "seed"),
+}
 """The parameters that go into a component's `config`."""
 
 

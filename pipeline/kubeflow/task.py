@@ -22,6 +22,7 @@ from pipeline.kubeflow import outcome
 from pipeline.kubeflow import step as names
 from pipeline.kubeflow.step import Step
 from pipeline.kubeflow.task_io import TaskIO
+from pipeline.kubeflow.words import unpacked
 from pipeline.lineage.connection import Connection
 from trainers.errors import ConfigError, DataError, RunError
 from trainers.files import digest
@@ -35,7 +36,7 @@ def run_step(text: str, io: TaskIO) -> None:
     """Runs a component.
 
     Args:
-      text: a `Step` as JSON.
+      text: a `Step` as JSON, packed.
 
     Raises:
       RunError: it failed; the reason is meant for people.
@@ -43,7 +44,7 @@ def run_step(text: str, io: TaskIO) -> None:
     from trainers import lean_imports
 
     lean_imports.install(lean_imports.PIPELINE)
-    step = parse(Step, json.loads(text))
+    step = parse(Step, json.loads(unpacked(text)))
     with tempfile.TemporaryDirectory(prefix="visionline-") as scratch:
         _Task(step, io, Path(scratch)).run()
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from components.mounts import local_path
+from pipeline.kubeflow.parts import is_part, joined
+from pipeline.kubeflow.words import packed, unpacked
 from trainers.errors import ConfigError
 from trainers.files import write_atomic
 
@@ -53,9 +55,10 @@ class TaskIO:
             inputs, outputs = data.get("inputs", {}), data.get("outputs", {})
             values = inputs.get("parameterValues", {})
             file = outputs.get("outputFile")
+            places = _places(inputs)
             found = cls(
-                parameters=dict(values),
-                inputs=_places(inputs),
+                parameters={k: unpacked(v) if isinstance(v, str) else v for k, v in values.items()},
+                inputs={k: p for k, p in places.items() if not is_part(k)},
                 outputs=_places(outputs),
                 output_parameters={
                     k: Path(v["outputFile"]) for k, v in outputs.get("parameters", {}).items()
@@ -69,13 +72,14 @@ class TaskIO:
             ) from None
         for place in (*found.inputs.values(), *found.outputs.values()):
             local_path(place.uri)  # refuses unknown schemes before any work is done
+        found.parameters.update(joined({k: p.path for k, p in places.items()}))
         return found
 
     def give(self, key: str, value: str) -> None:
-        """Writes an output parameter."""
+        """Writes an output parameter, packed as those of the spec are."""
         path = self.output_parameters[key]
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, value.encode())
+        write_atomic(path, packed(value).encode())
 
     def close(self) -> None:
         """Writes the metadata of the output artifacts."""
