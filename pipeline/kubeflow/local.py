@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,6 +175,7 @@ class LocalRun:
         declared = component.get("outputDefinitions", {})
         place = f"{self._root}/{name}"
         shutil.rmtree(self._path(place), ignore_errors=True)
+        place = f"{place}/{uuid.uuid4()}"
         work = self._folder / "store" / "tasks" / self._run_id / name
         shutil.rmtree(work, ignore_errors=True)
         artifacts = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -28,7 +29,6 @@ from trainers.files import digest
 from trainers.strict import parse
 
 _NOT_PROPERTIES = {names.RESOLVED, names.CONFIG, names.SCHEMA_TEXT}
-_NO_RUN = "run"
 
 
 def run_step(text: str, io: TaskIO) -> None:
@@ -49,13 +49,23 @@ def run_step(text: str, io: TaskIO) -> None:
 
 
 def run_of(uri: str, pipeline: str) -> str:
-    """The run's id: Kubeflow Pipelines puts outputs at ROOT/PIPELINE/RUN/TASK/….
+    """The run's id: Kubeflow Pipelines puts outputs at ROOT/PIPELINE/RUN/TASK/ID/KEY.
 
     It is not among a task's parameters, since no task of another run would then be cached.
+
+    Args:
+      pipeline: as Kubeflow Pipelines calls it.
+
+    Raises:
+      ConfigError: the URI is of another form.
     """
-    parts = uri.split("/")
-    places = [i for i, part in enumerate(parts[:-1]) if part == pipeline]
-    return parts[places[-1] + 1] if places else _NO_RUN
+    found = re.fullmatch(r".+/([^/]+)/([^/]+)/[^/]+/[^/]+/[^/]+", uri)
+    if found is None or found.group(1) != pipeline:
+        raise ConfigError(
+            f"Expected an output of a task at ROOT/{pipeline}/RUN/TASK/ID/KEY, where Kubeflow "
+            f"Pipelines puts them, got {uri!r}. Which release of it runs this?"
+        )
+    return found.group(2)
 
 
 class _Task:
