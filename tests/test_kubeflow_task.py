@@ -75,7 +75,7 @@ def test_the_run_is_read_from_where_outputs_go(pipeline: str, root: str, key: st
     ],
 )
 def test_an_output_elsewhere_is_of_no_known_run(uri: str) -> None:
-    with pytest.raises(ConfigError, match="ROOT/digits/RUN/TASK/ID/KEY.* got ") as raised:
+    with pytest.raises(ConfigError, match=r"ROOT/digits/RUN/TASK/ID/KEY.* got ") as raised:
         run_of(uri, "digits")
     assert repr(uri) in str(raised.value)
 
