@@ -212,6 +212,12 @@ def test_a_model_that_is_not_blessed_is_no_success(first, cli: Cli, package: Pat
     assert "In the server: skipped: not tried, since the Evaluator did not bless" in told
     assert "Note: min_accuracy 0.9999 is finer than one image can tell" in told
     assert "Not blessed, so not pushed." in told and "Done." not in told
+    record = lineages(strict)[-1]
+    why_not = json.loads((record.parent / "pushed_model" / "push.json").read_text())["why_not"]
+    assert why_not[0].startswith("accuracy on all images is 0.")
+    assert '"why_not_pushed":{"string":"accuracy on all images is 0.' in record.read_text()
+    log = max((package.parent / "out").rglob("pusher.log"), key=lambda path: path.stat().st_mtime)
+    assert f"digits is not pushed: {why_not[0]}" in log.read_text()
 
 
 @pytest.mark.slow
