@@ -22,10 +22,12 @@ from tfx.types import component_spec, standard_artifacts
 from tfx.types.channel import BaseChannel, OutputChannel
 
 from components import details
+from components.infra_validation.report import REPORT, Report
 from components.mounts import remote_uri
 from trainers.artifact import SERVING_FORMAT, ModelCard, PushManifest, model_digest
+from trainers.baseline import BASELINE_FILE
 from trainers.errors import DataError
-from trainers.files import sync_directory
+from trainers.files import sync_directory, write_json
 from trainers.retention import prune
 from trainers.versions import damage, list_versions, next_version, publish, withdrawn_by
 
@@ -40,6 +42,13 @@ DESTINATION = "pushed_destination"
 PUSHED_VERSION = "pushed_version"
 WITHDRAWN_BY = "withdrawn_by"
 """The version of the rollback for which a model is not pushed again."""
+WHY_NOT_PUSHED = "why_not_pushed"
+"""The reasons, one a line."""
+ALREADY_SERVED = "already_served"
+"""1: the version was in serving before, and holds this very model."""
+PUSH = "push.json"
+"""In the artifact, what came of the push.  TFX's cache believes in an artifact while its
+directory is there, and object stores keep no directory without a file."""
 
 
 class PusherDriver(base_driver.BaseDriver, ir_base_driver.BaseDriver):  # TFX wants both
@@ -81,36 +90,60 @@ class PusherExecutor(tfx_executor.Executor):
         name = exec_properties["name"]
         pushed_model.set_string_custom_property(MODEL_NAME, name)
         if not _is_blessed(input_dict):
-            self._MarkNotPushed(pushed_model)
-            details.record(pushed=0)
+            self._leave(pushed_model, _why_not_blessed(input_dict))
             return
         (model,) = input_dict["model"]
         folder = _folder(exec_properties)
         version = served = _serving_version(folder, _source(model))
         if version is None and (by := _withdrawn_by(folder, model)) is not None:
-            logging.warning("Rolled back from by version %d, so not pushed: %s", by, model.uri)
-            self._MarkNotPushed(pushed_model)
+            self._leave(pushed_model, [f"version {by} was made to roll back from this model"])
             pushed_model.set_int_custom_property(WITHDRAWN_BY, by)
-            details.record(pushed=0, withdrawn_by=by)
+            details.record(withdrawn_by=by)
             return
         if version is None:
             version = _publish(self._context, folder, input_dict).version
         target = folder / str(version)
-        logging.info("%s version %d is at %s.", name, version, target)
+        print(
+            f"Pushed {name} version {version} to {target}."
+            if served is None
+            else f"Nothing new to push: {name} version {version} is the same model ({target}).",
+            flush=True,
+        )
         self._MarkPushed(pushed_model, pushed_destination=str(target))
         pushed_model.set_int_custom_property(PUSHED_VERSION, version)
         pushed_model.set_int_custom_property(MODEL_ID, model.id)
-        # TFX's cache believes in an artifact while its directory is there.
-        Path(pushed_model.uri).mkdir(parents=True, exist_ok=True)
+        already_served = int(served is not None)
+        pushed_model.set_int_custom_property(ALREADY_SERVED, already_served)
+        _tell(
+            pushed_model,
+            pushed=True,
+            name=name,
+            version=version,
+            destination=str(target),
+            already_served=bool(already_served),
+        )
         details.record(
             pushed=1,
             model_name=name,
             pushed_version=version,
             destination=str(target),
-            already_served=int(served is not None),
+            already_served=already_served,
         )
         if (keep := exec_properties.get("keep_versions")) is not None:
             _prune(folder, keep)
+
+    def _leave(self, pushed_model: Any, reasons: Sequence[str]) -> None:
+        """Pushes nothing, and says why to whoever looks."""
+        self._MarkNotPushed(pushed_model)
+        name = pushed_model.get_string_custom_property(MODEL_NAME)
+        # One a line, whatever ends lines in the name of a slice.
+        lines = [" ".join(reason.splitlines()) for reason in reasons]
+        for line in lines:
+            print(f"{name} is not pushed: {line}", flush=True)
+        why_not = "\n".join(lines)
+        pushed_model.set_string_custom_property(WHY_NOT_PUSHED, why_not)
+        _tell(pushed_model, pushed=False, name=name, why_not=lines)
+        details.record(pushed=0, why_not_pushed=why_not)
 
 
 class PusherSpec(component_spec.ComponentSpec):
@@ -200,6 +233,12 @@ def _publish(context: Any, folder: Path, inputs: dict[str, list[Any]]) -> PushMa
     return pushed
 
 
+def _tell(pushed_model: Any, **values: Any) -> None:
+    folder = Path(pushed_model.uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / PUSH, values)
+
+
 def _prune(folder: Path, keep: int) -> None:
     """Removes old versions; the push is done, whatever comes of it."""
     try:
@@ -223,6 +262,34 @@ def _source(model: Any) -> Path:
 def _is_blessed(inputs: Mapping[str, Sequence[Any]]) -> bool:
     verdicts = [*inputs["model_blessing"], *inputs.get("infra_blessing", ())]
     return bool(verdicts) and all(v.get_int_custom_property("blessed") == 1 for v in verdicts)
+
+
+def _why_not_blessed(inputs: Mapping[str, Sequence[Any]]) -> list[str]:
+    """What the Evaluator missed, and what was wrong in the server."""
+    reasons = []
+    if any(v.get_int_custom_property("blessed") != 1 for v in inputs["model_blessing"]):
+        reasons += _failures(inputs) or ["the Evaluator did not bless it"]
+    for verdict in inputs.get("infra_blessing", ()):
+        folder = Path(verdict.uri)
+        if (folder / REPORT).exists():
+            report = Report.read(folder)
+            if report.tried and not report.blessed:
+                reasons.append(f"infra validation: {report.why_not}")
+        elif verdict.get_int_custom_property("blessed") != 1:
+            reasons.append("infra validation did not bless it")
+    return reasons
+
+
+def _failures(inputs: Mapping[str, Sequence[Any]]) -> list[str]:
+    """The Evaluator's own words; nothing where another component judged."""
+    from components.evaluation_result import read_evaluation
+
+    (model,), (evaluation,) = inputs["model"], inputs["evaluation"]
+    folder = Path(evaluation.uri)
+    if not (folder / BASELINE_FILE).exists():
+        return []
+    card = ModelCard.read(_source(model))
+    return list(read_evaluation(folder, card.class_names).failures)
 
 
 def _withdrawn_by(folder: Path, model: Any) -> int | None:

@@ -26,6 +26,8 @@ from trainers.files import digest, sha256_file, write_atomic
 _ROOT = Path(__file__).parent.parent
 BUILT_FROM = "VISIONLINE_REVISION"
 """In the environment of an image: COMMIT, or COMMIT-changed, as docker/build.sh has it."""
+POD = "KFP_POD_NAME"
+"""In the environment of what Kubeflow Pipelines runs: the pod, by which its log is found."""
 LOCK_FILE = _ROOT / "requirements" / "dev.txt"
 
 
@@ -50,7 +52,7 @@ def describe(
         "packages": json.dumps(packages, sort_keys=True),
         "packages_digest": digest(packages),
         "python": platform.python_version(),
-        "host": socket.gethostname(),
+        "host": os.environ.get(POD) or socket.gethostname(),
         "platform": platform.platform(),
         "cpus": available_cpus(),
         "user": user(),
@@ -80,11 +82,16 @@ def installed_packages() -> dict[str, str]:
 
 
 def user() -> str:
-    """Who runs this; a number where the system knows no name."""
+    """Who runs this: a name, or the user's number where the system knows none.
+
+    In a pod of Kubeflow Pipelines it is the image's user, whoever asked for the run: a pod is
+    not told who that was, so Kubeflow is named.
+    """
     try:
-        return getpass.getuser()
+        name = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a passwd entry
-        return str(os.getuid())
+        name = f"uid {os.getuid()}"
+    return f"Kubeflow ({name})" if POD in os.environ else name
 
 
 def _keep(own: Mapping[str, Path], folder: Path) -> None:

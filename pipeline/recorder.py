@@ -26,6 +26,7 @@ from components import details
 from pipeline.cache_record import cache_record
 from pipeline.lineage.alive import ENDED
 from pipeline.lineage.places import HERE, Places
+from pipeline.lineage.records import IMPORTED
 from trainers.errors import VisionlineError
 from trainers.files import tree_digest
 from trainers.progress import emit
@@ -287,3 +288,11 @@ def _annotate(target: Any, values: Mapping[str, Value]) -> None:
             slot.double_value = value
         else:
             slot.string_value = str(value)
+    if IMPORTED in target.custom_properties:
+        _touch(target.custom_properties[IMPORTED])
+
+
+def _touch(original: Any) -> None:
+    """Says that an imported node is newer than where it came from, so that it replaces that."""
+    told = json.loads(original.string_value)
+    original.string_value = json.dumps({**told, "updated": round(time.time() * 1000)})

@@ -617,4 +617,11 @@ def test_pusher_obeys(tmp_path: Path) -> None:
             infra.set_int_custom_property("blessed", said)
         PusherExecutor(None).Do(inputs, {"pushed_model": [pushed]}, properties)
         assert pushed.get_int_custom_property("pushed") == 0
+        why_not = pushed.get_string_custom_property("why_not_pushed")
+        assert why_not == "infra validation did not bless it"
         assert not (tmp_path / "serving").exists()
+    (tmp_path / "x").mkdir()
+    Report(why_not="loading it took\n9 s").write(tmp_path / "x")
+    PusherExecutor(None).Do(inputs, {"pushed_model": [pushed]}, properties)
+    why_not = pushed.get_string_custom_property("why_not_pushed")
+    assert why_not == "infra validation: loading it took 9 s"

@@ -82,6 +82,20 @@ def first(cli: Cli, package: Path) -> tuple[dict[str, str], str]:
     return states, told
 
 
+@pytest.fixture(scope="module")
+def second(first: object, cli: Cli, package: Path) -> tuple[dict[str, str], str]:
+    """The same once more."""
+    code, states, told = run(cli, package, "--framework", "pytorch", "--epochs", "6")
+    assert code == 0, told
+    return states, told
+
+
+def lineages(package: Path) -> list[Path]:
+    """What the pushers recorded, the oldest first."""
+    found = (package.parent / "out").rglob("pusher/*/lineage")
+    return sorted(found, key=lambda path: path.stat().st_mtime)
+
+
 def test_every_task_ran_to_a_pushed_model(first, package: Path, volume: Path) -> None:
     states, _ = first
     assert set(states) == set(
@@ -127,7 +141,7 @@ def test_the_model_answers(first, cli: Cli, volume: Path, demo: Demo) -> None:
 def test_what_produced_it_is_answered_from_the_record(
     first, cli: Cli, package: Path, volume: Path
 ) -> None:
-    (record,) = (package.parent / "out").rglob("pusher/*/lineage")
+    record = lineages(package)[0]
     store = package.parent / "imported.sqlite"
     for _ in range(2):  # the second adds nothing
         done = cli("lineage", "import", record, "--metadata", store)
@@ -157,14 +171,37 @@ def test_the_ui_has_something_to_draw(first, package: Path) -> None:
 
 
 def test_a_run_repeated_takes_what_was_done_and_pushes_nothing_new(
-    first, cli: Cli, package: Path, volume: Path
+    second: tuple[dict[str, str], str], volume: Path
 ) -> None:
-    code, states, told = run(cli, package, "--framework", "pytorch", "--epochs", "6")
-    assert code == 0, told
+    states, _ = second
     assert {k for k, v in states.items() if v == "done"} == {"resolve-data", "baseline", "pusher"}
-    assert [p.name for p in (volume / SERVING / "digits").iterdir() if p.name.isdecimal()] == [
-        "1"
-    ]
+    assert [p.name for p in (volume / SERVING / "digits").iterdir() if p.name.isdecimal()] == ["1"]
+
+
+@pytest.mark.parametrize("order", [(1,), (0, 1), (1, 0)])
+def test_a_run_that_took_its_steps_from_the_cache_is_imported_whole(
+    second: object, cli: Cli, package: Path, tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    store = ("--metadata", tmp_path / "imported.sqlite")
+    for place in (*order, order[0]):  # the last adds nothing
+        done = cli("lineage", "import", lineages(package)[place], *store)
+        assert done.returncode == 0, done.stderr
+    told = json.loads(cli("lineage", "runs", *store, "--json").stdout)["runs"]
+    runs = sorted(told, key=lambda run: run["started"])
+    assert [(r["cached"], r["executed"]) for r in runs] == [(0, 8 + (0 in order)), (8, 1)]
+    assert [r["state"] for r in runs] == ["complete" if 0 in order else "unknown", "complete"]
+    assert runs[0]["accuracy"] == runs[1]["accuracy"] > 0
+    assert [(r["pushed"], r["pushed_before"]) for r in runs][1] == ("digits@1", True)
+    detail = json.loads(cli("lineage", "run", runs[1]["run_id"], *store, "--json").stdout)
+    steps = {s["component"]: s for s in detail["steps"]}
+    assert next(iter(steps)) == "ImageExampleGen" and list(steps)[-1] == "Pusher"
+    assert {s["state"] for c, s in steps.items() if c != "Pusher"} == {"CACHED"}
+    assert {s["reused"]["run_id"] for c, s in steps.items() if c != "Pusher"} == {runs[0]["run_id"]}
+    model = json.loads(cli("lineage", "model", "digits@1", *store, "--json").stdout)
+    assert model["run"]["run_id"] == runs[0]["run_id"]
+    assert [v["run_id"] for v in model["verdicts"]] == [runs[0]["run_id"]]
+    cause = cli("lineage", "explain-cache", runs[1]["run_id"], "Trainer", *store)
+    assert "hit" in cause.stdout, cause.stdout + cause.stderr
 
 
 def test_a_task_that_fails_fails_the_run_with_its_reason(first, cli: Cli, package: Path) -> None:
@@ -187,6 +224,12 @@ def test_a_model_that_is_not_blessed_is_no_success(first, cli: Cli, package: Pat
     assert "In the server: skipped: not tried, since the Evaluator did not bless" in told
     assert "Note: min_accuracy 0.9999 is finer than one image can tell" in told
     assert "Not blessed, so not pushed." in told and "Done." not in told
+    record = lineages(strict)[-1]
+    why_not = json.loads((record.parent / "pushed_model" / "push.json").read_text())["why_not"]
+    assert why_not[0].startswith("accuracy on all images is 0.")
+    assert '"why_not_pushed":{"string":"accuracy on all images is 0.' in record.read_text()
+    log = max((package.parent / "out").rglob("pusher.log"), key=lambda path: path.stat().st_mtime)
+    assert f"digits is not pushed: {why_not[0]}" in log.read_text()
 
 
 @pytest.mark.slow

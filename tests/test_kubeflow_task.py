@@ -56,16 +56,28 @@ def test_a_folder_in_place_of_the_root(monkeypatch, tmp_path):
     assert remote_uri(f"{tmp_path}/s3/b/k") == "s3://b/k"
 
 
+@pytest.mark.parametrize("pipeline", ["digits", "trainer", "lineage"])
+@pytest.mark.parametrize("root", ["minio://mlpipeline/v2/artifacts", "s3://{0}/{0}/{0}"])
+@pytest.mark.parametrize("key", ["model", "lineage", "trainer"])
+def test_the_run_is_read_from_where_outputs_go(pipeline: str, root: str, key: str) -> None:
+    uri = f"{root.format(pipeline)}/{pipeline}/0f6c-1/trainer/5b1e-2/{key}"
+    assert run_of(uri, pipeline) == "0f6c-1"
+
+
 @pytest.mark.parametrize(
-    ("uri", "run"),
+    "uri",
     [
-        ("minio://b/v2/artifacts/digits/0f-1/trainer/77/model", "0f-1"),
-        ("s3://digits/digits/digits/run-1/trainer/model", "run-1"),
-        ("s3://b/elsewhere/model", "run"),
+        "s3://b/elsewhere/model",
+        "s3://b/digits/run-1/trainer/model",
+        "s3://b/other/run-1/trainer/5b1e-2/model",
+        "digits/run-1/trainer/5b1e-2/model",
+        "",
     ],
 )
-def test_the_run_is_read_from_where_outputs_go(uri, run):
-    assert run_of(uri, "digits") == run
+def test_an_output_elsewhere_is_of_no_known_run(uri: str) -> None:
+    with pytest.raises(ConfigError, match=r"ROOT/digits/RUN/TASK/ID/KEY.* got ") as raised:
+        run_of(uri, "digits")
+    assert repr(uri) in str(raised.value)
 
 
 def call(capsys, *arguments: str) -> tuple[int, str]:

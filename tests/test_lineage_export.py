@@ -24,7 +24,10 @@ from pipeline.lineage.model import model_lineage
 from pipeline.lineage.portable import ExportError
 from pipeline.lineage.records import RUN
 from pipeline.lineage.refs import find_run
+from pipeline.lineage.run_detail import run_detail
+from pipeline.lineage.runs import list_runs
 from pipeline.lineage.store import StoreError
+from pipeline.recorder import Recorder
 
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 
@@ -182,6 +185,30 @@ def test_a_later_export_brings_an_imported_run_up_to_date(tmp_path: Path) -> Non
     done = load_into(export(source, tmp_path / "2.json"), target)
     assert (done.executions.updated, done.executions.added) == (1, 0)
     assert everything(target) == everything(source)
+
+
+def test_how_a_run_ended_is_told_by_the_export_that_knows(tmp_path: Path) -> None:
+    source, between = tmp_path / "source.sqlite", tmp_path / "between.sqlite"
+    Builder(source).run("run-a", run_properties={"state": "running", "pipeline": "digits"})
+    early = export(source, tmp_path / "early.json")
+
+    def states(store: Path, **asked: str) -> list[str]:
+        return [r.state for r in list_runs(reader_of(store), **asked).runs]
+
+    load_into(early, between)
+    assert states(source) == states(source, state="running") == ["running"]
+    assert states(between) == states(between, state="unknown") == ["unknown"]
+    assert states(source, state="unknown") == states(between, state="running") == []
+    assert run_detail(reader_of(between), "run-a").run.state == "unknown"
+    # As a task of Kubeflow goes on with what the tasks before it recorded.
+    connection = Connection.parse(str(between)).mlmd_config()
+    Recorder(connection, "digits", "run-a").annotate_run({"state": "complete"})
+    late = export(between, tmp_path / "late.json")
+    for number, order in enumerate([(early, late), (late, early)]):
+        target = tmp_path / f"{number}.sqlite"
+        for file in order:
+            load_into(file, target)
+        assert states(target) == ["complete"]
 
 
 def test_an_interrupted_import_is_repeated(

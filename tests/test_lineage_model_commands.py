@@ -66,6 +66,18 @@ def test_model_for_a_pipe_is_tab_separated(store: str, cli: Cli) -> None:
     assert made["Transform"] == "reused" and made["Trainer"] == ""
 
 
+def test_a_model_that_was_pushed_elsewhere(cli: Cli, tmp_path: Path) -> None:
+    place = {"Pusher.pushed_model": {"pushed_destination": "/mnt/none/serving/digits/1"}}
+    store = tmp_path / "metadata.sqlite"
+    Builder(store).run("first", name="digits", version=1, artifact_properties=place)
+    told = cli("lineage", "model", "digits@1", "--metadata", store).stdout
+    assert "in serving\tnot known: /mnt/none/serving is not on this machine\n" in told
+    asked = cli("lineage", "model", "digits@1", "--metadata", store, "--json")
+    assert json.loads(asked.stdout)["pushes"][0]["serving"] is None
+    listed = cli("lineage", "served", "--metadata", store)
+    assert listed.returncode == 0 and "digits\t1\tnot known\t" in listed.stdout
+
+
 @pytest.mark.parametrize("columns", [100, 60])
 def test_model_on_a_terminal_fits_and_prints_markup_as_it_is(store: str, columns: int) -> None:
     shown = on_a_terminal(

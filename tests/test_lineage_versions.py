@@ -12,6 +12,7 @@ import pytest
 from lineage_store import Builder, BuiltRun
 
 from pipeline.lineage.connection import Connection, open_reader
+from pipeline.lineage.gc import plan
 from pipeline.lineage.history import history
 from pipeline.lineage.model import model_lineage
 from pipeline.lineage.refs import find_artifact, find_model, find_pushed
@@ -19,6 +20,7 @@ from pipeline.lineage.rollback import rollback_candidates
 from pipeline.lineage.runs import list_runs
 from pipeline.lineage.served import served
 from pipeline.lineage.store import NotFoundError, Reader
+from pipeline.lineage.verify import verify
 from trainers.artifact import ModelCard, PushManifest
 from trainers.errors import DataError
 from trainers.rollback import roll_back
@@ -239,11 +241,36 @@ def test_versions_of_another_store_are_named(root: Path) -> None:
 
 
 def test_nothing_in_the_folder(root: Path) -> None:
-    shutil.rmtree(root / "serving")
+    shutil.rmtree(root / "serving" / NAME)
     found = rollback_candidates(reader_of(root), NAME)
     assert (found.served, found.current) == (None, None)
     assert not any(c.usable for c in found.candidates)
     assert served(reader_of(root)).versions == ()
+    assert {v.serving for v in history(reader_of(root), NAME).versions} == {"removed"}
+
+
+def test_on_another_machine_nothing_is_said_to_be_removed(root: Path) -> None:
+    """As where a store was copied or imported, and the serving folder was not."""
+    shutil.rmtree(root / "serving")
+    reader = reader_of(root)
+    assert [v.serving for v in served(reader).versions] == [None] * 4
+    model = model_lineage(reader, f"{NAME}@1")
+    assert [p.serving for p in model.pushes] == [None]
+    told = rollback_candidates(reader, NAME).candidates
+    assert {c.why_not for c in told} == {("its folder cannot be seen from here",)}
+    assert verify(reader, quick=True).problems == verify(reader).problems
+    assert not [p for p in verify(reader).problems if p.artifact_id is None]
+
+
+def test_what_was_pushed_elsewhere_is_needed(tmp_path: Path) -> None:
+    builder = Builder(tmp_path / "metadata.sqlite", files=True)
+    elsewhere = {"Pusher.pushed_model": {"pushed_destination": "/mnt/none/serving/m/1"}}
+    first = builder.run(version=1, artifact_properties=elsewhere)
+    for _ in range(5):
+        builder.run(version=None)
+    found = plan(reader_of(tmp_path), builder.root, keep_runs=1)
+    assert found.remove
+    assert first.artifacts["Trainer.model"] not in {i.artifact_id for i in found.remove}
 
 
 def test_two_serving_folders_of_one_name(root: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -128,3 +129,19 @@ def test_a_repository_without_a_commit_or_git_has_none(
     assert changes() == {}
     monkeypatch.setenv("PATH", "/nowhere")
     assert changes() == {}
+
+
+def test_a_user_without_a_name_is_a_uid_and_a_pod_is_kubeflow_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 65532")
+
+    monkeypatch.delenv(provenance.POD, raising=False)
+    monkeypatch.setattr("getpass.getuser", unknown)
+    monkeypatch.setattr("os.getuid", lambda: 65532)
+    assert provenance.user() == "uid 65532"
+    assert provenance.describe()["host"] == socket.gethostname()
+    monkeypatch.setenv(provenance.POD, "digits-x7k2p-1234")
+    assert provenance.user() == "Kubeflow (uid 65532)"
+    assert provenance.describe()["host"] == "digits-x7k2p-1234"

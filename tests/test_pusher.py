@@ -11,8 +11,9 @@ from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.types import standard_artifacts
 
 from components import details
-from components.pusher import PusherDriver, PusherExecutor
+from components.pusher import PUSH, PusherDriver, PusherExecutor
 from trainers.artifact import SERVING_FORMAT, ModelCard
+from trainers.files import read_json
 from trainers.in_use import hold
 from trainers.labels import Labels, write_labels
 from trainers.rollback import roll_back
@@ -27,7 +28,9 @@ class Pipeline:
         self.folder = root / "serving" / "m"
         self._artifacts = 0
 
-    def push(self, model: str, keep: int | None = None) -> tuple[int, dict[str, int | str]]:
+    def push(
+        self, model: str, keep: int | None = None, blessed: int = 1
+    ) -> tuple[int, dict[str, int | str]]:
         """Pushes a model by its name.
 
         Returns:
@@ -39,7 +42,7 @@ class Pipeline:
             "model_blessing": [self._artifact(standard_artifacts.ModelBlessing, "blessing")],
             "evaluation": [self._artifact(standard_artifacts.ModelEvaluation, "evaluation")],
         }
-        inputs["model_blessing"][0].set_int_custom_property("blessed", 1)
+        inputs["model_blessing"][0].set_int_custom_property("blessed", blessed)
         pushed = self._artifact(standard_artifacts.PushedModel, "pushed")
         properties: dict[str, Any] = {"destination": str(self.root / "serving"), "name": "m"}
         if keep is not None:
@@ -102,7 +105,9 @@ def test_a_run_repeated_after_a_rollback_does_not_push_the_bad_model_again(
         assert driven == 3
         assert (recorded["pushed"], recorded["withdrawn_by"]) == (0, 3)
         assert "pushed_version" not in recorded
-        assert details.take() == {"pushed": 0, "withdrawn_by": 3}
+        why_not = "version 3 was made to roll back from this model"
+        assert recorded["why_not_pushed"] == why_not
+        assert details.take() == {"pushed": 0, "withdrawn_by": 3, "why_not_pushed": why_not}
     assert list_versions(pipeline.folder) == [1, 2, 3]
     assert pipeline.push("good")[1]["pushed_version"] == 3, "it is what version 3 holds"
     assert pipeline.push("trained anew")[1]["pushed_version"] == 4
@@ -144,4 +149,37 @@ def test_a_model_that_was_moved_is_the_one_that_is_served(pipeline: Pipeline) ->
     artifacts = pipeline.root / "artifacts"
     (artifacts / "one").rename(artifacts / "moved")
     assert pipeline.push("moved")[1]["pushed_version"] == 1
+    assert list_versions(pipeline.folder) == [1]
+
+
+def test_what_came_of_it_is_printed_and_left_in_the_artifact(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Object stores keep no folder without a file."""
+    told = pipeline.root / "artifacts" / "pushed" / PUSH
+    _, recorded = pipeline.push("good")
+    version = pipeline.folder / "1"
+    assert capsys.readouterr().out == f"Pushed m version 1 to {version}.\n"
+    assert recorded["already_served"] == 0 and "why_not_pushed" not in recorded
+    assert read_json(told)["pushed"] and not read_json(told)["already_served"]
+    _, recorded = pipeline.push("good")
+    assert recorded["already_served"] == recorded["pushed"] == 1
+    assert capsys.readouterr().out == (
+        f"Nothing new to push: m version 1 is the same model ({version}).\n"
+    )
+    assert read_json(told) == {
+        "pushed": True,
+        "name": "m",
+        "version": 1,
+        "destination": str(version),
+        "already_served": True,
+    }
+    _, recorded = pipeline.push("bad", blessed=0)
+    assert (recorded["pushed"], recorded["why_not_pushed"]) == (0, "the Evaluator did not bless it")
+    assert capsys.readouterr().out == "m is not pushed: the Evaluator did not bless it\n"
+    assert read_json(told) == {
+        "pushed": False,
+        "name": "m",
+        "why_not": ["the Evaluator did not bless it"],
+    }
     assert list_versions(pipeline.folder) == [1]

@@ -25,6 +25,7 @@ from pipeline.commands.lineage import (
     app,
     asking,
 )
+from pipeline.commands.words import serving
 from trainers.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def _show_models(found: Affected, uses: Mapping[int, str]) -> None:
             [
                 [
                     f"{v.name}@{v.version}" if v.name else v.destination or "-",
-                    *(v.serving or "-", _number(v.accuracy), _date(v.when)),
+                    *(serving(v.serving), _number(v.accuracy), _date(v.when)),
                     *(v.run_id or "-", str(v.model_id)),
                     *([uses.get(v.model_id, "-")] if uses else []),
                 ]

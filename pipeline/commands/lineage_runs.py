@@ -29,6 +29,7 @@ _OPTIONAL = ("started", "who", "cached", "pipeline", "model")
 _BAR_WIDTH = 90
 """A narrower terminal does without bars."""
 _NOT_RECORDED = "not recorded"
+_UNKNOWN = "unknown: it was imported from a record of before it ended"
 
 
 @app.command()
@@ -39,7 +40,9 @@ def runs(
     ] = None,
     state: Annotated[
         str | None,
-        typer.Option("--state", help="Only these: running, complete, failed or cancelled."),
+        typer.Option(
+            "--state", help="Only these: running, complete, failed, cancelled or unknown."
+        ),
     ] = None,
     output: OutputOption = None,
     metadata: MetadataOption = None,
@@ -140,7 +143,7 @@ def _show_run(found: RunDetail) -> None:
     run = found.run
     commit = run.git_commit and run.git_commit[:12] + (" (dirty)" if run.git_dirty else "")
     known = [
-        ("state", run.state),
+        ("state", _UNKNOWN if run.state == "unknown" else run.state),
         ("pipeline", run.pipeline),
         ("started", run.started),
         ("time", None if run.duration_seconds is None else _seconds(run.duration_seconds)),

@@ -19,7 +19,7 @@ from pipeline.commands.lineage import (
     app,
     asking,
 )
-from pipeline.commands.words import cell, change, latency, moment, seconds, share, short
+from pipeline.commands.words import cell, change, latency, moment, seconds, serving, share, short
 from pipeline.terminal import facts, table
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _served_row(v: VersionRecord) -> tuple[str, ...]:
     return (
         v.name,
         cell(v.version),
-        cell(v.serving),
+        serving(v.serving),
         cell(v.framework),
         cell(v.architecture),
         share(v.accuracy),
@@ -163,7 +163,7 @@ def _history_row(v: VersionRecord, before: VersionRecord | None) -> tuple[str, .
         cell(v.epochs),
         seconds(v.seconds),
         short(v.data_digest),
-        cell(v.serving),
+        serving(v.serving),
         cell(v.run_id),
     )
 

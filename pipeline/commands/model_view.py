@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.commands.words import cell, flat, known, moment, seconds, share, short, size
@@ -257,7 +258,7 @@ def _push(push: lineage.Push) -> Pairs:
         "latest": "yes, the latest version",
         "kept": "no, kept beside a newer version",
         "removed": "no, removed",
-        None: "not known",
+        None: _not_seen(push.destination),
     }
     name = NOT_RECORDED if push.name is None else f"{push.name}@{push.version}"
     return [
@@ -267,6 +268,15 @@ def _push(push: lineage.Push) -> Pairs:
         ("when", moment(push.when)),
         ("run", known(push.run_id)),
     ]
+
+
+def _not_seen(destination: str | None) -> str:
+    """Why it is not known whether a version is in serving."""
+    if destination is None:
+        return "not known"
+    if "://" in destination:
+        return "not known: it is not on this machine"
+    return f"not known: {Path(destination).parent.parent} is not on this machine"
 
 
 def heading(text: str) -> None:

@@ -19,6 +19,11 @@ def cell(value: Any) -> str:
     return NONE if value is None else str(value)
 
 
+def serving(state: str | None) -> str:
+    """Whether a version is in its serving folder, in a table."""
+    return "not known" if state is None else state
+
+
 def moment(when: str) -> str:
     """A time: ISO 8601 as recorded for a pipe, as short as it can be for a terminal."""
     return when.replace("T", " ").replace("+00:00", "Z") if is_terminal() else when

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -21,7 +22,7 @@ from pipeline.beam_args import counted
 from pipeline.kubeflow import outcome
 from pipeline.kubeflow import step as names
 from pipeline.kubeflow.step import Step
-from pipeline.kubeflow.task_io import TaskIO
+from pipeline.kubeflow.task_io import Place, TaskIO
 from pipeline.kubeflow.words import unpacked
 from pipeline.lineage.connection import Connection
 from trainers.errors import ConfigError, DataError, RunError
@@ -29,7 +30,6 @@ from trainers.files import digest
 from trainers.strict import parse
 
 _NOT_PROPERTIES = {names.RESOLVED, names.CONFIG, names.SCHEMA_TEXT}
-_NO_RUN = "run"
 
 
 def run_step(text: str, io: TaskIO) -> None:
@@ -50,19 +50,27 @@ def run_step(text: str, io: TaskIO) -> None:
 
 
 def run_of(uri: str, pipeline: str) -> str:
-    """The run's id: Kubeflow Pipelines puts outputs at ROOT/PIPELINE/RUN/TASK/….
+    """The run's id: Kubeflow Pipelines puts outputs at ROOT/PIPELINE/RUN/TASK/ID/KEY.
 
     It is not among a task's parameters, since no task of another run would then be cached.
+
+    Args:
+      pipeline: as Kubeflow Pipelines calls it.
+
+    Raises:
+      ConfigError: the URI is of another form.
     """
-    parts = uri.split("/")
-    places = [i for i, part in enumerate(parts[:-1]) if part == pipeline]
-    return parts[places[-1] + 1] if places else _NO_RUN
+    found = re.fullmatch(r".+/([^/]+)/([^/]+)/[^/]+/[^/]+/[^/]+", uri)
+    if found is None or found.group(1) != pipeline:
+        raise ConfigError(
+            f"Expected an output of a task at ROOT/{pipeline}/RUN/TASK/ID/KEY, where Kubeflow "
+            f"Pipelines puts them, got {uri!r}. Which release of it runs this?"
+        )
+    return found.group(2)
 
 
 class _Task:
     def __init__(self, step: Step, io: TaskIO, scratch: Path) -> None:
-        from pipeline.kubeflow.compile import task_name
-
         self._step = step
         self._io = io
         self._scratch = scratch
@@ -71,13 +79,14 @@ class _Task:
         if own is None:
             raise ConfigError(f"{step.id}: expected an output named {names.LINEAGE!r}.")
         self._lineage = own
-        self.run_id = run_of(own.uri, task_name(step.pipeline))
+        self.run_id = self._run_of(own)
 
     def run(self) -> None:
         from tfx.orchestration import metadata
 
         from components.batches import bound_batches
         from components.mounts import local_path
+        from pipeline.kubeflow.cached import record_cached
         from pipeline.lineage.mlmd import mended
         from pipeline.lineage.setup import make_ready
         from pipeline.recorder import Recorder
@@ -92,6 +101,8 @@ class _Task:
         with mended():
             recorder.annotate_run(self._about())
             with metadata.Metadata(connection) as handle:
+                if names.CONFIG in self._io.parameters:
+                    record_cached(handle.store, self.run_id, self._works())
                 self._execute(handle, recorder)
             if names.CONFIG in self._io.parameters:
                 recorder.annotate_run({"state": "complete"})
@@ -197,6 +208,20 @@ class _Task:
         for key, place in sorted(self._io.inputs.items()):
             if key.startswith(f"{names.LINEAGE}_"):
                 load(place.path, self._store)
+
+    def _works(self) -> dict[str, str]:
+        """By component that was taken from the cache, the run that did its work."""
+        runs = {
+            key.removeprefix(f"{names.LINEAGE}_"): self._run_of(place)
+            for key, place in self._io.inputs.items()
+            if key.startswith(f"{names.LINEAGE}_")
+        }
+        return {component: run for component, run in runs.items() if run != self.run_id}
+
+    def _run_of(self, place: Place) -> str:
+        from pipeline.kubeflow.compile import task_name
+
+        return run_of(place.uri, task_name(self._step.pipeline))
 
     def _export(self) -> None:
         from pipeline.lineage.connection import open_reader

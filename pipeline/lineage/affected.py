@@ -59,7 +59,7 @@ class AffectedVersion:
     version: int | str | None
     serving: facts.ServingState | None
     """latest: the newest version in the folder; kept: still there beside a newer one;
-    removed; None: where it was pushed to is not recorded."""
+    removed; None: not known, since the folder is not recorded or not seen from here."""
     destination: str | None
     model_id: int
     run_id: str | None

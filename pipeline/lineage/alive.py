@@ -14,10 +14,10 @@ OPEN = ("RUNNING", "NEW")
 ENDED = "the process that ran it ended without a word (killed, or the machine went down)"
 
 
-def has_ended(run: Context) -> bool:
-    """Whether nothing of a run is alive; False where that cannot be known from here."""
+def is_alive(run: Context) -> bool | None:
+    """Whether something of a run is alive; None where that cannot be known from here."""
     folder = _folder(run)
-    return folder is not None and folder_lock.is_held(folder) is False
+    return None if folder is None else folder_lock.is_held(folder)
 
 
 def _folder(run: Context) -> Path | None:

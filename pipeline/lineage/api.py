@@ -10,7 +10,16 @@ from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.lineage.places import HERE, Places
-from pipeline.lineage.records import Artifact, Context, Event, Execution, Made, Taken, Value
+from pipeline.lineage.records import (
+    IMPORTED,
+    Artifact,
+    Context,
+    Event,
+    Execution,
+    Made,
+    Taken,
+    Value,
+)
 from pipeline.lineage.sql import times
 from pipeline.lineage.structs import unwrap
 
@@ -193,6 +202,7 @@ class ApiReader:
             "updated": updated,
             "properties": _values(node.properties),
             "custom": self.places.read(custom),
+            "imported": IMPORTED in node.custom_properties,
         }
 
 

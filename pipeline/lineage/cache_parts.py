@@ -34,7 +34,7 @@ _OWN = frozenset(
         *("pushed_version", "quarantined", "resolved_path", "rest_p50_ms", "rest_p99_ms"),
         *("run_id", "seed"),
         *("split_counts", "top_k_accuracy", "train_seconds", "val_accuracy", "val_loss"),
-        *("why_not_blessed", KEY, PARTS),
+        *("why_not_blessed", "why_not_pushed", "already_served", "withdrawn_by", KEY, PARTS),
     }
 )
 """What visionline adds to executions, see docs/provenance.md; no parameters."""
@@ -107,7 +107,9 @@ def parts_of(execution: Execution, events: Sequence[Event]) -> Parts:
     return Parts(
         key=text,
         enabled=True,
-        parameters={k: str(v) for k, v in execution.custom.items() if _is_parameter(k, v)},
+        parameters={
+            k: str(v) for k, v in execution.custom.items() if is_parameter(k) and v is not None
+        },
         inputs={k: Input(ids=tuple(v), digests=None) for k, v in ids.items()},
         executor=None,
         node=None,
@@ -145,5 +147,6 @@ def _whole(execution: Execution, name: str, value: str) -> str:
     return value
 
 
-def _is_parameter(name: str, value: object) -> bool:
-    return name not in _OWN and value is not None
+def is_parameter(name: str) -> bool:
+    """Whether a property is a parameter, and nothing that came of the execution."""
+    return name not in _OWN

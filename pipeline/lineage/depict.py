@@ -260,7 +260,10 @@ class _Picture:
                 id=id_,
                 kind="version",
                 title=f"{push.name or 'pushed'}@{push.version or '?'}",
-                details=_lines(words.get(push.serving or ""), push.when[:16].replace("T", " ")),
+                details=_lines(
+                    words.get(push.serving or "", "not seen from here"),
+                    push.when[:16].replace("T", " "),
+                ),
                 state="deleted" if push.serving == "removed" else "pushed",
                 record=push.artifact_id,
                 run_id=push.run_id,

@@ -55,7 +55,7 @@ class Compared:
     started: str | None
     """ISO 8601, UTC."""
     state: str | None
-    """The run's: running, complete, failed or cancelled."""
+    """The run's, as `lineage runs` has it."""
     model_id: int | None
     """Artifact id; None where the run made no model."""
     pushed: tuple[str, ...]

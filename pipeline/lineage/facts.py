@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.lineage.alive import OPEN, has_ended
+from pipeline.lineage.alive import OPEN, is_alive
 from pipeline.lineage.records import PIPELINE, Artifact, Context, Execution, Value
 from pipeline.lineage.store import Reader
 from trainers.versions import list_versions
 
 RUNNING = "running"
 FAILED = "failed"
+UNKNOWN = "unknown"
 _SKIPPED_BEFORE = "the server was not asked: "
 """How records began that called a model which was not tried not blessed."""
 ServingState = Literal["latest", "kept", "removed"]
@@ -33,7 +34,7 @@ class RunFacts:
     run_id: str
     pipeline: str | None
     state: str
-    """running, complete, failed or cancelled."""
+    """One of `runs.STATES`."""
     error: str | None
     started: str
     duration_seconds: float | None
@@ -201,7 +202,8 @@ class Push:
     destination: str | None
     when: str
     serving: ServingState | None
-    """latest: the newest version in the folder; kept: still there beside a newer one."""
+    """latest: the newest version in the folder; kept: still there beside a newer one; removed:
+    not there; None: not known, since the folder is not seen from here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,13 +285,20 @@ def pipeline_of(reader: Reader, run: Context) -> str | None:
 
 
 def run_state(run: Context, executions: Collection[Execution]) -> str:
-    """running, complete, failed or cancelled; a killed run's from its executions."""
+    """One of `runs.STATES`; a killed run's from its executions.
+
+    An import that says "running" was exported before the run had ended, and how it ended is
+    told by a later export alone.
+    """
     recorded = run.get("state")
     found = {e.state for e in executions}
     if isinstance(recorded, str) and recorded != RUNNING:
         return recorded
     if recorded == RUNNING and ("FAILED" not in found or found & set(OPEN)):
-        return FAILED if has_ended(run) else RUNNING
+        alive = is_alive(run)
+        if alive is None and run.imported:
+            return UNKNOWN
+        return FAILED if alive is False else RUNNING
     return state_of(found)
 
 
@@ -458,31 +467,41 @@ def model_facts(model: Artifact) -> ModelFacts:
 
 
 def serving_state(destination: str) -> ServingState | None:
-    """Whether a pushed version is in its serving folder now; None where that is remote."""
+    """Whether a pushed version is in its serving folder now; None: that is not seen from here."""
     return serving_states([destination])[destination]
 
 
 def serving_states(destinations: Collection[str]) -> dict[str, ServingState | None]:
     """The same of many; looks into each serving folder once."""
-    there: dict[str, list[str]] = {}
+    there: dict[str, list[str] | None] = {}
     found: dict[str, ServingState | None] = {}
     for destination in destinations:
         folder, version = os.path.split(destination.rstrip("/"))
-        if "://" in destination:
-            found[destination] = None
-            continue
         if folder not in there:
-            there[folder] = [str(v) for v in list_versions(Path(folder))]
+            there[folder] = versions_in(folder)
         found[destination] = state_among(version, there[folder])
     return found
 
 
-def state_among(version: str, there: Sequence[str]) -> ServingState:
+def versions_in(folder: str) -> list[str] | None:
+    """The versions in a model's folder, increasing; None where they are not seen from here.
+
+    Where there is a serving folder without the model's, that was removed; where there is
+    none, the models were pushed on another machine.
+    """
+    if "://" in folder or not Path(folder).parent.is_dir():
+        return None
+    return [str(v) for v in list_versions(Path(folder))]
+
+
+def state_among(version: str, there: Sequence[str] | None) -> ServingState | None:
     """A version's state.
 
     Args:
-      there: the versions in its serving folder, increasing.
+      there: see `versions_in`.
     """
+    if there is None:
+        return None
     if version not in there:
         return "removed"
     return "latest" if version == there[-1] else "kept"

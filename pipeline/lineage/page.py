@@ -131,7 +131,6 @@ def sections(found: ModelLineage) -> list[Section]:
 def _tables(found: ModelLineage) -> list[tuple[str, Sequence[str], list[list[str | None]]]]:
     """Heading, columns and rows of what there are several of."""
     yes = {True: "blessed", False: "not blessed", None: None}
-    serving = {"latest": "latest", "kept": "kept", "removed": "removed"}
     tables: list[tuple[str, Sequence[str], list[list[str | None]]]] = [
         (
             "Judged",
@@ -171,7 +170,7 @@ def _tables(found: ModelLineage) -> list[tuple[str, Sequence[str], list[list[str
                     p.name,
                     _plain(p.version),
                     p.when,
-                    serving.get(p.serving or ""),
+                    p.serving or "not known",
                     p.destination,
                 ]
                 for p in found.pushes

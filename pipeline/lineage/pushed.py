@@ -14,7 +14,7 @@ from pipeline.lineage import facts
 from pipeline.lineage.records import Value
 from pipeline.lineage.store import NotFoundError, Reader
 from trainers.errors import nearest
-from trainers.versions import list_versions, parse_version
+from trainers.versions import parse_version
 
 PUSHED_MODEL = "PushedModel"
 
@@ -133,16 +133,13 @@ def serving_states(refs: Sequence[PushRef]) -> dict[int, facts.ServingState | No
     only the second can be there.
     """
     holder = {r.destination: r.model_id for r in sorted(refs, key=lambda r: r.artifact_id)}
-    there: dict[str, list[str]] = {}
+    there: dict[str, list[str] | None] = {}
     states: dict[int, facts.ServingState | None] = {}
     for ref in refs:
-        if "://" in ref.destination:
-            states[ref.artifact_id] = None
-            continue
         folder, _, version = ref.destination.rpartition("/")
         if folder not in there:
-            there[folder] = [str(v) for v in list_versions(Path(folder))]
+            there[folder] = facts.versions_in(folder)
         state = facts.state_among(version, there[folder])
-        replaced = holder[ref.destination] != ref.model_id
+        replaced = state is not None and holder[ref.destination] != ref.model_id
         states[ref.artifact_id] = "removed" if replaced else state
     return states

@@ -7,7 +7,7 @@ everything above them is the same.  Times are milliseconds since the epoch, UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 Value = str | int | float | bool | list[Any] | dict[str, Any] | None
@@ -35,6 +35,8 @@ class _Node:
     updated: int
     properties: Mapping[str, Value]
     custom: Mapping[str, Value]
+    imported: bool = field(default=False, compare=False)
+    """Written by `lineage import`: it says what was so when it was exported."""
 
     def get(self, key: str) -> Value:
         """A property, the custom one first; None where it is not recorded."""

@@ -96,7 +96,9 @@ def run_detail(reader: Reader, ref: str, *, resolvers: bool = False) -> RunDetai
 def executions_of(reader: Reader, run: Context, *, resolvers: bool = False) -> list[Execution]:
     """A run's executions in order."""
     found = reader.executions(reader.executions_in([run.id]).get(run.id, []))
-    return [e for _, e in sorted(found.items()) if resolvers or not is_resolver(e)]
+    steps = [e for e in found.values() if resolvers or not is_resolver(e)]
+    # What was imported has ids in another order than it was executed in.
+    return sorted(steps, key=lambda e: (e.created, e.id))
 
 
 def works_of(

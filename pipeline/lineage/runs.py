@@ -13,7 +13,7 @@ from pipeline.lineage.refs import find_run
 from pipeline.lineage.store import Reader
 from trainers.errors import ConfigError, nearest
 
-STATES = (facts.RUNNING, "complete", facts.FAILED, "cancelled")
+STATES = (facts.RUNNING, "complete", facts.FAILED, "cancelled", facts.UNKNOWN)
 _RESOLVERS = ("tfx.dsl.components.common.resolver.", "tfx.dsl.components.common.importer.")
 """Types of nodes that only look something up: executions in MLMD, but no steps."""
 _PAGE = 200
@@ -27,7 +27,7 @@ class RunSummary:
     run_id: str
     pipeline: str | None
     state: str
-    """running, complete, failed or cancelled."""
+    """running, complete, failed, cancelled, or unknown: how it ended was not imported."""
     error: str | None
     started: str
     duration_seconds: float | None
@@ -85,6 +85,8 @@ def list_runs(
     like: dict[str, Collection[str | None]] = {k: (v, None) for k, v in wanted.items()}
     if state == facts.FAILED:
         like["state"] = (facts.FAILED, facts.RUNNING, None)  # what a killed run still says
+    if state == facts.UNKNOWN:
+        like["state"] = (facts.RUNNING,)
     if pipeline is not None and not pipelines.is_known:
         like["pipeline"] = (pipeline,)
     found: list[RunSummary] = []
@@ -105,11 +107,11 @@ def is_resolver(execution: Execution) -> bool:
 
 
 def duration(run: Context, state: str, executions: Collection[Execution]) -> float | None:
-    """Seconds; from the executions' times where it was not recorded, None while it runs."""
+    """Seconds; from the executions' times where it was not recorded, None if it has not ended."""
     recorded = run.get("duration_seconds")
     if isinstance(recorded, int | float):
         return float(recorded)
-    if state == facts.RUNNING or not executions:
+    if state in (facts.RUNNING, facts.UNKNOWN) or not executions:
         return None
     return (max(map(facts.ended, executions)) - min(e.created for e in executions)) / 1000
 

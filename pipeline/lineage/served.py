@@ -23,7 +23,7 @@ class ServedList:
 def served(
     reader: Reader, name: str | None = None, *, removed: bool = False, limit: int | None = None
 ) -> ServedList:
-    """The versions that are in their serving folders now.
+    """The versions that are in their serving folders now, or may be: not all are seen from here.
 
     Args:
       name: only this model; a name, or the path of its folder in serving.

@@ -353,6 +353,7 @@ class SqlReader:
             (custom if is_custom else properties)[id_][name] = _value(*values)
         for row in rows:
             id_, type_id, name, created, updated = row[:5]
+            imported = IMPORTED in custom[id_]
             created, updated = times(custom[id_], created, updated)
             yield (
                 row,
@@ -364,6 +365,7 @@ class SqlReader:
                     "updated": updated,
                     "properties": properties[id_],
                     "custom": self.places.read(custom[id_]),
+                    "imported": imported,
                 },
             )
 

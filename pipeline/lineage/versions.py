@@ -30,7 +30,7 @@ class VersionRecord:
     pushed: str
     """When, ISO 8601, UTC."""
     serving: facts.ServingState | None
-    """None where the folder cannot be seen from here, such as a bucket."""
+    """None where the folder is not seen from here: in a bucket, or on another machine."""
     artifact_id: int
     """Of the PushedModel."""
     model_id: int | None

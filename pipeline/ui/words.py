@@ -20,6 +20,7 @@ STATES = {
     "cancelled": ("quiet", "–"),
     "canceled": ("quiet", "–"),
     "running": ("busy", "…"),
+    "unknown": ("quiet", "?"),
     "cached": ("reused", "↺"),
     "latest": ("good", "●"),
     "kept": ("quiet", "○"),
@@ -45,6 +46,11 @@ def state(value: str | None) -> Markup:
     return Markup(
         '<span class="state {}"><span class="sign" aria-hidden="true">{}</span>{}</span>'
     ).format(colour, sign, word)
+
+
+def seen(value: str | None) -> Markup:
+    """Whether a version is in its serving folder."""
+    return Markup('<span class="missing">not known</span>') if value is None else state(value)
 
 
 def time(value: str | None) -> Markup:
@@ -141,7 +147,20 @@ def in_sections(changes: Iterable[Change]) -> Iterator[tuple[str, list[Change]]]
 FILTERS = {
     f.__name__: f
     for f in (
-        *(known, state, time, duration, share, number, milliseconds, measured, size, digest, yes),
+        *(
+            known,
+            state,
+            seen,
+            time,
+            duration,
+            share,
+            number,
+            milliseconds,
+            measured,
+            size,
+            digest,
+            yes,
+        ),
         *(plain, flat, counts, in_sections),
     )
 }
