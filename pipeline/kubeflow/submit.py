@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.kubeflow.api import Api
 from pipeline.kubeflow.config import KubeflowConfig
 from pipeline.kubeflow.spec import Package, arguments, read_package
-from trainers.errors import ConfigError
+from trainers.errors import ConfigError, RunError
 
 _FIELDS = "second, minute, hour, day of the month, month, day of the week"
 _SUFFIXES = (".yaml", ".yml")
@@ -126,6 +126,11 @@ def submit(asked: Submission, api: Api) -> Submitted:
                 max_concurrency=1,
                 no_catchup=True,  # a model of now, not one for each night that was missed
             ).recurring_run_id
+    if not id_:  # such as a proxy's login page, which the client takes for an empty answer
+        raise RunError(
+            f"{api.endpoint} {failed}: it answered without an id. Expected Kubeflow's API; is "
+            "there a proxy in between that wants another token or cookie?"
+        )
     return Submitted(id=id_, name=name, version=what.version)
 
 
