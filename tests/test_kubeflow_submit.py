@@ -1,7 +1,9 @@
 """`visionline submit`: what Kubeflow's own client sends to a stand-in for the API."""
 
 import os
+import socket
 import ssl
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -255,9 +257,26 @@ def test_a_certificate_of_one_s_own_authority(
     assert submit(Submission(package=package), secure).id == "r1"
 
 
-def test_an_endpoint_that_does_not_answer(package: Path) -> None:
-    with pytest.raises(RunError, match="Nothing was submitted"):
-        submit(Submission(package=package), client_api.Api(endpoint="http://127.0.0.1:9"))
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://x:port", "http://:"])
+def test_an_endpoint_that_does_not_answer(package: Path, endpoint: str) -> None:
+    with pytest.raises(RunError, match=r"does not answer at http:/.*: .*Nothing was submitted"):
+        submit(Submission(package=package), client_api.Api(endpoint=endpoint))
+
+
+def test_a_port_that_speaks_no_http(package: Path) -> None:
+    """Such as 8887 of the same service, for gRPC."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"\0\0\x18\4\0\0\0\0\0\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(RunError, match=r"what is there does not speak HTTP\. Nothing was"):
+            submit(Submission(package=package), client_api.Api(endpoint=endpoint))
 
 
 @pytest.mark.parametrize(
@@ -284,7 +303,7 @@ def test_an_endpoint_that_is_something_else(
         (Refusal(500, "[]"), "[] (status 500)"),
         (Refusal(500, '{"message": 5}'), "Internal Server Error (status 500)"),
         (Refusal(504, PROXY, "text/html"), "a web page '502 Bad Gateway', not the API's JSON"),
-        (Refusal(401, "Jwt is expired", "text/plain"), "Jwt is expired (status 401)"),
+        (Refusal(401, "Jwt\x1b[31m\n is expired\x07", "text/plain"), "Jwt is expired (status 401)"),
     ],
 )
 def test_a_refusal_is_told_and_nothing_is_there(
@@ -399,6 +418,7 @@ def test_the_command_is_silent_but_for_the_refusal(api: Api) -> None:
     [
         ((), "Which cluster? --endpoint URL, or the variable KFP_ENDPOINT."),
         (("--endpoint", "localhost:8888"), "expected http://… or https://…"),
+        (("--endpoint", "http://"), "expected http://… or https://…"),
         (("--endpoint", "http://x", "--param", "epochs"), "--param: expected KEY=VALUE"),
         (("--endpoint", "http://x", "--every", "9", "--wait"), "--wait is for a run"),
     ],

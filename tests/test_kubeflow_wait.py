@@ -25,7 +25,7 @@ LOG = "\n".join(
     [
         *(f"I1130 10:00:{i:02} launcher.go:{i}] starting" for i in range(40)),
         "2026-11-30T10:00:41.123Z visionline: Trainer: The loss is not finite.",
-        "F1130 10:00:42 main.go:49] failed to execute component: exit status 1",
+        "F1130 10:00:42 main.go:49] \x1b[31mfailed\x1b[0m to execute component: exit status 1",
     ]
 )
 
@@ -109,7 +109,9 @@ def test_a_task_that_failed_with_its_reason_and_log(api: Api) -> None:
     (failure,) = finished.failures
     assert (failure.task, failure.pod) == ("trainer", pod)
     assert failure.reason == "Trainer: The loss is not finite."
-    assert len(failure.log) == 20 and "exit status 1" in failure.log[-1]
+    assert len(failure.log) == 20 and failure.log[-1].endswith(
+        "failed to execute component: exit status 1"
+    )
     assert (finished.error, finished.namespace) == ("digits failed", "kubeflow")
 
 

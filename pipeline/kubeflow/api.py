@@ -7,6 +7,7 @@ limit of time and without that client's retries and warnings.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import json
 import logging
@@ -23,6 +24,7 @@ from typing import Any
 from trainers.errors import ConfigError, RunError, VisionlineError
 
 _SECONDS = 10.0
+_CHUNK = 1 << 16
 _HEALTH = "/apis/v2beta1/healthz"
 _HEAD, _TAIL = 200, 400
 """Characters of a long refusal; the reason itself comes last, after who passed it on."""
@@ -104,7 +106,7 @@ class Api:
     cookie: Secret = COOKIE
 
     def __post_init__(self) -> None:
-        if not self.endpoint.startswith(("http://", "https://")):
+        if not re.match(r"https?://[^/]", self.endpoint):
             raise ConfigError(f"--endpoint: expected http://… or https://…, got {self.endpoint!r}.")
         object.__setattr__(self, "endpoint", self.endpoint.rstrip("/"))
 
@@ -120,22 +122,16 @@ class Api:
         """
         request = urllib.request.Request(self.endpoint + path, headers=self._headers())
         try:
-            response = _opener().open(request, timeout=_SECONDS)
-        except urllib.error.HTTPError as e:
-            response = e
-        except ValueError as e:  # no URL after all
-            raise OSError(str(e)) from None
-        with response:
-            body = b""
-            try:
-                while chunk := response.read(1 << 16):
+            with _opened(request) as response:
+                body = b""
+                while chunk := response.read(_CHUNK):
                     body = (body + chunk)[-last:] if last else body + chunk
-            except OSError:
-                raise
-            except Exception as e:  # http.client's own: the answer broke off
-                raise OSError(f"the answer broke off ({type(e).__name__})") from None
-            kind = response.headers.get_content_type()
-            return Answer(response.status or 0, response.reason or "", kind, body)
+                kind = response.headers.get_content_type()
+                return Answer(response.status, response.reason or "", kind, body)
+        except http.client.BadStatusLine:
+            raise OSError("what is there does not speak HTTP") from None
+        except (http.client.HTTPException, ValueError) as e:  # broken off; no URL
+            raise OSError(str(e) or type(e).__name__) from None
 
     def reach(self) -> None:
         """Asks for the API's health; its client would try for a minute.
@@ -219,9 +215,13 @@ class _Stay(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """Without a proxy, as Kubeflow's own client."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
+def _opened(request: urllib.request.Request) -> Any:
+    """The answer, whatever its status; without a proxy, as Kubeflow's own client asks."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
+    try:
+        return opener.open(request, timeout=_SECONDS)
+    except urllib.error.HTTPError as e:
+        return e
 
 
 @contextlib.contextmanager
@@ -270,6 +270,12 @@ def _page(body: str) -> str:
     return f"a web page{named}, not the API's JSON"
 
 
+def plain(text: str) -> str:
+    """One line of what others wrote, without what would steer a terminal."""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = " ".join(plain(text).split())
     return line if len(line) <= _HEAD + _TAIL else f"{line[:_HEAD]} … {line[-_TAIL:]}"

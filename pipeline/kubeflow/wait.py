@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.kubeflow.api import Answer, Api
+from pipeline.kubeflow.api import Answer, Api, plain
 from trainers.errors import RunError
 
 SECONDS_BETWEEN = 3.0
@@ -174,7 +174,7 @@ class _Waiting:
             except OSError:
                 continue
             if answer.status == 200 and answer.content_type == "text/plain":
-                return pod, tuple(answer.text.rstrip().splitlines())
+                return pod, tuple(map(plain, answer.text.rstrip().splitlines()))
         return (pods[0] if pods else None), ()
 
 
@@ -211,7 +211,7 @@ class _Workflow:
         start, _, number = id_.rpartition("-")
         # As Argo names pods, see RetrievePodName in Kubeflow's backend/src/common/util.
         pod = f"{start}-{node['templateName']}-{number}" if node.get("templateName") else id_
-        return _Node(" ".join(str(node.get("message") or "").split()), pod)
+        return _Node(" ".join(plain(str(node.get("message") or "")).split()), pod)
 
     def _of(self, task: str, kinds: Sequence[str]) -> list[tuple[str, Mapping[str, Any]]]:
         """A task's nodes: of its container, which is tried several times, and its driver."""
@@ -276,7 +276,7 @@ def _seconds(detail: Mapping[str, Any]) -> float | None:
 
 def _message(told: Mapping[str, Any]) -> str:
     error = told.get("error")
-    return " ".join(str(error.get("message", "")).split()) if isinstance(error, dict) else ""
+    return " ".join(plain(str(error.get("message", ""))).split()) if isinstance(error, dict) else ""
 
 
 def _pods(detail: Mapping[str, Any]) -> list[str]:
