@@ -15,12 +15,13 @@ from pipeline.commands import lineage
 from pipeline.commands.deploy import deploy
 from pipeline.commands.erase import erase
 from pipeline.commands.group import Group
-from pipeline.commands.kubeflow import KUBEFLOW_LOCAL, compile_, submit
+from pipeline.commands.kubeflow import KUBEFLOW_LOCAL, compile_
 from pipeline.commands.label import label
 from pipeline.commands.places import ServingOption, output_folder, serving_folder
 from pipeline.commands.relocate import relocate
 from pipeline.commands.rollback import rollback
 from pipeline.commands.settings import SetOption
+from pipeline.commands.submit import submit
 from pipeline.commands.ui import ui
 from pipeline.terminal import complain, console, print_json, table
 from serving.cli import serve

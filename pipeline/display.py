@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _STYLES = {
     "waiting": "dim",
+    "skipped": "dim",
+    "pending": "yellow",
     "running": "yellow",
     "cached": "cyan",
     "done": "green",
@@ -74,7 +76,10 @@ class PlainDisplay:
         self._console = console
 
     def start(self, config: PipelineConfig, log: Path) -> None:
-        self._print(f"{_title(config)}\nlog: {log}")
+        self.begin(_title(config), f"log: {log}")
+
+    def begin(self, title: str, detail: str) -> None:
+        self._print(f"{title}\n{detail}")
 
     def handle(self, event: dict[str, Any]) -> None:
         if event["kind"] == "node":
@@ -103,9 +108,12 @@ class LiveDisplay:
         self._spinner = Spinner("dots", "loading TFX, about half a minute", style="yellow")
 
     def start(self, config: PipelineConfig, log: Path) -> None:
+        self.begin(_title(config), f"log: {log}")
+
+    def begin(self, title: str, detail: str) -> None:
         self._progress = _Progress()
-        self._console.print(Text(_title(config), style="bold"))
-        self._console.print(Text(f"log: {log}", style="dim"), soft_wrap=True)
+        self._console.print(Text(title, style="bold"))
+        self._console.print(Text(detail, style="dim"), soft_wrap=True)
         self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=8)
         self._live.start()
 

@@ -38,19 +38,22 @@ def _json_table(text: str) -> dict[str, Any]:
     return table
 
 
-def settings(texts: Sequence[str] | None) -> dict[str, Any]:
+def settings(texts: Sequence[str] | None, flag: str = "--set") -> dict[str, Any]:
     """`--set KEY=VALUE`: values by dotted key; each as TOML, or else as the text it is.
+
+    Args:
+      flag: that they were given with, for errors.
 
     Raises:
       ConfigError: one is not KEY=VALUE.
     """
-    return dict(map(_setting, texts or ()))
+    return dict(_setting(text, flag) for text in texts or ())
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def _setting(text: str, flag: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
-        raise ConfigError(f"--set: expected KEY=VALUE, got {text!r}.")
+        raise ConfigError(f"{flag}: expected KEY=VALUE, got {text!r}.")
     import tomllib
 
     try:

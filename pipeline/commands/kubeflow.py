@@ -1,4 +1,4 @@
-"""`visionline compile` and `visionline submit`; and `visionline run --runner kubeflow-local`."""
+"""`visionline compile`, and `visionline run --runner kubeflow-local`."""
 
 from __future__ import annotations
 
@@ -44,38 +44,6 @@ def compile_(
     typer.echo(f"Compiled {loaded.pipeline_name} to {output}.")
     typer.echo(f"  Try it here:  visionline run --runner kubeflow-local {output}")
     typer.echo(f"  Send it:      visionline submit {output} --endpoint URL")
-
-
-def submit(
-    package: Annotated[Path, typer.Argument(help="A YAML of `visionline compile`.")],
-    endpoint: Annotated[
-        str | None, typer.Option(envvar="KFP_ENDPOINT", help="URL of Kubeflow Pipelines' API.")
-    ] = None,
-    experiment: Annotated[str, typer.Option(help="That the run belongs to.")] = "visionline",
-    run_name: Annotated[str | None, typer.Option(help="By default the pipeline's name.")] = None,
-    pipeline_root: Annotated[
-        str | None, typer.Option(help="Instead of the one it was compiled with.")
-    ] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--param", help="NAME=VALUE, such as epochs=5.")
-    ] = None,
-) -> None:
-    """Start a run of a compiled pipeline on Kubeflow Pipelines."""
-    from pipeline.kubeflow.submit import Submission, submit_run
-
-    if not endpoint:
-        raise ConfigError("Which cluster? --endpoint URL, or the variable KFP_ENDPOINT.")
-    asked = Submission(
-        package=package,
-        endpoint=endpoint,
-        experiment=experiment,
-        run_name=run_name,
-        pipeline_root=pipeline_root,
-        parameters=settings(setting),
-    )
-    run = submit_run(asked)
-    typer.echo(f"Started run {run.id} of {run.name}.")
-    typer.echo(f"  {run.url}")
 
 
 def run_compiled(
