@@ -23,6 +23,7 @@ import serving.cli
 from pipeline.cli import app
 from pipeline.config import load_config
 from pipeline.deploy.config import load_config as load_deploy_config
+from pipeline.kubeflow.step import RELEASE
 from trainers.backends import FRAMEWORKS, load_backend
 from trainers.config import TrainConfig
 from trainers.contract import Batch
@@ -92,7 +93,8 @@ def folder(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "config.toml").write_text(blocks("toml")[0])
     for example in (ROOT / "examples").glob("*.py"):
         shutil.copy(example, folder)
-    shutil.copy(ROOT / "tests" / "golden" / "kubeflow.yaml", folder / COMPILED)
+    golden = (ROOT / "tests" / "golden" / "kubeflow.yaml").read_text()
+    (folder / COMPILED).write_text(golden.replace("<release>", RELEASE))
     (folder / "no-folder").touch()
     return folder
 

@@ -1,5 +1,6 @@
 """`visionline submit`: what Kubeflow's own client sends to a stand-in for the API."""
 
+import json
 import os
 import socket
 import ssl
@@ -19,7 +20,10 @@ from kubeflow_api import LOGIN, PROXY, Api, Refusal, refusal
 
 from pipeline.kubeflow import api as client_api
 from pipeline.kubeflow.api import Secret
+from pipeline.kubeflow.parts import text_of
+from pipeline.kubeflow.step import CONFIG, RELEASE
 from pipeline.kubeflow.submit import Schedule, Submission, submit
+from pipeline.kubeflow.words import unpacked
 from trainers.errors import ConfigError, RunError
 
 GOLDEN = ROOT / "tests" / "golden" / "kubeflow.yaml"
@@ -85,6 +89,27 @@ def test_the_compiled_pipeline_root_is_sent(api: Api) -> None:
     submit(Submission(package=GOLDEN, pipeline_root="gs://other/root"), asking(api))
     roots = [body["runtime_config"]["pipeline_root"] for body in api.state.runs]
     assert roots == ["s3://bucket/artifacts", "gs://other/root"]
+
+
+def test_a_run_has_a_service_account(api: Api, package: Path) -> None:
+    submit(Submission(package=package, service_account="team-a.editor"), asking(api))
+    assert api.state.runs[0]["service_account"] == "team-a.editor"
+    with pytest.raises(ConfigError, match="--service-account: expected the name"):
+        Submission(package=package, service_account="A b")
+
+
+def test_any_key_of_the_config_can_be_given(api: Api, tmp_path: Path) -> None:
+    package = tmp_path / "pipeline.yaml"
+    package.write_text(GOLDEN.read_text().replace("<release>", RELEASE))
+    asked = {"train.batch_size": 7, "train.seed": 3, "data.path": "/mnt/visionline/$$a"}
+    submit(Submission(package=package, parameters=asked), asking(api))
+    (body,) = api.state.runs
+    spec = body["pipeline_spec"]
+    recorded = json.loads(text_of(spec.get("pipeline_spec", spec), "pusher", CONFIG))
+    assert recorded["train"]["batch_size"] == 7
+    values = body["runtime_config"]["parameters"]
+    assert values["seed"] == 3 and unpacked(values["data_path"]) == "/mnt/visionline/$$a"
+    assert "$" not in json.dumps(body["runtime_config"])
 
 
 def test_the_cache_is_left_as_compiled_or_not_taken(api: Api) -> None:

@@ -249,6 +249,15 @@ def test_the_command_fails_with_the_run(api: Api) -> None:
     assert f"\n  The whole log:  {pod}\n" in told and told.endswith("The run failed.\n")
 
 
+def test_the_command_says_what_to_do_about_a_store(api: Api) -> None:
+    lost = [*task("baseline", "FAILED", 6, child="5"), *task("trainer", "FAILED", 9, child="77")]
+    api.state.progress = [run("FAILED", *lost)]
+    api.state.logs = {f"{NODE}-system-container-impl-77": "F1 upload: Invalid region: region was"}
+    _, told, _ = piped(api)
+    assert "ConfigMap kfp-launcher: see docs/kubeflow.md" in told
+    assert "below the other one: submit with --no-cache." in told
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ending_the_wait_leaves_the_run_alone(api: Api, number: int, code: int) -> None:
     api.state.progress = [run("RUNNING", *task("trainer", "RUNNING"))]

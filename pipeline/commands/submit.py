@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 _PUSHER = "pusher"
 _WITHDRAWN = "was made to roll back from this model"
 """The Pusher's reason for a model that was blessed; no run is unsuccessful for it."""
+_BASELINE = "baseline"
+_HINTS = {
+    "Invalid region": "An s3:// root needs providers.s3 in the ConfigMap kfp-launcher: see "
+    "docs/kubeflow.md, An object store of your own.",
+}
+"""What to do, by what the launcher says."""
+_OTHER_ROOT = (
+    "If the pipeline root has changed, Kubeflow cannot read what the cache has below the other "
+    "one: submit with --no-cache."
+)
 _PORT = 8080
 
 
@@ -48,7 +58,11 @@ def submit(
         str | None, typer.Option(help="Instead of the one it was compiled with.")
     ] = None,
     setting: Annotated[
-        list[str] | None, typer.Option("--param", help="NAME=VALUE, such as epochs=5.")
+        list[str] | None,
+        typer.Option("--param", help="NAME=VALUE, such as epochs=5 or train.batch_size=64."),
+    ] = None,
+    service_account: Annotated[
+        str | None, typer.Option(help="Of all pods; by default the cluster's.")
     ] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Run every task, whatever was done before.")
@@ -83,6 +97,7 @@ def submit(
         name=run_name,
         pipeline_root=pipeline_root,
         parameters=settings(setting, "--param"),
+        service_account=service_account,
         caching=not no_cache,
         pipeline=pipeline_name,
         version=version_name,
@@ -170,6 +185,11 @@ def _tell_verdict(finished: Finished, say: Callable[..., None]) -> int:
 
 def _tell_failure(failure: Failure, namespace: str, say: Callable[..., None]) -> None:
     say(f"{failure.task} failed: {failure.reason or 'the API tells no reason.'}", "red")
+    for sign, hint in _HINTS.items():
+        if sign in failure.reason or any(sign in line for line in failure.log):
+            say(f"  {hint}")
+    if failure.task == _BASELINE:
+        say(f"  {_OTHER_ROOT}")
     for line in failure.log:
         say(f"  | {line}", "dim")
     if failure.pod is None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.deploy.kubernetes import is_subdomain
 from pipeline.kubeflow.api import Api
 from pipeline.kubeflow.config import KubeflowConfig
+from pipeline.kubeflow.settings import prepare
 from pipeline.kubeflow.spec import Package, arguments, read_package
 from trainers.errors import ConfigError, RunError
+from trainers.quiet import quiet_stderr
 
 _FIELDS = "second, minute, hour, day of the month, month, day of the week"
 _SUFFIXES = (".yaml", ".yml")
@@ -53,6 +57,9 @@ class Submission:
     pipeline_root: str | None = None
     """By default the one that it was compiled with."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    """By the pipeline's parameters or the config's keys."""
+    service_account: str | None = None
+    """Of all its pods; by default the cluster's."""
     caching: bool = True
     """False: nothing is taken from the cache; True: as each task was compiled."""
     pipeline: str | None = None
@@ -77,6 +84,9 @@ class Submission:
                 f"{self.package}: expected a name ending in {' or '.join(_SUFFIXES)}, which "
                 "Kubeflow goes by."
             )
+        account = self.service_account
+        if account is not None and not is_subdomain(account):
+            raise ConfigError(f"--service-account: expected the name of one, got {account!r}.")
         KubeflowConfig(pipeline_root=self.pipeline_root)
 
 
@@ -101,6 +111,13 @@ def submit(asked: Submission, api: Api) -> Submitted:
       ConfigError: the package, a parameter or a secret cannot be used.
       RunError: the endpoint does not answer, or refuses.
     """
+    with tempfile.TemporaryDirectory() as scratch:
+        with quiet_stderr():
+            path, parameters = prepare(asked.package, asked.parameters, Path(scratch))
+        return _submit(replace(asked, package=path, parameters=parameters), api)
+
+
+def _submit(asked: Submission, api: Api) -> Submitted:
     package = read_package(asked.package)
     values = arguments(package.spec, asked.parameters)
     api.reach()
@@ -114,6 +131,7 @@ def submit(asked: Submission, api: Api) -> Submitted:
             "job_name": name,
             "params": values,
             "pipeline_root": asked.pipeline_root or package.spec.get("defaultPipelineRoot"),
+            "service_account": asked.service_account,
             **what.arguments,
         }
         if asked.schedule is None:
