@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import Cli
+from helpers import may_mount, small_disk
 from repository_fakes import CONTENT, Folder
 from test_pusher import Pipeline
 from test_rollback import push
@@ -184,6 +186,22 @@ def test_a_server_has_nothing_to_say_of_what_is_closed(tmp_path: Path) -> None:
     folder.see("m", 1)
     folder.repository.close()
     assert [e[0] for e in folder.events] == ["loaded", "unloaded"]
+
+
+if may_mount():
+
+    def test_a_copy_of_the_pods_own_is_nobody_elses(tmp_path: Path) -> None:
+        """As KServe's of a bucket: an empty folder with the mode 777, mounted read-only."""
+        (tmp_path / "m").mkdir()
+        with small_disk(tmp_path / "m" / "3", "1m", "mode=777") as version:
+            (version / "file").write_text("x")
+            assert str(version) in open_to_all(version)
+            subprocess.run(["mount", "-o", "remount,ro", version], check=True)
+            assert open_to_all(version) == ""
+            subprocess.run(["mount", "-o", "remount,rw", version], check=True)
+            (version / "file").chmod(0o666)
+            subprocess.run(["mount", "-o", "remount,ro", version], check=True)
+            assert str(version / "file") in open_to_all(version)
 
 
 def test_versions_warns_of_what_all_may_write(tmp_path: Path, cli: Cli) -> None:

@@ -71,10 +71,14 @@ def open_to_all(version_dir: Path) -> str:
     """In words, what of a served version everybody may write to; empty if nothing.
 
     Looked at are its folder and all in it, and the model's folder, in which another version
-    could take its place.  What cannot be looked at is passed over.
+    could take its place.  What cannot be looked at is passed over, and so is the folder where it
+    is a read-only mount of its own: Kubernetes gives the empty folder that a pod's copy of a
+    bucket is in such modes, and what is in the pod can't write to it.
     """
     model = version_dir.parent
-    found = [*(p for p in (model,) if _is_open(p)), *_open(version_dir)]
+    found = [*filter(_is_open, (model,)), *_open(version_dir)]
+    if version_dir in found and _is_read_only_mount(version_dir):
+        found.remove(version_dir)
     if not found:
         return ""
     more = f" and {len(found) - 1} more" if found[1:] else ""
@@ -91,6 +95,10 @@ def _is_open(path: Path) -> bool:
         return bool(path.stat().st_mode & _OTHERS)
     except OSError:
         return False
+
+
+def _is_read_only_mount(folder: Path) -> bool:
+    return os.path.ismount(folder) and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def _close(folder: Path) -> None:
