@@ -14,6 +14,7 @@ from trainers.artifact import PushManifest
 from trainers.backends import FRAMEWORKS, model_names
 from trainers.errors import ConfigError, DataError, RunError, nearest
 from trainers.files import digest, read_json, write_json
+from trainers.modes import open_to_all
 from trainers.retention import prune
 from trainers.versions import damage, list_versions
 
@@ -36,7 +37,7 @@ def list_models(pattern: str, framework: str | None) -> list[dict[str, Any]]:
 
 
 def list_pushed(serving: Path, name: str | None) -> list[dict[str, Any]]:
-    """Every pushed version with its manifest and what is damaged of it."""
+    """Every pushed version with its manifest, what is damaged of it and who may write to it."""
     names = served_names(serving)
     if name is not None and name not in names:
         raise DataError(f"No pushed model {name!r} in {serving}.{nearest(name, names)}")
@@ -82,6 +83,7 @@ def _pushed(directory: Path, name: str, version: int) -> dict[str, Any]:
         "pushed_at": manifest.pushed_at if manifest else "not recorded",
         "run_id": manifest.run_id if manifest else "not recorded",
         "damage": damage(directory),
+        "writable": open_to_all(directory),
     }
 
 

@@ -273,6 +273,9 @@ def versions(
                 for v in found
             ],
         )
+    for v in found:
+        if v["writable"]:
+            complain(f"Warning: {v['name']} version {v['version']}: {v['writable']}")
     if not found:
         raise typer.Exit(exits.NOTHING_FOUND)
 

@@ -1,8 +1,8 @@
 """Writes pipeline/deploy/fields.json: `python scripts/kserve_fields.py KSERVE_WHEEL`.
 
-The fields and types of a KServe InferenceService, read from the classes that the Kubernetes and
-KServe projects generate from their OpenAPI documents: `kubernetes` as installed, `kserve` from a
-wheel, since its dependencies conflict with ours:
+The fields and types of what `visionline deploy` renders, read from the classes that the
+Kubernetes and KServe projects generate from their OpenAPI documents: `kubernetes` as installed,
+`kserve` from a wheel, since its dependencies conflict with ours:
 
     pip download --no-deps kserve==0.21.0
     python scripts/kserve_fields.py kserve-0.21.0-py3-none-any.whl
@@ -24,7 +24,12 @@ import kubernetes
 import kubernetes.client.models
 
 TARGET = Path(__file__).parent.parent / "pipeline" / "deploy" / "fields.json"
-ROOT = "V1beta1InferenceService"
+ROOTS = {
+    "serving.kserve.io/v1beta1 InferenceService": "V1beta1InferenceService",
+    "networking.k8s.io/v1 NetworkPolicy": "V1NetworkPolicy",
+    "policy/v1 PodDisruptionBudget": "V1PodDisruptionBudget",
+}
+"""The type of each kind, by its apiVersion and name."""
 OMITTED = {
     "V1beta1InferenceService": ["status"],
     "V1beta1InferenceServiceSpec": ["canary", "explainer", "tracing", "transformer"],
@@ -71,7 +76,7 @@ def names_in(kind: str) -> list[str]:
 
 def collect(sources: list[types.ModuleType]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    waiting = [ROOT]
+    waiting = list(ROOTS.values())
     while waiting:
         name = waiting.pop()
         cls = next((getattr(s, name) for s in sources if hasattr(s, name)), None)
@@ -102,7 +107,8 @@ def main(wheel: Path) -> None:
     }
     lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in found.items())
     TARGET.write_text(
-        f'{{"origin": {json.dumps(origin)},\n"root": "{ROOT}",\n"types": {{\n{lines}\n}}}}\n'
+        f'{{"origin": {json.dumps(origin)},\n"roots": {json.dumps(ROOTS)},\n'
+        f'"types": {{\n{lines}\n}}}}\n'
     )
 
 

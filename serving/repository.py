@@ -31,13 +31,15 @@ from serving.shares import Decoding
 from trainers.errors import DataError, nearest
 from trainers.in_use import hold
 from trainers.labels import Labels, read_labels
+from trainers.modes import open_to_all
 from trainers.versions import LARGEST, list_versions, look_alikes
 
 __all__ = ["Event", "Load", "Repository", "Served", "Slot", "State"]
 
 Event = Callable[[str, str, int, str], None]
 """Told what happens: kind, model, version, detail.  Kinds: "loaded", "failed",
-"unloaded", and "folder" and "labels" when one of them cannot be read any more."""
+"unloaded", "writable" after "loaded" when everybody may write to what is served, and
+"folder" and "labels" when one of them cannot be read any more."""
 
 LOADERS = 2
 """Versions that are loaded at a time: each takes the CPUs for its warm-up."""
@@ -410,6 +412,8 @@ class Repository:
             seconds = time.monotonic() - began
             detail = f"{loaded.loading.engine}, {seconds:.1f} s"
             self._event("loaded", model.name, slot.version, detail)
+            if where := open_to_all(directory):
+                self._event("writable", model.name, slot.version, where)
 
     def _drain(self, model: Served, slot: Slot) -> None:
         with self._changed:

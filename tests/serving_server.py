@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,7 @@ def serve(
     env: Mapping[str, str] = MappingProxyType({}),
     verify: ssl.SSLContext | bool = True,
     probe: str = "/readyz",
+    within: Sequence[str] = (),
 ) -> Iterator[Running]:
     """Runs `visionline serve`, and ends it with SIGTERM.
 
@@ -64,9 +65,10 @@ def serve(
       env: besides the test's own environment.
       verify: how its certificate is checked, where it has one.
       probe: answers 200 when the tests may begin.
+      within: a command that becomes the one after it.
     """
     began = time.monotonic()
-    command = [sys.executable, "-m", "pipeline.cli", "serve", str(folder)]
+    command = [*within, sys.executable, "-m", "pipeline.cli", "serve", str(folder)]
     with log.open("w") as errors:
         process = subprocess.Popen(
             [*command, "--port", "0", "--grpc-port", "0", *flags],

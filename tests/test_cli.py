@@ -161,7 +161,7 @@ def test_versions_lists_what_was_pushed_and_what_is_damaged(tmp_path):
     assert json.loads(listed.stdout) == [
         {
             **{"name": "cats", "version": 1, "framework": "keras", "architecture": "small_cnn"},
-            **{"pushed_at": cats[4], "run_id": "run-7", "damage": []},
+            **{"pushed_at": cats[4], "run_id": "run-7", "damage": [], "writable": ""},
             "where": str(serving / "cats" / "1"),
         }
     ]

@@ -19,10 +19,13 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which takes its name when all is written and nothing was raised."""
+    """A file to write to, which takes its name when all is written and nothing was raised.
+
+    Only its owner can write to it, whatever the umask: who may replace it is the folder's.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as f:
+        with open(temporary, "wb", opener=_open_for_owner) as f:
             yield f
             f.flush()
             os.fsync(f.fileno())
@@ -31,6 +34,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def _open_for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o644)
 
 
 def write_json(path: Path, value: Any) -> None:

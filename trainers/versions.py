@@ -1,8 +1,9 @@
 """The serving folder: `<destination>/<name>/<version>/`, written and read.
 
 A version is copied to a hidden sibling, fsynced and renamed, so a reader sees
-all of it or nothing.  Versions only ever increase: the highest one ever given
-is kept in `.latest` even when its folder is removed later.
+all of it or nothing.  Nobody else can enter it before that, and everybody can write to
+it at no time, see `trainers.modes`.  Versions only ever increase: the highest one ever
+given is kept in `.latest` even when its folder is removed later.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from pathlib import Path
 from trainers.artifact import MANIFEST, PushManifest
 from trainers.errors import DataError
 from trainers.files import checksums, sync_directory, walk_files, write_atomic
+from trainers.modes import close_tree, closed, make_folder
 
 HIGHEST = ".latest"
 _LOCK = ".lock"
@@ -146,22 +149,24 @@ def publish(source: Path, folder: Path, manifest: Callable[[int], PushManifest])
         which are taken from the copy and compared with the source's.
 
     Raises:
-      DataError: when the copy differs from the source.
+      DataError: when the copy differs from the source, or everybody could write to it.
       OSError: when it cannot be written; nothing is left behind.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with locked(folder):
         _remove_leftovers(folder)
         version = next_version(folder)
         partial = folder / f"{_PARTIAL}{version}"
         try:
-            shutil.copytree(source, partial)
+            mode = _make_hidden(partial)
+            _copy(source, partial)
             copied = checksums(partial)
             if copied != checksums(source):
                 raise DataError(f"{source} changed while it was being copied; push it again.")
             copied.pop(MANIFEST, None)  # of a version that is pushed again
             pushed = dataclasses.replace(manifest(version), checksums=copied)
             pushed.write(partial)
+            close_tree(partial, mode)
             _sync(partial)
             write_atomic(folder / HIGHEST, str(version).encode())
             os.rename(partial, folder / str(version))
@@ -170,6 +175,27 @@ def publish(source: Path, folder: Path, manifest: Callable[[int], PushManifest])
             raise
         sync_directory(folder)
     return pushed
+
+
+def _make_hidden(folder: Path) -> int:
+    """Makes a folder that nobody else can enter; returns the mode that it is to have."""
+    folder.mkdir()
+    mode = closed(stat.S_IMODE(folder.stat().st_mode))
+    folder.chmod(mode & ~0o077)
+    return mode
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies what files hold, and neither modes nor access lists."""
+    for directory, _, names in os.walk(source, onerror=_raise, followlinks=True):
+        inside = target / Path(directory).relative_to(source)
+        inside.mkdir(exist_ok=True)
+        for name in names:
+            shutil.copyfile(Path(directory) / name, inside / name)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _partials(folder: Path) -> list[Path]:
@@ -195,6 +221,6 @@ def _sync(root: Path) -> None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """One writer at a time, also across processes."""
-    with open(folder / _LOCK, "w") as f:
+    with os.fdopen(os.open(folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o664), "w") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         yield

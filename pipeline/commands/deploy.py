@@ -50,6 +50,7 @@ def deploy(
     from pipeline.deploy import memory
     from pipeline.deploy.config import load_config
     from pipeline.deploy.model import choose
+    from pipeline.deploy.policies import policies
     from pipeline.deploy.render import render
     from pipeline.deploy.validate import validate
 
@@ -71,22 +72,22 @@ def deploy(
     loaded = load_config(config, overrides)
     model = choose(loaded, name, _local(serving, name))
     manifest = render(loaded, model)
-    validate(manifest)
-    import yaml
-
-    text = yaml.safe_dump(manifest, sort_keys=False)
+    objects = [*policies(loaded, manifest), manifest]
+    for each in objects:
+        validate(each)
     for warning in loaded.warnings + memory.warnings(loaded, model):
         complain(f"Warning: {warning}")
     if (called := manifest["metadata"]["name"]) != name:
         complain(f"The InferenceService, and the model in requests, is called {called}.")
     if loaded.version is None and model.version is not None:
         complain(f"Version {model.version}, the latest in the local serving folder.")
-    if dry_run:
-        typer.echo(text, nl=False)
-        return
-    from pipeline.deploy.kubectl import apply
+    from pipeline.deploy.kubectl import apply, to_yaml
 
-    typer.echo(apply(text))
+    if dry_run:
+        typer.echo("---\n".join(map(to_yaml, objects)), nl=False)
+        return
+    for said in apply(objects):
+        typer.echo(said)
 
 
 def _local(serving: Path | None, name: str) -> Path | None:

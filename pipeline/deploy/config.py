@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -13,9 +14,15 @@ from pipeline.deploy.kubernetes import (
     is_label_value,
     is_qualified_key,
     is_subdomain,
-    quantity,
 )
-from pipeline.deploy.server import check_server, server_config
+from pipeline.deploy.pods import (
+    METRICS,
+    NetworkConfig,
+    ResourcesConfig,
+    ScalingConfig,
+    Toleration,
+)
+from pipeline.deploy.server import check_server, check_writable, server_config
 from pipeline.deploy.storage import Storage, parse_storage
 from serving.config import ServeConfig
 from trainers import toml_file
@@ -34,48 +41,8 @@ _IMAGE = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResourcesConfig:
-    """What a pod asks for, and may use."""
-
-    cpu: str | int | float = "1"
-    """CPUs that are set aside, such as "500m" or 2."""
-    cpu_limit: str | int | float | None = None
-    """By default no more than `cpu`."""
-    memory: str | None = None
-    """Memory that is set aside; by default what the server's limits and the model need, and
-    2Gi for TensorFlow Serving."""
-    memory_limit: str | None = None
-    """By default no more than `memory`."""
-    gpu: int = 0
-    """NVIDIA GPUs."""
-
-    def __post_init__(self) -> None:
-        for key in ("cpu", "memory"):
-            request, limit = self._amount(key), self._amount(f"{key}_limit")
-            require(
-                request is None or limit is None or limit >= request,
-                f"{key}_limit: expected at least {key} ({getattr(self, key)}), "
-                f"got {getattr(self, f'{key}_limit')}.",
-            )
-        require(0 <= self.gpu <= 64, f"gpu: expected 0 to 64, got {self.gpu}.")
-
-    def _amount(self, key: str) -> Any:
-        text = getattr(self, key)
-        if text is None:
-            return None
-        text = str(text)
-        found = quantity(text)
-        example = "500m or 2" if key.startswith("cpu") else "512Mi or 2Gi"
-        require(
-            found is not None and found > 0,
-            f"{key}: expected an amount as Kubernetes writes it, such as {example}, got {text!r}.",
-        )
-        return found
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DeployConfig:
-    """Everything about one InferenceService but the model."""
+    """Everything about one InferenceService, and what protects it, but the model."""
 
     storage: str
     """The serving folder as the cluster sees it: s3://…, gs://… or pvc://CLAIM/FOLDER."""
@@ -84,7 +51,8 @@ class DeployConfig:
     image: str | None = None
     """Of this project's server; required for it."""
     runtime_version: str | None = None
-    """The tag of tensorflow/serving; required for it."""
+    """The tag of tensorflow/serving; by default the release that belongs to the installed
+    TensorFlow, with -gpu for GPUs."""
     version: int | None = None
     """The one version that is served. By default, on a claim, the latest, also when a newer one
     is pushed; on s3 and gs the latest of the local serving folder."""
@@ -106,6 +74,9 @@ class DeployConfig:
     """For the process to answer; then it is started again."""
     service_account: str | None = None
     """Whose credentials the storage is read with."""
+    service_account_token: bool = False
+    """Whether pods get a token for the cluster's own API. Neither the servers nor KServe's
+    storage initializer ask it."""
     token_secret: str | None = None
     """A Secret with the bearer token that clients must send."""
     token_key: str = "token"
@@ -119,11 +90,26 @@ class DeployConfig:
     mode, which sees to that itself."""
     user: int = 1000
     """The numeric user the server runs as; never 0."""
+    fs_group: int | None = None
+    """The numeric group that owns the files of mounted volumes, and that the server is in."""
+    read_only_root: bool = True
+    """Whether the container's own files are read-only. Folders that the server writes to are
+    mounted, empty, for the life of the pod."""
+    node_selector: dict[str, str] = field(default_factory=dict)
+    """Labels of the nodes that pods run on."""
+    tolerations: tuple[Toleration, ...] = ()
+    """Taints of nodes that pods run on all the same; tables with key, operator, value, effect and
+    seconds."""
+    max_unavailable: int | None = None
+    """Pods that may be taken away at a time when nodes are drained: makes a PodDisruptionBudget.
+    By default there is none."""
     labels: dict[str, str] = field(default_factory=dict)
     """Besides those that visionline writes."""
     annotations: dict[str, str] = field(default_factory=dict)
     """Besides those that visionline writes."""
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+    scaling: ScalingConfig = field(default_factory=ScalingConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
     server: dict[str, Any] = field(default_factory=dict)
     """Any key of the server's own config, such as limits.images."""
 
@@ -131,6 +117,9 @@ class DeployConfig:
         self._check_names()
         self._check_runtime()
         check_server(self.server)
+        if self.read_only_root:
+            check_writable(self.served)
+        self._check_pods()
         require(
             0 <= self.pre_stop_seconds <= 600,
             f"pre_stop_seconds: expected 0 to 600, got {self.pre_stop_seconds}.",
@@ -172,6 +161,21 @@ class DeployConfig:
     @property
     def replicas_at_most(self) -> int:
         return max(1, self.min_replicas) if self.max_replicas is None else self.max_replicas
+
+    @property
+    def serving_tag(self) -> str:
+        """Of tensorflow/serving."""
+        if self.runtime_version is not None:
+            return self.runtime_version
+        # Released with the images, of the same sources and under the same version.
+        release = importlib.metadata.version("tensorflow-serving-api")
+        return f"{release}-gpu" if self.resources.gpu else release
+
+    @property
+    def may_open_connections(self) -> bool:
+        """Whether a NetworkPolicy lets pods ask others."""
+        outbound = self.network.outbound
+        return not self.place.is_claim if outbound is None else outbound
 
     def _check_names(self) -> None:
         parse_storage(self.storage)
@@ -222,18 +226,64 @@ class DeployConfig:
             not self.server,
             "server: is for runtime = 'visionline', and this is 'tensorflow'; leave it out.",
         )
-        tag = self.runtime_version
+        tag = self.serving_tag
         require(
-            tag is not None and re.fullmatch(r"\d[A-Za-z0-9_.-]{0,127}", tag) is not None,
+            re.fullmatch(r"\d[A-Za-z0-9_.-]{0,127}", tag) is not None,
             "runtime_version: expected the tag of tensorflow/serving, such as 2.19.1 "
-            f"(--runtime-version), got {tag!r}. KServe's own default may be too old to "
-            "load what a newer TensorFlow saved.",
+            f"(--runtime-version), got {tag!r}.",
         )
-        with_gpu = str(tag).endswith("-gpu")
+        with_gpu = tag.endswith("-gpu")
         require(
             with_gpu == (self.resources.gpu > 0),
             f"runtime_version: expected a tag {'with' if self.resources.gpu else 'without'} -gpu "
             f"for resources.gpu = {self.resources.gpu}, got {tag!r}.",
+        )
+
+    def _check_pods(self) -> None:
+        require(
+            self.fs_group is None or 1 <= self.fs_group < 2**31,
+            f"fs_group: expected 1 to 2147483647, got {self.fs_group}.",
+        )
+        for key, value in self.node_selector.items():
+            require(
+                is_qualified_key(key) and is_label_value(value),
+                f"node_selector: expected a label of nodes, got {key!r} = {value!r}.",
+            )
+        require(
+            self.max_unavailable is None or 1 <= self.max_unavailable <= 1000,
+            "max_unavailable: expected 1 to 1000 (with 0 no node could be drained), "
+            f"got {self.max_unavailable}.",
+        )
+        metric = self.scaling.metric
+        require(
+            metric is None or metric in METRICS[self.mode],
+            f"scaling.metric: expected {' or '.join(METRICS[self.mode])} in {self.mode} mode, "
+            f"got {metric!r}.",
+        )
+        chosen = self.scaling.chosen(self.mode)
+        require(
+            chosen is None or chosen[0] not in METRICS["standard"] or chosen[1] <= 100,
+            f"scaling.target: expected 1 to 100 percent, got {self.scaling.target}.",
+        )
+        require(
+            chosen is None or self.replicas_at_most > self.min_replicas,
+            "scaling.target: expected max_replicas above min_replicas "
+            f"({self.min_replicas}), got {self.replicas_at_most}: nothing would be scaled.",
+        )
+        self._check_network()
+
+    def _check_network(self) -> None:
+        require(
+            not self.network.allow_from or self.mode == "standard",
+            "network.allow_from: in knative mode requests come through Knative's own activator, "
+            "gateway and queue-proxy, in namespaces and on ports that are the cluster's, and its "
+            "autoscaler asks the pods, too: a policy of the service alone would cut them off. "
+            "Expected mode = 'standard', or a policy of the cluster's.",
+        )
+        require(
+            self.place.is_claim or self.network.outbound is not False,
+            f"network.outbound: expected true or nothing, got false: the pods copy {self.storage} "
+            "themselves when they start.",
         )
 
     def _only_for(self, runtime: str, *keys: str) -> None:
@@ -257,13 +307,30 @@ class DeployConfig:
     @property
     def warnings(self) -> list[str]:
         """What works and is likely to be regretted."""
+        warned = []
         found = _IMAGE.fullmatch(self.image or "")
         if found and not found["digest"] and found["tag"] in (None, "latest"):
-            return [
+            warned.append(
                 f"image: {self.image} is whatever was pushed last: pods of one revision can "
                 "differ. Name a version or a digest."
-            ]
-        return []
+            )
+        if self.mode == "knative" and (flags := self._knative_flags()):
+            warned.append(
+                "mode: Knative takes this only with features that are off by default, in "
+                f"config-features: {', '.join(flags)}."
+            )
+        return warned
+
+    def _knative_flags(self) -> list[str]:
+        """Knative's feature flags that the manifest needs."""
+        needed = {
+            "init-containers": not self.place.is_claim,
+            "persistent-volume-claim": self.place.is_claim,
+            "securitycontext": self.fs_group is not None,
+            "nodeselector": bool(self.node_selector),
+            "tolerations": bool(self.tolerations),
+        }
+        return [f"kubernetes.podspec-{flag}" for flag, is_needed in needed.items() if is_needed]
 
 
 def check_service(name: str) -> str:

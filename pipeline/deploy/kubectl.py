@@ -1,20 +1,45 @@
-"""Hands a manifest to the cluster."""
+"""Hands manifests to the cluster."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from trainers.errors import RunError
 
 TIMEOUT_SECONDS = 60
+_UNREACHABLE = re.compile(
+    r"connection to the server .* was refused|connection refused|connection reset"
+    r"|no such host|no route to host|network is unreachable"
+    r"|i/o timeout|context deadline exceeded|Client\.Timeout exceeded|TLS handshake timeout"
+    r"|Unable to connect to the server|failed to download openapi"
+    r"|no context exists|context \"[^\"]*\" does not exist|context was not found"
+    r"|no configuration has been provided"
+)
+_REFUSED = re.compile(
+    r"Unauthorized|must be logged in|provide credentials|\(Forbidden\)|is forbidden"
+    r"|failed calling webhook|admission webhook"
+)
+"""What a cluster says that was reached; its webhooks may have no connection themselves."""
 
 
-def apply(text: str) -> str:
-    """Runs `kubectl apply` on one object, which the cluster takes or refuses as a whole.
+def to_yaml(manifest: dict[str, Any]) -> str:
+    import yaml
 
-    Returns:
-      What kubectl says, such as "inferenceservice.serving.kserve.io/digits created".
+    return str(yaml.safe_dump(manifest, sort_keys=False))
+
+
+def apply(manifests: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Runs `kubectl apply` on one object after the other.
+
+    The cluster takes or refuses each as a whole.  Given several at once, kubectl would go on
+    after one that is refused; here none comes after it.
+
+    Yields:
+      What kubectl says of each, such as "inferenceservice.serving.kserve.io/digits created".
 
     Raises:
       RunError: there is no kubectl, or it failed.
@@ -25,19 +50,50 @@ def apply(text: str) -> str:
             "kubectl is not installed, or not on the PATH; nothing was submitted. Install it, or "
             "print the manifest with --dry-run and submit it from where kubectl is."
         )
+    for index, manifest in enumerate(manifests):
+        try:
+            yield _apply(kubectl, manifest)
+        except RunError as e:
+            raise RunError(f"{e}{_what_was_left(manifests, index)}") from None
+
+
+def _apply(kubectl: str, manifest: dict[str, Any]) -> str:
     command = [kubectl, "apply", f"--request-timeout={TIMEOUT_SECONDS // 2}s", "-f", "-"]
+    text = to_yaml(manifest)
     try:
         done = subprocess.run(
             command, input=text, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
         )
     except subprocess.TimeoutExpired:
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
         raise RunError(
-            f"kubectl did not answer within {TIMEOUT_SECONDS} seconds. Whether the cluster took "
-            "the manifest is not known; ask it with: kubectl get inferenceservices"
+            f"kubectl did not answer within {TIMEOUT_SECONDS} seconds: the cluster cannot be "
+            f"reached, or is slow. Whether it took the {kind} is not known; ask it with: kubectl "
+            f"get {kind.lower()} {name}"
         ) from None
     except OSError as e:
-        raise RunError(f"Cannot run {kubectl}: {e.strerror}. Nothing was submitted.") from None
+        raise RunError(f"Cannot run {kubectl}: {e.strerror}.") from None
     if done.returncode:
         said = done.stderr.strip() or done.stdout.strip() or "it said nothing"
-        raise RunError(f"kubectl apply failed with exit code {done.returncode}: {said}")
+        failed = f"kubectl apply failed with exit code {done.returncode}: {said}"
+        raise RunError(f"{_why(said)}{failed}")
     return done.stdout.strip()
+
+
+def _why(said: str) -> str:
+    """In a sentence of ours, where no cluster was reached; kubectl has many for it."""
+    if _REFUSED.search(said) or not _UNREACHABLE.search(said):
+        return ""
+    return (
+        "No Kubernetes cluster can be reached. Start it, or set kubectl to one that runs: kubectl "
+        "config use-context NAME, or KUBECONFIG.\n"
+    )
+
+
+def _what_was_left(manifests: Sequence[dict[str, Any]], failed: int) -> str:
+    """Which of several objects were submitted before, and which were not."""
+    if len(manifests) == 1:
+        return ""
+    names = [f"{m['kind']} {m['metadata']['name']}" for m in manifests]
+    before, after = ", ".join(names[:failed]) or "nothing", ", ".join(names[failed + 1 :])
+    return f"\nSubmitted before: {before}." + (f" Not submitted: {after}." if after else "")

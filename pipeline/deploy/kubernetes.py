@@ -8,10 +8,10 @@ from decimal import Decimal
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _PART = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 _QUANTITY = re.compile(
-    r"(?P<number>\d{1,15}(\.\d{1,9})?|\.\d{1,9})"
-    r"(?P<unit>[EPTGMK]i|[mkMGTPE]|[eE][+-]?\d{1,2})?"
+    r"(?P<number>[+-]?([0-9]{1,15}(\.[0-9]{0,9})?|\.[0-9]{1,9}))"
+    r"(?P<unit>[EPTGMK]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?"
 )
-_DECIMAL = {"m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
 
 def is_label_name(text: str) -> bool:
@@ -36,7 +36,12 @@ def is_qualified_key(text: str) -> bool:
 
 
 def quantity(text: str) -> Decimal | None:
-    """The worth of "500m", "2Gi" or "1.5" in units; None for what is no amount."""
+    """The worth of "500m", "2Gi", "1e9" or "1.5" in units; None for what is no amount.
+
+    The grammar is that of apimachinery's resource.Quantity: the binary Ki, Mi, …, the decimal
+    n, u, m, k, M, …, or an exponent, each as it is written there.  1ki, 1K and 1 Gi are no
+    amounts.
+    """
     found = _QUANTITY.fullmatch(text)
     if found is None:
         return None

@@ -12,13 +12,16 @@ from pipeline.deploy.config import DeployConfig, service_name
 from pipeline.deploy.kubernetes import quantity
 from pipeline.deploy.memory import memory
 from pipeline.deploy.model import Model
+from pipeline.deploy.pods import Toleration
 from pipeline.deploy.server import (
     GRPC,
     HTTP,
     MODELS,
+    TMP,
     arguments,
     check_models,
     grace_seconds,
+    writable_folders,
 )
 from serving.auth import CONTROL_ENVIRONMENT, ENVIRONMENT
 from trainers.config import require
@@ -108,14 +111,14 @@ def _predictor(config: DeployConfig, model: Model, service: str) -> Values:
     }
     if config.canary_percent is not None:
         found["canaryTrafficPercent"] = config.canary_percent
-    if config.service_account is not None:
-        found["serviceAccountName"] = config.service_account
+    found |= _placement(config)
     container = (
         _own_container(config, model, service)
         if config.runtime == "visionline"
         else _tensorflow_model(config, model, service)
     )
     found |= _storage(config, model, service, container)
+    _mount_writable(config, found, container)
     if config.mode == "standard":
         found["terminationGracePeriodSeconds"] = _grace(config)
         if config.pre_stop_seconds:
@@ -125,6 +128,35 @@ def _predictor(config: DeployConfig, model: Model, service: str) -> Values:
     if config.runtime == "visionline":
         return {**found, "containers": [container]}
     return {**found, "model": container}
+
+
+def _placement(config: DeployConfig) -> Values:
+    """Who the pods are in the cluster, where they run, and when there are more of them."""
+    found: Values = {}
+    if config.service_account is not None:
+        found["serviceAccountName"] = config.service_account
+    if not config.service_account_token:
+        found["automountServiceAccountToken"] = False
+    if config.fs_group is not None:
+        found["securityContext"] = {"fsGroup": config.fs_group}
+    if config.node_selector:
+        found["nodeSelector"] = dict(config.node_selector)
+    if config.tolerations:
+        found["tolerations"] = [_toleration(t) for t in config.tolerations]
+    if (scaling := config.scaling.chosen(config.mode)) is not None:
+        found["scaleMetric"], found["scaleTarget"] = scaling
+    return found
+
+
+def _toleration(given: Toleration) -> Values:
+    fields = {
+        "key": given.key or None,
+        "operator": given.operator,
+        "value": given.value or None,
+        "effect": given.effect,
+        "tolerationSeconds": given.seconds,
+    }
+    return {k: v for k, v in fields.items() if v is not None}
 
 
 def _grace(config: DeployConfig) -> int:
@@ -147,13 +179,7 @@ def _own_container(config: DeployConfig, model: Model, service: str) -> Values:
         "livenessProbe": _probe(_get("/healthz", HTTP, scheme)),
         "readinessProbe": _probe(_get("/readyz", HTTP, scheme)),
         "resources": _resources(config, model),
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": config.user,
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _security(config),
     }
     env = [
         {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
@@ -171,12 +197,24 @@ def _tensorflow_model(config: DeployConfig, model: Model, service: str) -> Value
     return {
         "modelFormat": {"name": "tensorflow"},
         "protocolVersion": "v1" if config.protocol == "http" else "grpc-v1",
-        "runtimeVersion": config.runtime_version,
+        "runtimeVersion": config.serving_tag,
         "ports": _ports(config, _TF_HTTP, _TF_GRPC),
         "startupProbe": _startup(config, _get(status, _TF_HTTP)),
         "livenessProbe": _probe({"tcpSocket": {"port": _TF_HTTP}}),
         "readinessProbe": _probe(_get(status, _TF_HTTP)),
         "resources": _resources(config, model),
+        "securityContext": _security(config),
+    }
+
+
+def _security(config: DeployConfig) -> Values:
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": config.user,
+        "readOnlyRootFilesystem": config.read_only_root,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
     }
 
 
@@ -245,3 +283,14 @@ def _storage(config: DeployConfig, model: Model, service: str, container: Values
         }
     ]
     return {"volumes": [{"name": _VOLUME, "persistentVolumeClaim": {"claimName": place.place}}]}
+
+
+def _mount_writable(config: DeployConfig, predictor: Values, container: Values) -> None:
+    """Mounts an empty folder wherever the server writes, beside files that are read-only."""
+    if not config.read_only_root:
+        return
+    folders = {TMP: "tmp"} if config.runtime == "tensorflow" else writable_folders(config.served)
+    for folder, name in folders.items():
+        mount = {"name": name, "mountPath": folder}
+        container["volumeMounts"] = [*container.get("volumeMounts", []), mount]
+        predictor["volumes"] = [*predictor.get("volumes", []), {"name": name, "emptyDir": {}}]

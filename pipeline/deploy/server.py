@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,6 +22,13 @@ _OWN = {
     "grpc_port": "the ports are fixed in the manifest",
     "auth": "name a Secret, token_secret or control_token_secret",
 }
+TMP = "/tmp"
+"""Where the server and its libraries put what they need for a moment."""
+_TAKEN = {
+    *("bin", "boot", "dev", "etc", "lib", "lib64", "mnt", "opt", "proc", "root", "run", "sbin"),
+    *("sys", "usr"),
+}
+"""Folders of the image, and of what is mounted besides."""
 _SECONDS = 10
 """More than `drain_seconds`, for the process to end."""
 
@@ -44,6 +53,43 @@ def check_server(server: Mapping[str, Any]) -> None:
         "server.tls.client_ca: Kubernetes' probes bring no certificate, so no pod would become "
         "ready; leave it out.",
     )
+
+
+def writable_folders(config: ServeConfig) -> dict[str, str]:
+    """The folders that are mounted for what the server writes: a name of each."""
+    found = {TMP: "tmp"}
+    for key, _, folder in _written(config):
+        if folder != TMP and not folder.startswith(f"{TMP}/"):
+            found.setdefault(folder, key.partition(".")[0].replace("_", "-"))
+    return found
+
+
+def check_writable(config: ServeConfig) -> None:
+    """Raises ConfigError for what the server would write where nothing can be mounted."""
+    for key, path, folder in _written(config):
+        require(
+            _can_be_mounted(folder),
+            f"server.{key}: expected a path in a folder of its own, which is mounted for it, such "
+            f"as /var/log/visionline, or below {TMP}, got {path!r}: the container's own files are "
+            "read-only (read_only_root).",
+        )
+
+
+def _can_be_mounted(folder: str) -> bool:
+    root, *parts = folder.split("/")
+    if root or not parts or {"", ".", ".."} & set(parts):
+        return False
+    plain = re.fullmatch(r"[A-Za-z0-9/._-]+", folder) is not None
+    return parts[0] == "tmp" or (plain and parts[0] not in _TAKEN and parts != ["var"])
+
+
+def _written(config: ServeConfig) -> Iterator[tuple[str, str, str]]:
+    """Key, value and folder of what the server is told to write."""
+    if config.request_log is not None:
+        folder = config.request_log.folder
+        yield "request_log.folder", folder, folder.rstrip("/")
+    if config.log.file:
+        yield "log.file", config.log.file, posixpath.dirname(config.log.file)
 
 
 def check_models(config: ServeConfig, service: str) -> None:

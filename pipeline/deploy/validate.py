@@ -20,10 +20,10 @@ from pipeline.deploy.kubernetes import (
     is_subdomain,
     quantity,
 )
+from pipeline.deploy.pods import METRICS
 from trainers.errors import ConfigError, nearest
 
 _FIELDS = Path(__file__).with_name("fields.json")
-_KIND = ("serving.kserve.io/v1beta1", "InferenceService")
 _PYTHON: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int)}
 _CALLED = {"str": "a text", "int": "an integer", "float": "a number", "bool": "true or false"}
 
@@ -42,7 +42,8 @@ def validate(manifest: Any) -> None:
 
 @functools.cache
 def schema() -> dict[str, Any]:
-    """fields.json: for each type its `fields` (name to type) and those `required`."""
+    """fields.json: the type of each kind, and for each type its `fields` (name to type) and
+    those `required`."""
     found: dict[str, Any] = json.loads(_FIELDS.read_text(encoding="utf-8"))
     return found
 
@@ -51,15 +52,16 @@ def _document(manifest: Any) -> Iterator[str]:
     if not isinstance(manifest, dict):
         yield f"expected a table, got {manifest!r}."
         return
-    kind = (manifest.get("apiVersion"), manifest.get("kind"))
-    if kind != _KIND:
-        expected = " of ".join(reversed(_KIND))
-        yield f"unknown kind {kind[1]!r} of apiVersion {kind[0]!r}: expected {expected}."
+    version, kind = manifest.get("apiVersion"), manifest.get("kind")
+    root = schema()["roots"].get(f"{version} {kind}")
+    if root is None:
+        known = ", ".join(" of ".join(reversed(r.split())) for r in schema()["roots"])
+        yield f"unknown kind {kind!r} of apiVersion {version!r}: expected {known}."
         return
-    problems = list(_object(schema()["root"], manifest, ""))
+    problems = list(_object(root, manifest, ""))
     yield from problems
     if not problems:
-        yield from _rules(manifest)
+        yield from _rules(manifest) if kind == "InferenceService" else _policy_rules(manifest)
 
 
 def _object(name: str, value: Any, where: str) -> Iterator[str]:
@@ -137,11 +139,14 @@ _FORMATS: dict[tuple[str, str], tuple[str, Callable[[Any], bool]]] = {
     ("V1ContainerPort", "containerPort"): ("1 to 65535", _is_port),
     ("V1HTTPGetAction", "port"): ("1 to 65535, or a name", _is_port),
     ("V1TCPSocketAction", "port"): ("1 to 65535, or a name", _is_port),
+    ("V1LabelSelector", "matchLabels"): ("keys and values of labels", _keyed(is_label_value)),
+    ("V1NetworkPolicyPort", "port"): ("1 to 65535, or a name", _is_port),
     ("V1PersistentVolumeClaimVolumeSource", "claimName"): ("a claim's name", is_subdomain),
     ("V1ResourceRequirements", "limits"): ("amounts such as 500m or 2Gi", _AMOUNTS),
     ("V1ResourceRequirements", "requests"): ("amounts such as 500m or 2Gi", _AMOUNTS),
     ("V1SecretKeySelector", "name"): ("a secret's name", is_subdomain),
     ("V1Volume", "name"): ("a name of lower-case letters, digits and -", is_label_name),
+    ("V1beta1PredictorSpec", "nodeSelector"): ("labels of nodes", _keyed(is_label_value)),
 }
 
 
@@ -179,9 +184,17 @@ def _rules(manifest: Any) -> Iterator[str]:
     if not 0 <= predictor.get("canaryTrafficPercent", 100) <= 100:
         yield "spec.predictor.canaryTrafficPercent: expected 0 to 100."
     mode = metadata.get("annotations", {}).get("serving.kserve.io/deploymentMode", "Standard")
+    yield from _scaling(mode, predictor)
     yield from _mode_rules(mode, predictor, server.get("ports", []))
     yield from _ending(mode, predictor, server)
     yield from _mounts(predictor, server)
+
+
+def _policy_rules(manifest: Any) -> Iterator[str]:
+    """A policy that selects nothing in particular is one of all pods of the namespace."""
+    key = "podSelector" if manifest["kind"] == "NetworkPolicy" else "selector"
+    if not manifest.get("spec", {}).get(key, {}).get("matchLabels"):
+        yield f"spec.{key}.matchLabels: required, or it would be about every pod, and not there."
 
 
 def _mode_rules(mode: str, predictor: Any, ports: Any) -> Iterator[str]:
@@ -192,10 +205,20 @@ def _mode_rules(mode: str, predictor: Any, ports: Any) -> Iterator[str]:
         yield f"{where}.canaryTrafficPercent: without effect in the mode Standard."
     elif mode == "Knative" and {"terminationGracePeriodSeconds"} & predictor.keys():
         yield f"{where}.terminationGracePeriodSeconds: Knative has its own."
+    elif mode == "Knative" and predictor.get("automountServiceAccountToken"):
+        yield f"{where}.automountServiceAccountToken: Knative takes false alone."
     elif mode == "Knative" and len(ports) > 1:
         yield f"{where}: Knative takes one port, got {len(ports)}."
     elif mode == "Knative" and any(p.get("name") not in (None, "http1", "h2c") for p in ports):
         yield f"{where}: Knative's port is named http1 or h2c, got {ports[0]['name']!r}."
+
+
+def _scaling(mode: str, predictor: Any) -> Iterator[str]:
+    """Standard mode has the cluster's HorizontalPodAutoscaler, knative mode Knative's own."""
+    metric = predictor.get("scaleMetric")
+    known = METRICS["knative" if mode == "Knative" else "standard"]
+    if metric is not None and metric not in known:
+        yield f"spec.predictor.scaleMetric: expected {' or '.join(known)}, got {metric!r}."
 
 
 def _ending(mode: str, predictor: Any, server: Any) -> Iterator[str]:
@@ -223,6 +246,9 @@ def _mounts(predictor: Any, server: Any) -> Iterator[str]:
         if not re.fullmatch(r"(/[a-z0-9-]+)+", path) or len(path) > 64:
             yield f"{where}.storageUris: {path!r} makes no volume's name."
     volumes = {v["name"] for v in predictor.get("volumes", [])}
-    for mount in server.get("volumeMounts", []):
+    mounts = server.get("volumeMounts", [])
+    if len({m["mountPath"] for m in mounts}) < len(mounts):
+        yield f"{where}: expected mounts in different folders, got two in one."
+    for mount in mounts:
         if mount["name"] not in volumes:
             yield f"{where}: no volume is called {mount['name']!r}, and one is mounted."
