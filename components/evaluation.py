@@ -9,6 +9,13 @@ from typing import Literal
 
 from trainers.config import require
 
+ACCURACY = "accuracy"
+LOSS = "loss"
+TOP_K = "top_k_accuracy"
+BASELINE = "baseline"
+"""The Evaluator's name for what the candidate is compared with."""
+WHY_NOT_FILE = "why_not_blessed.json"
+"""In the Evaluator's artifact, for those that have no use for TensorFlow Model Analysis."""
 LABEL = "label"
 """The feature whose slices are the classes."""
 _LISTED = 5

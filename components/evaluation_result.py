@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 import tensorflow_model_analysis as tfma
 
-from components.evaluation import FailedThreshold
-from components.evaluator import ACCURACY, BASELINE, LOSS, TOP_K
+from components.evaluation import ACCURACY, BASELINE, LOSS, TOP_K, FailedThreshold
 from trainers.baseline import BASELINE_FILE, Baseline
 from trainers.files import read_json
 from trainers.strict import parse
@@ -84,13 +83,12 @@ def read_evaluation(directory: Path, class_names: Sequence[str]) -> Evaluation:
     overall = metrics[()]
     confusion, calibration = _plots(directory, len(class_names))
     validation = tfma.load_validation_result(str(directory))
-    failed = tuple(sorted(_failed(validation, metrics), key=lambda f: sorted(f.slice.items())))
+    failed = _in_order(validation, metrics)
     compared = parse(Baseline, read_json(directory / BASELINE_FILE))
     baseline = overall.get((BASELINE, ACCURACY))
-    unusable = [compared.why] if compared.state == "unusable" else []
     return Evaluation(
-        blessed=validation.validation_ok and not unusable,
-        failures=(*map(str, failed), *_unchecked(validation), *unusable),
+        blessed=validation.validation_ok and compared.state != "unusable",
+        failures=_in_words(failed, validation, compared),
         failed=failed,
         accuracy=overall[ACCURACY].value,
         accuracy_interval=overall[ACCURACY].interval,
@@ -196,6 +194,31 @@ def _classes(
             precision=hits / predicted if predicted else None,
             recall=hits / examples if examples else None,
         )
+
+
+def read_failures(directory: Path) -> tuple[str, ...]:
+    """Reads why a model is not blessed, in words; the same as an `Evaluation` has.
+
+    Args:
+      directory: the ModelEvaluation artifact.
+    """
+    metrics = {_slice(m.slice_key): _by_name(m.metric_keys_and_values) for m in _metrics(directory)}
+    validation = tfma.load_validation_result(str(directory))
+    compared = parse(Baseline, read_json(directory / BASELINE_FILE))
+    return _in_words(_in_order(validation, metrics), validation, compared)
+
+
+def _in_order(
+    validation: Any, metrics: Mapping[Slice, Mapping[Any, _Value]]
+) -> tuple[FailedThreshold, ...]:
+    return tuple(sorted(_failed(validation, metrics), key=lambda f: sorted(f.slice.items())))
+
+
+def _in_words(
+    failed: Iterable[FailedThreshold], validation: Any, compared: Baseline
+) -> tuple[str, ...]:
+    unusable = [compared.why] if compared.state == "unusable" else []
+    return (*map(str, failed), *_unchecked(validation), *unusable)
 
 
 def _failed(

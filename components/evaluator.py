@@ -18,19 +18,24 @@ from tfx.types.channel import BaseChannel, OutputChannel
 
 from components import details
 from components.baseline import RESOLVED, EvaluatorDriver
-from components.evaluation import LABEL, EvaluateConfig
+from components.evaluation import (
+    ACCURACY,
+    BASELINE,
+    LABEL,
+    LOSS,
+    TOP_K,
+    WHY_NOT_FILE,
+    EvaluateConfig,
+)
+from components.evaluation_result import read_failures
 from trainers.artifact import SERVING_FORMAT
 from trainers.baseline import BASELINE_FILE, Baseline
 from trainers.files import write_json
 from trainers.savedmodel import LABEL_ID, SCORES, SIGNATURE_EXAMPLES, SIGNATURE_LABELS
 from trainers.strict import dump, parse
 
-ACCURACY = "accuracy"
-LOSS = "loss"
-TOP_K = "top_k_accuracy"
 BINS = 10
 CANDIDATE = "candidate"
-BASELINE = "baseline"
 _MODEL = standard_component_specs.BASELINE_MODEL_KEY
 
 
@@ -58,7 +63,9 @@ class EvaluatorExecutor(tfx_executor.Executor):  # type: ignore[misc]
             blessing.set_string_custom_property("baseline_model", baseline.where)
         if baseline.state == "unusable":
             _withhold(blessing, baseline.why)
-        write_json(Path(evaluation.uri) / BASELINE_FILE, dump(baseline))
+        folder = Path(evaluation.uri)
+        write_json(folder / BASELINE_FILE, dump(baseline))
+        write_json(folder / WHY_NOT_FILE, [*read_failures(folder)])
         details.record(baseline_state=baseline.state, baseline_version=baseline.version or "")
 
 

@@ -22,12 +22,12 @@ from tfx.types import component_spec, standard_artifacts
 from tfx.types.channel import BaseChannel, OutputChannel
 
 from components import details
+from components.evaluation import WHY_NOT_FILE
 from components.infra_validation.report import REPORT, Report
 from components.mounts import remote_uri
 from trainers.artifact import SERVING_FORMAT, ModelCard, PushManifest, model_digest
-from trainers.baseline import BASELINE_FILE
 from trainers.errors import DataError
-from trainers.files import sync_directory, write_json
+from trainers.files import read_json, sync_directory, write_json
 from trainers.retention import prune
 from trainers.versions import damage, list_versions, next_version, publish, withdrawn_by
 
@@ -282,14 +282,9 @@ def _why_not_blessed(inputs: Mapping[str, Sequence[Any]]) -> list[str]:
 
 def _failures(inputs: Mapping[str, Sequence[Any]]) -> list[str]:
     """The Evaluator's own words; nothing where another component judged."""
-    from components.evaluation_result import read_evaluation
-
-    (model,), (evaluation,) = inputs["model"], inputs["evaluation"]
-    folder = Path(evaluation.uri)
-    if not (folder / BASELINE_FILE).exists():
-        return []
-    card = ModelCard.read(_source(model))
-    return list(read_evaluation(folder, card.class_names).failures)
+    (evaluation,) = inputs["evaluation"]
+    path = Path(evaluation.uri) / WHY_NOT_FILE
+    return list(read_json(path)) if path.exists() else []
 
 
 def _withdrawn_by(folder: Path, model: Any) -> int | None:

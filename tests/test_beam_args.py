@@ -205,6 +205,7 @@ def test_every_beam_component_gets_them_on_kubeflow(monkeypatch):
 
     from pipeline.kubeflow.compile import compile_pipeline
     from pipeline.kubeflow.step import Step
+    from pipeline.kubeflow.words import unpacked
     from trainers.strict import parse
 
     spec, _ = compile_pipeline(kubeflow_config(run={"beam_args": list(MULTI)}))
@@ -212,7 +213,7 @@ def test_every_beam_component_gets_them_on_kubeflow(monkeypatch):
     for executor in spec["deploymentSpec"]["executors"].values():
         args = executor["container"]["args"]
         if "--step" in args:
-            step = parse(Step, json.loads(args[args.index("--step") + 1]))
+            step = parse(Step, json.loads(unpacked(args[args.index("--step") + 1])))
             packed = json_format.ParseDict(step.executor, any_pb2.Any())
             got[step.id] = handed_over(packed, monkeypatch)
     _assert_all_got(got)

@@ -143,3 +143,55 @@ def test_finding_data_takes_no_tfx(tmp_path):
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_moving_files_takes_no_tensorflow():
+    """What the task of the Pusher imports, but for its executor's own work."""
+    code = (
+        "import sys; from trainers import lean_imports; lean_imports.install_tfx_alone(); "
+        "import pipeline.kubeflow.task, pipeline.kubeflow.cached, pipeline.recorder, "
+        "pipeline.lineage.setup, components.pusher, components.example_gen.driver; "
+        "from tfx.orchestration.portable import python_executor_operator; "
+        "from tfx.components.schema_gen.import_schema_gen import executor; "
+        "print([m for m in ('tensorflow', 'apache_beam', 'keras', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_claim_that_cannot_be_written_is_said_before_anything_is_done(capsys, tmp_path):
+    values = {
+        "config": json.dumps({"path": "/x"}),
+        "data_path": str(tmp_path / "none"),
+        "destination": "/proc/1/serving",
+    }
+    asked = executor_input(tmp_path, values, "resolved_data")
+    code, told = call(capsys, "--release", RELEASE, "--find", "data", "--executor_input", asked)
+    assert code and str(tmp_path) not in told
+    assert "push.destination: expected a folder that user" in told and "fsGroup" in told
+
+
+def test_trying_to_write_leaves_nothing(capsys, tmp_path):
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    values = {
+        "config": json.dumps({"path": str(tmp_path / "images")}),
+        "data_path": str(tmp_path / "images"),
+        "destination": str(tmp_path / "serving"),
+    }
+    asked = executor_input(tmp_path, values, "resolved_data")
+    call(capsys, "--release", RELEASE, "--find", "data", "--executor_input", asked)
+    assert list((tmp_path / "serving").iterdir()) == []
+
+
+def test_a_task_sets_its_own_umask(tmp_path):
+    code = (
+        "import os; os.umask(0); from pipeline.kubeflow.entrypoint import main; "
+        f"main(['--release', {RELEASE!r}, '--find', 'data', '--executor_input', '']); "
+        "print(oct(os.umask(0)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "0o22", done.stderr

@@ -31,6 +31,7 @@ DEFAULT_ROOT = "minio://mlpipeline/v2/artifacts"
 """The backend's own, for runs that name none; a spec's is not looked at."""
 _LOGS = "executor-logs"
 """The launcher's own output of every task."""
+_LOGS_TYPE = {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}
 _PLACEHOLDER = re.compile(
     r"\{\{\$(?:\.(?P<side>inputs|outputs)\.(?P<kind>parameters|artifacts)\['(?P<key>[^']+)'\]"
     r"(?:\.(?P<what>uri|path|output_file))?)?\}\}"
@@ -67,6 +68,19 @@ class Finished:
     @property
     def succeeded(self) -> bool:
         return all(t.state in ("SUCCEEDED", "CACHED") for t in self.tasks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A task that is to run."""
+
+    name: str
+    container: Spec
+    declared: Spec
+    """Its outputs."""
+    values: Mapping[str, Any]
+    inputs: Mapping[str, Spec]
+    log: Path
 
 
 class LocalRun:
@@ -163,9 +177,17 @@ class LocalRun:
             return found, ""
         self._told(name, None)
         began = time.monotonic()
-        attempts = 1 + int(task.get("retryPolicy", {}).get("maxRetryCount", 0))
         log = self._folder / "logs" / self._run_id / f"{name.replace('/', '.')}.log"
-        outputs, reason = self._tried(attempts, name, component, container, values, inputs, log)
+        asked = _Asked(
+            name=name,
+            container=container,
+            declared=component.get("outputDefinitions", {}),
+            values=values,
+            inputs=inputs,
+            log=log,
+        )
+        attempts = 1 + int(task.get("retryPolicy", {}).get("maxRetryCount", 0))
+        outputs, reason = self._tried(asked, attempts)
         seconds = time.monotonic() - began
         state: State = "FAILED" if reason else "SUCCEEDED"
         self._end(Ended(task=name, state=state, seconds=seconds, reason=reason, log=log))
@@ -174,66 +196,45 @@ class LocalRun:
             write_json(entry, {"parameters": outputs.parameters, "artifacts": outputs.artifacts})
         return outputs, reason
 
-    def _tried(
-        self,
-        attempts: int,
-        name: str,
-        component: Spec,
-        container: Spec,
-        values: Mapping[str, Any],
-        inputs: Mapping[str, Spec],
-        log: Path,
-    ) -> tuple[Outputs, str]:
+    def _tried(self, asked: _Asked, attempts: int) -> tuple[Outputs, str]:
         """Runs a task until it ended by itself: Argo tries again where the pod was lost, and
         not where the command failed."""
         outputs, reason = Outputs(), ""
         for _ in range(attempts):
-            root = self._folder / "tasks" / self._run_id / name
+            root = self._folder / "tasks" / self._run_id / asked.name
             shutil.rmtree(root, ignore_errors=True)
             try:
-                code, outputs, reason = self._attempt(
-                    root, name, component, container, values, inputs, log
-                )
+                code, outputs, reason = self._attempt(asked, root)
             finally:
                 shutil.rmtree(root, ignore_errors=True)
             if code >= 0:
                 break
         return outputs, reason
 
-    def _attempt(
-        self,
-        root: Path,
-        name: str,
-        component: Spec,
-        container: Spec,
-        values: Mapping[str, Any],
-        inputs: Mapping[str, Spec],
-        log: Path,
-    ) -> tuple[int, Outputs, str]:
-        declared = component.get("outputDefinitions", {})
-        place = f"{self._root}/{name}/{uuid.uuid4()}"
+    def _attempt(self, asked: _Asked, root: Path) -> tuple[int, Outputs, str]:
+        """Returns the exit code, or minus the signal, besides what came of it.
+
+        Args:
+          root: what the task has to itself.
+        """
+        place = f"{self._root}/{asked.name}/{uuid.uuid4()}"
+        types = {k: d["artifactType"] for k, d in asked.declared.get("artifacts", {}).items()}
         artifacts = {
-            key: {
-                "name": key,
-                "type": definition["artifactType"],
-                "uri": f"{place}/{key}",
-                "metadata": {},
-            }
-            for key, definition in declared.get("artifacts", {}).items()
+            key: {"name": key, "type": type_, "uri": f"{place}/{key}", "metadata": {}}
+            for key, type_ in types.items()
         }
-        files = {
-            key: root / "tmp" / "kfp" / "outputs" / key for key in declared.get("parameters", {})
-        }
+        logs = {"name": _LOGS, "type": _LOGS_TYPE, "uri": f"{place}/{_LOGS}", "metadata": {}}
+        parameters = asked.declared.get("parameters", {})
+        files = {key: root / "tmp" / "kfp" / "outputs" / key for key in parameters}
         told = local_place(root, place) / "executor_output.json"
-        for artifact in inputs.values():
+        for artifact in asked.inputs.values():
             download(artifact["uri"], self._store, root)
         for file in (told, *files.values()):
             file.parent.mkdir(parents=True, exist_ok=True)
-        logs = {"name": _LOGS, "type": _artifact_type(), "uri": f"{place}/{_LOGS}", "metadata": {}}
         executor_input = {
             "inputs": {
-                "parameterValues": dict(values),
-                "artifacts": {k: {"artifacts": [a]} for k, a in inputs.items()},
+                "parameterValues": dict(asked.values),
+                "artifacts": {k: {"artifacts": [a]} for k, a in asked.inputs.items()},
             },
             "outputs": {
                 "parameters": {k: {"outputFile": str(f)} for k, f in files.items()},
@@ -242,17 +243,18 @@ class LocalRun:
             },
         }
         expanded(json.dumps(executor_input), self._run_id)  # is one of the launcher's words
-        words = [*container.get("command", ()), *container.get("args", ())]
+        variables = asked.container.get("env", ())
+        words = [*asked.container.get("command", ()), *asked.container.get("args", ())]
         command = Command(
-            image=container["image"],
+            image=asked.container["image"],
             words=tuple(self._filled(word, executor_input, root) for word in words),
-            env={e["name"]: expanded(e["value"], self._run_id) for e in container.get("env", ())},
+            env={e["name"]: expanded(e["value"], self._run_id) for e in variables},
             root=root,
         )
-        code = self._engine.run(command, log)
+        code = self._engine.run(command, asked.log)
         if code:
-            return code, Outputs(), _why(code, log)
-        return 0, *self._read_outputs(declared, artifacts, files, told, root)
+            return code, Outputs(), _why(code, asked.log)
+        return 0, *self._read_outputs(parameters, artifacts, files, told, root)
 
     def _read_outputs(
         self,
@@ -264,7 +266,7 @@ class LocalRun:
     ) -> tuple[Outputs, str]:
         parameters = {}
         for key, file in files.items():
-            type_ = declared["parameters"][key]["parameterType"]
+            type_ = declared[key]["parameterType"]
             try:
                 text = file.read_text(encoding="utf-8")
                 value = text if type_ == "STRING" else json.loads(text)
@@ -342,10 +344,6 @@ def _registered(artifact: Spec) -> Spec:
     launcher_s = {"display_name": artifact["name"], "store_session_info": json.dumps(session)}
     number = uuid.uuid4().int % 10**9
     return {**artifact, "name": str(number), "metadata": {**artifact["metadata"], **launcher_s}}
-
-
-def _artifact_type() -> Spec:
-    return {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}
 
 
 def _inputs(

@@ -32,6 +32,13 @@ from trainers.strict import parse
 _NOT_PROPERTIES = {names.RESOLVED, names.CONFIG, names.SCHEMA_TEXT}
 
 
+_MOVE_FILES = (
+    "components.pusher.PusherExecutor",
+    "tfx.components.schema_gen.import_schema_gen.executor.Executor",
+)
+"""Executors that need no more than TFX itself."""
+
+
 def run_step(text: str, io: TaskIO) -> None:
     """Runs a component.
 
@@ -43,8 +50,11 @@ def run_step(text: str, io: TaskIO) -> None:
     """
     from trainers import lean_imports
 
-    lean_imports.install(lean_imports.PIPELINE)
     step = parse(Step, json.loads(unpacked(text)))
+    if step.executor.get("classPath") in _MOVE_FILES:
+        lean_imports.install_tfx_alone()
+    else:
+        lean_imports.install(lean_imports.PIPELINE)
     with tempfile.TemporaryDirectory(prefix="visionline-") as scratch:
         _Task(step, io, Path(scratch)).run()
 
@@ -84,14 +94,12 @@ class _Task:
     def run(self) -> None:
         from tfx.orchestration import metadata
 
-        from components.batches import bound_batches
         from components.mounts import local_path
         from pipeline.kubeflow.cached import record_cached
         from pipeline.lineage.mlmd import mended
         from pipeline.lineage.setup import make_ready
         from pipeline.recorder import Recorder
 
-        bound_batches()
         self._import()
         make_ready(self._store)
         connection = self._store.mlmd_config()
@@ -189,6 +197,9 @@ class _Task:
         packed = json_format.ParseDict(self._step.executor, any_pb2.Any())
         beam = executable_spec_pb2.BeamExecutableSpec()
         if packed.Unpack(beam):
+            from components.batches import bound_batches
+
+            bound_batches()
             beam.beam_pipeline_args[:] = counted(beam.beam_pipeline_args)
             return beam_executor_operator.BeamExecutorOperator(beam).run_executor(info)
         python = executable_spec_pb2.PythonClassExecutableSpec()
