@@ -175,7 +175,11 @@ def test_kubernetes_own_amounts(amount):
         ("pod", {"labels": {"a": "b c"}}, "labels.a: expected at most 63"),
         ("pod", {"annotations": {"a": "{{x}}"}}, "annotations.a: expected a text without $"),
         ("pod", {"user": -1}, "user: expected 0 to"),
-        ("pod", {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}, "takes none"),
+        (
+            "pod",
+            {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]},
+            "none with",
+        ),
         ("pod", {"tolerations": [{"value": "b"}]}, "key: expected the key of a taint"),
         ("pod", {"tolerations": [{"key": "a", "seconds": 3}]}, "seconds: expected 0 or more"),
         ("pod", {"affinity": [{"key": "a"}]}, "values: In takes one or more, got 0"),

@@ -15,6 +15,7 @@ from pipeline.deploy.kubernetes import (
     is_subdomain,
     quantity,
 )
+from pipeline.deploy.pods import Toleration
 from pipeline.kubeflow.words import is_plain
 from trainers.config import require
 from trainers.paths import check_folder
@@ -59,36 +60,6 @@ class ResourcesConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TolerationConfig:
-    """A taint of nodes that a task may run in spite of."""
-
-    key: str = ""
-    """Of the taint; "" with `operator = "Exists"` means all of them."""
-    operator: Literal["Equal", "Exists"] = "Equal"
-    value: str = ""
-    """Of the taint, for Equal."""
-    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
-    """"" means every effect."""
-    seconds: int | None = None
-    """How long a task stays on a node that gets a taint with NoExecute."""
-
-    def __post_init__(self) -> None:
-        require(
-            is_qualified_key(self.key) or (self.key == "" and self.operator == "Exists"),
-            f"key: expected the key of a taint, got {self.key!r}.",
-        )
-        require(is_label_value(self.value), f"value: expected a label's, got {self.value!r}.")
-        require(
-            not (self.operator == "Exists" and self.value),
-            f'value: is for operator = "Equal"; "Exists" takes none, got {self.value!r}.',
-        )
-        require(
-            self.seconds is None or (self.effect == "NoExecute" and 0 <= self.seconds < 2**31),
-            f'seconds: expected 0 or more, with effect = "NoExecute", got {self.seconds}.',
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AffinityConfig:
     """What is asked of a node's labels beyond equality."""
 
@@ -130,7 +101,7 @@ class PodConfig:
     """Secrets with the credentials of the image's registry."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     """When the image is fetched; by default as Kubernetes decides."""
-    tolerations: tuple[TolerationConfig, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
     """Taints of nodes that it may run in spite of."""
     affinity: tuple[AffinityConfig, ...] = ()
     """What is asked of a node's labels beyond equality."""

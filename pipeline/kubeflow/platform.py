@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.kubeflow.config import AffinityConfig, PodConfig, TolerationConfig, VolumeConfig
+from pipeline.deploy.pods import Toleration
+from pipeline.kubeflow.config import AffinityConfig, PodConfig, VolumeConfig
 
 Spec = dict[str, Any]
 
@@ -68,7 +69,7 @@ def _secret_env(places: Mapping[str, str]) -> list[Spec]:
     ]
 
 
-def _toleration(asked: TolerationConfig) -> Spec:
+def _toleration(asked: Toleration) -> Spec:
     seconds = None if asked.seconds is None else str(asked.seconds)
     return _set(
         key=asked.key,
