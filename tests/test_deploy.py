@@ -20,6 +20,7 @@ from helpers import EXAMPLES, python
 from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes.utils import parse_quantity
+from ruamel.yaml import YAML
 from serving_server import serve
 from test_rollback import push
 
@@ -30,6 +31,7 @@ from pipeline.deploy.model import Model, choose
 from pipeline.deploy.render import render
 from pipeline.deploy.storage import parse_storage
 from pipeline.deploy.validate import schema, validate
+from pipeline.yaml_text import to_yaml
 from serving.config import LimitsConfig, ServeConfig
 from serving.memory import memory_bytes
 from trainers.artifact import PushManifest
@@ -665,8 +667,9 @@ MODELS = st.from_regex(r"[A-Za-z][A-Za-z0-9._-]{0,29}", fullmatch=True)
 def test_whatever_is_rendered_is_valid_and_the_same_as_yaml(drawn: DeployConfig, name: str) -> None:
     found = render(drawn, Model(name=name, version=drawn.version, manifest=None))
     validate(found)
-    text = yaml.safe_dump(found, sort_keys=False)
-    assert yaml.safe_load(text) == found
+    text = to_yaml([found])
+    reader = YAML(typ="safe", pure=True)  # of YAML 1.2, as kubectl's is in part
+    assert yaml.safe_load(text) == reader.load(text) == found
     assert "&id" not in text
 
 

@@ -25,7 +25,7 @@ from pipeline.kubeflow.spec import read_package
 from pipeline.kubeflow.step import CONFIG, SCHEMA_TEXT
 from pipeline.kubeflow.task_io import TaskIO
 from pipeline.kubeflow.words import LONGEST, packed, unpacked
-from pipeline.kubeflow.yaml_file import to_yaml
+from pipeline.yaml_text import to_yaml
 from trainers.errors import ConfigError
 
 ODD = (

@@ -81,10 +81,11 @@ def deploy(
         complain(f"The InferenceService, and the model in requests, is called {called}.")
     if loaded.version is None and model.version is not None:
         complain(f"Version {model.version}, the latest in the local serving folder.")
-    from pipeline.deploy.kubectl import apply, to_yaml
+    from pipeline.deploy.kubectl import apply
+    from pipeline.yaml_text import to_yaml
 
     if dry_run:
-        typer.echo("---\n".join(map(to_yaml, objects)), nl=False)
+        typer.echo(to_yaml(objects), nl=False)
         return
     for said in apply(objects):
         typer.echo(said)

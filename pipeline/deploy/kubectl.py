@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pipeline.yaml_text import to_yaml
 from trainers.errors import RunError
 
 TIMEOUT_SECONDS = 60
@@ -24,12 +25,6 @@ _REFUSED = re.compile(
     r"|failed calling webhook|admission webhook"
 )
 """What a cluster says that was reached; its webhooks may have no connection themselves."""
-
-
-def to_yaml(manifest: dict[str, Any]) -> str:
-    import yaml
-
-    return str(yaml.safe_dump(manifest, sort_keys=False))
 
 
 def apply(manifests: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -59,7 +54,7 @@ def apply(manifests: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def _apply(kubectl: str, manifest: dict[str, Any]) -> str:
     command = [kubectl, "apply", f"--request-timeout={TIMEOUT_SECONDS // 2}s", "-f", "-"]
-    text = to_yaml(manifest)
+    text = to_yaml([manifest])
     try:
         done = subprocess.run(
             command, input=text, capture_output=True, text=True, timeout=TIMEOUT_SECONDS

@@ -23,7 +23,7 @@ from pipeline.kubeflow.lengths import check_lengths
 from pipeline.kubeflow.parts import PART, input_name, parts_of
 from pipeline.kubeflow.step import Step
 from pipeline.kubeflow.words import packed, unpacked
-from pipeline.kubeflow.yaml_file import to_yaml
+from pipeline.yaml_text import to_yaml
 from trainers.errors import ConfigError, nearest
 from trainers.paths import check_folder
 from trainers.strict import dump
@@ -83,7 +83,7 @@ def write_package(config: PipelineConfig, path: Path, frozen_as: str | None = No
     check(spec)
     platform.check(asked)
     check_lengths(spec)
-    text = to_yaml([spec, asked] if asked else [spec])
+    text = to_yaml([spec, asked] if asked else [spec], sort_keys=True)
     write_atomic(path, (_comment(spec) + text).encode())
 
 

@@ -1,4 +1,5 @@
-"""Specs as YAML that 1.1 and 1.2 read alike: Kubeflow reads 1.2, and PyYAML writes 1.1."""
+"""YAML that 1.1 and 1.2 read alike: Kubernetes and Kubeflow read numbers as 1.2 has them, and
+PyYAML writes 1.1."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ _WORD = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 nothing are known to PyYAML, which quotes them."""
 
 
-def to_yaml(documents: Sequence[dict[str, Any]]) -> str:
+def to_yaml(documents: Sequence[dict[str, Any]], *, sort_keys: bool = False) -> str:
     """Returns documents in which every text that could be read as something else is quoted."""
     import yaml
 
@@ -24,5 +25,5 @@ def to_yaml(documents: Sequence[dict[str, Any]]) -> str:
 
     Dumper.add_representer(str, quoted)
     Dumper.ignore_aliases = lambda *_: True
-    whole: str = yaml.dump_all(documents, Dumper=Dumper, sort_keys=True, width=100)
+    whole: str = yaml.dump_all(documents, Dumper=Dumper, sort_keys=sort_keys, width=100)
     return whole
