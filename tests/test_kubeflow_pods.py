@@ -166,6 +166,7 @@ def test_kubernetes_own_amounts(amount):
         ("pod", {"secret_env": {"A": "x/y/z"}}, 'secret_env.A: expected "SECRET/KEY"'),
         ("pod", {"secret_files": {"etc": "x"}}, "secret_files: expected an absolute path"),
         ("pod", {"secret_files": {"/etc/x": "X_"}}, "secret_files: expected the name of a Secret"),
+        ("pod", {"secret_files": {"/mnt/visionline/": "x"}}, "is where a volume is mounted"),
         ("pod", {"image_pull_policy": "never"}, "image_pull_policy"),
         ("pod", {"image_pull_secrets": ["A"]}, "image_pull_secrets: expected the name"),
         ("pod", {"timeout_seconds": 0}, "timeout_seconds: expected 1 to"),
@@ -214,6 +215,7 @@ def test_a_mount_over_the_launcher_s_own(mount):
         ([{"claim": "a" * 64, "mount": "/a"}], "at most 63"),
         ([{"claim": "a", "mount": "/a$$b"}], "mount: expected a text without $"),
         ([{"claim": "a", "mount": "/a"}, {"claim": "b", "mount": "/a"}], "each mount once"),
+        ([{"claim": "a", "mount": "/a"}, {"claim": "b", "mount": "/a/"}], "each mount once"),
         ([{"claim": "a", "mount": "/a"}, {"claim": "a", "mount": "/b"}], "each claim once"),
     ],
 )

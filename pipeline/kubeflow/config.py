@@ -245,13 +245,22 @@ class KubeflowConfig:
         )
         check_plain("image", self.image or "")
         _check_labels("node_selector", self.node_selector)
-        for key in ("claim", "mount"):
-            named = [getattr(v, key) for v in self.volumes]
+        self._check_volumes()
+
+    def _check_volumes(self) -> None:
+        mounts = [str(PurePosixPath(v.mount)) for v in self.volumes]
+        for key, named in (("claim", [v.claim for v in self.volumes]), ("mount", mounts)):
             for value in named:
                 require(
                     named.count(value) == 1,
                     f"volumes: expected each {key} once, got {value!r} {named.count(value)} "
                     "times. A pod cannot have it twice; mount the claim once, further up.",
+                )
+        for pod in (self.pod, *self.pods.values()):
+            for place in pod.secret_files:
+                require(
+                    str(PurePosixPath(place)) not in mounts,
+                    f"secret_files: {place!r} is where a volume is mounted. Choose another folder.",
                 )
 
     def of(self, component: str) -> ResourcesConfig:
