@@ -102,11 +102,12 @@ def test_any_key_of_the_config_can_be_given(api: Api, tmp_path: Path) -> None:
     package = tmp_path / "pipeline.yaml"
     package.write_text(GOLDEN.read_text().replace("<release>", RELEASE))
     asked = {"train.batch_size": 7, "train.seed": 3, "data.path": "/mnt/visionline/$$a"}
-    submit(Submission(package=package, parameters=asked), asking(api))
+    sent = submit(Submission(package=package, parameters=asked), asking(api))
     (body,) = api.state.runs
     spec = body["pipeline_spec"]
     recorded = json.loads(text_of(spec.get("pipeline_spec", spec), "pusher", CONFIG))
     assert recorded["train"]["batch_size"] == 7
+    assert set(sent.tasks) == set(spec.get("pipeline_spec", spec)["root"]["dag"]["tasks"])
     values = body["runtime_config"]["parameters"]
     assert values["seed"] == 3 and unpacked(values["data_path"]) == "/mnt/visionline/$$a"
     assert "$" not in json.dumps(body["runtime_config"])

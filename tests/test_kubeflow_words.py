@@ -206,14 +206,14 @@ def package(tmp_path_factory) -> Path:
 
 def test_parameters_of_a_run_leave_the_package_as_it_is(package, tmp_path):
     asked = {"epochs": 7, "train.seed": 5, "data.path": "/mnt/$$a"}
-    path, parameters = prepare(package, asked, tmp_path)
+    path, parameters, _ = prepare(package, asked, tmp_path)
     assert path == package
     assert parameters == {"epochs": 7, "seed": 5, "data_path": packed("/mnt/$$a")}
 
 
 def test_any_other_key_compiles_it_anew(package, tmp_path):
     asked = {"train.batch_size": 7, "transform.image_size": 24, "train.epochs": 9}
-    path, parameters = prepare(package, asked, tmp_path)
+    path, parameters, _ = prepare(package, asked, tmp_path)
     assert path != package and parameters == {"epochs": 9}
     old, new = read_package(package).spec, read_package(path).spec
     recorded = json.loads(text_of(new, "pusher", CONFIG))

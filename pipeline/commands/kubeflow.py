@@ -67,7 +67,7 @@ def run_compiled(
     from pipeline.kubeflow.local import DEFAULT_ROOT, Ended, LocalRun
     from pipeline.kubeflow.outcome import summary_of
     from pipeline.kubeflow.settings import prepare
-    from pipeline.kubeflow.spec import arguments, read_package
+    from pipeline.kubeflow.spec import arguments
     from pipeline.kubeflow.step import LINEAGE
     from pipeline.workspace import new_run_id
     from trainers.quiet import quiet_stderr
@@ -81,8 +81,7 @@ def run_compiled(
     rest.pop("run.runner", None)
     output = rest.pop("run.output", None)
     with tempfile.TemporaryDirectory() as scratch, quiet_stderr():
-        path, parameters = prepare(path, rest, Path(scratch))
-        package = read_package(path)
+        _, parameters, package = prepare(path, rest, Path(scratch))
     values = arguments(package.spec, parameters)
     folder = Path(output or Path("visionline-runs") / f"{package.name}-kubeflow").absolute()
     check_folder("run.output", output or folder)

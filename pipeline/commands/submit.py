@@ -112,7 +112,7 @@ def submit(
     sent = send(asked, api)
     _tell(sent, asked, api, ui)
     if wait:
-        raise typer.Exit(_wait(sent, package, api))
+        raise typer.Exit(_wait(sent, api))
 
 
 def _tell(sent: Submitted, asked: Submission, api: Api, ui: str | None) -> None:
@@ -131,24 +131,22 @@ def _tell(sent: Submitted, asked: Submission, api: Api, ui: str | None) -> None:
     )
 
 
-def _wait(sent: Submitted, package: Path, api: Api) -> int:
+def _wait(sent: Submitted, api: Api) -> int:
     """Shows the run until it has ended; returns the exit code."""
     from pipeline.display import make_display
-    from pipeline.kubeflow.spec import ordered, read_package
     from pipeline.kubeflow.wait import wait
 
-    tasks = read_package(package).spec["root"]["dag"]["tasks"]
     display = make_display(console())
     display.begin(f"{sent.name} on {api.endpoint}", "Ctrl-C stops waiting; the run goes on.")
     try:
-        finished = wait(api, sent.id, ordered(tasks), display.handle)
+        finished = wait(api, sent.id, sent.tasks, display.handle)
     except (KeyboardInterrupt, SystemExit):
         display.stop()  # before anything is printed below the table
         typer.echo(f"No longer waiting. Run {sent.id} goes on.")
         raise
     finally:
         display.stop()
-    return _told(finished, _PUSHER in tasks, api)
+    return _told(finished, _PUSHER in sent.tasks, api)
 
 
 def _told(finished: Finished, pushes: bool, api: Api) -> int:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.kubeflow.parts import text_of
-from pipeline.kubeflow.spec import Spec, arguments, read_package
+from pipeline.kubeflow.spec import Package, Spec, arguments, read_package
 from pipeline.kubeflow.step import CONFIG, PARAMETERS, RELEASE, SCHEMA_TEXT
 from pipeline.kubeflow.words import packed
 from trainers.errors import ConfigError
@@ -21,7 +21,17 @@ from trainers.errors import ConfigError
 _BY_KEY = {".".join(key): name for name, key in PARAMETERS.items()}
 
 
-def prepare(path: Path, given: Mapping[str, Any], scratch: Path) -> tuple[Path, dict[str, Any]]:
+class Prepared(NamedTuple):
+    """What a run is started from."""
+
+    path: Path
+    """Of the package."""
+    parameters: dict[str, Any]
+    """Of the run: those that were given."""
+    package: Package
+
+
+def prepare(path: Path, given: Mapping[str, Any], scratch: Path) -> Prepared:
     """Returns the package to run, and the parameters of the run.
 
     Args:
@@ -45,7 +55,7 @@ def prepare(path: Path, given: Mapping[str, Any], scratch: Path) -> tuple[Path, 
     arguments(package.spec, parameters)
     if _is_ours(package.spec):
         parameters = {k: packed(v) if isinstance(v, str) else v for k, v in parameters.items()}
-    return path, parameters
+    return Prepared(path, parameters, package)
 
 
 def _compiled_anew(path: Path, spec: Spec, keys: Mapping[str, Any], scratch: Path) -> Path:

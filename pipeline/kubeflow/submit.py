@@ -15,7 +15,7 @@ from pipeline.deploy.kubernetes import is_subdomain
 from pipeline.kubeflow.api import Api
 from pipeline.kubeflow.config import KubeflowConfig
 from pipeline.kubeflow.settings import prepare
-from pipeline.kubeflow.spec import Package, arguments, read_package
+from pipeline.kubeflow.spec import Package, arguments, ordered
 from trainers.errors import ConfigError, RunError
 from trainers.quiet import quiet_stderr
 
@@ -99,6 +99,8 @@ class Submitted:
     name: str
     version: str | None
     """That it runs, as "VERSION of PIPELINE"."""
+    tasks: tuple[str, ...]
+    """In the order in which they can run; of what was compiled anew, its own."""
 
 
 def submit(asked: Submission, api: Api) -> Submitted:
@@ -113,12 +115,12 @@ def submit(asked: Submission, api: Api) -> Submitted:
     """
     with tempfile.TemporaryDirectory() as scratch:
         with quiet_stderr():
-            path, parameters = prepare(asked.package, asked.parameters, Path(scratch))
-        return _submit(replace(asked, package=path, parameters=parameters), api)
+            prepared = prepare(asked.package, asked.parameters, Path(scratch))
+        asked = replace(asked, package=prepared.path, parameters=prepared.parameters)
+        return _submit(asked, prepared.package, api)
 
 
-def _submit(asked: Submission, api: Api) -> Submitted:
-    package = read_package(asked.package)
+def _submit(asked: Submission, package: Package, api: Api) -> Submitted:
     values = arguments(package.spec, asked.parameters)
     api.reach()
     name = asked.name or package.name
@@ -149,7 +151,8 @@ def _submit(asked: Submission, api: Api) -> Submitted:
             f"{api.endpoint} {failed}: it answered without an id. Expected Kubeflow's API; is "
             "there a proxy in between that wants another token or cookie?"
         )
-    return Submitted(id=id_, name=name, version=what.version)
+    tasks = tuple(ordered(package.spec["root"]["dag"]["tasks"]))
+    return Submitted(id=id_, name=name, version=what.version, tasks=tasks)
 
 
 @dataclass(frozen=True, slots=True)
