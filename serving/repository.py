@@ -402,13 +402,12 @@ class Repository:
         except Exception as e:  # whatever is wrong with a version, the others go on
             error = str(e) or type(e).__name__
             _release(slot)
+            self._event("failed", model.name, slot.version, error)
         with self._lock:
             slot.loaded, slot.error = loaded, error
             slot.state = "END" if error else "AVAILABLE"
             self._settle(model)
-        if loaded is None:
-            self._event("failed", model.name, slot.version, error)
-        else:
+        if loaded is not None:
             seconds = time.monotonic() - began
             detail = f"{loaded.loading.engine}, {seconds:.1f} s"
             self._event("loaded", model.name, slot.version, detail)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli
-from helpers import may_mount, small_disk
+from helpers import may_mount, small_disk, wait_until
 from repository_fakes import CONTENT, Folder
 from test_pusher import Pipeline
 from test_rollback import push
@@ -173,6 +173,7 @@ def test_the_server_says_once_that_all_may_write_and_serves(tmp_path: Path, what
     folder.see("m", 1)
     folder.see("m", 1)
     assert folder.answer("m") == 1
+    wait_until(lambda: len(folder.events) == 2, 10)  # said after the version answers
     folder.repository.close()
     (told,) = [e for e in folder.events if e[0] == "writable"]
     assert told[1:3] == ("m", 1)
@@ -184,7 +185,9 @@ def test_a_server_has_nothing_to_say_of_what_is_closed(tmp_path: Path) -> None:
     with umask(0):
         folder.push("m")
     folder.see("m", 1)
+    wait_until(lambda: folder.events != [], 10)
     folder.repository.close()
+    wait_until(lambda: len(folder.events) == 2, 10)
     assert [e[0] for e in folder.events] == ["loaded", "unloaded"]
 
 

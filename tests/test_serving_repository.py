@@ -361,6 +361,7 @@ def test_unloaded_by_request_until_loaded_by_request(folder: Folder) -> None:
             folder.answer("m", version)
     with pytest.raises(UnavailableError, match="unloaded by request of ann"):
         folder.answer("m", label="stable")
+    wait_until(lambda: sum(e[0] == "unloaded" for e in folder.events) == 2, 10)
     reasons = [e[2:] for e in folder.events if e[0] == "unloaded"]
     assert sorted(reasons) == [(v, "unloaded by request of ann") for v in (1, 2)]
     folder.repository.load("m")
