@@ -24,8 +24,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainers.errors import ConfigError
-from trainers.paths import check_folder
+from common.errors import ConfigError
+from common.paths import check_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE_SIZE = 32
@@ -119,12 +119,12 @@ def run_visionline(
     arguments += ["--set", "train.augment.horizontal_flip=false"]
     arguments += ["--set", "train.augment.crop_padding=0.0", "--set", "train.weight_decay=0.0"]
     intervals = "evaluate.confidence_intervals={}".format
-    spent = timed("pipeline.cli", *arguments, "--set", intervals("false"), log=log)
+    spent = timed("pipeline.cli.main", *arguments, "--set", intervals("false"), log=log)
     summary = json.loads(next(output.glob("runs/*/summary.json")).read_text("utf-8"))
     seconds = executions(output / "metadata.sqlite")
     seconds = _completed(seconds, spent, summary["train_seconds"], summary["accuracy"])
     if options.intervals:  # all but Evaluator and Pusher comes from the cache
-        timed("pipeline.cli", *arguments, "--set", intervals("true"), log=log)
+        timed("pipeline.cli.main", *arguments, "--set", intervals("true"), log=log)
         seconds[INTERVALS] = executions(output / "metadata.sqlite")["Evaluator"]
     return seconds
 

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.lineage_stores import generate
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.model import model_lineage
-from pipeline.lineage.pushed import known_pushes, pushes
+from lineage.graph.pushed import known_pushes, pushes
+from lineage.questions.model import model_lineage
+from lineage.store.connection import Connection, open_reader
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = "`--help`"
@@ -121,7 +121,7 @@ def process(words: list[str], subject: Subject, repeats: int) -> Cost:
     """The median of a whole process, asked once more before."""
     if words != ["--help"]:
         words += ["--metadata", str(subject.metadata)]
-    command = [sys.executable, "-P", "-m", "pipeline.cli", "lineage", *words]
+    command = [sys.executable, "-P", "-m", "pipeline.cli.main", "lineage", *words]
     found = []
     for _ in range(repeats + 1):
         before, began = os.times(), time.perf_counter()

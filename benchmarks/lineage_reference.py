@@ -15,14 +15,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.lineage.affected import affected_by_span
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.diff import diff
-from pipeline.lineage.history import history
-from pipeline.lineage.model import model_lineage
-from pipeline.lineage.refs import find_model
-from pipeline.lineage.run_detail import run_detail
-from pipeline.lineage.runs import list_runs
+from lineage.graph.refs import find_model
+from lineage.questions.affected import affected_by_span
+from lineage.questions.diff import diff
+from lineage.questions.history import history
+from lineage.questions.model import model_lineage
+from lineage.questions.run_detail import run_detail
+from lineage.questions.runs import list_runs
+from lineage.store.connection import Connection, open_reader
 
 HOPS = 100
 """The most that MLMD allows."""

@@ -85,7 +85,7 @@ def run(work: Path, procs: Path | None) -> dict[str, tuple[float, float]]:
         if procs is not None:
             procs.write_text(str(os.getpid()))
 
-    command = [sys.executable, "-m", "pipeline.cli", "run", "--data", str(work / "images")]
+    command = [sys.executable, "-m", "pipeline.cli.main", "run", "--data", str(work / "images")]
     command += ["--output", str(work / "out"), "--epochs", "1", "--image-size", "32"]
     command += ["--framework", "keras", "--model", "small_cnn", "--min-accuracy", "0.01"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=join)

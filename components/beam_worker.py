@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainers import lean_imports
+from common.process import lean_imports
 
 _HARMLESS = {"submission_environment_dependencies.txt"}
 """What runners hand over besides packages to install."""

@@ -20,11 +20,11 @@ from tfx.utils import writer_utils
 import tensorflow_data_validation as tfdv  # isort: skip
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2  # isort: skip
 
+from common.config.ranges import require
+from common.errors import DataError, nearest
 from components import schema as schemas
 from components.statistics import value_counts
-from trainers import raw_example as features
-from trainers.config import require
-from trainers.errors import DataError, nearest
+from modelstore import raw_example as features
 
 UNSEEN_CLASS = "unseen-class"
 VANISHED_CLASS = "vanished-class"

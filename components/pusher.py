@@ -21,20 +21,20 @@ from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import component_spec, standard_artifacts
 from tfx.types.channel import BaseChannel, OutputChannel
 
+from common.errors import DataError
+from common.files import read_json, sync_directory, write_json
+from common.mounts import remote_uri
 from components import details
-from components.evaluation import WHY_NOT_FILE
+from components.evaluator.verdict import WHY_NOT_FILE
 from components.infra_validation.report import REPORT, Report
-from components.mounts import remote_uri
-from trainers.artifact import SERVING_FORMAT, ModelCard, PushManifest, model_digest
-from trainers.errors import DataError
-from trainers.files import read_json, sync_directory, write_json
-from trainers.retention import prune
-from trainers.versions import damage, list_versions, next_version, publish, withdrawn_by
+from modelstore.artifact import SERVING_FORMAT, ModelCard, PushManifest, model_digest
+from modelstore.retention import prune
+from modelstore.versions import damage, list_versions, next_version, publish, withdrawn_by
 
 VERSION = "version"
 MUST_PUSH = "must_push"
 """Set where there is something to push; such an execution is never taken from the cache,
-see `pipeline.cache_key`."""
+see `pipeline.recording.cache_key`."""
 PUSHED = "pushed"
 MODEL_NAME = "model_name"
 MODEL_ID = "model_id"
@@ -178,7 +178,7 @@ class Pusher(base_component.BaseComponent):
       infra_blessing: InfraValidator's verdict; if it is given, it must be good, too.
       destination: the serving folder.
       name: the model's name there.
-      keep_versions: see `trainers.retention.prune`; None keeps all.
+      keep_versions: see `modelstore.retention.prune`; None keeps all.
     """
 
     SPEC_CLASS = PusherSpec

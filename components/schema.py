@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from trainers import raw_example as features
-from trainers.errors import DataError
+from common.errors import DataError
+from modelstore import raw_example as features
 
 FILE_NAME = "schema.pbtxt"
 

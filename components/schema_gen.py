@@ -17,7 +17,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2  # isort: sk
 
 from components import schema as schemas
 from components.statistics import value_counts
-from trainers import raw_example as features
+from modelstore import raw_example as features
 
 CLASS_BALANCE_THRESHOLD = 0.1
 """Largest change of a class's share of the train images (L-infinity norm)."""

@@ -15,7 +15,7 @@ from tfx.types import artifact_utils, standard_component_specs
 import tensorflow_data_validation as tfdv  # isort: skip
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2  # isort: skip
 
-from trainers import raw_example as features
+from modelstore import raw_example as features
 
 TEXTS = (features.LABEL, features.FORMAT)
 NUMBERS = (features.WIDTH, features.HEIGHT, features.CHANNELS, features.BYTES)

@@ -8,7 +8,10 @@ WORKDIR /src
 COPY docker/install.sh docker/cuda_stand_ins.py docker/
 COPY requirements/pipeline-${VARIANT}.txt requirements/
 COPY pyproject.toml README.md ./
+COPY common common
 COPY components components
+COPY lineage lineage
+COPY modelstore modelstore
 COPY pipeline pipeline
 COPY serving serving
 COPY trainers trainers

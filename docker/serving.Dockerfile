@@ -7,15 +7,13 @@ WORKDIR /src
 COPY docker/install.sh docker/
 COPY requirements/serving.txt requirements/
 COPY pyproject.toml README.md ./
-COPY components components
-COPY pipeline pipeline
+COPY common common
+COPY modelstore modelstore
 COPY serving serving
-COPY trainers trainers
 RUN --mount=type=secret,id=environment --mount=type=secret,id=ca \
     sh docker/install.sh requirements/serving.txt
 # Bytecode of what a server imports, and of nothing else.
-RUN cd /opt/visionline/lib/python3.11/site-packages \
-    && rm -rf pipeline components trainers/*_backend /opt/visionline/bin/visionline \
+RUN rm /opt/visionline/bin/visionline /opt/visionline/bin/visionline-beam-worker \
     && /opt/visionline/bin/python -c "from serving.cli import start_lean; start_lean(); \
 import serving.server"
 

@@ -25,9 +25,9 @@ sys.path.insert(0, str(ROOT))
 
 from json_schema import schema_of  # noqa: E402
 
+from lineage.questions.answers import ANSWERS, answer_class, format_name  # noqa: E402
 from pipeline.config import PipelineConfig  # noqa: E402
 from pipeline.deploy.config import DeployConfig  # noqa: E402
-from pipeline.lineage.answers import ANSWERS, answer_class, format_name  # noqa: E402
 
 ANSWERS_SCHEMA = "lineage.schema.json"
 PAGES = ("configuration.md", "cli.md", "kubernetes-serving.md")
@@ -108,7 +108,7 @@ def _pages(*group: str) -> Iterator[tuple[str, str]]:
 def help_of(*command: str) -> str:
     plain = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, "-P", "-m", "pipeline.cli", *command, "--help"],
+        [sys.executable, "-P", "-m", "pipeline.cli.main", *command, "--help"],
         env={k: v for k, v in os.environ.items() if k != "FORCE_COLOR"} | plain,
         capture_output=True,
         text=True,
@@ -183,7 +183,7 @@ def docstrings(cls: type) -> dict[str, str]:
 
 def flags_by_key() -> dict[str, str]:
     """The flag of `visionline run` for each key that has one, from the command's source."""
-    tree = ast.parse((ROOT / "pipeline" / "cli.py").read_text())
+    tree = ast.parse((ROOT / "pipeline" / "cli" / "main.py").read_text())
     (run,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "run")
     parameters = {a.arg for a in run.args.args}
     (flags,) = (

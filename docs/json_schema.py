@@ -1,4 +1,4 @@
-"""JSON Schema of dataclasses as `trainers.strict.dump` writes them."""
+"""JSON Schema of dataclasses as `common.config.strict.dump` writes them."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from trainers.cpus import available_cpus
-from trainers.errors import ConfigError, nearest
+from common.errors import ConfigError, nearest
+from common.process.cpus import available_cpus
 
 BEAM_PLUGIN = "--beam_plugin=tfx"
 """Worker processes must import tfx before TFDV, which it mends."""

@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from serving.predictor import model_names as served_names
-from trainers.artifact import PushManifest
+from common.errors import ConfigError, DataError, RunError, nearest
+from common.files import digest, read_json, write_json
+from modelstore.artifact import PushManifest
+from modelstore.permissions import open_to_all
+from modelstore.predictor import model_names as served_names
+from modelstore.retention import prune
+from modelstore.versions import damage, list_versions
 from trainers.backends import FRAMEWORKS, model_names
-from trainers.errors import ConfigError, DataError, RunError, nearest
-from trainers.files import digest, read_json, write_json
-from trainers.modes import open_to_all
-from trainers.retention import prune
-from trainers.versions import damage, list_versions
 
 
 def list_models(pattern: str, framework: str | None) -> list[dict[str, Any]]:

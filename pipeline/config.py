@@ -14,20 +14,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from components.evaluation import EvaluateConfig
+from common.config import toml_file
+from common.config.ranges import require
+from common.config.strict import MissingKeyError, dump, parse
+from common.errors import ConfigError, nearest
+from common.files import digest
+from common.paths import check_folder
+from components.evaluator.verdict import EvaluateConfig
 from components.example_gen.config import DataConfig
 from components.infra_validation.config import InfraValidationConfig
+from lineage.store.connection import Connection
+from lineage.store.workspace import Workspace
 from pipeline import beam_args
 from pipeline.kubeflow.config import KubeflowConfig
-from pipeline.lineage.connection import Connection
-from pipeline.workspace import Workspace
-from trainers import toml_file
 from trainers.backends import model_names
-from trainers.config import TrainConfig, require
-from trainers.errors import ConfigError, nearest
-from trainers.files import digest
-from trainers.paths import check_folder
-from trainers.strict import MissingKeyError, dump, parse
+from trainers.config import TrainConfig
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -152,7 +153,7 @@ class PipelineConfig:
         return self.output / "serving"
 
     def check_folders(self) -> None:
-        """Refuses folders that a run would take for patterns; see `trainers.paths`.
+        """Refuses folders that a run would take for patterns; see `common.paths`.
 
         Raises:
           ConfigError: nothing was made yet.

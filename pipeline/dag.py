@@ -16,9 +16,11 @@ from tfx.proto import transform_pb2
 from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import Model
 
+from common.config.strict import dump
+from common.files import digest, sha256_file
 from components import transform
-from components.baseline import ServedModel
-from components.evaluator import Evaluator
+from components.evaluator.baseline import ServedModel
+from components.evaluator.component import Evaluator
 from components.example_gen.component import ImageExampleGen
 from components.example_gen.config import evaluation_split
 from components.example_validator import ExampleValidator
@@ -27,12 +29,10 @@ from components.pusher import Pusher
 from components.schema_gen import SchemaGen
 from components.statistics import StatisticsGen
 from components.trainer.component import Trainer
+from lineage.store.workspace import Workspace
 from pipeline import beam_args
-from pipeline.code_digest import serving_code, training_code
 from pipeline.config import PipelineConfig
-from pipeline.workspace import Workspace
-from trainers.files import digest, sha256_file
-from trainers.strict import dump
+from pipeline.recording.code_digest import serving_code, training_code
 
 BEFORE_TRAINER = frozenset({"ImageExampleGen", "Transform"})
 BEFORE_INFRA_VALIDATOR = "Evaluator"

@@ -17,11 +17,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.closing import print_outcome
+from common.files import write_json
 from pipeline.config import PipelineConfig, load_config
-from pipeline.display import make_display
-from pipeline.session import run_pipelines
-from trainers.files import write_json
+from pipeline.run.closing import print_outcome
+from pipeline.run.display import make_display
+from pipeline.run.session import run_pipelines
 
 FRAMEWORKS = ("keras", "pytorch")
 KEPT_PER_CLASS = 5
@@ -124,7 +124,7 @@ def _write_in_child(output: Path) -> None:
 
 def _predict(version: Path, images: list[Path]) -> list[dict[str, Any]]:
     """Classifies images with a pushed version, as `visionline predict` does."""
-    command = [sys.executable, "-m", "pipeline.cli", "predict", *map(str, images), "--json"]
+    command = [sys.executable, "-m", "pipeline.cli.main", "predict", *map(str, images), "--json"]
     command += ["--serving", str(version.parent.parent), "--name", version.parent.name]
     command += ["--version", version.name]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainers.errors import RunError
-from trainers.files import write_atomic
+from common.errors import RunError
+from common.files import write_atomic
 
 if TYPE_CHECKING:
-    from pipeline.lineage.history import History
-    from pipeline.lineage.versions import VersionRecord
+    from lineage.graph.versions import VersionRecord
+    from lineage.questions.history import History
 
 _MOST_LABELLED = 30
 
@@ -86,7 +86,7 @@ def draw_history(history: History, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from pipeline.lineage.versions import comparable_latencies
+    from lineage.graph.versions import comparable_latencies
 
     figure = Figure(figsize=(9, 6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from serving.predictor import Prediction, SavedModelPredictor
-from trainers.artifact import PushManifest
-from trainers.errors import DataError
-from trainers.quiet import quiet_stderr
+from common.errors import DataError
+from common.process.quiet import quiet_stderr
+from modelstore.artifact import PushManifest
+from modelstore.predictor import Prediction, SavedModelPredictor
 
 
 def predict_files(

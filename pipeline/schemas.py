@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from common.errors import DataError
 from components import schema as schemas
-from pipeline.lineage.connection import open_reader
-from pipeline.workspace import Workspace
-from trainers.errors import DataError
+from lineage.store.connection import open_reader
+from lineage.store.workspace import Workspace
 
 
 def latest_schema(output: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from trainers.endings import leave_dead_outputs
+from common.process.endings import leave_dead_outputs
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,5 +1,5 @@
+from common.process.parent import die_with_parent
 from serving.cli import main
-from trainers.parent import die_with_parent
 
 die_with_parent()
 main()

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.errors import ConfigError
 from serving.config import AuthConfig, ServeConfig
 from serving.errors import UnauthorizedError
-from trainers.errors import ConfigError
 
 ENVIRONMENT = "VISIONLINE_SERVE_TOKEN"
 CONTROL_ENVIRONMENT = "VISIONLINE_SERVE_CONTROL_TOKEN"

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainers.endings import end_when_told
-from trainers.errors import ConfigError, VisionlineError
-from trainers.toml_file import settings
+from common.config.toml_file import settings
+from common.errors import ConfigError, VisionlineError
+from common.process.endings import end_when_told
 
 if TYPE_CHECKING:
     from serving.config import ServeConfig
-    from serving.repository import Repository
+    from serving.models.repository import Repository
 
 _LOOK_SECONDS = 0.1
 _SWITCH_SECONDS = 0.001
@@ -62,7 +62,7 @@ def serve(
     overrides = {k: v for k, v in flags.items() if v is not None} | settings(sets)
     loaded = load_config(config, overrides)
     from serving.auth import ENVIRONMENT, is_loopback, read_tokens
-    from serving.folder import check_folder
+    from serving.models.folder import check_folder
     from serving.ports import take_ports
     from serving.tls import read_tls
 
@@ -123,9 +123,9 @@ def _tell(repository: Repository) -> None:
 
 def start_lean() -> None:
     """Imports TensorFlow, without what it only asks for, and without its messages."""
-    from trainers import lean_imports
-    from trainers.cpus import size_pools
-    from trainers.quiet import quiet_stderr
+    from common.process import lean_imports
+    from common.process.cpus import size_pools
+    from common.process.quiet import quiet_stderr
 
     size_pools()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -142,10 +142,10 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> ServeConfig:
     Raises:
       ConfigError: for anything that cannot be used.
     """
+    from common.config import toml_file
+    from common.config.strict import parse
     from serving.auth import refuse_plain_token
     from serving.config import ServeConfig
-    from trainers import toml_file
-    from trainers.strict import parse
 
     data = toml_file.read(path)
     refuse_plain_token(data)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from trainers.config import require
-from trainers.paths import check_text
+from common.config.ranges import require
+from common.paths import check_text
 
 Policy = Literal["latest", "all"]
 

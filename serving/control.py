@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from serving.access import Access, current
 from serving.auth import CONTROL_ENVIRONMENT, Token
 from serving.errors import ForbiddenError
-from serving.repository import Repository
+from serving.logs.access import Access, current
+from serving.models.repository import Repository
 
 OFF = (
     "Loading and unloading by request is off. The server's operator can set a token for it, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainers.errors import VisionlineError
+from common.errors import VisionlineError
 
 _TOLD = 500
 """Characters; gRPC sends them in a header, of a few thousand at most."""

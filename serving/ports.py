@@ -6,8 +6,8 @@ import errno
 import socket
 from dataclasses import dataclass
 
+from common.errors import ConfigError
 from serving.config import ServeConfig
-from trainers.errors import ConfigError
 
 BACKLOG = 2048
 """Connections that wait to be taken up."""

@@ -16,22 +16,22 @@ import grpc
 import uvicorn
 import uvloop
 
-from serving.access import Access, current
+from common.process.cpus import available_cpus
 from serving.app import create_app
 from serving.auth import Token
 from serving.config import ServeConfig
 from serving.connections import TlsServer, allow_connections, patient
 from serving.control import Control
-from serving.engines import set_threads
 from serving.garbage import tidy
-from serving.log import Log, messages_into
+from serving.logs.access import Access, current
+from serving.logs.log import Log, messages_into
+from serving.logs.request_log import RequestLog
 from serving.memory import keep_little
+from serving.models.engines import set_threads
+from serving.models.repository import Repository
 from serving.ports import BACKLOG, Ports, cannot_listen, take_ports
-from serving.repository import Repository
-from serving.request_log import RequestLog
 from serving.service import Service
 from serving.tls import Tls
-from trainers.cpus import available_cpus
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,17 +14,17 @@ from heapq import nlargest
 
 import numpy as np
 
-from serving.access import Access, current
+from common.images.headers import count_pixels
+from common.images.pixels import BadImage
 from serving.config import LimitsConfig
 from serving.control import Control
-from serving.decoding import refusal
-from serving.engines import Floats, Images
 from serving.errors import BusyError, InvalidRequestError, TooLargeError
-from serving.headers import count_pixels
-from serving.loaded import LoadedVersion
-from serving.readiness import Readiness
-from serving.repository import Repository
-from trainers.pixels import BadImage
+from serving.logs.access import Access, current
+from serving.models.decoding import refusal
+from serving.models.engines import Floats, Images
+from serving.models.loaded import LoadedVersion
+from serving.models.readiness import Readiness
+from serving.models.repository import Repository
 
 TOP_K = 5
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.errors import ConfigError
 from serving.config import TlsConfig
-from trainers.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

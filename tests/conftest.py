@@ -31,7 +31,7 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def command(*args: str | Path) -> list[str]:
-    return [sys.executable, "-m", "pipeline.cli", *map(str, args)]
+    return [sys.executable, "-m", "pipeline.cli.main", *map(str, args)]
 
 
 def environment() -> dict[str, str]:

@@ -16,6 +16,8 @@ from hypothesis import settings
 ROOT = Path(__file__).parent.parent
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 """For property tests: the same examples each time, however busy the machine."""
+PACKAGES = ("common", "modelstore", "trainers", "components", "lineage", "serving", "pipeline")
+"""Those of the product, the ground floor first."""
 PLAIN = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
 """Environment for output that is the same everywhere."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.lineage.mlmd import Store
+from lineage.store.mlmd import Store
 
 COMPONENTS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
     # node id: type, inputs (key: "Node.key"), outputs (key: artifact type)

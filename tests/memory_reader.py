@@ -1,4 +1,4 @@
-"""A store in memory, as a `pipeline.lineage.store.Reader`, for graphs that no pipeline makes.
+"""A store in memory, as a `lineage.store.reader.Reader`, for graphs that no pipeline makes.
 
 Nothing is checked: events may lead nowhere, and to cycles.
 """
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.lineage.records import Artifact, Context, Event, Execution, Value
+from lineage.store.records import Artifact, Context, Event, Execution, Value
 
 
 @dataclass

@@ -12,12 +12,12 @@ from typing import Any
 
 from helpers import wait_until
 
+from modelstore.artifact import PushManifest
+from modelstore.labels import Labels, write_labels
+from modelstore.versions import publish
 from serving.config import ModelConfig, ServeConfig
 from serving.errors import LoadError
-from serving.repository import Repository
-from trainers.artifact import PushManifest
-from trainers.labels import Labels, write_labels
-from trainers.versions import publish
+from serving.models.repository import Repository
 
 CONTENT = "content"
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from serving.config import RequestLogConfig
-from serving.request_log import RequestLog
+from serving.logs.request_log import RequestLog
 from serving.service import Answer, Query
 
 CLASSES = tuple("0123456789")

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from helpers import ROOT, environment
 
-from trainers.labels import Labels, write_labels
+from modelstore.labels import Labels, write_labels
 
 MODELS = ("digits-keras", "digits-pytorch")
 """Of the demo; one per framework."""
@@ -68,7 +68,7 @@ def serve(
       within: a command that becomes the one after it.
     """
     began = time.monotonic()
-    command = [*within, sys.executable, "-m", "pipeline.cli", "serve", str(folder)]
+    command = [*within, sys.executable, "-m", "pipeline.cli.main", "serve", str(folder)]
     with log.open("w") as errors:
         process = subprocess.Popen(
             [*command, "--port", "0", "--grpc-port", "0", *flags],
@@ -139,8 +139,8 @@ class Sample:
 @pytest.fixture(scope="session")
 def samples(demo: Any) -> dict[str, list[Sample]]:
     """By model: ten images, one of every class, answered by `SavedModelPredictor`."""
-    from serving.engines import SavedModel
-    from serving.predictor import SavedModelPredictor
+    from modelstore.predictor import SavedModelPredictor
+    from serving.models.engines import SavedModel
 
     files = {path.name[0]: path for path in demo.kept}
     found = {}
@@ -163,7 +163,7 @@ def samples(demo: Any) -> dict[str, list[Sample]]:
 def in_process(folder: Path) -> Iterator[Any]:
     """A `Service` over a serving folder, in the test's own process."""
     from serving.config import LimitsConfig, ServeConfig
-    from serving.repository import Repository
+    from serving.models.repository import Repository
     from serving.service import Service
 
     repository = Repository(ServeConfig(serving=str(folder)), threads=1)

@@ -16,9 +16,9 @@ from typing import Any
 from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.mlmd import open_mlmd
-from pipeline.lineage.setup import make_ready
+from lineage.store.connection import Connection, open_reader
+from lineage.store.mlmd import open_mlmd
+from lineage.store.setup import make_ready
 
 REUSE = {
     "reuse_context_if_already_exist": True,
@@ -68,7 +68,7 @@ def publish(connection: Connection, run_id: str, node: int, execution_id: int) -
 
 
 def annotate(connection: Connection, run_id: str, execution_id: int) -> None:
-    """As `pipeline.recorder` does."""
+    """As `pipeline.recording.recorder` does."""
     store = open_mlmd(connection)
     (execution,) = store.get_executions_by_id([execution_id])
     execution.custom_properties["run_id"].string_value = run_id

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from conftest import Cli, Demo
 
-from pipeline import again
-from pipeline.lineage.connection import open_reader
-from pipeline.workspace import Workspace
-from trainers.artifact import MODEL_ONNX, SERVING_FORMAT
-from trainers.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError
+from lineage.store.connection import open_reader
+from lineage.store.workspace import Workspace
+from modelstore.artifact import MODEL_ONNX, SERVING_FORMAT
+from pipeline.run import again
 
 
 @pytest.fixture

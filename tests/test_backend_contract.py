@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from augment_reference import apply
 
+from common.errors import ConfigError
 from trainers.backends import FRAMEWORKS, load_backend, model_names
 from trainers.config import TrainConfig
 from trainers.contract import Augmentation, Backend, Batch, Learner, Predictor, StepResult
-from trainers.errors import ConfigError
 
 SIZE = (16, 16)
 CLASSES = 3

@@ -12,11 +12,11 @@ import pytest
 from lineage_store import Builder
 from tfx.types import standard_artifacts
 
-from components.baseline import resolve
-from trainers.artifact import SERVING_FORMAT, ModelCard, PushManifest, model_digest
-from trainers.baseline import Baseline, find_baseline
-from trainers.rollback import roll_back
-from trainers.versions import publish, withdrawn_by
+from components.evaluator.baseline import resolve
+from modelstore.artifact import SERVING_FORMAT, ModelCard, PushManifest, model_digest
+from modelstore.baseline import Baseline, find_baseline
+from modelstore.rollback import roll_back
+from modelstore.versions import publish, withdrawn_by
 
 
 def make_model(root: Path, name: str, classes: tuple[str, ...] = ("a", "b")) -> Path:

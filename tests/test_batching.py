@@ -13,7 +13,6 @@ from helpers import EXAMPLES, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.batching import Batcher, Observer
 from serving.config import BatchingConfig
 from serving.errors import (
     BusyError,
@@ -23,6 +22,7 @@ from serving.errors import (
     TooLargeError,
     UnavailableError,
 )
+from serving.models.batching import Batcher, Observer
 
 SMALL = BatchingConfig(max_batch=4, max_delay_ms=1, queue=64)
 

@@ -21,8 +21,8 @@ from helpers import ROOT, environment, python, wait_until
 from PIL import Image
 from test_kubeflow_compile import config as kubeflow_config
 
+from common.errors import ConfigError
 from pipeline.beam_args import BEAM_PLUGIN, NO_PRISM, STAND_IN, check, complete, workers_elsewhere
-from trainers.errors import ConfigError
 
 COMPONENTS = {"ImageExampleGen", "StatisticsGen", "Transform", "Evaluator"}
 """Those that run Beam pipelines."""
@@ -190,8 +190,8 @@ def test_every_beam_component_gets_them_on_tfx_runners(monkeypatch, tmp_path):
     """Both take the IR, and the operator that is asked here."""
     from tfx.dsl.compiler import compiler
 
+    from lineage.store.workspace import Workspace
     from pipeline.dag import create_pipeline
-    from pipeline.workspace import Workspace
 
     config = kubeflow_config(run={"beam_args": list(MULTI)})
     ir = compiler.Compiler().compile(create_pipeline(config, Workspace(tmp_path)))
@@ -203,10 +203,10 @@ def test_every_beam_component_gets_them_on_tfx_runners(monkeypatch, tmp_path):
 def test_every_beam_component_gets_them_on_kubeflow(monkeypatch):
     from google.protobuf import any_pb2, json_format
 
-    from pipeline.kubeflow.compile import compile_pipeline
+    from common.config.strict import parse
+    from pipeline.kubeflow.compiler.compile import compile_pipeline
     from pipeline.kubeflow.step import Step
     from pipeline.kubeflow.words import unpacked
-    from trainers.strict import parse
 
     spec, _ = compile_pipeline(kubeflow_config(run={"beam_args": list(MULTI)}))
     got = {}
@@ -237,7 +237,7 @@ def _assert_all_got(got: dict[str, list[str] | None]) -> None:
 
 
 def test_workers_that_cannot_see_a_tasks_files_are_refused():
-    from pipeline.kubeflow.compile import compile_pipeline
+    from pipeline.kubeflow.compiler.compile import compile_pipeline
 
     args = ["--runner=FlinkRunner", "--flink_master=flink:8081", "--environment_config=image:1"]
     with pytest.raises(ConfigError, match="a task sees its inputs and outputs in its own"):

@@ -1,7 +1,7 @@
 """The command line as people and scripts meet it: help, errors, exit codes.
 
 Write the golden file anew with
-COLUMNS=80 NO_COLOR=1 TERM=dumb python -m pipeline.cli --help > tests/golden/help.txt
+COLUMNS=80 NO_COLOR=1 TERM=dumb python -m pipeline.cli.main --help > tests/golden/help.txt
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import pytest
 from helpers import ROOT, python
 from PIL import Image
 
-from pipeline import exits
-from trainers.artifact import PushManifest
+from common import exits
+from modelstore.artifact import PushManifest
+from modelstore.versions import publish
 from trainers.backends import model_names
-from trainers.versions import publish
 
 RUN = ["run", "--data", "photos", "--framework", "pytorch", "--model", "small_cnn"]
 RUN += ["--min-accuracy", "0.5"]
@@ -25,7 +25,7 @@ RUN += ["--min-accuracy", "0.5"]
 
 def visionline(*arguments: str, cwd: Path = ROOT, **env: str):
     """As the installed command runs: without the current folder in front of the path."""
-    return python("-P", "-m", "pipeline.cli", *arguments, cwd=cwd, **env)
+    return python("-P", "-m", "pipeline.cli.main", *arguments, cwd=cwd, **env)
 
 
 def push(serving: Path, name: str) -> PushManifest:
@@ -44,7 +44,7 @@ def push(serving: Path, name: str) -> PushManifest:
 
 
 def test_help_is_as_recorded():
-    done = python("-m", "pipeline.cli", "--help")
+    done = python("-m", "pipeline.cli.main", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (ROOT / "tests" / "golden" / "help.txt").read_text()
 
@@ -53,7 +53,7 @@ def test_every_command_explains_itself():
     listed = visionline("--help").stdout.partition("Commands:")[2]
     commands = re.findall(r"^  (\S+)", listed, re.MULTILINE)
     assert {"run", "models", "versions", "predict", "schema", "demo"} <= set(commands)
-    code = "import pipeline.cli as c; [c.app([n, '-h'], standalone_mode=False) for n in {}]"
+    code = "import pipeline.cli.main as c; [c.app([n, '-h'], standalone_mode=False) for n in {}]"
     done = python("-c", code.format(commands))
     assert done.stdout.count("Usage:") == len(commands)
 

@@ -10,11 +10,11 @@ from helpers import EXAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.config.strict import dump
+from common.errors import ConfigError
+from common.files import write_json
 from pipeline.config import PipelineConfig, load_config
 from trainers.config import AugmentConfig, TrainConfig
-from trainers.errors import ConfigError
-from trainers.files import write_json
-from trainers.strict import dump
 
 FLAGS = {
     "data.path": "photos",

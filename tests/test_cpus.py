@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, python
+from helpers import PACKAGES, ROOT, python
 
+from common.process.cpus import available_cpus, cpu_quota
 from pipeline.beam_args import counted
-from trainers.cpus import available_cpus, cpu_quota
 
-PRINT = "from trainers.cpus import available_cpus; print(available_cpus())"
+PRINT = "from common.process.cpus import available_cpus; print(available_cpus())"
 
 
 def process(root: Path, cgroup: str, *mounts: str, **quotas: str) -> Path:
@@ -144,7 +144,8 @@ def test_a_real_quota_of_a_group_above_is_heeded() -> None:
         pytest.skip("one CPU is what there is")
     with group() as (_, inner):
         join = f"open({str(inner / 'cgroup.procs')!r}, 'w').write('0')"
-        pools = "import os, trainers.cpus as c; c.size_pools(); print(os.getenv('OMP_NUM_THREADS'))"
+        pools = "import os; from common.process.cpus import size_pools; size_pools(); "
+        pools += "print(os.getenv('OMP_NUM_THREADS'))"
         done = python("-c", f"{join}; {PRINT}; {pools}", OMP_NUM_THREADS="")
         assert done.stdout.split() == ["1"], done.stderr
         code = f"import os; os.environ.pop('OMP_NUM_THREADS'); {join}; {PRINT}; {pools}"
@@ -161,7 +162,7 @@ def test_workers_of_beam_are_counted_where_it_would_count_the_machines() -> None
         assert counted(given) == given
 
 
-@pytest.mark.parametrize("package", ["pipeline", "components", "trainers", "serving"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_nobody_counts_otherwise(package: str) -> None:
     counting = re.compile(r"cpu_count|sched_getaffinity|multiprocessing\.|process_cpu_count")
     found = [
@@ -169,4 +170,4 @@ def test_nobody_counts_otherwise(package: str) -> None:
         for path in sorted((ROOT / package).rglob("*.py"))
         if counting.search(path.read_text("utf-8"))
     ]
-    assert found == (["trainers/cpus.py"] if package == "trainers" else [])
+    assert found == (["common/process/cpus.py"] if package == "common" else [])

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from softmax_regression import bright_and_dark, write_split
 
+from common.errors import ConfigError, DataError
 from trainers.config import AugmentConfig, TrainConfig
 from trainers.data import LABELS, Split, batches, class_weights
-from trainers.errors import ConfigError, DataError
 
 OFF = AugmentConfig(horizontal_flip=False, crop_padding=0.0)
 ONES = np.ones(2, np.float32)

@@ -24,6 +24,11 @@ from ruamel.yaml import YAML
 from serving_server import serve
 from test_rollback import push
 
+from common.config.strict import parse
+from common.config.toml_file import overlay, settings
+from common.errors import ConfigError, DataError
+from common.yaml_text import to_yaml
+from modelstore.artifact import PushManifest
 from pipeline.deploy import memory
 from pipeline.deploy.config import DeployConfig, load_config, service_name
 from pipeline.deploy.kubernetes import quantity
@@ -31,13 +36,8 @@ from pipeline.deploy.model import Model, choose
 from pipeline.deploy.render import render
 from pipeline.deploy.storage import parse_storage
 from pipeline.deploy.validate import schema, validate
-from pipeline.yaml_text import to_yaml
 from serving.config import LimitsConfig, ServeConfig
 from serving.memory import memory_bytes
-from trainers.artifact import PushManifest
-from trainers.errors import ConfigError, DataError
-from trainers.strict import parse
-from trainers.toml_file import overlay, settings
 
 OWN = {"storage": "pvc://models/serving", "image": "registry.example.com/visionline-serving:1"}
 TENSORFLOW = {
@@ -705,7 +705,7 @@ def kubectl(folder: Path, script: str) -> str:
 
 
 def deploy(*args: str | Path, **env: str) -> Any:
-    return python("-m", "pipeline.cli", "deploy", *map(str, args), **env)
+    return python("-m", "pipeline.cli.main", "deploy", *map(str, args), **env)
 
 
 def test_a_dry_run_prints_what_kubectl_would_get(folder: Path, tmp_path: Path, cli: Cli) -> None:
@@ -761,7 +761,9 @@ def test_no_kubectl_and_one_that_fails(tmp_path: Path) -> None:
 
 def test_the_command_loads_nothing_for_help() -> None:
     heavy = {"yaml", "kubernetes", "pipeline.deploy.config", "tomllib"}
-    done = python("-c", f"import sys, pipeline.cli; print(sorted(set(sys.modules) & {heavy!r}))")
+    done = python(
+        "-c", f"import sys, pipeline.cli.main; print(sorted(set(sys.modules) & {heavy!r}))"
+    )
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 

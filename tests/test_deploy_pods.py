@@ -22,9 +22,9 @@ from packaging.version import Version
 from serving_server import serve
 from test_deploy import OWN, TENSORFLOW, TMP, config, container, manifest, predictor
 
+from common.errors import ConfigError
 from pipeline.deploy.kubernetes import quantity
 from pipeline.deploy.validate import validate
-from trainers.errors import ConfigError
 
 KNATIVE = {"mode": "knative", "version": 3}
 BASES = pytest.mark.parametrize("base", [OWN, TENSORFLOW], ids=["visionline", "tensorflow"])

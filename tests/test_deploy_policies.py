@@ -9,12 +9,12 @@ import pytest
 import yaml
 from test_deploy import FLAGS, OWN, TENSORFLOW, config, deploy, kubectl, levels, manifest, root
 
+from common.errors import ConfigError, RunError
 from pipeline.deploy import kubectl as kubectl_module
 from pipeline.deploy.model import Model
 from pipeline.deploy.policies import policies
 from pipeline.deploy.render import render
 from pipeline.deploy.validate import validate
-from trainers.errors import ConfigError, RunError
 
 SELECTOR = {"matchLabels": {"serving.kserve.io/inferenceservice": "digits"}}
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.config import load_config
-from pipeline.display import LiveDisplay, PlainDisplay, make_display
+from pipeline.run.display import LiveDisplay, PlainDisplay, make_display
 
 CONFIG = load_config(
     None,

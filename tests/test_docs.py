@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import typer.main
 from conftest import Cli, Demo
-from helpers import ROOT, python
+from helpers import PACKAGES, ROOT, python
 from packaging.requirements import Requirement
 
 import serving.cli
-from pipeline.cli import app
+from pipeline.cli.main import app
 from pipeline.config import load_config
 from pipeline.deploy.config import load_config as load_deploy_config
 from pipeline.kubeflow.step import RELEASE
@@ -38,7 +38,7 @@ WRITING = {("lineage", "gc"), ("lineage", "import"), ("lineage", "pin"), ("linea
 """Quick too, but not for a store that other tests read."""
 NEEDS_TRAFFIC = "docs/serving-request-log.md"
 """Its code runs in test_serving_request_log.py."""
-FOLDERS = "pipeline components trainers serving tests docs scripts requirements benchmarks examples"
+FOLDERS = f"{' '.join(PACKAGES)} tests docs scripts requirements benchmarks examples"
 
 
 def blocks(*languages: str, pages: Iterable[str] = TEXTS) -> list[str]:
@@ -220,7 +220,7 @@ def test_generated_pages_are_up_to_date(tmp_path: Path) -> None:
 def messages() -> str:
     """All that the sources can say; the values that they fill in are left out."""
     found = [p.read_text() for p in (ROOT / "scripts").glob("*.sh")]
-    for package in ("pipeline", "components", "trainers", "serving"):
+    for package in PACKAGES:
         for source in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(source.read_text())):
                 if isinstance(node, ast.JoinedStr):

@@ -17,8 +17,8 @@ from conftest import command
 from helpers import environment, start_python, wait_until
 from processes import kill_all, marked
 
-from pipeline import folder_lock
-from trainers.errors import RunError
+from common.errors import RunError
+from common.process import folder_lock
 
 KUBEFLOW = {
     "schemaVersion": "2.1.0",
@@ -92,7 +92,7 @@ def test_a_task_ends_with_the_run_and_the_folder_is_free(mark, tmp_path, number)
 
 @pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGHUP))
 def test_nohup_is_respected(number):
-    ignoring = "import signal, sys, time; from trainers.endings import end_when_told; "
+    ignoring = "import signal, sys, time; from common.process.endings import end_when_told; "
     ignoring += "end_when_told(); print('ready', flush=True); time.sleep(2); sys.exit(5)"
     child = subprocess.Popen(
         ["nohup", *start_words(ignoring)], env=environment(), stdout=subprocess.PIPE, text=True
@@ -108,7 +108,7 @@ def start_words(code: str) -> list[str]:
 
 def test_a_terminal_that_closes(mark):
     """The last words cannot be written, and the exit code is the signal's all the same."""
-    code = "import sys, time; from trainers.endings import end_when_told; end_when_told()\n"
+    code = "import sys, time; from common.process.endings import end_when_told; end_when_told()\n"
     code += "print('ready', flush=True)\ntry: time.sleep(600)\n"
     code += "finally: print('last words', flush=True)"
     ours, theirs = pty.openpty()
@@ -128,7 +128,7 @@ def test_a_terminal_that_closes(mark):
 HOLD = """
 import subprocess, sys
 from pathlib import Path
-from components.processes import inherited
+from common.process.children import inherited
 from pipeline import folder_lock
 with folder_lock.hold(Path(sys.argv[1])):
     subprocess.Popen(["sleep", sys.argv[2]], pass_fds=inherited(),

@@ -12,7 +12,7 @@ from helpers import EXAMPLES, largest_file, start_python
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.files import (
+from common.files import (
     checksums,
     digest,
     read_json,
@@ -49,7 +49,7 @@ def test_a_failure_in_the_middle_keeps_the_old_file(tmp_path):
 def test_a_reader_never_sees_half_a_file(tmp_path):
     path = tmp_path / "a.json"
     code = (
-        "import sys; from pathlib import Path; from trainers.files import write_json\n"
+        "import sys; from pathlib import Path; from common.files import write_json\n"
         "for i in range(10**9): write_json(Path(sys.argv[1]), [i] * (1 + i % 7) * 2000)"
     )
     with start_python("-c", code, str(path)) as writer:

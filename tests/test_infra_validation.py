@@ -24,6 +24,10 @@ from helpers import start_python, wait_until
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import standard_artifacts
 
+from common.config.strict import dump
+from common.errors import DataError, RunError
+from common.files import read_json, write_json
+from common.images.plain import look
 from components import details
 from components.infra_validation import executor as executing
 from components.infra_validation import standby, validate
@@ -35,11 +39,7 @@ from components.infra_validation.report import REPORT, NotBlessedError, Report
 from components.infra_validation.sample import Example, compare, requests, sample
 from components.infra_validation.standby import Standby
 from components.pusher import PusherExecutor
-from trainers.artifact import GOLDEN, MODEL_CARD, MODEL_ONNX, SERVING_FORMAT
-from trainers.errors import DataError, RunError
-from trainers.files import read_json, write_json
-from trainers.plain import look
-from trainers.strict import dump
+from modelstore.artifact import GOLDEN, MODEL_CARD, MODEL_ONNX, SERVING_FORMAT
 
 LIES = """
 import dataclasses

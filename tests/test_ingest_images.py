@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.images.pixels import BadImage, check_image
 from components.example_gen.digest import Unreadable, read_file
-from trainers.pixels import BadImage, check_image
 
 H, W = 24, 32
 

@@ -25,6 +25,7 @@ from tfx.types import standard_artifacts
 import tensorflow as tf  # isort: skip
 from tfx_bsl.tfxio import dataset_options, tensor_adapter, tf_example_record  # isort: skip
 
+from common.errors import DataError
 from components import schema as schemas
 from components.artifacts import IngestionReport
 from components.example_gen import spans
@@ -37,8 +38,7 @@ from components.example_validator import ExampleValidator
 from components.schema_gen import SchemaGen
 from components.statistics import StatisticsGen
 from components.trainer.executor import class_names
-from trainers import raw_example as features
-from trainers.errors import DataError
+from modelstore import raw_example as features
 
 PER_CLASS = 20
 

@@ -8,12 +8,12 @@ import os
 import pytest
 from PIL import Image
 
+from common.errors import ConfigError, DataError
 from components.example_gen import spans
 from components.example_gen.config import DataConfig, evaluation_split, from_json, to_json
 from components.example_gen.digest import digest_source, hash_file
 from components.example_gen.records import Source, check_label
 from components.example_gen.source import list_source
-from trainers.errors import ConfigError, DataError
 
 
 def touch_image(path, shade=0):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import DataError
 from components.example_gen.splits import by_hash, plan_splits
-from trainers.errors import DataError
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 

@@ -19,18 +19,19 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.errors import OutOfRangeError
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 
+from common.config.strict import dump
+from common.errors import TrainingError
+from common.files import read_json, write_json
+from common.process import progress
+from common.process.parent import PARENT_VARIABLE
 from components.trainer import child
 from components.trainer.child import run_job
-from trainers import curves, progress
-from trainers.artifact import NATIVE
+from modelstore.artifact import NATIVE
+from trainers import curves
 from trainers.backends import FRAMEWORKS, load_backend
 from trainers.config import TrainConfig
-from trainers.errors import TrainingError
-from trainers.files import read_json, write_json
 from trainers.history import CURVES, HISTORY, TENSORBOARD
 from trainers.job import TrainJob, explain, fit
-from trainers.parent import PARENT_VARIABLE
-from trainers.strict import dump
 
 OWN_MODELS = """
 import os
@@ -119,9 +120,9 @@ class Without:
 sys.meta_path[:] = map(Without, sys.meta_path)
 
 from trainers.backends import load_backend
-from trainers.files import read_json
+from common.files import read_json
 from trainers.job import TrainJob, fit
-from trainers.strict import parse
+from common.config.strict import parse
 
 fitted = fit(load_backend("pytorch"), parse(TrainJob, read_json(Path(sys.argv[1]))))
 print(json.dumps([fitted.epochs_run, fitted.parameter_count, len(fitted.compared_NHW3)]))
@@ -131,9 +132,9 @@ RUN_JOB = """
 import sys
 from pathlib import Path
 from components.trainer.child import run_job
-from trainers.files import read_json
+from common.files import read_json
 from trainers.job import TrainJob
-from trainers.strict import parse
+from common.config.strict import parse
 run_job(parse(TrainJob, read_json(Path(sys.argv[1]))), Path(sys.argv[2]))
 """
 

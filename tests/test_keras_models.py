@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.errors import ConfigError, TrainingError
 from trainers.backends import load_backend
 from trainers.config import TrainConfig
 from trainers.contract import Batch
-from trainers.errors import ConfigError, TrainingError
 
 SIZE = (32, 32)
 

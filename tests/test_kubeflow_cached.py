@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from lineage_store import COMPONENTS, Builder
 
-from pipeline.kubeflow.cached import record_cached
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.run_detail import RunDetail, run_detail
-from pipeline.lineage.runs import list_runs
-from pipeline.lineage.store import Reader
+from lineage.questions.run_detail import RunDetail, run_detail
+from lineage.questions.runs import list_runs
+from lineage.store.connection import Connection, open_reader
+from lineage.store.reader import Reader
+from pipeline.kubeflow.task.cached import record_cached
 
 TAKEN = [node for node in COMPONENTS if node != "Pusher"]
 

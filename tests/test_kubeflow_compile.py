@@ -10,13 +10,13 @@ import pytest
 import yaml
 from helpers import ROOT
 
+from common.config.strict import parse
+from common.errors import ConfigError
 from pipeline.config import PipelineConfig
-from pipeline.kubeflow.compile import check, compile_pipeline, task_name, write_package
+from pipeline.kubeflow.compiler.compile import check, compile_pipeline, task_name, write_package
 from pipeline.kubeflow.spec import arguments, ordered, read_package
 from pipeline.kubeflow.step import PARAMETERS
 from pipeline.kubeflow.words import unpacked
-from trainers.errors import ConfigError
-from trainers.strict import parse
 
 GOLDEN = ROOT / "tests" / "golden" / "kubeflow.yaml"
 CONFIG = {

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from kfp import compiler, dsl
 
-from pipeline.kubeflow.engines import make_engine
-from pipeline.kubeflow.local import Finished, LocalRun
+from common.errors import ConfigError
+from pipeline.kubeflow.local.engines import make_engine
+from pipeline.kubeflow.local.runner import Finished, LocalRun
 from pipeline.kubeflow.spec import arguments, read_package
 from pipeline.kubeflow.words import LONGEST
-from trainers.errors import ConfigError
 
 
 @dsl.container_component

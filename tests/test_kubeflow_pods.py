@@ -11,8 +11,8 @@ from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2 as pb
 from test_kubeflow_compile import config
 
-from pipeline.kubeflow.compile import compile_pipeline, write_package
-from trainers.errors import ConfigError
+from common.errors import ConfigError
+from pipeline.kubeflow.compiler.compile import compile_pipeline, write_package
 
 POD = {
     "env": {"HTTPS_PROXY": "http://proxy:3128"},

@@ -18,13 +18,13 @@ from helpers import ROOT, python
 from kfp import compiler, dsl
 from kubeflow_api import LOGIN, PROXY, Api, Refusal, refusal
 
-from pipeline.kubeflow import api as client_api
-from pipeline.kubeflow.api import Secret
+from common.errors import ConfigError, RunError
+from pipeline.kubeflow.cluster import api as client_api
+from pipeline.kubeflow.cluster.api import Secret
+from pipeline.kubeflow.cluster.submit import Schedule, Submission, submit
 from pipeline.kubeflow.parts import text_of
 from pipeline.kubeflow.step import CONFIG, RELEASE
-from pipeline.kubeflow.submit import Schedule, Submission, submit
 from pipeline.kubeflow.words import unpacked
-from trainers.errors import ConfigError, RunError
 
 GOLDEN = ROOT / "tests" / "golden" / "kubeflow.yaml"
 NEVER_CACHED = {"resolve-data", "baseline", "pusher"}
@@ -403,7 +403,7 @@ def test_a_schedule_that_is_none(given: dict[str, Any], message: str) -> None:
 
 
 def visionline(*arguments: str, **env: str) -> tuple[int, str, str]:
-    done = python("-m", "pipeline.cli", "submit", str(GOLDEN), *arguments, **env)
+    done = python("-m", "pipeline.cli.main", "submit", str(GOLDEN), *arguments, **env)
     return done.returncode, done.stdout, done.stderr
 
 

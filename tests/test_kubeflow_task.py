@@ -12,11 +12,11 @@ from helpers import EXAMPLES, environment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.mounts import MOUNTS, local_path, remote_uri
+from common.errors import ConfigError
+from common.mounts import MOUNTS, local_path, remote_uri
 from pipeline.kubeflow.entrypoint import main
 from pipeline.kubeflow.step import RELEASE
-from pipeline.kubeflow.task import run_of
-from trainers.errors import ConfigError
+from pipeline.kubeflow.task.component import run_of
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,10 @@ def test_finding_data_takes_no_tfx(tmp_path):
 def test_moving_files_takes_no_tensorflow():
     """What the task of the Pusher imports, but for its executor's own work."""
     code = (
-        "import sys; from trainers import lean_imports; lean_imports.install_tfx_alone(); "
-        "import pipeline.kubeflow.task, pipeline.kubeflow.cached, pipeline.recorder, "
-        "pipeline.lineage.setup, components.pusher, components.example_gen.driver; "
+        "import sys; from common.process import lean_imports; lean_imports.install_tfx_alone(); "
+        "import pipeline.kubeflow.task.component, pipeline.kubeflow.task.cached, "
+        "pipeline.recording.recorder, "
+        "lineage.store.setup, components.pusher, components.example_gen.driver; "
         "from tfx.orchestration.portable import python_executor_operator; "
         "from tfx.components.schema_gen.import_schema_gen import executor; "
         "print([m for m in ('tensorflow', 'apache_beam', 'keras', 'pandas') if m in sys.modules])"

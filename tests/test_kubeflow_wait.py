@@ -16,8 +16,8 @@ from conftest import command
 from helpers import ROOT, environment, wait_until
 from kubeflow_api import LOGIN, NODE, Api, Refusal, node, refusal, run, task, workflow
 
-from pipeline.kubeflow import api as client_api
-from pipeline.kubeflow.wait import Failure, Finished, wait
+from pipeline.kubeflow.cluster import api as client_api
+from pipeline.kubeflow.cluster.wait import Failure, Finished, wait
 
 GOLDEN = ROOT / "tests" / "golden" / "kubeflow.yaml"
 TASKS = ("resolve-data", "trainer", "pusher")

@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from test_kubeflow_compile import GOLDEN, config
 
-from pipeline.kubeflow.backend import expanded
-from pipeline.kubeflow.compile import compile_pipeline, write_package
-from pipeline.kubeflow.lengths import check_lengths, length
+from common.errors import ConfigError
+from common.yaml_text import to_yaml
+from pipeline.kubeflow.compiler.compile import compile_pipeline, write_package
+from pipeline.kubeflow.compiler.lengths import check_lengths, length
+from pipeline.kubeflow.local.backend import expanded
 from pipeline.kubeflow.parts import input_name, joined, parts_of, text_of
 from pipeline.kubeflow.settings import prepare
 from pipeline.kubeflow.spec import read_package
 from pipeline.kubeflow.step import CONFIG, SCHEMA_TEXT
-from pipeline.kubeflow.task_io import TaskIO
+from pipeline.kubeflow.task.io import TaskIO
 from pipeline.kubeflow.words import LONGEST, packed, unpacked
-from pipeline.yaml_text import to_yaml
-from trainers.errors import ConfigError
 
 ODD = (
     *(

@@ -14,12 +14,12 @@ from lineage_store import COMPONENTS, Builder, BuiltRun
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from typer.testing import CliRunner
 
-from pipeline.cli import app
-from pipeline.lineage.cache import CacheExplanation, explain_cache
-from pipeline.lineage.cache_diff import differences
-from pipeline.lineage.cache_parts import KEY, PARTS, Parts
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.store import NotFoundError
+from lineage.cache.explain import CacheExplanation, explain_cache
+from lineage.cache.key_diff import differences
+from lineage.cache.key_parts import KEY, PARTS, Parts
+from lineage.store.connection import Connection, open_reader
+from lineage.store.reader import NotFoundError
+from pipeline.cli.main import app
 
 DATA = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 MODEL = ("Trainer", "Evaluator", "Pusher")

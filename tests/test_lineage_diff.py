@@ -12,12 +12,12 @@ import pytest
 from conftest import Cli, Demo
 from lineage_store import Builder, BuiltRun
 
+from common import exits
 from components.example_gen.image_index import IMAGES_FILE, IndexedImage, to_lines
-from pipeline import exits
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.diff import Difference, diff
-from pipeline.lineage.store import NotFoundError
-from pipeline.provenance import installed_packages
+from lineage.questions.diff import Difference, diff
+from lineage.store.connection import Connection, open_reader
+from lineage.store.reader import NotFoundError
+from pipeline.recording.provenance import installed_packages
 
 Via = Literal["sql", "mlmd"]
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lineage_store import Builder
 
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.depict import depict
-from pipeline.lineage.drawing import Drawing, Edge, Node, fitted, one_line, svg
-from pipeline.lineage.layout import layout
-from pipeline.lineage.refs import find_model
+from lineage.drawing.depict import depict
+from lineage.drawing.drawing import Drawing, Edge, Node, fitted, one_line, svg
+from lineage.drawing.layout import layout
+from lineage.graph.refs import find_model
+from lineage.store.connection import Connection, open_reader
 
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 NAMESPACE = "{http://www.w3.org/2000/svg}"

@@ -14,18 +14,18 @@ from lineage_store import STOCK, Builder, BuiltRun
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from test_lineage_versions import serve
 
+from common import exits
+from common.errors import RunError
 from components.example_gen.image_index import IMAGES_FILE, IndexedImage, to_lines
-from pipeline import exits
-from pipeline.lineage import erase as erasing
-from pipeline.lineage.affected_images import affected_by_images
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.erase import Erased, erase, plan
-from pipeline.lineage.erasures import erasures
-from pipeline.lineage.model import model_lineage
-from pipeline.lineage.verify import verify
-from pipeline.workspace import Workspace
-from trainers.artifact import PushManifest
-from trainers.errors import RunError
+from lineage.questions.affected_images import affected_by_images
+from lineage.questions.model import model_lineage
+from lineage.storage import erase as erasing
+from lineage.storage.erase import Erased, erase, plan
+from lineage.storage.erasures import erasures
+from lineage.storage.verify import verify
+from lineage.store.connection import Connection, open_reader
+from lineage.store.workspace import Workspace
+from modelstore.artifact import PushManifest
 
 NAME = "digits-keras"
 

@@ -16,16 +16,16 @@ from conftest import Cli
 from helpers import largest_file, python
 from lineage_store import COMPONENTS, Builder, BuiltRun
 
-from pipeline.lineage import removal
-from pipeline.lineage.connection import open_reader
-from pipeline.lineage.gc import TRASH, GcPlan, plan
-from pipeline.lineage.pins import pin
-from pipeline.lineage.records import Artifact
-from pipeline.lineage.removal import GcResult, collect
-from pipeline.lineage.store import StoreError
-from pipeline.lineage.verify import verify
-from pipeline.workspace import Workspace
-from trainers.errors import RunError
+from common.errors import RunError
+from lineage.storage import removal
+from lineage.storage.gc import TRASH, GcPlan, plan
+from lineage.storage.pins import pin
+from lineage.storage.removal import GcResult, collect
+from lineage.storage.verify import verify
+from lineage.store.connection import open_reader
+from lineage.store.reader import StoreError
+from lineage.store.records import Artifact
+from lineage.store.workspace import Workspace
 
 DATA = [n for n in COMPONENTS if n not in ("Trainer", "Evaluator", "Pusher")]
 TRAINING = {"ModelRun", "Model", "ModelEvaluation", "ModelBlessing", "PushedModel"}
@@ -205,7 +205,7 @@ KILLS = {
     "marked": "import os; os.rename = kill",
     "moved": "import shutil; shutil.rmtree = kill",
     "half marked": """
-from pipeline.lineage import removal
+from lineage.storage import removal
 removal._BATCH = 2
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 put, count = MetadataStore.put_artifacts, iter(range(9))
@@ -217,7 +217,7 @@ MetadataStore.put_artifacts = lambda s, a: put(s, a) if next(count) < 1 else kil
 @pytest.mark.parametrize("when", KILLS)
 def test_a_gc_that_was_killed_is_finished_by_the_next(folder: Folder, when: str) -> None:
     kill = "def kill(*a, **k):\n    import os, signal\n    os.kill(os.getpid(), signal.SIGKILL)\n"
-    start = "import sys; from pipeline.cli import main; sys.argv[0] = 'visionline'; main()"
+    start = "import sys; from pipeline.cli.main import main; sys.argv[0] = 'visionline'; main()"
     arguments = ("lineage", "gc", "--yes", "--output", str(folder.workspace.root))
     done = python("-c", f"{kill}{KILLS[when]}\n{start}", *arguments)
     assert done.returncode == -signal.SIGKILL, done.stderr

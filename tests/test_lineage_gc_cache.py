@@ -17,11 +17,11 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.types.standard_artifacts import Examples, Model
 
-from pipeline.lineage.connection import open_reader
-from pipeline.lineage.gc import plan
-from pipeline.lineage.removal import collect, mark
-from pipeline.recorder import Recorder, recording
-from pipeline.workspace import Workspace
+from lineage.storage.gc import plan
+from lineage.storage.removal import collect, mark
+from lineage.store.connection import open_reader
+from lineage.store.workspace import Workspace
+from pipeline.recording.recorder import Recorder, recording
 
 
 @component

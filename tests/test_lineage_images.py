@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.example_gen.image_index import IndexedImage, from_line, to_line, to_lines
-from pipeline.lineage.images import LISTED, ImageGroup, NoIndexError, compare, find
+from lineage.images.index import LISTED, ImageGroup, NoIndexError, compare, find
 
 SHAS = [f"{n:x}".rjust(64, "a") for n in range(12)]
 """Few, so that two datasets share many, and some have copies."""

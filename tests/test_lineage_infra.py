@@ -12,15 +12,15 @@ from conftest import Cli
 from lineage_store import Builder, BuiltRun, _event, _set
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.depict import depict
-from pipeline.lineage.history import history
-from pipeline.lineage.model import model_lineage
-from pipeline.lineage.refs import find_model
-from pipeline.lineage.runs import list_runs
-from pipeline.lineage.store import Reader
-from pipeline.lineage.verdicts import why_not_blessed
-from pipeline.lineage.versions import comparable_latencies
+from lineage.drawing.depict import depict
+from lineage.graph.refs import find_model
+from lineage.graph.versions import comparable_latencies
+from lineage.questions.history import history
+from lineage.questions.model import model_lineage
+from lineage.questions.runs import list_runs
+from lineage.questions.verdicts import why_not_blessed
+from lineage.store.connection import Connection, open_reader
+from lineage.store.reader import Reader
 
 OURS = "components.infra_validation.component.InfraValidator"
 TFX = "tfx.components.infra_validator.component.InfraValidator"

@@ -11,7 +11,7 @@ from lineage_store import Builder
 HEAVY = {"ml_metadata", "google.protobuf", "tfx", "tensorflow", "apache_beam", "numpy", "rich"}
 CODE = """
 import sys
-from pipeline.cli import app
+from pipeline.cli.main import app
 try:
     app({words!r}, standalone_mode=False)
 except SystemExit as end:

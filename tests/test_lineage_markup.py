@@ -20,17 +20,17 @@ from lineage_store import Builder
 from test_lineage_drawing import drawings
 from typer.testing import CliRunner
 
-from pipeline import exits
-from pipeline.cli import app
-from pipeline.lineage import markup
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.depict import depict
-from pipeline.lineage.drawing import Drawing, Edge, Node
-from pipeline.lineage.model import lineage_of
-from pipeline.lineage.openlineage import events
-from pipeline.lineage.page import page
-from pipeline.lineage.refs import find_model
-from trainers.errors import ConfigError, DataError
+from common import exits
+from common.errors import ConfigError, DataError
+from lineage.drawing import markup
+from lineage.drawing.depict import depict
+from lineage.drawing.drawing import Drawing, Edge, Node
+from lineage.drawing.page import page
+from lineage.exchange.openlineage import events
+from lineage.graph.refs import find_model
+from lineage.questions.model import lineage_of
+from lineage.store.connection import Connection, open_reader
+from pipeline.cli.main import app
 
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 EVIL = '<script>alert("1")</script>&\\N"];\n%% end'

@@ -8,8 +8,8 @@ from typing import Literal
 import pytest
 from lineage_store import Builder
 
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.model import model_lineage
+from lineage.questions.model import model_lineage
+from lineage.store.connection import Connection, open_reader
 
 Via = Literal["sql", "mlmd"]
 

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_reader import MemoryReader
 
-from pipeline.lineage.gc import TRASH, plan
-from pipeline.lineage.pins import PIN
-from pipeline.lineage.records import Artifact, Context, Event, Execution
-from pipeline.lineage.removal import remove_files
+from lineage.storage.gc import TRASH, plan
+from lineage.storage.pins import PIN
+from lineage.storage.removal import remove_files
+from lineage.store.records import Artifact, Context, Event, Execution
 
 SETTINGS = settings(EXAMPLES, max_examples=80)
 ROOT = "/ROOT"

@@ -9,9 +9,9 @@ import pytest
 from conftest import Cli
 from lineage_store import Builder
 
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.pins import PIN, pin, pins, unpin
-from pipeline.lineage.store import NotFoundError
+from lineage.storage.pins import PIN, pin, pins, unpin
+from lineage.store.connection import Connection, open_reader
+from lineage.store.reader import NotFoundError
 
 
 @pytest.fixture

@@ -22,20 +22,20 @@ from reader_answers import both_readers, every_answer, methods
 
 from benchmarks.lineage_steps import NODES
 from benchmarks.lineage_stores import generate
-from pipeline.lineage.affected import affected_by, affected_by_span
-from pipeline.lineage.affected_images import affected_by_images
-from pipeline.lineage.cache import explain_cache
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.diff import diff
-from pipeline.lineage.history import history
-from pipeline.lineage.model import model_lineage
-from pipeline.lineage.rollback import rollback_candidates
-from pipeline.lineage.run_detail import run_detail
-from pipeline.lineage.runs import STATES, list_runs
-from pipeline.lineage.served import served
-from pipeline.lineage.store import NotFoundError, Reader
-from pipeline.lineage.structs import parse_struct
-from pipeline.lineage.verdicts import why_not_blessed
+from lineage.cache.explain import explain_cache
+from lineage.questions.affected import affected_by, affected_by_span
+from lineage.questions.affected_images import affected_by_images
+from lineage.questions.diff import diff
+from lineage.questions.history import history
+from lineage.questions.model import model_lineage
+from lineage.questions.rollback_candidates import rollback_candidates
+from lineage.questions.run_detail import run_detail
+from lineage.questions.runs import STATES, list_runs
+from lineage.questions.served import served
+from lineage.questions.verdicts import why_not_blessed
+from lineage.store.connection import Connection, open_reader
+from lineage.store.reader import NotFoundError, Reader
+from lineage.store.structs import parse_struct
 
 BY_NAME = (history, served, rollback_candidates)
 TYPES = ("Examples", "Model", "PushedModel", "ModelBlessing")

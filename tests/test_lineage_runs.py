@@ -12,13 +12,14 @@ from lineage_store import COMPONENTS, Builder
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from typer.testing import CliRunner
 
-from pipeline import exits, folder_lock
-from pipeline.cli import app
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.run_detail import run_detail
-from pipeline.lineage.runs import RunSummary, list_runs
-from pipeline.lineage.store import Reader
-from trainers.errors import ConfigError
+from common import exits
+from common.errors import ConfigError
+from common.process import folder_lock
+from lineage.questions.run_detail import run_detail
+from lineage.questions.runs import RunSummary, list_runs
+from lineage.store.connection import Connection, open_reader
+from lineage.store.reader import Reader
+from pipeline.cli.main import app
 
 Via = Literal["sql", "mlmd"]
 ERROR = "Trainer: [bold]out of memory[/bold] <b>\nTry a smaller batch."
@@ -119,7 +120,7 @@ def test_only_some(reader: Reader, wanted: dict[str, Any], runs: list[str]) -> N
 def test_pages_are_read_until_there_are_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.lineage.runs._PAGE", 3)
+    monkeypatch.setattr("lineage.questions.runs._PAGE", 3)
     builder = Builder(tmp_path / "metadata.sqlite")
     for number in range(11):
         builder.context("pipeline_run", f"run-{number:02d}", {})

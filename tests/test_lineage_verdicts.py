@@ -11,11 +11,11 @@ from typing import Any, Literal
 import pytest
 from lineage_store import Builder, BuiltRun
 
-from components.evaluation import FailedThreshold
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.store import NotFoundError, Reader
-from pipeline.lineage.verdicts import why_not_blessed
-from trainers.strict import dump
+from common.config.strict import dump
+from components.evaluator.verdict import FailedThreshold
+from lineage.questions.verdicts import why_not_blessed
+from lineage.store.connection import Connection, open_reader
+from lineage.store.reader import NotFoundError, Reader
 
 CLASS = FailedThreshold(
     metric="accuracy",
@@ -159,7 +159,7 @@ def test_in_words(failed: FailedThreshold, words: str) -> None:
 
 
 def test_the_question_loads_neither_tfx_nor_tensorflow() -> None:
-    code = "import sys, pipeline.lineage.verdicts; print(sorted({'tfx', 'tensorflow', "
+    code = "import sys, lineage.questions.verdicts; print(sorted({'tfx', 'tensorflow', "
     code += "'ml_metadata', 'apache_beam', 'tensorflow_model_analysis'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

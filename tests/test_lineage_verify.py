@@ -14,13 +14,13 @@ from conftest import Cli, Demo
 from lineage_store import Builder, BuiltRun
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.records import Artifact
-from pipeline.lineage.store import NotFoundError
-from pipeline.lineage.verify import Verification, verify
-from trainers.artifact import PushManifest
-from trainers.files import tree_digest
-from trainers.versions import publish
+from common.files import tree_digest
+from lineage.storage.verify import Verification, verify
+from lineage.store.connection import Connection, open_reader
+from lineage.store.reader import NotFoundError
+from lineage.store.records import Artifact
+from modelstore.artifact import PushManifest
+from modelstore.versions import publish
 
 
 class Made:

@@ -11,20 +11,20 @@ from typing import Any, Literal
 import pytest
 from lineage_store import Builder, BuiltRun
 
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.gc import plan
-from pipeline.lineage.history import history
-from pipeline.lineage.model import model_lineage
-from pipeline.lineage.refs import find_artifact, find_model, find_pushed
-from pipeline.lineage.rollback import rollback_candidates
-from pipeline.lineage.runs import list_runs
-from pipeline.lineage.served import served
-from pipeline.lineage.store import NotFoundError, Reader
-from pipeline.lineage.verify import verify
-from trainers.artifact import ModelCard, PushManifest
-from trainers.errors import DataError
-from trainers.rollback import roll_back
-from trainers.versions import list_versions, next_version, publish
+from common.errors import DataError
+from lineage.graph.refs import find_artifact, find_model, find_pushed
+from lineage.questions.history import history
+from lineage.questions.model import model_lineage
+from lineage.questions.rollback_candidates import rollback_candidates
+from lineage.questions.runs import list_runs
+from lineage.questions.served import served
+from lineage.storage.gc import plan
+from lineage.storage.verify import verify
+from lineage.store.connection import Connection, open_reader
+from lineage.store.reader import NotFoundError, Reader
+from modelstore.artifact import ModelCard, PushManifest
+from modelstore.rollback import roll_back
+from modelstore.versions import list_versions, next_version, publish
 
 NAME = "digits-keras"
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from softmax_regression import SoftmaxRegression, bright_and_dark
 
+from common.errors import TrainingError
 from trainers.config import AugmentConfig, TrainConfig
 from trainers.data import Split, batches
-from trainers.errors import TrainingError
 from trainers.loop import Outcome, evaluate, train
 
 OFF = AugmentConfig(horizontal_flip=False, crop_padding=0.0)

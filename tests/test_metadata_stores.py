@@ -18,13 +18,13 @@ from ml_metadata.metadata_store import metadata_store
 from PIL import Image
 from servers import PASSWORD, USER, Server, free_port
 
-from pipeline import exits
-from pipeline.lineage.backends import connect
-from pipeline.lineage.connection import PASSWORD_VARIABLE, Connection, open_reader
-from pipeline.lineage.model import model_lineage
-from pipeline.lineage.setup import check_writable, make_ready
-from pipeline.lineage.store import Reader, StoreError
-from trainers.errors import ConfigError
+from common import exits
+from common.errors import ConfigError
+from lineage.questions.model import model_lineage
+from lineage.store.backends import connect
+from lineage.store.connection import PASSWORD_VARIABLE, Connection, open_reader
+from lineage.store.reader import Reader, StoreError
+from lineage.store.setup import check_writable, make_ready
 
 KINDS = ("sqlite", "mysql", "postgresql")
 ODD = "é✓😀 'quoted' \"twice\" back\\slash % ? \n"

@@ -18,13 +18,13 @@ from test_pusher import Pipeline
 from test_rollback import push
 from test_versions import manifest, model, visible
 
+from common.errors import DataError
 from components import details
-from trainers.artifact import MANIFEST
-from trainers.errors import DataError
-from trainers.labels import Labels, change_labels, write_labels
-from trainers.modes import closed, open_to_all
-from trainers.rollback import roll_back
-from trainers.versions import damage, list_versions, publish
+from modelstore.artifact import MANIFEST
+from modelstore.labels import Labels, change_labels, write_labels
+from modelstore.permissions import closed, open_to_all
+from modelstore.rollback import roll_back
+from modelstore.versions import damage, list_versions, publish
 
 
 @contextmanager

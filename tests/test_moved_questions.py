@@ -11,14 +11,14 @@ import pytest
 from conftest import Cli, Demo
 from helpers import python
 
-from pipeline.lineage.affected_images import affected_by_images
-from pipeline.lineage.connection import open_reader
-from pipeline.lineage.gc import plan
-from pipeline.lineage.locate import locate
-from pipeline.lineage.served import served
-from pipeline.lineage.verify import Verification, verify
-from pipeline.workspace import Workspace
-from trainers.files import read_json, sha256_file, write_json
+from common.files import read_json, sha256_file, write_json
+from lineage.questions.affected_images import affected_by_images
+from lineage.questions.served import served
+from lineage.storage.gc import plan
+from lineage.storage.verify import Verification, verify
+from lineage.store.connection import open_reader
+from lineage.store.locate import locate
+from lineage.store.workspace import Workspace
 
 SQL_AND_MLMD = pytest.mark.parametrize("via", ["sql", "mlmd"])
 
@@ -104,7 +104,7 @@ import sys
 touched = []
 sys.addaudithook(lambda event, args: touched.extend(a for a in args if isinstance(a, (str, bytes)))
     if event in ("open", "os.listdir", "os.scandir", "sqlite3.connect") else None)
-from pipeline.cli import app
+from pipeline.cli.main import app
 for question in (["verify"], ["served"], ["model", "digits-keras"], ["gc", "--dry-run"]):
     app(["lineage", *question, "--output", sys.argv[1]], standalone_mode=False)
 texts = [t.decode(errors="replace") if isinstance(t, bytes) else t for t in touched]

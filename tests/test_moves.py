@@ -22,16 +22,16 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.types.standard_artifacts import Examples, Model
 
-from pipeline.cache_key import place_free
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.gc import plan
-from pipeline.lineage.mlmd import mended
-from pipeline.lineage.places import Places, root_of
-from pipeline.lineage.verify import verify
-from pipeline.recorder import Recorder, recording
-from pipeline.workspace import Workspace
-from trainers.errors import RunError
-from trainers.files import read_json, write_json
+from common.errors import RunError
+from common.files import read_json, write_json
+from lineage.storage.gc import plan
+from lineage.storage.verify import verify
+from lineage.store.connection import Connection, open_reader
+from lineage.store.mlmd import mended
+from lineage.store.places import Places, root_of
+from lineage.store.workspace import Workspace
+from pipeline.recording.cache_key import place_free
+from pipeline.recording.recorder import Recorder, recording
 
 RUNS = iter(range(1, 1000))
 CACHED, DONE = ["CACHED"] * 2, ["COMPLETE"] * 2
@@ -50,7 +50,7 @@ def Taker(examples: InputArtifact[Examples], model: OutputArtifact[Model]) -> No
 
 
 def run(root: Path, seed: int = 1, store: Connection | None = None) -> list[str]:
-    """Runs in an output folder, as `pipeline.orchestrate` does; the states of both nodes."""
+    """Runs in an output folder, as `pipeline.run.orchestrate` does; the states of both nodes."""
     workspace, run_id = Workspace(root), f"run-{next(RUNS):03d}"
     workspace.claim("tiny", store)
     connection = workspace.connection

@@ -12,7 +12,7 @@ import pytest
 from conftest import watched
 from helpers import ROOT, python
 
-from trainers import telemetry
+from common.process import telemetry
 
 WATCHED = """\
 import socket
@@ -63,7 +63,7 @@ def test_the_server_sends_nothing(demo, tmp_path):
 @pytest.mark.slow
 def test_what_onnx_runtime_would_send_shows_without_the_switch(demo, tmp_path, monkeypatch):
     """So the tests above see it if the switch no longer works."""
-    for name in telemetry.OFF:  # this process has imported trainers
+    for name in telemetry.OFF:  # this process has imported common
         monkeypatch.delenv(name)
     (model,) = sorted(demo.serving.glob("digits-keras/1/model.onnx"))
     code = f"import onnxruntime; onnxruntime.InferenceSession({str(model)!r})"
@@ -71,7 +71,7 @@ def test_what_onnx_runtime_would_send_shows_without_the_switch(demo, tmp_path, m
     done, sent = watch(tmp_path, "-c", f"import time; {code}; time.sleep(40)")
     assert done.returncode == 0, done.stderr
     assert any("microsoft" in line for line in sent)
-    done, sent = watch(tmp_path, "-c", f"import trainers, time; {code}; time.sleep(40)")
+    done, sent = watch(tmp_path, "-c", f"import common, time; {code}; time.sleep(40)")
     assert done.returncode == 0, done.stderr
     assert sent == []
 
@@ -79,8 +79,8 @@ def test_what_onnx_runtime_would_send_shows_without_the_switch(demo, tmp_path, m
 @pytest.mark.parametrize(
     "module",
     [
-        *("pipeline.cli", "pipeline.orchestrate", "pipeline.kubeflow.entrypoint"),
-        *("serving.predictor", "serving.engines", "trainers.export", "trainers.job"),
+        *("pipeline.cli.main", "pipeline.run.orchestrate", "pipeline.kubeflow.entrypoint"),
+        *("modelstore.predictor", "serving.models.engines", "trainers.export", "trainers.job"),
         *("components.beam_worker", "components.infra_validation.child"),
     ],
 )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.code_digest import training_code
-from pipeline.own_code import own_code
+from pipeline.recording.code_digest import training_code
+from pipeline.recording.own_code import own_code
 from trainers.config import TrainConfig
 
 SOURCES = {

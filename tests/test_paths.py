@@ -19,15 +19,15 @@ from conftest import Demo, command, environment
 from helpers import python
 from serving_server import serve
 
+from common.errors import ConfigError
+from common.files import checksums
+from common.paths import check_folder
+from lineage.store.connection import Connection
+from modelstore.predictor import SavedModelPredictor
 from pipeline.config import load_config
 from pipeline.kubeflow.config import KubeflowConfig, VolumeConfig
-from pipeline.kubeflow.engines import Container
-from pipeline.lineage.connection import Connection
+from pipeline.kubeflow.local.engines import Container
 from serving.config import LogConfig, RequestLogConfig
-from serving.predictor import SavedModelPredictor
-from trainers.errors import ConfigError
-from trainers.files import checksums
-from trainers.paths import check_folder
 
 FLAGS = ("--framework", "keras", "--model", "small_cnn", "--min-accuracy", "0.05")
 NOT_UTF8 = os.fsdecode(b"\xff\xfe")
@@ -85,7 +85,9 @@ def test_a_run_is_refused_before_anything_is_made(tmp_path: Path, demo: Demo, fl
         del places["--output"]
         cwd = work
     given = [word for pair in places.items() for word in pair]
-    done = python("-m", "pipeline.cli", "run", "--data", str(demo.images), *FLAGS, *given, cwd=cwd)
+    done = python(
+        "-m", "pipeline.cli.main", "run", "--data", str(demo.images), *FLAGS, *given, cwd=cwd
+    )
     assert done.returncode == 2, done.stderr
     assert "take the '*' in" in done.stderr and "Traceback" not in done.stderr
     assert checksums(tmp_path) == before
@@ -94,7 +96,7 @@ def test_a_run_is_refused_before_anything_is_made(tmp_path: Path, demo: Demo, fl
 
 
 def test_the_demo_is_refused_before_it_writes_its_images(tmp_path: Path) -> None:
-    done = python("-m", "pipeline.cli", "demo", "--output", "[v1]", cwd=tmp_path)
+    done = python("-m", "pipeline.cli.main", "demo", "--output", "[v1]", cwd=tmp_path)
     assert done.returncode == 2 and "take the '['" in done.stderr, done.stderr
     assert not list(tmp_path.iterdir())
 
@@ -102,7 +104,7 @@ def test_the_demo_is_refused_before_it_writes_its_images(tmp_path: Path) -> None
 @pytest.mark.parametrize("flag", ["--output", "--data"])
 def test_a_value_that_is_not_utf_8_is_refused_in_words(tmp_path: Path, flag: str) -> None:
     words = [*FLAGS, "--data", "photos", flag, f"{tmp_path}/{NOT_UTF8}"]
-    done = python("-m", "pipeline.cli", "run", *words, cwd=tmp_path)
+    done = python("-m", "pipeline.cli.main", "run", *words, cwd=tmp_path)
     assert done.returncode == 2 and "expected text in UTF-8" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
 

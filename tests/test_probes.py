@@ -11,14 +11,14 @@ import onnxruntime
 import pytest
 from conftest import Demo
 
+from common.config.strict import parse
+from common.errors import ConfigError
+from common.files import checksums
+from modelstore.artifact import GOLDEN, MODEL_ONNX, ModelCard, PushManifest
 from serving.config import ModelConfig
-from serving.loaded import LoadedVersion
-from trainers.artifact import GOLDEN, MODEL_ONNX, ModelCard, PushManifest
+from serving.models.loaded import LoadedVersion
 from trainers.config import TrainConfig
-from trainers.errors import ConfigError
-from trainers.files import checksums
 from trainers.probes import drawn
-from trainers.strict import parse
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (16, 24), (224, 224)])

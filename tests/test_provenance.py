@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
-from pipeline import provenance
+from pipeline.recording import provenance
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.types import standard_artifacts
 
+from common.files import read_json
 from components import details
 from components.pusher import PUSH, PusherDriver, PusherExecutor
-from trainers.artifact import SERVING_FORMAT, ModelCard
-from trainers.files import read_json
-from trainers.in_use import hold
-from trainers.labels import Labels, write_labels
-from trainers.rollback import roll_back
-from trainers.versions import list_versions
+from modelstore.artifact import SERVING_FORMAT, ModelCard
+from modelstore.in_use import hold
+from modelstore.labels import Labels, write_labels
+from modelstore.rollback import roll_back
+from modelstore.versions import list_versions
 
 
 class Pipeline:

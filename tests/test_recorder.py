@@ -13,7 +13,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 def test_a_killed_run_is_marked_as_failed_by_the_next(
     tmp_path: Path, said: str, state: str
 ) -> None:
-    from pipeline.recorder import Recorder
+    from pipeline.recording.recorder import Recorder
 
     path = tmp_path / "metadata.sqlite"
     builder = Builder(path)

@@ -17,18 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_versions import manifest, model, visible
 
-from trainers import retention
-from trainers.artifact import MANIFEST
-from trainers.errors import ConfigError, DataError
-from trainers.in_use import hold, unused
-from trainers.labels import FILE, Labels, change_labels, read_labels, write_labels
-from trainers.retention import prune
-from trainers.versions import damage, leftovers, list_versions, publish
+from common.errors import ConfigError, DataError
+from modelstore import retention
+from modelstore.artifact import MANIFEST
+from modelstore.in_use import hold, unused
+from modelstore.labels import FILE, Labels, change_labels, read_labels, write_labels
+from modelstore.retention import prune
+from modelstore.versions import damage, leftovers, list_versions, publish
 
 HOLD = """
 import sys
 from pathlib import Path
-from trainers.in_use import hold
+from modelstore.in_use import hold
 held = hold(Path(sys.argv[1]))
 print(held is not None, flush=True)
 sys.stdin.read()
@@ -36,7 +36,7 @@ sys.stdin.read()
 PRUNE = """
 import sys
 from pathlib import Path
-from trainers.retention import prune
+from modelstore.retention import prune
 print("ready", flush=True)
 prune(Path(sys.argv[1]), 1)
 """
@@ -105,7 +105,7 @@ def test_without_locks_nobody_knows_so_nothing_is_removed(
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
     answers = {**vars(fcntl), "flock": no_locks}
-    monkeypatch.setattr("trainers.in_use.fcntl", SimpleNamespace(**answers))
+    monkeypatch.setattr("modelstore.in_use.fcntl", SimpleNamespace(**answers))
     assert hold(folder / "1") is None
     assert "cannot be known" in prune(folder, 1).spared[1]
     assert list_versions(folder) == [1, 2]

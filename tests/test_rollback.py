@@ -13,13 +13,13 @@ from helpers import largest_file
 from lineage_store import Builder
 from test_versions import model, visible
 
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.rollback_record import ROLLBACK
-from trainers.artifact import PushManifest
-from trainers.errors import DataError
-from trainers.files import checksums
-from trainers.rollback import roll_back
-from trainers.versions import damage, list_versions, publish, withdrawn_by
+from common.errors import DataError
+from common.files import checksums
+from lineage.storage.rollback_record import ROLLBACK
+from lineage.store.connection import Connection, open_reader
+from modelstore.artifact import PushManifest
+from modelstore.rollback import roll_back
+from modelstore.versions import damage, list_versions, publish, withdrawn_by
 
 
 def push(root: Path, uri: str = "", **mlmd: int) -> int:
@@ -117,7 +117,7 @@ def test_a_push_in_between_stops_it(
         push(tmp_path)
         return publish(*args)
 
-    monkeypatch.setattr("trainers.rollback.publish", publish_late)
+    monkeypatch.setattr("modelstore.rollback.publish", publish_late)
     with pytest.raises(DataError, match="version 4 was pushed meanwhile"):
         roll_back(folder)
     assert list_versions(folder) == [1, 2, 3, 4]
@@ -183,7 +183,7 @@ def test_it_is_recorded_as_a_push_of_the_older_model(
     (context,) = recorded.store.get_contexts_by_execution(execution.id)
     assert context.name == "digits"
     reader = open_reader(Connection(kind="sqlite", path=store))
-    from pipeline.lineage.refs import find_model
+    from lineage.graph.refs import find_model
 
     assert find_model(reader, "m@3").id == model_id
     assert find_model(reader, str(serving / "m" / "3")).id == model_id

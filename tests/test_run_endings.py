@@ -20,7 +20,7 @@ from helpers import wait_until
 from processes import kill_all, marked
 from sklearn.datasets import load_digits
 
-from pipeline.workspace import Workspace
+from lineage.store.workspace import Workspace
 
 pytestmark = pytest.mark.timeout(1800)
 MULTI = ("--beam-arg=--direct_running_mode=multi_processing", "--beam-arg=--direct_num_workers=2")
@@ -142,7 +142,7 @@ def test_killed_front_in_the_first_step_and_the_next_run_at_once(start: Any, cli
 def test_killed_in_each_order_while_it_trains(start: Any, cli: Cli) -> None:
     killed = start("--epochs", "100000")
     killed.wait_for("epoch 2/")
-    killed.kill("pipeline.orchestrate", signal.SIGKILL)
+    killed.kill("pipeline.run.orchestrate", signal.SIGKILL)
     assert "killed by SIGKILL" in killed.rest()
     assert killed.front.returncode == 1
     assert killed.recorded["state"] == "running", "nobody was left to say otherwise"

@@ -16,10 +16,10 @@ import pytest
 from conftest import Cli, Demo, Store, command, environment
 from PIL import Image
 
+from lineage.store.workspace import Workspace
 from pipeline.config import PipelineConfig
 from pipeline.demo import demo_config
-from pipeline.session import Finished, run_pipelines
-from pipeline.workspace import Workspace
+from pipeline.run.session import Finished, run_pipelines
 
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 
@@ -187,7 +187,7 @@ def test_a_run_that_changed_nothing_says_that_its_model_is_served_already(
 ) -> None:
     from rich.console import Console
 
-    from pipeline.closing import print_outcome
+    from pipeline.run.closing import print_outcome
 
     assert print_outcome(later_runs[0], Console(width=500)) == 0
     printed = capsys.readouterr().out
@@ -201,7 +201,7 @@ def test_unblessed_run_says_so_and_exits_non_zero(
 ) -> None:
     from rich.console import Console
 
-    from pipeline.closing import print_outcome
+    from pipeline.run.closing import print_outcome
 
     assert print_outcome(later_runs[3], Console()) == 3
     printed = capsys.readouterr().out
@@ -215,7 +215,7 @@ def test_a_model_that_the_server_will_not_do_with_is_not_pushed(
 ) -> None:
     from rich.console import Console
 
-    from pipeline.closing import print_outcome
+    from pipeline.run.closing import print_outcome
 
     summary = later_runs[4].summary
     assert summary["blessed"] is False and summary["version"] is None
@@ -237,7 +237,7 @@ def test_without_the_comparison_that_is_due_nothing_is_pushed(
 ) -> None:
     from rich.console import Console
 
-    from pipeline.closing import print_outcome
+    from pipeline.run.closing import print_outcome
 
     stopped, pushed = later_runs[5], later_runs[6]
     summary = stopped.summary

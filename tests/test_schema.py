@@ -10,12 +10,12 @@ import tfx  # noqa: F401  (before TFDV)
 import tensorflow_data_validation as tfdv  # isort: skip
 from tensorflow_metadata.proto.v0 import statistics_pb2  # isort: skip
 
+from common.errors import DataError
 from components import schema as schemas
 from components.example_validator import class_anomalies
 from components.schema_gen import infer
 from components.statistics import value_counts
-from trainers import raw_example as features
-from trainers.errors import DataError
+from modelstore import raw_example as features
 
 
 def statistics_of(counts, formats=("png",)) -> statistics_pb2.DatasetFeatureStatisticsList:

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from common.errors import ConfigError
 from serving.app import create_app
 from serving.auth import ENVIRONMENT, Token, is_loopback, read_token
 from serving.cli import load_config
 from serving.config import AuthConfig, LimitsConfig, ServeConfig
 from serving.errors import UnauthorizedError
+from serving.models.repository import Repository
 from serving.protocols.bearer import OPEN_PATHS
-from serving.repository import Repository
 from serving.service import Service
-from trainers.errors import ConfigError
 
 SECRET = "a-Secret_of.more~than+16/characters=="
 BEARER = {"Authorization": f"Bearer {SECRET}"}
@@ -92,7 +92,7 @@ def test_a_token_in_the_config_is_refused_and_not_quoted(tmp_path, text):
 
 
 def test_the_command_line_refuses_it_before_it_loads_anything(tmp_path):
-    arguments = ("-m", "pipeline.cli", "serve", str(tmp_path))
+    arguments = ("-m", "pipeline.cli.main", "serve", str(tmp_path))
     done = python(*arguments, **{ENVIRONMENT: "short"})
     assert done.returncode == 2
     assert f"{ENVIRONMENT}: expected a token of 16" in done.stderr

@@ -162,7 +162,7 @@ def test_the_client_of_tfx_finds_the_server_good(server, samples, tmp_path):
 
 TFX_CLIENT = """
 import sys, time
-from trainers import lean_imports
+from common.process import lean_imports
 lean_imports.install(lean_imports.PIPELINE)
 import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2, predict_pb2

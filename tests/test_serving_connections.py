@@ -257,7 +257,7 @@ def test_a_server_imports_no_more_than_it_needs(demo):
         "from serving.protocols import tfs_grpc, v2_grpc\n"
         "from pathlib import Path\n"
         "from serving.config import ModelConfig\n"
-        "from serving.loaded import LoadedVersion\n"
+        "from serving.models.loaded import LoadedVersion\n"
         "for name in sys.argv[1:]:\n"
         "    LoadedVersion(Path(name), ModelConfig(), 1, max_pixels=10**6)\n"
         "print(*sorted({m.partition('.')[0] for m in sys.modules}))\n"

@@ -16,18 +16,18 @@ from repository_fakes import Folder
 from starlette.testclient import TestClient
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from serving.access import Access
+from common.errors import ConfigError
 from serving.app import create_app
 from serving.auth import CONTROL_ENVIRONMENT, ENVIRONMENT, Token, read_tokens
 from serving.config import AuthConfig, LimitsConfig, LogConfig, ServeConfig
 from serving.control import Control
-from serving.log import Log
+from serving.logs.access import Access
+from serving.logs.log import Log
 from serving.protocols import v2_grpc
 from serving.protocols.bearer import BearerRpc
 from serving.protocols.recording import RecordedRpc
 from serving.protocols.rpc import Refusing
 from serving.service import Service
-from trainers.errors import ConfigError
 
 TOKEN, CONTROL = "predict-" + "p" * 20, "control-" + "c" * 20
 UNLOAD = "/v2/repository/models/m/unload"

@@ -25,12 +25,12 @@ from schemathesis.specs.openapi.checks import (
 )
 from serving_server import in_process
 
+from common.images.headers import count_pixels
+from common.images.pixels import BadImage
 from serving.app import create_app
 from serving.config import LimitsConfig
 from serving.errors import InvalidRequestError, ServingError
-from serving.headers import count_pixels
 from serving.protocols import asgi, numbers, signatures, v1, v2, v2_rest
-from trainers.pixels import BadImage
 
 FUZZ = settings(
     max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)

@@ -22,15 +22,15 @@ from starlette.testclient import TestClient
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from serving import log as log_module
-from serving.access import Access, Record, choose_id, current
+from common.errors import ConfigError
 from serving.app import create_app
 from serving.cli import load_config
 from serving.config import LimitsConfig, LogConfig, ServeConfig
-from serving.log import Log, messages_into
-from serving.repository import Repository
+from serving.logs import log as log_module
+from serving.logs.access import Access, Record, choose_id, current
+from serving.logs.log import Log, messages_into
+from serving.models.repository import Repository
 from serving.service import Service
-from trainers.errors import ConfigError
 
 FIELDS = {
     *("time", "kind", "request_id", "protocol", "model", "version", "status", "images"),

@@ -19,12 +19,12 @@ from starlette.testclient import TestClient
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from serving import metrics
-from serving.access import Access
 from serving.app import create_app
-from serving.batching import Batcher
 from serving.config import BatchingConfig, LimitsConfig, ServeConfig
-from serving.repository import Repository, Slot
+from serving.logs import metrics
+from serving.logs.access import Access
+from serving.models.batching import Batcher
+from serving.models.repository import Repository, Slot
 from serving.service import Service
 
 

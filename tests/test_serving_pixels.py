@@ -18,8 +18,8 @@ from components.example_gen.ingest import example_of
 from components.example_gen.records import Record
 from components.infra_validation.clients import Grpc, Http
 from components.infra_validation.sample import Example
-from serving.predictor import SavedModelPredictor
-from trainers.raw_example import serialise
+from modelstore.predictor import SavedModelPredictor
+from modelstore.raw_example import serialise
 
 MODEL = "digits-keras"
 KINDS = all_kinds()

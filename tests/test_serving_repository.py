@@ -18,14 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from repository_fakes import CONTENT, Folder, watched
 
+from common.errors import DataError
+from modelstore.artifact import MANIFEST
+from modelstore.labels import FILE
+from modelstore.retention import prune
+from modelstore.versions import LARGEST
 from serving.config import ModelConfig
 from serving.errors import LoadError, UnavailableError, UnknownModelError
-from serving.repository import Slot
-from trainers.artifact import MANIFEST
-from trainers.errors import DataError
-from trainers.labels import FILE
-from trainers.retention import prune
-from trainers.versions import LARGEST
+from serving.models.repository import Slot
 
 
 @pytest.fixture

@@ -21,13 +21,13 @@ from helpers import ROOT, largest_file, python, wait_until
 from PIL import Image
 from served_requests import log_all, request
 
-from serving import request_log
+from common.errors import ConfigError
+from common.images.pixels import check_image
+from modelstore.raw_example import RESERVED
 from serving.cli import load_config
 from serving.config import RequestLogConfig
-from serving.request_log import RequestLog
-from trainers.errors import ConfigError
-from trainers.pixels import check_image
-from trainers.raw_example import RESERVED
+from serving.logs import request_log
+from serving.logs.request_log import RequestLog
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -106,7 +106,7 @@ def test_names_in_grpc_lead_nowhere(channel):
 
 
 def test_everyone_gets_the_scores_of_their_own_image(server, demo):
-    from serving.engines import SavedModel
+    from serving.models.engines import SavedModel
 
     files = [path.read_bytes() for path in demo.kept[:32]]
     graph = SavedModel(server.folder / MODEL / "1")

@@ -25,13 +25,13 @@ from serving_server import serve
 from starlette.testclient import TestClient
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from common.config.strict import parse
 from pipeline.deploy.config import DeployConfig
 from pipeline.deploy.model import Model
 from pipeline.deploy.render import render
 from serving.app import create_app
 from serving.config import LimitsConfig
 from serving.service import Service
-from trainers.strict import parse
 
 MODEL = "digits-keras"
 CONFIG = """

@@ -18,10 +18,10 @@ from conftest import Demo
 from helpers import ROOT, environment, python, wait_until
 from repository_fakes import Folder
 
+from common.errors import ConfigError
 from serving.config import LimitsConfig, ModelConfig, ServeConfig
-from serving.folder import check_folder
+from serving.models.folder import check_folder
 from serving.ports import take_ports
-from trainers.errors import ConfigError
 
 # The folder
 
@@ -106,7 +106,7 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_read_is_refused(served: Path) -> None:
     code = (
-        "import os, pathlib; from serving.folder import check_folder\n"
+        "import os, pathlib; from serving.models.folder import check_folder\n"
         "if os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         f"print(check_folder(pathlib.Path({str(served)!r})))"
     )
@@ -211,7 +211,7 @@ def test_a_taken_port_ends_the_command_before_anything_is_imported(tmp_path: Pat
     for flag, other in (("--port", "--grpc-port"), ("--grpc-port", "--port")):
         with taken() as port:
             done = python(
-                *("-X", "importtime", "-m", "pipeline.cli", "serve", str(tmp_path)),
+                *("-X", "importtime", "-m", "pipeline.cli.main", "serve", str(tmp_path)),
                 *(flag, str(port), other, "0"),
             )
         assert done.returncode == 2 and done.stdout == ""
@@ -222,7 +222,7 @@ def test_a_taken_port_ends_the_command_before_anything_is_imported(tmp_path: Pat
 def test_a_failure_after_the_imports_is_no_core_dump(tmp_path: Path) -> None:
     code = (
         "import serving.server as s, serving.cli as c\n"
-        "from trainers.errors import ConfigError\n"
+        "from common.errors import ConfigError\n"
         "async def fails(self, listening): raise ConfigError('as gRPC cannot listen')\n"
         "s.Server._serve = fails\n"
         f"c.serve({str(tmp_path)!r}, port=0, grpc_port=0)"

@@ -20,10 +20,10 @@ import numpy as np
 from conftest import Demo
 from helpers import ROOT, environment, wait_until
 
-from trainers.artifact import GOLDEN, PushManifest
-from trainers.retention import prune
-from trainers.rollback import roll_back
-from trainers.versions import list_versions, publish
+from modelstore.artifact import GOLDEN, PushManifest
+from modelstore.retention import prune
+from modelstore.rollback import roll_back
+from modelstore.versions import list_versions, publish
 
 CLIENTS = 8
 

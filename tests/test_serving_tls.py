@@ -20,10 +20,10 @@ from serving_server import Running, serve
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from common.errors import ConfigError
 from serving.auth import ENVIRONMENT
 from serving.config import TlsConfig
 from serving.tls import read_tls
-from trainers.errors import ConfigError
 
 MODEL = "digits-keras"
 SECRET = "0123456789abcdef-of-the-test"

@@ -12,9 +12,9 @@ import store_writer
 from helpers import start_python
 from servers import PASSWORD
 
-from pipeline.lineage.backends import connect
-from pipeline.lineage.connection import PASSWORD_VARIABLE, Connection, open_reader
-from pipeline.lineage.setup import make_ready
+from lineage.store.backends import connect
+from lineage.store.connection import PASSWORD_VARIABLE, Connection, open_reader
+from lineage.store.setup import make_ready
 
 WRITERS = 8
 SCRIPT = str(Path(store_writer.__file__))

@@ -10,10 +10,10 @@ from tfx.orchestration.portable import execution_publish_utils
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.types import standard_artifacts
 
-from pipeline.lineage.connection import PASSWORD_VARIABLE, Connection, open_reader
-from pipeline.lineage.mlmd import mended
-from pipeline.lineage.setup import make_ready
-from pipeline.recorder import Recorder
+from lineage.store.connection import PASSWORD_VARIABLE, Connection, open_reader
+from lineage.store.mlmd import mended
+from lineage.store.setup import make_ready
+from pipeline.recording.recorder import Recorder
 
 
 @pytest.fixture(params=("sqlite", "mysql", "postgresql"))

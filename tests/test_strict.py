@@ -1,4 +1,4 @@
-"""trainers.strict: what may be written in a config, and what is said of the rest."""
+"""common.config.strict: what may be written in a config, and what is said of the rest."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from helpers import EXAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.config.strict import MissingKeyError, dump, parse
+from common.errors import ConfigError
 from trainers.config import AugmentConfig, TrainConfig
-from trainers.errors import ConfigError
-from trainers.strict import MissingKeyError, dump, parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from helpers import ROOT, largest_file, wait_until
 
-from components import timed_log
-from components.timed_log import timed_logs, without_times
+from common.process import timed_log
+from common.process.timed_log import timed_logs, without_times
 
 LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (.*)")
 PRINTS = """
@@ -87,7 +87,7 @@ def test_several_logs_are_apart(tmp_path: Path) -> None:
 SESSION = """
 import subprocess, sys
 from pathlib import Path
-from components.timed_log import timed_logs
+from common.process.timed_log import timed_logs
 code = "import os, sys; sys.stdin.read(); [os.write(2, b'%d\\\\n' % n) for n in range(1000)]"
 with timed_logs([Path(sys.argv[1])]) as (out,):
     child = subprocess.Popen([sys.executable, "-c", code], stdin=0, stdout=out, stderr=out)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
-from components.evaluation import EvaluateConfig, too_fine
+from common.errors import RunError
+from components.evaluator.verdict import EvaluateConfig, too_fine
 from pipeline.config import load_config
-from pipeline.display import LiveDisplay, PlainDisplay
-from pipeline.session import run_pipelines
-from trainers.errors import RunError
+from pipeline.run.display import LiveDisplay, PlainDisplay
+from pipeline.run.session import run_pipelines
 
 THIRTY = {"cat": 20, "dog": 10}
 

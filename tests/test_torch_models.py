@@ -15,8 +15,8 @@ import timm
 import torch
 from torch import nn
 
+from common.errors import ConfigError
 from trainers.config import TrainConfig
-from trainers.errors import ConfigError
 from trainers.torch_backend import backend
 from trainers.torch_backend.models import Model, build_model
 

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from lineage_store import Builder, BuiltRun
 from starlette.testclient import TestClient
 
-from pipeline.lineage.connection import Connection, open_reader
+from lineage.store.connection import Connection, open_reader
 from pipeline.ui import links, pages, words
 from pipeline.ui.app import make_app
 from pipeline.ui.chart import HEIGHT, WIDTH, line_chart
@@ -454,7 +454,7 @@ Ui = tuple["subprocess.Popen[str]", str]
 @pytest.fixture
 def ui(store: Path) -> Iterator[Ui]:
     """The real command, and its address."""
-    process = start_python("-m", "pipeline.cli", "ui", "--metadata", str(store))
+    process = start_python("-m", "pipeline.cli.main", "ui", "--metadata", str(store))
     assert process.stdout is not None
     line = process.stdout.readline()
     yield process, line.split()[0].rstrip("/")
@@ -475,7 +475,7 @@ def test_the_command_serves_until_interrupted(ui: Ui) -> None:
         urllib.request.urlopen(address + links.run_url("50%41/x"), timeout=30)
     assert "no run &#39;50%41/x&#39;" in missing.value.read().decode()
     port = address.rpartition(":")[2]
-    again = python("-m", "pipeline.cli", "ui", "--metadata", "x", "--port", port)
+    again = python("-m", "pipeline.cli.main", "ui", "--metadata", "x", "--port", port)
     assert again.returncode == 5 and "No metadata store" in again.stderr
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -487,14 +487,16 @@ def test_the_command_serves_until_interrupted(ui: Ui) -> None:
 def test_a_port_in_use_is_said(store: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = python("-m", "pipeline.cli", "ui", "--metadata", str(store), "--port", port)
+        done = python("-m", "pipeline.cli.main", "ui", "--metadata", str(store), "--port", port)
     assert done.returncode == 1
     assert f"Port {port} of 127.0.0.1 is in use" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_host_that_is_not_ours_is_said(store: Path) -> None:
-    done = python("-m", "pipeline.cli", "ui", "--metadata", str(store), "--host", "203.0.113.7")
+    done = python(
+        "-m", "pipeline.cli.main", "ui", "--metadata", str(store), "--host", "203.0.113.7"
+    )
     assert done.returncode == 2
     assert "Warning: whoever reaches 203.0.113.7" in done.stderr
     assert "is not an address of this machine" in done.stderr

@@ -15,15 +15,15 @@ from helpers import EXAMPLES, largest_file, may_mount, small_disk, start_python,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.artifact import MANIFEST, PushManifest
-from trainers.files import checksums
-from trainers.versions import damage, list_versions, next_version, publish
+from common.files import checksums
+from modelstore.artifact import MANIFEST, PushManifest
+from modelstore.versions import damage, list_versions, next_version, publish
 
 PUSH = """
 import sys
 from pathlib import Path
-from trainers.artifact import PushManifest
-from trainers.versions import publish
+from modelstore.artifact import PushManifest
+from modelstore.versions import publish
 
 def manifest(version):
     words = dict.fromkeys(("pushed_at", "framework", "architecture", "model_uri", "run_id"), "x")

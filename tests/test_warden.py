@@ -15,7 +15,7 @@ import pytest
 from helpers import ROOT, start_python, wait_until
 from processes import kill_all, marked
 
-from pipeline import warden
+from common.process import warden
 
 TREE = "(setsid sleep 600 &) ; sleep 600 & sleep 600; true"
 """Children, one of them in a session of its own whose parent is gone."""
@@ -114,7 +114,7 @@ def test_what_runs_elsewhere_is_ended_by_a_command(mark, tmp_path):
 def test_it_needs_nothing_of_the_project():
     code = "import runpy, sys; runpy.run_path(sys.argv[1]); print(len(sys.modules))"
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code, str(ROOT / "pipeline/warden.py")],
+        [sys.executable, "-I", "-S", "-c", code, str(ROOT / "common/process/warden.py")],
         capture_output=True,
         text=True,
         cwd=Path("/"),

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from helpers import may_mount, small_disk, start_python
 
-from pipeline.lineage.connection import Connection
-from pipeline.workspace import Workspace, new_run_id
-from trainers.errors import RunError
+from common.errors import RunError
+from lineage.store.connection import Connection
+from lineage.store.workspace import Workspace, new_run_id
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline.lineage.connection import Connection
-from pipeline.workspace import Workspace
+from lineage.store.connection import Connection
+from lineage.store.workspace import Workspace
 with Workspace(Path(sys.argv[1])).lock():
     print("held", flush=True)
     time.sleep(600)

@@ -10,14 +10,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from common.config.ranges import require
+from common.errors import nearest
 from trainers.backends import FRAMEWORKS
-from trainers.errors import ConfigError, nearest
-
-
-def require(ok: bool, message: str) -> None:
-    """Raises ConfigError(message) unless `ok`."""
-    if not ok:
-        raise ConfigError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainers.files import atomic_file, read_json
+from common.files import atomic_file, read_json
 from trainers.history import CURVES, HISTORY
 from trainers.loop import Epoch
 

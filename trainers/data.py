@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import ConfigError, DataError, nearest
 from trainers.augment import draw
 from trainers.config import AugmentConfig, TrainConfig
 from trainers.contract import Batch, Floats, Images, Labels
-from trainers.errors import ConfigError, DataError, nearest
 
 IMAGES = "images_NHW3.npy"
 LABELS = "labels_N.npy"

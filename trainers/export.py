@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trainers.artifact import GOLDEN, MODEL_ONNX, NATIVE
+from common.errors import TrainingError
+from common.process.cpus import available_cpus
+from modelstore.artifact import GOLDEN, MODEL_ONNX, NATIVE
 from trainers.contract import Backend, Floats, Images
-from trainers.cpus import available_cpus
-from trainers.errors import TrainingError
 from trainers.probes import drawn
 
 PARITY_TOLERANCE = 1e-3
@@ -45,7 +45,7 @@ def export(
     Raises:
       TrainingError: when one is above `PARITY_TOLERANCE`.
     """
-    from trainers import savedmodel
+    from modelstore import savedmodel
 
     native = directory / NATIVE
     images_NHW3 = np.ascontiguousarray(images_NHW3[:GOLDEN_IMAGES])
@@ -104,7 +104,7 @@ def latency(directory: Path, images_NHW3: Images) -> float:
 def _savedmodel_scores(directory: Path, images_NHW3: Images) -> dict[str, Floats]:
     import tensorflow as tf
 
-    from trainers import savedmodel
+    from modelstore import savedmodel
 
     signatures = tf.saved_model.load(str(directory)).signatures
     files = tf.constant([_png(image) for image in images_NHW3])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainers.files import read_json
+from common.files import read_json
 
 HISTORY = "history.json"
 CURVES = "training_curves.png"

@@ -3,7 +3,7 @@ or `python -m trainers.job --wait FRAMEWORK` for one that gets its job later.
 
 Own memory, threads and devices; a crash or the kernel's out-of-memory kill
 ends this process and not the pipeline.  The process that starts it sets the
-thread variables and reads progress (`trainers.progress`) and the result.
+thread variables and reads progress (`common.process.progress`) and the result.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainers.artifact import NATIVE, ModelCard
+from common.config.strict import dump, parse
+from common.errors import VisionlineError
+from common.files import read_json, write_json
+from common.process.parent import die_with_parent
+from common.process.progress import emit
+from modelstore.artifact import NATIVE, ModelCard
 from trainers.backends import load_backend
 from trainers.config import TrainConfig
 from trainers.contract import Backend
-from trainers.errors import VisionlineError
-from trainers.files import read_json, write_json
 from trainers.history import CURVES, HISTORY, TENSORBOARD
-from trainers.parent import die_with_parent
-from trainers.progress import emit
-from trainers.strict import dump, parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +177,7 @@ def wait_for_job(framework: str) -> int:
     die_with_parent()
     load_backend(framework)
     with contextlib.suppress(ImportError):  # for the export; training does without
-        importlib.import_module("trainers.savedmodel")
+        importlib.import_module("modelstore.savedmodel")
     line = sys.stdin.readline()
     return main(*json.loads(line)) if line else 0
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import TrainingError
 from trainers.config import TrainConfig
 from trainers.contract import Floats, Learner, Predictor
 from trainers.data import Split, batches
-from trainers.errors import TrainingError
 from trainers.schedule import learning_rate
 
 _PREDICT_BATCH = 256

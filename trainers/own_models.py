@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainers.errors import ConfigError, nearest
+from common.errors import ConfigError, nearest
 
 
 def resolve(name: str) -> Callable[..., Any]:

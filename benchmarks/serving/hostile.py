@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     victim, other = names[0], names[-1]
     card = json.loads(next(options.serving.glob(f"{victim}/*/model.json")).read_text())
     small = _file(Image.new("RGB", tuple(card["image_size"])), "PNG")
-    command = [sys.executable, "-m", "pipeline.cli", "serve", str(options.serving.resolve())]
+    command = [sys.executable, "-m", "pipeline.cli.main", "serve", str(options.serving.resolve())]
     process = subprocess.Popen(
         [*command, "--port", "0", "--grpc-port", "0"],
         cwd=options.code, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,

@@ -20,7 +20,7 @@ def main() -> None:
     from serving.cli import start_lean
 
     start_lean()
-    from serving.engines import Onnx, SavedModel, set_threads
+    from serving.models.engines import Onnx, SavedModel, set_threads
 
     set_threads(threads)
     models = {}

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainers import telemetry
+from common.process import telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = Path(__file__).parent / "peers"
@@ -65,7 +65,7 @@ def pushed(cache: Path, models: Sequence[Model]) -> Path:
             continue
         say(f"Making {model.name} by a pipeline …")
         images = draw(cache / f"images-{model.side}", model.side, model.side)
-        command = [sys.executable, "-P", "-m", "pipeline.cli", "run", "--data", str(images)]
+        command = [sys.executable, "-P", "-m", "pipeline.cli.main", "run", "--data", str(images)]
         command += ["--framework", model.framework, "--model", model.architecture]
         command += ["--epochs", "1", "--batch-size", "8", "--image-size", str(model.side)]
         command += ["--min-accuracy", "0.01", "--name", model.name, "--serving", str(serving)]

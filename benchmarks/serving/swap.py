@@ -17,8 +17,8 @@ from benchmarks.serving import contestants, prepare
 from benchmarks.serving.contestants import Contestant, Setting
 from benchmarks.serving.prepare import ROOT, environment, say
 from benchmarks.serving.report import number, percentile, table
-from trainers.artifact import PushManifest
-from trainers.versions import publish
+from modelstore.artifact import PushManifest
+from modelstore.versions import publish
 
 CONFIG = "poll_seconds = 0.2\n"
 PAUSE = 3.0

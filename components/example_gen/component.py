@@ -9,12 +9,12 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
+from common.files import digest
+from common.images import pixels, plain
 from components.artifacts import IngestionReport
 from components.example_gen.config import DataConfig, to_json
 from components.example_gen.driver import CONFIG, EXAMPLES, Driver
 from components.example_gen.executor import REPORT, Executor
-from trainers import pixels, plain
-from trainers.files import digest
 
 
 class ImageExampleGenSpec(ComponentSpec):

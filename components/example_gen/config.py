@@ -7,10 +7,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trainers import strict
-from trainers.config import require
-from trainers.errors import nearest
-from trainers.plain import MAX_PIXELS
+from common.config import strict
+from common.config.ranges import require
+from common.errors import nearest
+from common.images.plain import MAX_PIXELS
 
 SPLITS = ("train", "val", "test")
 

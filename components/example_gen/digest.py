@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
+from common.process.cpus import available_cpus
 from components.example_gen.records import Record, Source, batches, show
-from trainers.cpus import available_cpus
 
 MAX_FILE_BYTES = 1 << 29
 """A `tf.Example` cannot exceed 2 GiB; no sensible image file is half a GiB."""

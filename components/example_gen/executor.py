@@ -21,6 +21,8 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
+from common import files
+from common.errors import DataError, RunError
 from components import details
 from components.example_gen import ingest
 from components.example_gen.config import DataConfig, from_json
@@ -32,8 +34,6 @@ from components.example_gen.resolve import FINGERPRINT, RESOLVED_PATH, SPAN, VER
 from components.example_gen.source import list_source
 from components.example_gen.splits import plan_by_hash
 from components.example_gen.spool import Spool, settle
-from trainers import files
-from trainers.errors import DataError, RunError
 
 REPORT = "report"
 _BUNDLES = "bundles.json"

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from common.errors import DataError
 from components.example_gen.records import (
     SPLIT_NAMES,
     Quarantined,
@@ -22,7 +23,6 @@ from components.example_gen.records import (
     check_split,
     show,
 )
-from trainers.errors import DataError
 
 IMAGE_EXTENSIONS = frozenset(
     b".jpg .jpeg .jpe .jfif .png .gif .bmp .dib .webp .tif .tiff .avif .jp2 .j2k .ppm .pgm .pbm "

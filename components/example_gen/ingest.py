@@ -20,13 +20,13 @@ from typing import Any
 
 import apache_beam as beam
 
+from common.errors import DataError
+from common.images.pixels import BadImage, CheckedImage, check_image
+from common.process.cpus import available_cpus
 from components.example_gen import digest
 from components.example_gen.records import Note, Notes, Quarantined, Record, check_label
 from components.example_gen.spool import Bundle, Spool
-from trainers import raw_example as features
-from trainers.cpus import available_cpus
-from trainers.errors import DataError
-from trainers.pixels import BadImage, CheckedImage, check_image
+from modelstore import raw_example as features
 
 BATCH = 200
 """Records per Beam element."""

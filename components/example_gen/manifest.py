@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from common.errors import DataError, nearest
 from components.example_gen.records import (
     Record,
     Source,
@@ -21,8 +22,7 @@ from components.example_gen.records import (
     check_split,
     show,
 )
-from trainers.errors import DataError, nearest
-from trainers.raw_example import RESERVED, TAKEN
+from modelstore.raw_example import RESERVED, TAKEN
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson")
 _COLUMNS = ("path", "label", "split")

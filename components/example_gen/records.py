@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
-from trainers.errors import DataError
+from common.errors import DataError
 
 SPLIT_NAMES = {
     "train": "train",

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from common.errors import DataError
 from components.example_gen.config import DataConfig, evaluation_split
 from components.example_gen.digest import dataset_digest
 from components.example_gen.image_index import IndexedImage
 from components.example_gen.records import Note, Notes, Quarantined, Source, check_labels, show
 from components.example_gen.splits import SplitPlan, plan_splits, straddling
-from trainers.errors import DataError
 
 REPORT_FILE = "report.json"
 QUARANTINE_FILE = "quarantine.jsonl"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
+from common.errors import DataError
 from components.example_gen.config import DataConfig
 from components.example_gen.folder import is_hidden, list_folder
 from components.example_gen.manifest import SUFFIXES, list_manifest
 from components.example_gen.records import Record, Source, check_split
-from trainers.errors import DataError
 
 
 def list_source(config: DataConfig, path: str) -> Source:

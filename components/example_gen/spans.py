@@ -13,7 +13,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from trainers.errors import DataError
+from common.errors import DataError
 
 _SPEC = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(?::(\d+))?\}")
 _DATE_DIGITS = {"YYYY": 4, "MM": 2, "DD": 2}

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trainers.errors import DataError
+from common.errors import DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

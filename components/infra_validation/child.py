@@ -13,10 +13,10 @@ import time
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from common.errors import RunError
+from common.process.children import start
+from common.process.timed_log import timed_logs, without_times
 from components.infra_validation.report import NotBlessedError
-from components.processes import start
-from components.timed_log import timed_logs, without_times
-from trainers.errors import RunError
 
 HOST = "127.0.0.1"
 _HTTP = re.compile(rf"http://{re.escape(HOST)}:(\d+)/")

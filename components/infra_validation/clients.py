@@ -15,8 +15,8 @@ import numpy as np
 from components.infra_validation.child import HOST
 from components.infra_validation.report import NotBlessedError
 from components.infra_validation.sample import Example, Floats
-from trainers.artifact import GOLDEN
-from trainers.savedmodel import SCORES, SIGNATURE_BYTES, SIGNATURE_EXAMPLES, SIGNATURE_TENSOR
+from modelstore.artifact import GOLDEN
+from modelstore.savedmodel import SCORES, SIGNATURE_BYTES, SIGNATURE_EXAMPLES, SIGNATURE_TENSOR
 
 Ask = Callable[[Sequence[Example]], Floats]
 """The scores [N, C] of images; raises NotBlessedError where the answer is an error or has

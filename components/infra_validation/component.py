@@ -8,9 +8,9 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 from tfx.types.channel import BaseChannel, OutputChannel
 
+from common.config.strict import dump
 from components.infra_validation.config import InfraValidationConfig
 from components.infra_validation.executor import InfraValidatorExecutor
-from trainers.strict import dump
 
 
 class InfraValidatorSpec(component_spec.ComponentSpec):

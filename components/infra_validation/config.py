@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainers.config import require
+from common.config.ranges import require
 
 MOST_EXAMPLES = 256
 

@@ -11,14 +11,14 @@ from tfx.components.util.model_utils import is_model_blessed
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
+from common.config.strict import parse
+from common.files import write_atomic
 from components import details
 from components.infra_validation.config import InfraValidationConfig
 from components.infra_validation.report import Report
 from components.infra_validation.standby import discard, take
 from components.infra_validation.validate import Candidate, validate
-from trainers.artifact import SERVING_FORMAT
-from trainers.files import write_atomic
-from trainers.strict import parse
+from modelstore.artifact import SERVING_FORMAT
 
 BLESSED = "blessed"
 BLESSED_FILE = "INFRA_BLESSED"

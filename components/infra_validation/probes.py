@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
+from common.images.pixels import check_image
+from common.images.plain import MAX_PIXELS
 from components.infra_validation.sample import Example
-from trainers.pixels import check_image
-from trainers.plain import MAX_PIXELS
-from trainers.raw_example import serialise
+from modelstore.raw_example import serialise
 
 _SIDE = 96
 """Pixels of a probe's longer side: to be sent often, and still show something."""

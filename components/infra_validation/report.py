@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainers.files import read_json, write_json
-from trainers.strict import dump, parse
+from common.config.strict import dump, parse
+from common.files import read_json, write_json
 
 REPORT = "infra_validation.json"
 

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from common.errors import DataError
+from common.files import walk_files
 from components.infra_validation.report import NotBlessedError
-from trainers import raw_example
-from trainers.errors import DataError
-from trainers.files import walk_files
-from trainers.savedmodel import SCORES, SIGNATURE_BYTES, SIGNATURE_EXAMPLES
+from modelstore import raw_example
+from modelstore.savedmodel import SCORES, SIGNATURE_BYTES, SIGNATURE_EXAMPLES
 
 Floats = npt.NDArray[np.float32]
 _LOOKED_AT = 8

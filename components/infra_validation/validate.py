@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import DataError, RunError
 from components.infra_validation.child import ServerProcess
 from components.infra_validation.clients import Ask, Grpc, Http, golden
 from components.infra_validation.config import InfraValidationConfig
@@ -27,9 +28,8 @@ from components.infra_validation.sample import (
     requests,
     sample,
 )
-from trainers.artifact import ModelCard, PushManifest
-from trainers.errors import DataError, RunError
-from trainers.versions import publish
+from modelstore.artifact import ModelCard, PushManifest
+from modelstore.versions import publish
 
 _REQUESTS = 100
 _SECONDS = 3.0

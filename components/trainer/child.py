@@ -15,15 +15,15 @@ from typing import Any
 
 from absl import logging
 
-from components.processes import start
+from common.config.strict import dump
+from common.errors import TrainingError
+from common.files import read_json, write_json
+from common.process.children import start
+from common.process.cpus import available_cpus
+from common.process.progress import FD_VARIABLE
 from trainers import curves, history
 from trainers.config import TrainConfig
-from trainers.cpus import available_cpus
-from trainers.errors import TrainingError
-from trainers.files import read_json, write_json
 from trainers.job import TrainJob
-from trainers.progress import FD_VARIABLE
-from trainers.strict import dump
 
 
 def run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:

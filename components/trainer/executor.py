@@ -11,16 +11,16 @@ from typing import Any
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
+from common.config.strict import parse
+from common.files import tree_digest
+from common.process.progress import emit
 from components import details
 from components.trainer.child import run_dir, run_job
 from components.trainer.shards import make_shards
 from components.transform import VOCABULARY
-from trainers.artifact import SERVING_FORMAT, ModelCard
+from modelstore.artifact import SERVING_FORMAT, ModelCard
 from trainers.config import TrainConfig
-from trainers.files import tree_digest
 from trainers.job import TrainJob
-from trainers.progress import emit
-from trainers.strict import parse
 
 
 class TrainerExecutor(base_executor.BaseExecutor):

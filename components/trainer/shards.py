@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from common.errors import DataError
+from common.files import digest, sha256_file, walk_files
 from components.transform import IMAGE, LABEL
 from trainers.data import IMAGES, LABELS
-from trainers.errors import DataError
-from trainers.files import digest, sha256_file, walk_files
 
 _BATCH = 1024
 _KEPT = 2

@@ -9,26 +9,15 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.deploy.kubernetes import (
-    is_label_name,
-    is_label_value,
-    is_qualified_key,
-    is_subdomain,
-)
-from pipeline.deploy.pods import (
-    METRICS,
-    NetworkConfig,
-    ResourcesConfig,
-    ScalingConfig,
-    Toleration,
-)
+from common.config import toml_file
+from common.config.ranges import require
+from common.config.strict import MissingKeyError, parse
+from common.errors import ConfigError
+from pipeline.deploy.kubernetes import is_label_name, is_label_value, is_qualified_key, is_subdomain
+from pipeline.deploy.pods import METRICS, NetworkConfig, ResourcesConfig, ScalingConfig, Toleration
 from pipeline.deploy.server import check_server, check_writable, server_config
 from pipeline.deploy.storage import Storage, parse_storage
 from serving.config import ServeConfig
-from trainers import toml_file
-from trainers.config import require
-from trainers.errors import ConfigError
-from trainers.strict import MissingKeyError, parse
 
 LONGEST_NAME = 53
 """KServe appends "-predictor", and the name of a Kubernetes service has 63 characters."""

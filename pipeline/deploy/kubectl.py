@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.yaml_text import to_yaml
-from trainers.errors import RunError
+from common.errors import RunError
+from common.yaml_text import to_yaml
 
 TIMEOUT_SECONDS = 60
 _UNREACHABLE = re.compile(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.config.ranges import require
+from common.errors import DataError
+from common.files import walk_files
+from modelstore.artifact import PushManifest
+from modelstore.versions import damage, list_versions
 from pipeline.deploy.config import DeployConfig
-from trainers.artifact import PushManifest
-from trainers.config import require
-from trainers.errors import DataError
-from trainers.files import walk_files
-from trainers.versions import damage, list_versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from common.config.ranges import require
 from pipeline.deploy.kubernetes import is_label_name, is_label_value, is_qualified_key, quantity
-from trainers.config import require
 
 Mode = Literal["standard", "knative"]
 METRICS: dict[Mode, tuple[str, ...]] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.config.ranges import require
 from pipeline.deploy.config import DeployConfig, service_name
 from pipeline.deploy.kubernetes import quantity
 from pipeline.deploy.memory import memory
@@ -24,7 +25,6 @@ from pipeline.deploy.server import (
     writable_folders,
 )
 from serving.auth import CONTROL_ENVIRONMENT, ENVIRONMENT
-from trainers.config import require
 
 Values = dict[str, Any]
 API_VERSION = "serving.kserve.io/v1beta1"

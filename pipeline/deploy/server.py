@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from common.config.ranges import require
+from common.config.strict import parse
 from serving.config import ServeConfig
-from trainers.config import require
-from trainers.strict import parse
 
 MODELS = "/mnt/models"
 HTTP, GRPC = 8501, 8500

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from common.config.ranges import require
 from pipeline.deploy.kubernetes import is_subdomain
-from trainers.config import require
 
 Scheme = Literal["s3", "gs", "pvc"]
 _EXPECTED = "expected s3://BUCKET/FOLDER, gs://BUCKET/FOLDER or pvc://CLAIM/FOLDER"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from common.errors import ConfigError, nearest
 from pipeline.deploy.kubernetes import (
     is_label_name,
     is_label_value,
@@ -21,7 +22,6 @@ from pipeline.deploy.kubernetes import (
     quantity,
 )
 from pipeline.deploy.pods import METRICS
-from trainers.errors import ConfigError, nearest
 
 _FIELDS = Path(__file__).with_name("fields.json")
 _PYTHON: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int)}

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from components.mounts import MOUNTS
+from common.config.ranges import require
+from common.mounts import MOUNTS
+from common.paths import check_folder
 from pipeline.deploy.kubernetes import (
     is_label_name,
     is_label_value,
@@ -17,8 +19,6 @@ from pipeline.deploy.kubernetes import (
 )
 from pipeline.deploy.pods import Toleration
 from pipeline.kubeflow.words import is_plain
-from trainers.config import require
-from trainers.paths import check_folder
 
 _LAUNCHER_S = ("/minio", "/s3", "/gcs", "/tmp", "/.local", "/.cache", "/.config", "/kfp-launcher")
 """Where Kubeflow's launcher mounts folders of its own into every task."""

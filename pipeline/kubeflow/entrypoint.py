@@ -10,10 +10,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from common.errors import ConfigError, VisionlineError
+from common.process.cpus import size_pools
+from common.process.endings import end_when_told
 from pipeline.kubeflow.step import RELEASE
-from trainers.cpus import size_pools
-from trainers.endings import end_when_told
-from trainers.errors import ConfigError, VisionlineError
 
 _UMASK = 0o022
 """Argo starts containers with 0, so that anybody could change what they write on a volume."""
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from pipeline.kubeflow import find
-    from pipeline.kubeflow.task_io import TaskIO
+    from pipeline.kubeflow.task import find
+    from pipeline.kubeflow.task.io import TaskIO
 
     if args.release != RELEASE:
         raise ConfigError(
@@ -56,7 +56,7 @@ def _run(args: argparse.Namespace) -> None:
     elif args.find == "part":
         find.hand_on(io)
     else:
-        from pipeline.kubeflow.task import run_step
+        from pipeline.kubeflow.task.component import run_step
 
         size_pools()
         run_step(args.step, io)

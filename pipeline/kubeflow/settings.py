@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from common.errors import ConfigError
 from pipeline.kubeflow.parts import text_of
 from pipeline.kubeflow.spec import Package, Spec, arguments, read_package
 from pipeline.kubeflow.step import CONFIG, PARAMETERS, RELEASE, SCHEMA_TEXT
 from pipeline.kubeflow.words import packed
-from trainers.errors import ConfigError
 
 _BY_KEY = {".".join(key): name for name, key in PARAMETERS.items()}
 
@@ -59,10 +59,10 @@ def prepare(path: Path, given: Mapping[str, Any], scratch: Path) -> Prepared:
 
 
 def _compiled_anew(path: Path, spec: Spec, keys: Mapping[str, Any], scratch: Path) -> Path:
+    from common.config import toml_file
+    from common.config.strict import parse
     from pipeline.config import PipelineConfig
-    from pipeline.kubeflow.compile import write_package
-    from trainers import toml_file
-    from trainers.strict import parse
+    from pipeline.kubeflow.compiler.compile import write_package
 
     if not _is_ours(spec):
         raise ConfigError(

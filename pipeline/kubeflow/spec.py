@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainers.errors import ConfigError, nearest
+from common.errors import ConfigError, nearest
 
 Spec = dict[str, Any]
 _NUMBERS = ("NUMBER_INTEGER", "NUMBER_DOUBLE")

@@ -12,7 +12,7 @@ import base64
 import binascii
 import zlib
 
-from trainers.errors import ConfigError
+from common.errors import ConfigError
 
 LONGEST = 128 * 1024 - 1
 """Bytes of one word of a command, without the zero at its end."""

@@ -18,12 +18,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.lineage.connection import Connection, open_reader
-from pipeline.lineage.drawing import STYLE
-from pipeline.lineage.store import NotFoundError, Reader, StoreError
+from common.errors import ConfigError
+from lineage.drawing.drawing import STYLE
+from lineage.store.connection import Connection, open_reader
+from lineage.store.reader import NotFoundError, Reader, StoreError
 from pipeline.ui import links, pages, words
 from pipeline.ui.pages import Page, Redirect
-from trainers.errors import ConfigError
 
 _HERE = Path(__file__).parent
 _HEADERS = {

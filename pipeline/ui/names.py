@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.lineage.pushed import PushRef, pushes, serving_states, versions_of
-from pipeline.lineage.store import Reader
-from pipeline.lineage.versions import VersionRecord, records
+from lineage.graph.pushed import PushRef, pushes, serving_states, versions_of
+from lineage.graph.versions import VersionRecord, records
+from lineage.store.reader import Reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

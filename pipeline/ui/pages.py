@@ -9,23 +9,23 @@ from typing import Any
 from markupsafe import Markup
 from starlette.requests import Request
 
-from pipeline.lineage.depict import depict
-from pipeline.lineage.diff import diff
-from pipeline.lineage.drawing import Node, svg
-from pipeline.lineage.facts import Verdict
-from pipeline.lineage.history import history
-from pipeline.lineage.model import ModelLineage, lineage_of
-from pipeline.lineage.pushed import PushRef, names_known
-from pipeline.lineage.records import PIPELINE, RUN, Artifact
-from pipeline.lineage.refs import MODEL, PUSHED_MODEL, find_artifact, find_model, find_run, model_of
-from pipeline.lineage.run_detail import run_detail
-from pipeline.lineage.runs import STATES, list_runs
-from pipeline.lineage.store import NotFoundError, Reader
-from pipeline.lineage.versions import comparable_latencies
+from common.errors import ConfigError
+from lineage.drawing.depict import depict
+from lineage.drawing.drawing import Node, svg
+from lineage.graph.facts import Verdict
+from lineage.graph.pushed import PushRef, names_known
+from lineage.graph.refs import MODEL, PUSHED_MODEL, find_artifact, find_model, find_run, model_of
+from lineage.graph.versions import comparable_latencies
+from lineage.questions.diff import diff
+from lineage.questions.history import history
+from lineage.questions.model import ModelLineage, lineage_of
+from lineage.questions.run_detail import run_detail
+from lineage.questions.runs import STATES, list_runs
+from lineage.store.reader import NotFoundError, Reader
+from lineage.store.records import PIPELINE, RUN, Artifact
 from pipeline.ui import links
 from pipeline.ui.chart import line_chart
 from pipeline.ui.names import named_models
-from trainers.errors import ConfigError
 
 _RUNS, _FEW_RUNS, _MODELS, _VERSIONS, _OFFERED = 50, 8, 200, 200, 30
 """Rows of a table, at most: runs, runs on the overview, models, versions; choices offered."""

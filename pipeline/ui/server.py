@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import uvicorn
 
-from pipeline.lineage.connection import Connection, open_reader
+from common.errors import ConfigError, RunError
+from lineage.store.connection import Connection, open_reader
 from pipeline.ui.app import make_app
-from trainers.errors import ConfigError, RunError
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 

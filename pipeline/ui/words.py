@@ -9,8 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.lineage.diff import Change
-from pipeline.lineage.versions import LATENCY_OF
+from lineage.graph.versions import LATENCY_OF
+from lineage.questions.diff import Change
 
 NOT_RECORDED = Markup('<span class="missing">not recorded</span>')
 

@@ -20,7 +20,6 @@ from fastapi import Request
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
-from serving.access import current
 from serving.config import LimitsConfig
 from serving.errors import (
     DeadlineError,
@@ -29,6 +28,7 @@ from serving.errors import (
     TooLargeError,
     UnsupportedEncodingError,
 )
+from serving.logs.access import current
 from serving.memory import give_back
 from serving.protocols.json_reader import WINDOW, read_json_object
 from serving.service import Answer, Query, Room, Service

@@ -12,9 +12,9 @@ import grpc
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.access import current
 from serving.auth import Token
 from serving.errors import UnauthorizedError, told
+from serving.logs.access import current
 from serving.protocols.asgi import error_response
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.access import HEADER, Access, Record, choose_id, shortened
+from serving.logs.access import HEADER, Access, Record, choose_id, shortened
 
 _HEADER = HEADER.encode()
 _PATHS = {"v1": "v1", "v2": "v2", "predict": "file"}

@@ -9,8 +9,8 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from serving.access import current
 from serving.errors import ServingError, told
+from serving.logs.access import current
 from serving.protocols.asgi import classify, off_loop
 from serving.protocols.wire import parse
 from serving.service import Answer, Query, Service

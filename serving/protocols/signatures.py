@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import nearest
 from serving.errors import InvalidRequestError
-from serving.loaded import LoadedVersion
+from serving.models.loaded import LoadedVersion
 from serving.protocols.wire import parse
 from serving.service import TOP_K, Answer
-from trainers.errors import nearest
 
 
 @dataclass(frozen=True, slots=True)

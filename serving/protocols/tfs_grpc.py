@@ -17,13 +17,13 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.engines import Images
 from serving.errors import InvalidRequestError
-from serving.loaded import LoadedVersion
+from serving.models.engines import Images
+from serving.models.loaded import LoadedVersion
+from serving.models.repository import Slot
 from serving.protocols import numbers, signatures
 from serving.protocols.asgi import off_loop
 from serving.protocols.rpc import classify_within
-from serving.repository import Slot
 from serving.service import Query, Service
 
 _DTYPES = {

@@ -18,17 +18,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from serving.errors import InvalidRequestError
-from serving.loaded import LoadedVersion
+from serving.models.loaded import LoadedVersion
+from serving.models.repository import Slot
 from serving.protocols import numbers, openapi, signatures
-from serving.protocols.asgi import (
-    classify,
-    from_base64,
-    off_loop,
-    parse_json,
-    received,
-    service_of,
-)
-from serving.repository import Slot
+from serving.protocols.asgi import classify, from_base64, off_loop, parse_json, received, service_of
 from serving.service import Query, Service
 
 router = APIRouter(prefix="/v1/models", tags=["TensorFlow Serving, KServe V1"])

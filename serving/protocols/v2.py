@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from modelstore.versions import parse_version
 from serving.errors import InvalidRequestError, TooLargeError, UnknownModelError
-from serving.loaded import LoadedVersion
+from serving.models.loaded import LoadedVersion
+from serving.models.repository import Repository
 from serving.protocols import signatures
 from serving.protocols.numbers import Bytes
-from serving.repository import Repository
 from serving.service import Answer
-from trainers.versions import parse_version
 
 SERVER_NAME = "visionline"
 EXTENSIONS = ("binary_tensor_data", "model_repository")

@@ -14,14 +14,7 @@ from serving.config import LimitsConfig
 from serving.control import Control
 from serving.errors import InvalidRequestError
 from serving.protocols import numbers, openapi, v2
-from serving.protocols.asgi import (
-    classify,
-    from_base64,
-    off_loop,
-    parse_json,
-    received,
-    service_of,
-)
+from serving.protocols.asgi import classify, from_base64, off_loop, parse_json, received, service_of
 from serving.service import Query, Service
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol V2"])

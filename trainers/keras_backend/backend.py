@@ -13,8 +13,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from common.process.cpus import available_cpus
 from trainers.config import TrainConfig
-from trainers.cpus import available_cpus
 from trainers.keras_backend import models, pretrained
 from trainers.keras_backend.export import load_model, to_onnx, to_tensorflow
 from trainers.keras_backend.learner import KerasLearner, KerasPredictor, parameter_count

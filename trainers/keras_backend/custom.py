@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from trainers.errors import ConfigError
+from common.errors import ConfigError
 from trainers.own_models import described, resolve
 
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainers.errors import ConfigError, TrainingError
+from common.errors import ConfigError, TrainingError
 from trainers.keras_backend.learner import MODEL_FILE, SPEC_FILE, scores_function
 
 OPSET = 18

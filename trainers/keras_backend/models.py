@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from trainers.errors import ConfigError, nearest
+from common.errors import ConfigError, nearest
 from trainers.keras_backend import custom
 from trainers.keras_backend.names import SMALL_MODELS, application_names, model_names
 

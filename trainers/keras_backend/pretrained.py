@@ -19,7 +19,7 @@ import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
 
-from trainers.errors import ConfigError
+from common.errors import ConfigError
 from trainers.keras_backend.models import network_of
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from common.errors import ConfigError, nearest
 from trainers.config import TrainConfig
-from trainers.errors import ConfigError, nearest
 from trainers.own_models import described, resolve
 from trainers.torch_backend import pretrained, small
 from trainers.torch_backend.names import BUILT_IN, model_names, timm_names

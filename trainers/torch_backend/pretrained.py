@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainers.errors import ConfigError
+from common.errors import ConfigError
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 

@@ -1,0 +1,1 @@
+"""Configs: read from TOML and flags, typed, and checked field by field."""

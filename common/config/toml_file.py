@@ -1,0 +1,79 @@
+"""A config as people write it: a TOML file, and flags on top; or one that a run recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from common.errors import ConfigError
+
+
+def read(path: Path | None) -> dict[str, Any]:
+    """The tables of a file; empty for None.
+
+    Raises:
+      ConfigError: it cannot be read, or is no TOML (or JSON, where its name says so).
+    """
+    if path is None:
+        return {}
+    import tomllib  # here, as everywhere below: the help of a command needs none
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        return _json_table(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as e:
+        raise ConfigError(f"Cannot read the config {path}: {e.strerror}.") from None
+    except ValueError as e:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise ConfigError(f"{path} is not valid {kind}: {e}.") from None
+
+
+def _json_table(text: str) -> dict[str, Any]:
+    """A recorded config; what is null in it was not set."""
+    table = json.loads(text)
+    if not isinstance(table, dict):
+        raise ValueError(f"expected an object, got a {type(table).__name__}")
+    return table
+
+
+def settings(texts: Sequence[str] | None, flag: str = "--set") -> dict[str, Any]:
+    """`--set KEY=VALUE`: values by dotted key; each as TOML, or else as the text it is.
+
+    Args:
+      flag: that they were given with, for errors.
+
+    Raises:
+      ConfigError: one is not KEY=VALUE.
+    """
+    return dict(_setting(text, flag) for text in texts or ())
+
+
+def _setting(text: str, flag: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"{flag}: expected KEY=VALUE, got {text!r}.")
+    import tomllib
+
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def overlay(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Lays values by dotted key, such as {"train.epochs": 3}, over the tables.
+
+    Raises:
+      ConfigError: something on the way to a key is no table.
+    """
+    for key, value in overrides.items():
+        table = data
+        *parents, leaf = key.split(".")
+        for depth, parent in enumerate(parents, 1):
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                where = ".".join(parents[:depth])
+                raise ConfigError(f"{where}: expected a table, got {table!r}.")
+        table[leaf] = value

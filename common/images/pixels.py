@@ -1,0 +1,295 @@
+"""From an image file's bytes to those whose pixels a model sees, wherever it is asked.
+
+Ingestion, `visionline predict`, every protocol of the server, infra validation and the
+request log ask here.  A plain file (`common.images.plain`) is used as it is; every other that
+Pillow reads is turned upright by its metadata, put on white where it is transparent, and
+becomes an 8-bit JPEG (lossy sources) or PNG.  That is done for GIF and BMP too, although
+TensorFlow reads most of them: it refuses some that Pillow reads, takes a BMP's palette
+for grey, and gives GIFs another shape.  Colour profiles are left aside everywhere.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from common.images.plain import EXIF, jpeg_segments, look, png_chunks
+
+# fmt: off
+_READABLE = [
+    "JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA",
+]
+# fmt: on
+"""Pillow's formats that are tried: no vector formats or programs (EPS).
+JPEG includes MPO, the JPEGs of phones that hold several pictures."""
+FORMATS = "JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, JPEG 2000, PPM or TGA"
+"""The same, for people."""
+_LOSSY = frozenset({"JPEG", "MPO", "WEBP", "AVIF", "JPEG2000"})
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By orientation."""
+_RAW_PROFILE = "Raw profile type exif"
+_LONGEST_PROFILE = 1 << 17
+"""Characters, two a byte: as long as Exif in a JPEG can be."""
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+_TIFF = re.compile(rb"II[*+]\0|MM\0[*+]")
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_SIZES |= {16: 8, 17: 8, 18: 8}
+"""Bytes of a TIFF tag's value by its type."""
+_DIRECTORIES = {34665, 34853, 40965}
+"""Tags that lead to further ones: Exif, GPS, interoperability."""
+
+# `open_image` judges sizes, by a limit that Pillow's, the same for all threads, cannot be.
+Image.MAX_IMAGE_PIXELS = None
+# Of metadata that are broken: they count as absent.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class BadImage(Exception):
+    """An image that cannot be used; `reason` and `detail` as in `Quarantined`."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedImage:
+    """An image that TensorFlow decodes; sizes are those of `encoded`, in pixels."""
+
+    encoded: bytes
+    format: str
+    """"jpeg" or "png"."""
+    width: int
+    height: int
+    channels: int
+    """1 (grey) or 3."""
+    normalised: str | None
+    """Why the bytes differ from the original's, such as "rotated"; None: same."""
+
+
+def normalise(data: bytes, *, max_pixels: int) -> CheckedImage:
+    """The image as a model sees it; a plain file is not decoded, so it may be broken.
+
+    Raises:
+      BadImage: as `check_image`, of a file that is not plain.
+    """
+    return _plain(data) or check_image(data, max_pixels=max_pixels)
+
+
+def check_image(data: bytes, *, max_pixels: int) -> CheckedImage:
+    """Decodes an image once, fully, and normalises it where needed.
+
+    Raises:
+      BadImage: empty, truncated, too large (by its header, undecoded), or not
+        an image.
+    """
+    with open_image(data, max_pixels=max_pixels) as image:
+        image.load()
+        _check_size(image, max_pixels)
+        if image.format == "PNG":
+            _check_png(data)
+        return _plain(data) or _written_anew(image, data)
+
+
+@contextmanager
+def open_image(data: bytes, *, max_pixels: int) -> Iterator[Image.Image]:
+    """Opens an image file, undecoded; what fails within is a BadImage too.
+
+    Raises:
+      BadImage: see `check_image`.
+    """
+    if not data:
+        raise BadImage("empty", "0 bytes")
+    try:
+        _check_tags(data)
+        with Image.open(io.BytesIO(data), formats=_READABLE) as image:
+            _check_size(image, max_pixels)
+            yield image
+    except BadImage:
+        raise
+    except UnidentifiedImageError:
+        raise BadImage("not-an-image", "no image format that Pillow reads") from None
+    except Exception as e:
+        # Pillow's decoders raise whatever broken bytes lead them to: OSError,
+        # SyntaxError, ValueError, struct.error, MemoryError and more.
+        detail = str(e) or type(e).__name__
+        raise BadImage("truncated" if "truncated" in detail else "undecodable", detail) from None
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    tags = getattr(image, "tag_v2", {})
+    tile = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)
+    # A tile is decoded whole, however small the image.
+    if all(isinstance(side, int) for side in tile) and tile[0] * tile[1] > width * height:
+        width, height = tile
+    if width * height > max_pixels:
+        raise BadImage("too-large", f"{width}×{height} pixels, at most {max_pixels}")
+
+
+def _check_tags(data: bytes) -> None:
+    """Raises BadImage for metadata whose values overlap: Pillow reads each as it opens a
+    file, so that a small one would fill the memory."""
+    if data.startswith(b"\xff\xd8"):
+        segments = (data[start:end] for _, start, end in jpeg_segments(data))
+        data = b"".join(s.removeprefix(EXIF) for s in segments if s.startswith(EXIF))
+    is_avif = data[4:8] == b"ftyp"  # anywhere in it
+    headers = _TIFF.finditer(data) if is_avif else filter(None, [_TIFF.match(data)])
+    for header in headers:
+        try:
+            total = _size_of_tags(data, header.start(), 2 * len(data))
+        except struct.error:  # cut off, or no metadata after all
+            continue
+        if total > 2 * len(data):
+            raise BadImage("damaged", "the values of its metadata overlap")
+
+
+def _size_of_tags(data: bytes, start: int, most: int) -> int:
+    """Bytes of the values in the directories of a TIFF, as far as that is at most `most`."""
+    order = "<" if data[start] == ord("I") else ">"
+    is_big = b"+" in data[start : start + 4]
+    offset, count = (struct.Struct(f"{order}{c}") for c in ("QQ" if is_big else "IH"))
+    entry = struct.Struct(f"{order}HH{'QQ' if is_big else 'II'}")
+    total, seen = 0, set()
+    directories = [offset.unpack_from(data, start + (8 if is_big else 4))[0]]
+    while directories and total <= most:
+        at = start + directories.pop()
+        if at in seen or at == start:
+            continue
+        seen.add(at)
+        (tags,) = count.unpack_from(data, at)
+        at += count.size
+        for _ in range(tags):
+            tag, kind, values, value = entry.unpack_from(data, at)
+            total += entry.size + _SIZES.get(kind, 0) * values
+            at += entry.size
+            if tag in _DIRECTORIES:
+                directories.append(value)
+            if total > most:
+                break
+        else:
+            directories += offset.unpack_from(data, at)
+    return total
+
+
+def _check_png(data: bytes) -> None:
+    """Raises BadImage for damage that Pillow overlooks and libpng does not."""
+    name, last = b"", 8
+    for name, start, end in png_chunks(data):
+        last = end + 4
+        checksum = struct.pack(">I", zlib.crc32(memoryview(data)[start - 4 : end]))
+        # An upper-case first letter: the chunk is needed to decode the image.
+        if name[0] & 0x20 == 0 and data[end:last] != checksum:
+            reason = "truncated" if last > len(data) else "damaged"
+            raise BadImage(reason, f"the PNG's {name.decode('latin-1')} chunk")
+    if name != b"IEND":
+        raise BadImage("truncated", "the PNG has no end")
+
+
+def _plain(data: bytes) -> CheckedImage | None:
+    found = look(data)
+    if found is None:
+        return None
+    return CheckedImage(
+        encoded=data,
+        format=found.format,
+        width=found.width,
+        height=found.height,
+        channels=found.channels,
+        normalised=None,
+    )
+
+
+def _reason(image: Image.Image, data: bytes) -> str:
+    """Why a decoded image is not plain."""
+    if image.format not in ("JPEG", "MPO", "PNG"):
+        return str(image.format).lower()
+    if image.format == "PNG" and data[24] == 16:
+        return "16-bit"
+    if image.has_transparency_data:
+        return "transparency"
+    if image.mode not in ("L", "RGB", "P", "1"):
+        return image.mode
+    return "rotated" if _orientation(image) in _TURNS else "headers"
+
+
+def _orientation(image: Image.Image) -> int:
+    _check_tags((image.info.get("exif") or b"").removeprefix(EXIF))
+    if len(image.info.get(_RAW_PROFILE, "")) > _LONGEST_PROFILE:
+        return 1
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # broken metadata of a sound image: as if it had none
+        return 1
+
+
+def _written_anew(image: Image.Image, data: bytes) -> CheckedImage:
+    reason, lossy = _reason(image, data), image.format in _LOSSY and b"VP8L" not in data[:65536]
+    if image.format == "PNG":
+        _scale_transparent_colour(image, data[24])
+    # A TIFF was turned by Pillow, as it was decoded.
+    turn = _TURNS.get(_orientation(image))
+    plain = _to_8_bit(image if turn is None else image.transpose(turn))
+    plain.info = {}  # no metadata: what they ask for is done
+    out = io.BytesIO()
+    if lossy:
+        plain.save(out, "JPEG", quality=95, subsampling=0)
+    else:
+        plain.save(out, "PNG")
+    return CheckedImage(
+        encoded=out.getvalue(),
+        format="jpeg" if lossy else "png",
+        width=plain.width,
+        height=plain.height,
+        channels=1 if plain.mode == "L" else 3,
+        normalised=reason,
+    )
+
+
+def _scale_transparent_colour(image: Image.Image, bits: int) -> None:
+    """Pillow scales a PNG's samples to 8 bits, and leaves the colour that is transparent."""
+    colour = image.info.get("transparency")
+    if isinstance(colour, int) and image.mode == "L":
+        image.info["transparency"] = colour * 255 // ((1 << bits) - 1)
+    elif isinstance(colour, tuple) and bits == 16:
+        image.info["transparency"] = tuple(sample >> 8 for sample in colour)
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """The image as 8-bit grey or RGB; transparent parts become white."""
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion clips at 255 where scaling is meant.
+        grey = np.asarray(image)
+        scaled = (grey >> 8).astype(np.uint8)
+        transparent = image.info.get("transparency")
+        if isinstance(transparent, int):
+            scaled[grey == transparent] = 255
+        return Image.fromarray(scaled)
+    if image.mode in ("I", "F"):
+        raise BadImage(
+            "unsupported-depth", f"mode {image.mode}: 32-bit samples have no agreed range"
+        )
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")

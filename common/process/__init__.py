@@ -1,0 +1,1 @@
+"""Processes: started, watched, ended and counted; what they import and print."""

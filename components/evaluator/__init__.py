@@ -1,0 +1,1 @@
+"""The Evaluator: metrics, the comparison with what is served, and the verdict."""

@@ -1,0 +1,130 @@
+"""What the Evaluator compares with: the model served under the name, whichever framework made it.
+
+TFX's LatestBlessedModelStrategy takes the newest blessed model of the whole pipeline, also
+one that was never pushed, belongs to another name, or has lost its files.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tfx.dsl.components.base import base_driver
+from tfx.dsl.components.common import resolver
+from tfx.orchestration import data_types_utils, metadata
+from tfx.orchestration.portable import base_driver as ir_base_driver
+from tfx.orchestration.portable.data_types import ExecutionInfo
+from tfx.proto.orchestration import driver_output_pb2
+
+from common.config.strict import dump
+from common.mounts import remote_uri
+from components.pusher import DESTINATION, MODEL_ID, MODEL_NAME, PUSHED
+from modelstore.artifact import SERVING_FORMAT, PushManifest
+from modelstore.baseline import OFF, Baseline, find_baseline, unusable
+from modelstore.versions import list_versions
+
+RESOLVED = "resolved_baseline"
+"""An execution property: a `Baseline` as JSON."""
+
+
+class ServedModel(resolver.ResolverStrategy):
+    """Resolves `model` to the record of the baseline, or to none.
+
+    It is for lineage alone: `EvaluatorDriver` says what is compared, which the store need
+    not know.
+    """
+
+    def __init__(self, pipeline: str, serving_dir: str, name: str, comparison: str) -> None:
+        self._pipeline = pipeline
+        self._folder = Path(serving_dir) / name
+        self._comparison = comparison
+
+    def resolve_artifacts(
+        self, store: Any, input_dict: dict[str, list[Any]]
+    ) -> dict[str, list[Any]]:
+        (candidate,) = input_dict["candidate"]
+        found = resolve(store, self._pipeline, self._folder, candidate, self._comparison)
+        nothing: dict[str, list[Any]] = {key: [] for key in input_dict}
+        if found.where is None:
+            return nothing
+        manifest = PushManifest.read(Path(found.where))
+        known = [m for m in input_dict["model"] if remote_uri(m.uri) == manifest.model_uri]
+        known = [m for m in known if m.id == manifest.mlmd.get("model")] or known
+        return {**nothing, "model": known[-1:]}
+
+
+class EvaluatorDriver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
+    """Says what the candidate is compared with, before the cache is looked up.
+
+    It is part of the cache key, so that no verdict is reused that rests on another
+    comparison, or on none.
+    """
+
+    def __init__(self, connection: metadata.Metadata) -> None:
+        base_driver.BaseDriver.__init__(self, connection)
+        ir_base_driver.BaseDriver.__init__(self, connection)
+
+    def run(self, execution_info: ExecutionInfo) -> driver_output_pb2.DriverOutput:
+        properties = dict(execution_info.exec_properties)
+        (candidate,) = execution_info.input_dict["model"]
+        folder = Path(properties["serving_dir"]) / properties["serving_name"]
+        with self._mlmd_connection as handle:
+            found = resolve(
+                handle.store,
+                execution_info.pipeline_info.id,
+                folder,
+                candidate,
+                properties["comparison"],
+            )
+        properties[RESOLVED] = json.dumps(dump(found), sort_keys=True)
+        output = driver_output_pb2.DriverOutput()
+        for key, value in properties.items():
+            if value is not None:
+                data_types_utils.set_metadata_value(output.exec_properties[key], value)
+        return output
+
+
+def resolve(store: Any, pipeline: str, folder: Path, candidate: Any, comparison: str) -> Baseline:
+    """The baseline of a candidate.
+
+    Args:
+      folder: `<serving>/<name>`.  Where nothing is in it, the one is asked that the
+        pipeline's last push of that name went to.
+      comparison: see `EvaluateConfig.baseline`.
+    """
+    if comparison == "none":
+        return OFF
+    directory = Path(candidate.uri) / SERVING_FORMAT
+    found = find_baseline(folder, directory)
+    if found.state != "first" or list_versions(folder):
+        return found
+    pushed = _last_pushed(store, pipeline, folder.name, candidate.id)
+    if pushed is None:
+        return found
+    elsewhere = find_baseline(pushed.parent, directory)
+    if elsewhere.state != "first":
+        return elsewhere
+    return unusable(
+        f"{folder.name}@{pushed.name}",
+        f"it is not at {pushed} any more",
+        "Say where it is now with --serving",
+    )
+
+
+def _last_pushed(store: Any, pipeline: str, name: str, candidate: int) -> Path | None:
+    """The version that another model of the pipeline was pushed to last under the name."""
+    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    type_ = [t.id for t in store.get_artifact_types() if t.name == "PushedModel"]
+    if context is None or not type_:
+        return None
+    found = None
+    for artifact in store.get_artifacts_by_context(context.id):
+        said = artifact.custom_properties
+        if artifact.type_id not in type_ or not said[PUSHED].int_value:
+            continue
+        if said[MODEL_NAME].string_value == name and said[MODEL_ID].int_value != candidate:
+            where = said[DESTINATION].string_value
+            if where and (found is None or artifact.id > found[0]):
+                found = (artifact.id, Path(where))
+    return found[1] if found else None

@@ -1,0 +1,235 @@
+"""The verdict: TFX's own Evaluator, its config, and the baseline that it is given."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+from absl import logging
+from google.protobuf.wrappers_pb2 import BoolValue, DoubleValue
+from tensorflow_model_analysis.proto import config_pb2
+from tfx.components.evaluator import executor as tfx_executor
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import component_spec, standard_artifacts, standard_component_specs
+from tfx.types.channel import BaseChannel, OutputChannel
+
+from common.config.strict import dump, parse
+from common.files import write_json
+from components import details
+from components.evaluator.baseline import RESOLVED, EvaluatorDriver
+from components.evaluator.result import read_failures
+from components.evaluator.verdict import (
+    ACCURACY,
+    BASELINE,
+    LABEL,
+    LOSS,
+    TOP_K,
+    WHY_NOT_FILE,
+    EvaluateConfig,
+)
+from modelstore.artifact import SERVING_FORMAT
+from modelstore.baseline import BASELINE_FILE, Baseline
+from modelstore.savedmodel import LABEL_ID, SCORES, SIGNATURE_EXAMPLES, SIGNATURE_LABELS
+
+BINS = 10
+CANDIDATE = "candidate"
+_MODEL = standard_component_specs.BASELINE_MODEL_KEY
+
+
+class EvaluatorExecutor(tfx_executor.Executor):  # type: ignore[misc]
+    """TFX's own on the served version's files; no verdict is good without its comparison."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        baseline = parse(Baseline, json.loads(exec_properties[RESOLVED]))
+        recorded = input_dict.get(_MODEL) or []
+        inputs = {k: v for k, v in input_dict.items() if k != _MODEL}
+        with tempfile.TemporaryDirectory(prefix="visionline-") as scratch:
+            if baseline.where is not None:
+                inputs[_MODEL] = [_laid_out(Path(baseline.where), Path(scratch))]
+            super().Do(inputs, output_dict, exec_properties)
+        (blessing,) = output_dict["blessing"]
+        (evaluation,) = output_dict["evaluation"]
+        if baseline.where is not None:
+            for artifact in recorded:
+                blessing.set_int_custom_property("baseline_model_id", artifact.id)
+            blessing.set_string_custom_property("baseline_model", baseline.where)
+        if baseline.state == "unusable":
+            _withhold(blessing, baseline.why)
+        folder = Path(evaluation.uri)
+        write_json(folder / BASELINE_FILE, dump(baseline))
+        write_json(folder / WHY_NOT_FILE, [*read_failures(folder)])
+        details.record(baseline_state=baseline.state, baseline_version=baseline.version or "")
+
+
+class EvaluatorSpec(component_spec.ComponentSpec):
+    PARAMETERS = {
+        **standard_component_specs.EvaluatorSpec.PARAMETERS,
+        "serving_dir": component_spec.ExecutionParameter(type=str),
+        "serving_name": component_spec.ExecutionParameter(type=str),
+        "comparison": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = standard_component_specs.EvaluatorSpec.INPUTS
+    OUTPUTS = standard_component_specs.EvaluatorSpec.OUTPUTS
+    TYPE_ANNOTATION = standard_component_specs.EvaluatorSpec.TYPE_ANNOTATION
+
+
+class Evaluator(base_beam_component.BaseBeamComponent):
+    """Judges a model on held-out examples, beside the one that is served.
+
+    Args:
+      examples: raw examples.
+      model: the candidate.
+      baseline_model: the record of the served model, for lineage; see `EvaluatorDriver`.
+      schema: of the examples.
+      config: the thresholds.
+      split: of the examples.
+      serving_dir: the serving folder.
+      name: the model's name there.
+    """
+
+    SPEC_CLASS = EvaluatorSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(EvaluatorExecutor)
+    DRIVER_CLASS = EvaluatorDriver
+
+    def __init__(
+        self,
+        *,
+        examples: BaseChannel,
+        model: BaseChannel,
+        baseline_model: BaseChannel,
+        schema: BaseChannel,
+        config: EvaluateConfig,
+        split: str,
+        serving_dir: str,
+        name: str,
+    ) -> None:
+        super().__init__(
+            EvaluatorSpec(
+                examples=examples,
+                model=model,
+                baseline_model=baseline_model,
+                schema=schema,
+                eval_config=eval_config(config),
+                example_splits=json.dumps([split]),
+                fairness_indicator_thresholds="null",
+                serving_dir=serving_dir,
+                serving_name=name,
+                comparison=config.baseline,
+                evaluation=OutputChannel(standard_artifacts.ModelEvaluation, self, "evaluation"),
+                blessing=OutputChannel(standard_artifacts.ModelBlessing, self, "blessing"),
+            )
+        )
+
+
+def _laid_out(version: Path, scratch: Path) -> Any:
+    """A pushed version as the artifact of a model."""
+    model = standard_artifacts.Model()
+    model.uri = str(scratch)
+    (scratch / SERVING_FORMAT).symlink_to(version.absolute())
+    return model
+
+
+def _withhold(blessing: Any, why: str) -> None:
+    """Makes the blessing what TFX's own is of a model that missed a threshold."""
+    logging.warning("Not blessed: %s", why)
+    for verdict in Path(blessing.uri).iterdir():
+        verdict.unlink()
+    (Path(blessing.uri) / "NOT_BLESSED").touch()
+    blessing.set_int_custom_property("blessed", 0)
+
+
+def eval_config(config: EvaluateConfig) -> tfma.EvalConfig:
+    """TFMA's configuration: metrics, slices, thresholds.
+
+    The label comes from each model's own `transform_features`, so candidate
+    and baseline may number the classes differently.
+    """
+    metrics = [
+        tfma.MetricConfig(
+            class_name="SparseCategoricalAccuracy",
+            config=f'{{"name": "{ACCURACY}"}}',
+            per_slice_thresholds=_thresholds(config),
+        ),
+        tfma.MetricConfig(class_name="ExampleCount"),
+        tfma.MetricConfig(
+            class_name="SparseCategoricalCrossentropy", config=f'{{"name": "{LOSS}"}}'
+        ),
+        tfma.MetricConfig(
+            class_name="SparseTopKCategoricalAccuracy",
+            config=f'{{"name": "{TOP_K}", "k": {config.top_k}}}',
+        ),
+        tfma.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
+    ]
+    slicing = [
+        tfma.SlicingSpec(),
+        *(tfma.SlicingSpec(feature_keys=[key]) for key in (LABEL, *config.slices)),
+    ]
+    return tfma.EvalConfig(
+        model_specs=[_model_spec(CANDIDATE), _model_spec(BASELINE, is_baseline=True)],
+        metrics_specs=[
+            tfma.MetricsSpec(metrics=metrics),
+            # All classes' scores in one plot: there are as many bins as of a binary model.
+            tfma.MetricsSpec(
+                metrics=[
+                    tfma.MetricConfig(
+                        class_name="CalibrationPlot", config=f'{{"num_buckets": {BINS}}}'
+                    )
+                ],
+                aggregate=config_pb2.AggregationOptions(micro_average=True),
+            ),
+        ],
+        slicing_specs=slicing,
+        options=config_pb2.Options(
+            compute_confidence_intervals=BoolValue(value=config.confidence_intervals),
+            confidence_intervals=config_pb2.ConfidenceIntervalOptions(
+                method=config_pb2.ConfidenceIntervalOptions.JACKKNIFE
+            ),
+        ),
+    )
+
+
+def _thresholds(config: EvaluateConfig) -> list[config_pb2.PerSliceMetricThreshold]:
+    """TFMA applies a plain threshold to every slice; these name theirs."""
+    overall = tfma.MetricThreshold(
+        value_threshold=_at_least(config.min_accuracy),
+        change_threshold=tfma.GenericChangeThreshold(
+            direction=tfma.MetricDirection.HIGHER_IS_BETTER,
+            absolute=DoubleValue(value=-config.max_regression),
+        ),
+    )
+    thresholds = [
+        config_pb2.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=overall)
+    ]
+    if config.min_class_accuracy is not None:
+        thresholds.append(
+            config_pb2.PerSliceMetricThreshold(
+                slicing_specs=[tfma.SlicingSpec(feature_keys=[LABEL])],
+                threshold=tfma.MetricThreshold(
+                    value_threshold=_at_least(config.min_class_accuracy)
+                ),
+            )
+        )
+    return thresholds
+
+
+def _at_least(value: float) -> tfma.GenericValueThreshold:
+    return tfma.GenericValueThreshold(lower_bound=DoubleValue(value=value))
+
+
+def _model_spec(name: str, **kwargs: Any) -> tfma.ModelSpec:
+    return tfma.ModelSpec(
+        name=name,
+        signature_name=SIGNATURE_EXAMPLES,
+        preprocessing_function_names=[SIGNATURE_LABELS],
+        label_key=LABEL_ID,
+        prediction_key=SCORES,
+        **kwargs,
+    )

@@ -1,0 +1,1 @@
+"""Why a component was taken from the cache, or was not."""

@@ -1,0 +1,235 @@
+"""From a changed key back to what changed first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lineage.cache.key_diff import Difference, Kind, differences, sentence
+from lineage.cache.key_parts import Parts, parts_of
+from lineage.cache.reuse import why_not_reused
+from lineage.graph.producers import BASELINE, runs_of
+from lineage.graph.refs import PUSHED_MODEL
+from lineage.store.reader import Reader
+from lineage.store.records import Execution
+
+ReasonKind = Kind | Literal["before", "disabled", "first", "unusable", "unknown"]
+PUSHER = "components.pusher.Pusher"
+_EVALUATION, _EVALUATE = "eval_config", "evaluate"
+"""The Evaluator's parameter, and the table of our config that it is made from."""
+_COMPARED = "resolved_baseline"
+"""What the Evaluator's driver found to compare with; the input is the record of the same."""
+_NOT_RECORDED = (
+    "its key changed in something that is not recorded, such as its code or TFX's version"
+)
+_TO_PUSH = "the newest version in the serving folder was not this model, whole"
+_NAMED = 3
+"""Root causes that the sentence names; the rest are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheReason:
+    """One link of why something was executed."""
+
+    depth: int
+    """0: of the component asked about.  A deeper one explains the last less deep one."""
+    component: str
+    execution_id: int
+    run_id: str | None
+    """The run of the execution."""
+    compared_with: int | None
+    """The earlier execution that it differs from."""
+    kind: ReasonKind
+    """first: nothing earlier has succeeded; unusable: something with the same key could
+    not be reused; before: it failed before the cache was looked at; record: an input's
+    record was changed; unknown: it is not recorded."""
+    key: str | None
+    """The parameter or input; dotted, where a part of it changed."""
+    before: str | None
+    """Of inputs: artifact ids, separated by commas."""
+    after: str | None
+    text: str
+    """The reason as a clause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootCause:
+    component: str
+    kind: ReasonKind
+    key: str | None
+    before: str | None
+    after: str | None
+    text: str
+
+
+class Causes:
+    """Collects the reasons, from the component asked about back to the first."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._seen: set[tuple[int, int]] = set()
+        self._explained: set[int] = set()
+        """Places in the chain of what follows from other reasons in it."""
+        self.chain: list[CacheReason] = []
+
+    def compare(self, before: Execution, after: Execution, depth: int = 0) -> None:
+        """Adds why the key of `after` differs from that of `before`."""
+        if (before.id, after.id) in self._seen:
+            return
+        self._seen.add((before.id, after.id))
+        if before.type != after.type:
+            text = f"it is a {after.type} now, and was a {before.type}"
+            self.add(after, "node", text, before, depth)
+            return
+        events = self._reader.events([before.id, after.id])
+        old, new = parts_of(before, events), parts_of(after, events)
+        if old.parameters.get(_EVALUATION) != new.parameters.get(_EVALUATION):
+            readable = self._readable(old, before), self._readable(new, after)
+            if all(_EVALUATE in p.parameters for p in readable):
+                old, new = readable
+        found = differences(old, new, after.type)
+        if not found:
+            known = old.key is not None and old.key == new.key
+            if known and after.get("must_push"):
+                self.add(after, "unusable", _TO_PUSH, before, depth)
+                return
+            text = why_not_reused(self._reader, [before], after) if known else _NOT_RECORDED
+            self.add(after, "unusable" if known else "unknown", text, before, depth)
+        inputs = {d.key for d in found if d.kind == "input"}
+        for difference in found:
+            self.add(
+                after, difference.kind, self._text(difference, after), before, depth, difference
+            )
+            place = len(self.chain) - 1
+            if difference.kind == "input" and difference.key not in BASELINE:
+                if self._upstream(difference, depth + 1):
+                    self._explained.add(place)
+            elif _follows(difference, after, inputs):
+                self._explained.add(place)
+
+    def add(
+        self,
+        execution: Execution,
+        kind: ReasonKind,
+        text: str,
+        compared_with: Execution | None = None,
+        depth: int = 0,
+        difference: Difference | None = None,
+    ) -> None:
+        run = runs_of(self._reader, [execution]).get(execution.id)
+        self.chain.append(
+            CacheReason(
+                depth=depth,
+                component=execution.component,
+                execution_id=execution.id,
+                run_id=run.name if run else None,
+                compared_with=compared_with.id if compared_with else None,
+                kind=kind,
+                key=difference.key if difference else None,
+                before=difference.before if difference else None,
+                after=difference.after if difference else None,
+                text=text,
+            )
+        )
+
+    def roots(self) -> tuple[RootCause, ...]:
+        """The reasons that follow from no other; another baseline only if it is alone."""
+        leaves = [r for i, r in enumerate(self.chain) if i not in self._explained]
+        own = [r for r in leaves if r.key not in {*BASELINE, _COMPARED}]
+        found = {}
+        for r in own or leaves:
+            found[r.component, r.key, r.text] = RootCause(
+                component=r.component,
+                kind=r.kind,
+                key=r.key,
+                before=r.before,
+                after=r.after,
+                text=r.text,
+            )
+        return tuple(found.values())
+
+    def summary(self, component: str) -> str:
+        """The root causes as a clause of a sentence about `component`."""
+        roots = self.roots()
+        said = [
+            r.text if r.component == component else f"in {r.component}, {r.text}"
+            for r in roots[:_NAMED]
+        ]
+        more = len(roots) - _NAMED
+        return "; ".join(said) + (f"; and {more} more" if more > 0 else "")
+
+    def _readable(self, parts: Parts, execution: Execution) -> Parts:
+        """With the config's `evaluate` table in the place of what TFX is given for it."""
+        run = runs_of(self._reader, [execution]).get(execution.id)
+        try:
+            table = json.loads(str(run.get("config")))["evaluate"] if run else None
+        except (ValueError, KeyError, TypeError):
+            table = None
+        if table is None:
+            return parts
+        parameters = {k: v for k, v in parts.parameters.items() if k != _EVALUATION}
+        return replace(parts, parameters={**parameters, _EVALUATE: json.dumps(table)})
+
+    def _upstream(self, difference: Difference, depth: int) -> bool:
+        """Adds why another artifact was there; whether that is known."""
+        old, new = (
+            {int(i) for i in ids.split(",")} if ids else set[int]()
+            for ids in (difference.before, difference.after)
+        )
+        gone, come = old - new, new - old
+        if len(gone) != 1 or len(come) != 1:
+            return False
+        makers = self._reader.producers(gone | come)
+        executions = self._reader.executions(makers.values())
+        before, after = (executions.get(makers.get(i, 0)) for i in (*gone, *come))
+        if before is None or after is None or before.id == after.id:
+            return False
+        self.compare(before, after, depth)
+        return True
+
+    def _text(self, difference: Difference, after: Execution) -> str:
+        if difference.kind == "input" and difference.key in BASELINE:
+            was, is_ = (self._model(i, after) for i in (difference.before, difference.after))
+            return f"the model to compare with is {is_}, and was {was}"
+        if _is_version(difference, after):
+            return (
+                f"{_TO_PUSH}; so it was to become version {difference.after}, "
+                f"and not {difference.before} as before"
+            )
+        if difference.key == _COMPARED:
+            was, is_ = (_comparison(text) for text in (difference.before, difference.after))
+            return f"it was compared with {is_}, and with {was} before"
+        return sentence(difference)
+
+    def _model(self, artifact_id: str | None, judged: Execution) -> str:
+        """A baseline, by the name that it was last pushed under before it was one."""
+        if artifact_id is None:
+            return "none"
+        pushes = self._reader.artifacts_by_type(PUSHED_MODEL, {"model_id": int(artifact_id)})
+        for pushed in reversed(pushes):
+            if pushed.get("pushed") and pushed.created <= judged.created:
+                return f"{pushed.get('model_name')}@{pushed.get('pushed_version')}"
+        return f"artifact {artifact_id}"
+
+
+def _is_version(difference: Difference, execution: Execution) -> bool:
+    """Whether it is what Pusher's driver found in the serving folder."""
+    return difference.key == "version" and execution.type == PUSHER
+
+
+def _follows(difference: Difference, execution: Execution, inputs: Collection[str]) -> bool:
+    """Whether a driver found something else because an input is another."""
+    if difference.key == _COMPARED:
+        return not BASELINE.isdisjoint(inputs) or "model" in inputs
+    return _is_version(difference, execution) and "model" in inputs
+
+
+def _comparison(text: str | None) -> str:
+    """The version that an Evaluator compared with, in words."""
+    try:
+        found = json.loads(text or "")
+        return str(found["version"] or "nothing")
+    except (ValueError, KeyError, TypeError):
+        return "nothing"

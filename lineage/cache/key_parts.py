@@ -1,0 +1,152 @@
+"""What TFX's cache key of an execution is made of, as far as it is recorded.
+
+The key is a hash of the pipeline's name, the node, its executor, its input artifacts,
+its parameters (those its driver sets among them) and TFX's version.  visionline
+records the parts (`pipeline.recording.cache_record`).  Without them, the inputs and what looks
+like a parameter are what is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lineage.store.records import Event, Execution
+
+KEY = "cache_key"
+"""Custom property: the key itself, in hexadecimal."""
+PARTS = "cache_parts"
+"""Custom property: what it was made of, as JSON."""
+LONGEST = 200
+"""Characters of a parameter's value in the parts; a longer one is a digest there."""
+_OWN = frozenset(
+    {
+        *("accelerator", "accuracy", "architecture", "baseline_accuracy", "best_epoch"),
+        *("baseline_state", "baseline_version", "must_push"),
+        *("blessed", "dataset_digest", "destination", "duration_seconds", "epochs_run"),
+        *("engine", "error", "examples", "expected_calibration_error", "framework"),
+        *("grpc_p50_ms", "grpc_p99_ms", "largest_difference", "loading_seconds"),
+        *("hyper_parameters", "images_per_second", "latency_onnx_ms", "loss", "model_name"),
+        *("node_id", "output_digests", "parameter_count", "parity_onnx", "parity_savedmodel"),
+        *("parity_savedmodel_bytes", "peak_memory_bytes", "per_class", "probes", "pushed"),
+        *("pushed_version", "quarantined", "resolved_path", "rest_p50_ms", "rest_p99_ms"),
+        *("run_id", "seed"),
+        *("split_counts", "top_k_accuracy", "train_seconds", "val_accuracy", "val_loss"),
+        *("why_not_blessed", "why_not_pushed", "already_served", "withdrawn_by", KEY, PARTS),
+    }
+)
+"""What visionline adds to executions, see docs/provenance.md; no parameters."""
+
+_IN_TABLES = {"config": ("path", "pretrained"), "resolved_baseline": ("where", "why")}
+"""Keys of parameters that are JSON which are not part of the key, since they are places;
+of all that lies there a digest is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """Artifacts under one key of a node's inputs."""
+
+    ids: tuple[int, ...]
+    digests: tuple[str, ...] | None
+    """Of each artifact's record in MLMD as it was then; None: not recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    key: str | None
+    enabled: bool
+    """Whether the cache was to be used at all."""
+    parameters: Mapping[str, str]
+    inputs: Mapping[str, Input]
+    executor: str | None
+    node: str | None
+    tfx_version: str | None
+    recorded: bool
+    """The parts were recorded, and not put together from what else is known."""
+
+
+def short(value: str, longest: int) -> str:
+    """The value, or a digest of it where it is long."""
+    if len(value) <= longest:
+        return value
+    return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
+
+
+def without_places(name: str, value: str) -> str:
+    """A parameter as it is part of the key."""
+    if name not in _IN_TABLES:
+        return value
+    try:
+        table = json.loads(value)
+    except ValueError:
+        return value
+    if not isinstance(table, dict):
+        return value
+    kept = {k: v for k, v in table.items() if k not in _IN_TABLES[name]}
+    return json.dumps(kept, sort_keys=True)
+
+
+def parts_of(execution: Execution, events: Sequence[Event]) -> Parts:
+    """The parts of an execution's key.
+
+    Args:
+      events: its inputs (others are passed over).
+    """
+    ids: dict[str, list[int]] = {}
+    for event in sorted(events, key=lambda e: (e.key, e.index, e.artifact_id)):
+        if event.execution_id == execution.id and event.kind == "input":
+            ids.setdefault(event.key, []).append(event.artifact_id)
+    key = execution.get(KEY)
+    text = key if isinstance(key, str) else None
+    try:
+        return _recorded(execution, text)
+    except (ValueError, TypeError, AttributeError):
+        pass  # not recorded, or somebody else's property of that name
+    return Parts(
+        key=text,
+        enabled=True,
+        parameters={
+            k: str(v) for k, v in execution.custom.items() if is_parameter(k) and v is not None
+        },
+        inputs={k: Input(ids=tuple(v), digests=None) for k, v in ids.items()},
+        executor=None,
+        node=None,
+        tfx_version=None,
+        recorded=False,
+    )
+
+
+def _recorded(execution: Execution, key: str | None) -> Parts:
+    parts = json.loads(str(execution.get(PARTS)))
+    inputs = {
+        key: Input(ids=tuple(int(i) for i, _ in pairs), digests=tuple(str(d) for _, d in pairs))
+        for key, pairs in parts.get("inputs", {}).items()
+    }
+    return Parts(
+        key=key,
+        enabled=bool(parts.get("enabled", True)),
+        parameters={
+            k: _whole(execution, k, str(v)) for k, v in parts.get("parameters", {}).items()
+        },
+        inputs=inputs,
+        executor=parts.get("executor"),
+        node=parts.get("node"),
+        tfx_version=parts.get("tfx_version"),
+        recorded=True,
+    )
+
+
+def _whole(execution: Execution, name: str, value: str) -> str:
+    """A parameter's value, which TFX has recorded under its name unless a result has it."""
+    whole = str(execution.get(name))
+    for known in (whole, without_places(name, whole)):
+        if short(known, LONGEST) == value:
+            return known
+    return value
+
+
+def is_parameter(name: str) -> bool:
+    """Whether a property is a parameter, and nothing that came of the execution."""
+    return name not in _OWN

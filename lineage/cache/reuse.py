@@ -1,0 +1,79 @@
+"""Why executions whose key was the same could not be reused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from lineage.graph.producers import runs_of
+from lineage.store.reader import Reader
+from lineage.store.records import Artifact, Execution
+
+_OUTCOMES = {
+    "FAILED": "failed",
+    "CANCELED": "was cancelled",
+    "RUNNING": "was still running or was killed",
+    "NEW": "was still running or was killed",
+}
+
+
+def why_not_reused(reader: Reader, same: Sequence[Execution], later: Execution) -> str:
+    """Why `later` did not reuse any of `same`, as a clause.
+
+    TFX reuses an execution if it succeeded and its outputs are LIVE and there.  What was
+    so is told from how it is now, where the times do not speak against it.
+
+    Args:
+      same: the executions with its key that began before it, the newest first.
+    """
+    done = [e for e in same if e.state in ("COMPLETE", "CACHED")]
+    if not done:
+        where = _where(reader, same[0])
+        outcome = _OUTCOMES.get(same[0].state, f"is {same[0].state}")
+        return f"the earlier execution with the same key ({where}) {outcome}"
+    newest = done[0]
+    where = _where(reader, newest)
+    if newest.state == "COMPLETE" and newest.updated > later.updated:
+        return f"the earlier execution with the same key ({where}) had not ended yet"
+    events = [e for e in reader.events([newest.id]) if e.kind == "output"]
+    artifacts = reader.artifacts({e.artifact_id for e in events})
+    # As TFX does: the states of all, and then the files.
+    for why_unusable in (_by_state, _by_file):
+        for event in events:
+            reason = why_unusable(artifacts.get(event.artifact_id), later)
+            if reason is not None:
+                return (
+                    f"the earlier execution with the same key ({where}) could not be reused: "
+                    f"its output {event.key} (artifact {event.artifact_id}) {reason}"
+                )
+    return (
+        f"the earlier execution with the same key ({where}) was not reused; its outputs are "
+        "there now, and whether they were then is not recorded"
+    )
+
+
+def _by_state(artifact: Artifact | None, later: Execution) -> str | None:
+    if artifact is None:
+        return "is no longer recorded"
+    changed_later = artifact.updated > max(later.created, later.updated)
+    return None if artifact.state == "LIVE" or changed_later else f"is {artifact.state}"
+
+
+def _by_file(artifact: Artifact | None, later: Execution) -> str | None:
+    path = local_path(artifact.uri) if artifact else None
+    return None if path is None or path.exists() else f"is not at {path}"
+
+
+def local_path(uri: str) -> Path | None:
+    """A URI's path on this machine; None where it is elsewhere."""
+    if uri.startswith("/"):
+        return Path(uri)
+    if uri.startswith("file://"):
+        return Path(unquote(urlsplit(uri).path))
+    return None
+
+
+def _where(reader: Reader, execution: Execution) -> str:
+    run = runs_of(reader, [execution]).get(execution.id)
+    return f"execution {execution.id}" + (f" of run {run.name}" if run else "")

@@ -1,0 +1,307 @@
+"""The drawing of one model's lineage: the handful of real producers, from data to serving."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from lineage.drawing.drawing import Drawing, Edge, Node, State
+from lineage.graph import facts
+from lineage.graph.producers import BASELINE, Graph, ancestry
+from lineage.graph.refs import PUSHED_MODEL
+from lineage.questions.model import Judged, ModelLineage, lineage_of
+from lineage.store.reader import Reader
+from lineage.store.records import Artifact, Event
+
+_JUDGED = 4
+"""Evaluations and pushes that are drawn: the newest."""
+_GONE = ("DELETED", "MARKED_FOR_DELETION")
+_VERDICT = ("ModelEvaluation", "ModelBlessing")
+
+
+def depict(reader: Reader, model: Artifact, lineage: ModelLineage | None = None) -> Drawing:
+    """Draws what made a model, what judged it and where it was pushed.
+
+    Args:
+      lineage: the model's, where it is known already.
+    """
+    found = lineage_of(reader, model) if lineage is None else lineage
+    picture = _Picture(found, ancestry(reader, [model.id]), Judged.of(reader, model))
+    picture.ancestors()
+    picture.verdicts_and_pushes()
+    names = [f"{p.name}@{p.version}" for p in found.pushes[-1:]]
+    return Drawing(
+        title=f"Lineage of {(*names, f'model {model.id}')[0]}",
+        nodes=tuple(picture.nodes.values()),
+        edges=tuple(sorted(set(picture.edges))),
+    )
+
+
+@dataclass(slots=True)
+class _Picture:
+    lineage: ModelLineage
+    graph: Graph
+    judged: Judged
+    nodes: dict[str, Node] = field(default_factory=dict)
+    edges: list[Edge] = field(default_factory=list)
+
+    def ancestors(self) -> None:
+        maker = {e.artifact_id: e.execution_id for e in self.graph.events if e.kind == "output"}
+        reused = {
+            s.execution_id
+            for s in self.lineage.producers
+            if self.lineage.run is not None and s.run_id not in (None, self.lineage.run.run_id)
+        }
+        for data in self.lineage.data:
+            if data.source is not None and data.artifact_id in maker:
+                origin = Node(
+                    id=f"d{maker[data.artifact_id]}",
+                    kind="artifact",
+                    title=f"Data: {PurePath(data.source).name or data.source}",
+                    details=_lines(data.source, _count(data.quarantined, "in quarantine")),
+                    state="reused" if maker[data.artifact_id] in reused else "made",
+                )
+                self._add(origin)
+                self._join(origin.id, f"x{maker[data.artifact_id]}")
+        for id_ in sorted(self.graph.executions):
+            self._execution(id_, reused=id_ in reused)
+        for id_, artifact in sorted(self.graph.artifacts.items()):
+            self._artifact(artifact, reused=maker.get(id_) in reused)
+        for event in self.graph.events:
+            self._event(event, f"a{event.artifact_id}")
+
+    def verdicts_and_pushes(self) -> None:
+        verdicts = {v.execution_id: v for v in self.lineage.verdicts}
+        pushes = {p.artifact_id: p for p in self.lineage.pushes}
+        trials = {t.execution_id: t for t in self.lineage.infra_verdicts}
+        shown, hidden = self._shown(verdicts, pushes)
+        shown = sorted({*shown, *self._trials_between(shown, trials)})
+        if hidden:
+            more = Node(
+                id="more",
+                kind="execution",
+                title=f"{hidden} more",
+                details=("evaluations and pushes",),
+            )
+            self._add(more)
+            self._join(f"a{self.lineage.model.artifact_id}", more.id)
+        place: dict[int, str | None] = {}  # node by artifact; None: not drawn
+        for event in self.judged.events:
+            artifact = self.judged.artifacts.get(event.artifact_id)
+            if event.kind != "output" or artifact is None:
+                continue
+            place[artifact.id] = None
+            if event.execution_id not in shown:
+                continue
+            if artifact.type in _VERDICT and event.execution_id in verdicts:
+                place[artifact.id] = self._verdict(verdicts[event.execution_id])
+            elif event.execution_id in trials:
+                place[artifact.id] = self._trial(trials[event.execution_id])
+            elif artifact.type == PUSHED_MODEL and artifact.id in pushes:
+                place[artifact.id] = self._version(pushes[artifact.id])
+        for id_ in shown:
+            self._execution(id_, reused=False)
+        for event in self.judged.events:
+            artifact = self.judged.artifacts.get(event.artifact_id)
+            if event.execution_id not in shown or artifact is None:
+                continue
+            if event.key in BASELINE:
+                self._baseline(artifact, verdicts.get(event.execution_id), event)
+                continue
+            if event.artifact_id not in place:
+                if f"a{artifact.id}" not in self.nodes:
+                    self._artifact(artifact, reused=False)
+                place[artifact.id] = f"a{artifact.id}"
+            if (node := place[event.artifact_id]) is not None:
+                self._event(event, node)
+
+    def _shown(self, verdicts: Collection[int], pushes: Collection[int]) -> tuple[list[int], int]:
+        """The evaluations and pushes to draw, and how many more there are.
+
+        First those that led to a pushed version, then the newest.
+        """
+        events = self.judged.events
+        pushed = {e.execution_id for e in events if e.kind == "output" and e.artifact_id in pushes}
+        judged = {e.artifact_id for e in events if e.kind == "input" and e.execution_id in pushed}
+        led = {e.execution_id for e in events if e.kind == "output" and e.artifact_id in judged}
+        wanted = sorted({*verdicts, *pushed}, key=lambda i: (i in pushed or i in led, i))
+        return sorted(wanted[-_JUDGED:]), len(wanted[:-_JUDGED])
+
+    def _trials_between(self, shown: Collection[int], trials: Collection[int]) -> set[int]:
+        """The trials in the server that follow an evaluation, or lead to a push, shown."""
+        events = self.judged.events
+        verdicts = {e.artifact_id for e in events if e.kind == "output"}
+        near: dict[int, set[int]] = {}
+        for event in events:
+            if event.artifact_id in verdicts:
+                near.setdefault(event.artifact_id, set()).add(event.execution_id)
+        return {t for ids in near.values() if ids & {*shown} for t in ids & {*trials}}
+
+    def _add(self, node: Node) -> None:
+        self.nodes[node.id] = node
+
+    def _join(self, source: str, target: str, label: str = "", aside: bool = False) -> None:
+        self.edges.append(Edge(source=source, target=target, label=label, aside=aside))
+
+    def _event(self, event: Event, node: str) -> None:
+        execution = f"x{event.execution_id}"
+        if event.kind == "input":
+            self._join(node, execution, event.key)
+        elif node[0] in "vp":  # a verdict is several artifacts
+            self._join(execution, node)
+        else:
+            self._join(execution, node, event.key)
+
+    def _execution(self, id_: int, *, reused: bool) -> None:
+        step = next((s for s in self.lineage.producers if s.execution_id == id_), None)
+        if step is None:
+            return
+        took = None if step.duration_seconds is None else _seconds(step.duration_seconds)
+        how = ", ".join(_lines(took, "reused" if reused else None))
+        failed = step.state in ("FAILED", "CANCELED")
+        self._add(
+            Node(
+                id=f"x{id_}",
+                kind="execution",
+                title=step.component,
+                details=_lines(step.run_id, how, step.error),
+                state="failed" if failed else "reused" if reused else "made",
+                record=id_,
+                run_id=step.run_id,
+            )
+        )
+
+    def _artifact(self, artifact: Artifact, *, reused: bool) -> None:
+        gone = artifact.state in _GONE
+        self._add(
+            Node(
+                id=f"a{artifact.id}",
+                kind="artifact",
+                title=artifact.type or f"Artifact {artifact.id}",
+                details=("files deleted",) * gone + self._about(artifact),
+                state="deleted" if gone else "reused" if reused else "made",
+                record=artifact.id,
+            )
+        )
+
+    def _about(self, artifact: Artifact) -> tuple[str, ...]:
+        found = self.lineage
+        for data in found.data:
+            if data.artifact_id == artifact.id:
+                count = ", ".join(
+                    _lines(_count(data.images, "images"), _count(data.classes, "classes"))
+                )
+                span = None if data.span is None else f"span {data.span}"
+                return _lines(count, _digest(data.digest), span)
+        if found.schema is not None and found.schema.artifact_id == artifact.id:
+            return _lines("frozen" if found.schema.frozen else None, _digest(found.schema.digest))
+        if found.transform is not None and found.transform.artifact_id == artifact.id:
+            size = "×".join(map(str, found.transform.image_size or ()))
+            how = ", ".join(_lines(size, found.transform.resize))
+            return _lines(how, _digest(found.transform.digest))
+        if found.model.artifact_id == artifact.id:
+            what = ", ".join(_lines(found.model.architecture, found.model.framework))
+            accuracy = found.training.metrics.get("val_accuracy") if found.training else None
+            return _lines(
+                what,
+                None if accuracy is None else f"validation accuracy {accuracy:.4f}",
+                f"artifact {artifact.id}",
+            )
+        return (f"artifact {artifact.id}",)
+
+    def _verdict(self, verdict: facts.Verdict) -> str:
+        id_ = f"v{verdict.execution_id}"
+        titles: Mapping[bool | None, tuple[str, State]] = {
+            True: ("Blessed", "made"),
+            False: ("Not blessed", "failed"),
+            None: ("Evaluated", "made"),
+        }
+        title, state = titles[verdict.blessed]
+        accuracy = None if verdict.accuracy is None else f"accuracy {verdict.accuracy:.4f}"
+        images = _count(verdict.examples, "images")
+        self._add(
+            Node(
+                id=id_,
+                kind="artifact",
+                title=title,
+                details=_lines(accuracy, images, *verdict.why_not_blessed),
+                state=state,
+                record=verdict.execution_id,
+                run_id=verdict.run_id,
+            )
+        )
+        return id_
+
+    def _trial(self, trial: facts.InfraVerdict) -> str:
+        id_ = f"v{trial.execution_id}"
+        title = "Not servable" if trial.blessed is False else "Servable"
+        if trial.skipped is not None:
+            title = "Skipped in the server"
+        latency = None if trial.grpc_p50_ms is None else f"{trial.grpc_p50_ms:.1f} ms over gRPC"
+        self._add(
+            Node(
+                id=id_,
+                kind="artifact",
+                title=title,
+                details=_lines(trial.skipped, trial.why_not_blessed, trial.engine, latency),
+                state="failed" if trial.blessed is False else "made",
+                record=trial.execution_id,
+                run_id=trial.run_id,
+            )
+        )
+        return id_
+
+    def _version(self, push: facts.Push) -> str:
+        id_ = f"p{push.artifact_id}"
+        words = {"latest": "latest in serving", "kept": "in serving", "removed": "removed"}
+        self._add(
+            Node(
+                id=id_,
+                kind="version",
+                title=f"{push.name or 'pushed'}@{push.version or '?'}",
+                details=_lines(
+                    words.get(push.serving or "", "not seen from here"),
+                    push.when[:16].replace("T", " "),
+                ),
+                state="deleted" if push.serving == "removed" else "pushed",
+                record=push.artifact_id,
+                run_id=push.run_id,
+            )
+        )
+        return id_
+
+    def _baseline(self, model: Artifact, verdict: facts.Verdict | None, event: Event) -> None:
+        drawn = self.nodes.get(f"b{model.id}")
+        known = verdict.baseline if verdict and verdict.baseline_model_id == model.id else None
+        accuracy = verdict.baseline_accuracy if verdict else None
+        if drawn is None or len(drawn.details) == 1:  # another evaluation may have said more
+            self._add(
+                Node(
+                    id=f"b{model.id}",
+                    kind="artifact",
+                    title=known if known and known != model.uri else f"Model {model.id}",
+                    details=_lines(
+                        "baseline", None if accuracy is None else f"accuracy {accuracy:.4f}"
+                    ),
+                    aside=True,
+                    record=model.id,
+                )
+            )
+        self._join(f"b{model.id}", f"x{event.execution_id}", event.key, aside=True)
+
+
+def _lines(*lines: str | None) -> tuple[str, ...]:
+    return tuple(line for line in lines if line)[:3]
+
+
+def _digest(digest: str | None) -> str | None:
+    return None if digest is None else f"digest {digest[:12]}"
+
+
+def _count(number: int | None, what: str) -> str | None:
+    return None if number is None else f"{number:,} {what}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,1 @@
+"""Lineage handed on: exports, imports and OpenLineage events."""

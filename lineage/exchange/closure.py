@@ -1,0 +1,68 @@
+"""What an export about one model or run must hold for the same answers about it."""
+
+from __future__ import annotations
+
+from lineage.exchange.dump import Selection
+from lineage.exchange.portable import REFERENCES
+from lineage.graph.producers import BASELINE, ancestry, runs_of
+from lineage.graph.refs import MODEL, PUSHED_MODEL, find_model, outputs_of_run
+from lineage.questions.model import Judged
+from lineage.store.reader import Reader
+from lineage.store.records import RUN, Artifact, Context
+
+
+def closure(reader: Reader, ref: str) -> Selection:
+    """All of the run, or of the run that made the model, and all that it was made from.
+
+    Of other runs that made or judged something of it, those executions alone; of its
+    baselines, only what they are called.
+
+    Raises:
+      NotFoundError: nothing is called `ref`.
+    """
+    run = reader.context(RUN, ref)
+    if run is not None:
+        models = [a for a in outputs_of_run(reader, run) if a.type == MODEL]
+    else:
+        models = [find_model(reader, ref)]
+        makers = reader.executions(reader.producers([m.id for m in models]).values())
+        run = next(iter(runs_of(reader, list(makers.values())).values()), None)
+    return _around(reader, run, models)
+
+
+def _around(reader: Reader, run: Context | None, models: list[Artifact]) -> Selection:
+    executions: set[int] = set()
+    if run is not None:
+        executions |= set(reader.executions_in([run.id]).get(run.id, []))
+    for model in models:
+        executions |= Judged.of(reader, model).executions.keys()
+    used = {e.artifact_id for e in reader.events(executions)} | {m.id for m in models}
+    baselines = {a.id for a in _baselines(reader, executions)}
+    graph = ancestry(reader, used - baselines)
+    executions |= graph.executions.keys()
+    artifacts = used | graph.artifacts.keys()
+    artifacts |= {e.artifact_id for e in reader.events(executions)}
+    artifacts |= _mentioned(reader, artifacts)
+    contexts = {c.id for found in reader.contexts_of(executions).values() for c in found}
+    if run is not None:
+        contexts.add(run.id)
+    return Selection(
+        artifacts=frozenset(artifacts),
+        executions=frozenset(executions),
+        contexts=frozenset(contexts),
+    )
+
+
+def _baselines(reader: Reader, executions: set[int]) -> list[Artifact]:
+    compared = {e.artifact_id for e in reader.events(executions) if e.key in BASELINE}
+    return list(reader.artifacts(compared).values())
+
+
+def _mentioned(reader: Reader, artifact_ids: set[int]) -> set[int]:
+    """Models that artifacts name by id, and the pushes that name models."""
+    found = reader.artifacts(artifact_ids)
+    ids = {v for a in found.values() for k in REFERENCES if isinstance(v := a.get(k), int)}
+    models = {a.id for a in found.values() if a.type == MODEL} | ids
+    for model in sorted(models):
+        ids |= {a.id for a in reader.artifacts_by_type(PUSHED_MODEL, {"model_id": model})}
+    return ids

@@ -1,0 +1,286 @@
+"""Everything in a store, or in a part of it, as records of `lineage.exchange.portable`."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from lineage.exchange import portable
+from lineage.exchange.portable import EVENT_TYPES, KINDS, PROPERTY_TYPES, Record
+from lineage.store.reader import SCHEMA_VERSION, Reader
+from lineage.store.records import ARTIFACT_STATES, EXECUTION_STATES, IMPORTED
+from lineage.store.sql import STRUCT, Query, SqlReader, times
+
+OWN_ID = "visionline:"
+"""What the external ids begin with that `lineage import` gives to nodes without one."""
+_BATCH = 1000
+_TYPE_KINDS = ("execution", "artifact", "context")
+"""By MLMD's type_kind."""
+_STATES = {"artifact": ARTIFACT_STATES, "execution": EXECUTION_STATES}
+_MORE = {"artifact": ", state, uri", "execution": ", last_known_state", "context": ""}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Ids of what is exported; with it goes what joins these."""
+
+    artifacts: frozenset[int]
+    executions: frozenset[int]
+    contexts: frozenset[int]
+
+
+def dump(query: Query, part: Selection | None = None, about: str | None = None) -> Iterator[bytes]:
+    """The lines of an export.
+
+    Args:
+      query: of a store whose schema version was checked.
+      part: what is exported; None: everything.
+      about: what the part is about, for people.
+    """
+    header = {
+        "format": portable.FORMAT,
+        "mlmd_schema_version": SCHEMA_VERSION,
+        "exported": datetime.now(UTC).isoformat(timespec="seconds"),
+        "about": about,
+    }
+    yield portable.line(header)
+    counts: Counter[str] = Counter()
+    for kind, value in _Dump(query, part).records():
+        counts[kind] += 1
+        yield portable.line({kind: value})
+    yield portable.line({"end": dict(counts)})
+
+
+def dump_of(reader: Reader, part: Selection | None, about: str | None) -> Iterator[bytes]:
+    """See `dump`; of what a reader reads, which must do it by SQL."""
+    if not isinstance(reader, SqlReader):
+        raise TypeError(f"expected a SqlReader, got {type(reader).__name__}")
+    return dump(reader.query, part, about)
+
+
+class _Dump:
+    def __init__(self, query: Query, part: Selection | None) -> None:
+        self._query = query
+        # The ids are read first: what a pipeline writes meanwhile is left out with all
+        # that joins it.
+        self._ids = {
+            kind: sorted(r[0] for r in query(f"SELECT id FROM {kind.capitalize()}", []))
+            for kind in KINDS
+        }
+        if part is not None:
+            contexts = self._with_parents(part.contexts)
+            wanted = (part.artifacts, part.executions, contexts)
+            for kind, ids in zip(KINDS, wanted, strict=True):
+                self._ids[kind] = [i for i in self._ids[kind] if i in ids]
+        self._all = part is None
+        self._known = {kind: set(ids) for kind, ids in self._ids.items()}
+
+    def records(self) -> Iterator[tuple[str, Any]]:
+        for type_ in self._types():
+            yield "type", type_
+        for kind in ("context", "artifact", "execution"):
+            for ids in _batches(self._ids[kind]):
+                for node in self._nodes(kind, ids):
+                    yield kind, node
+        for ids in _batches(self._ids["execution"]):
+            for event in self._events(ids):
+                yield "event", event
+        for kind, other in (("association", "execution"), ("attribution", "artifact")):
+            for pair in self._pairs(kind.capitalize(), "context", other):
+                yield kind, pair
+        yield from (("parent", pair) for pair in self._parents())
+
+    def _with_parents(self, contexts: Collection[int]) -> set[int]:
+        parents = defaultdict(set)
+        for child, parent in self._query(
+            "SELECT context_id, parent_context_id FROM ParentContext", []
+        ):
+            parents[child].add(parent)
+        found: set[int] = set()
+        new = set(contexts)
+        while new:
+            found |= new
+            new = set[int]().union(*(parents[c] for c in new)) - found
+        return found
+
+    def _types(self) -> Iterator[Record]:
+        properties: dict[int, dict[str, str]] = defaultdict(dict)
+        for type_id, name, number in self._query(
+            "SELECT type_id, name, data_type FROM TypeProperty ORDER BY type_id, name", []
+        ):
+            properties[type_id][name] = PROPERTY_TYPES[number or 0]
+        rows = list(
+            self._query(
+                "SELECT id, name, version, type_kind, description, input_type, output_type, "
+                "external_id FROM Type ORDER BY id",
+                [],
+            )
+        )
+        names = {r[0]: r[1] for r in rows}
+        parents = self._query("SELECT type_id, parent_type_id FROM ParentType", [])
+        bases = {row[0]: row[1] for row in parents}
+        used = self._used_types()
+        for id_, name, version, kind, description, input_, output, external_id in rows:
+            if self._all or id_ in used:
+                yield {
+                    "id": id_,
+                    "kind": _TYPE_KINDS[kind],
+                    "name": name,
+                    "version": version or None,
+                    "description": description or None,
+                    "external_id": external_id or None,
+                    "base": names.get(bases.get(id_, 0)),
+                    "input": json.loads(input_) if input_ else None,
+                    "output": json.loads(output) if output else None,
+                    "properties": properties[id_],
+                }
+
+    def _used_types(self) -> set[int]:
+        return {
+            row[0]
+            for kind in KINDS
+            for ids in _batches(self._ids[kind])
+            for row in self._query(
+                f"SELECT DISTINCT type_id FROM {kind.capitalize()} WHERE id IN ({_list(ids)})", []
+            )
+        }
+
+    def _nodes(self, kind: str, ids: list[int]) -> Iterator[Record]:
+        custom: dict[int, Record] = defaultdict(dict)
+        declared: dict[int, Record] = defaultdict(dict)
+        table, owner = kind.capitalize(), f"{kind}_id"
+        for id_, name, is_custom, *values in self._query(
+            f"SELECT {owner}, name, is_custom_property, int_value, double_value, string_value, "
+            f"proto_value, bool_value FROM {table}Property WHERE {owner} IN ({_list(ids)}) "
+            f"ORDER BY {owner}, name",
+            [],
+        ):
+            value = _value(*values)
+            if value is not None:
+                (custom if is_custom else declared)[id_][name] = value
+        rows = self._query(
+            "SELECT id, type_id, name, external_id, create_time_since_epoch, "
+            f"last_update_time_since_epoch{_MORE[kind]} FROM {table} "
+            f"WHERE id IN ({_list(ids)}) ORDER BY id",
+            [],
+        )
+        for id_, type_id, name, external_id, created, updated, *more in rows:
+            original = custom[id_].pop(IMPORTED, {}).get("string")
+            created, updated = times({IMPORTED: original}, created, updated)
+            node = {
+                "id": id_,
+                "type": type_id,
+                "name": name or None,
+                "external_id": _external(external_id),
+                "created": created,
+                "updated": updated,
+                "properties": declared[id_],
+                "custom": custom[id_],
+            }
+            if more:
+                node["state"] = _STATES[kind][more[0] or 0]
+            if kind == "artifact":
+                node["uri"] = more[1] or ""
+            yield node
+
+    def _events(self, execution_ids: list[int]) -> Iterator[Record]:
+        rows = [
+            r
+            for r in self._query(
+                "SELECT id, execution_id, artifact_id, type, milliseconds_since_epoch FROM Event "
+                f"WHERE execution_id IN ({_list(execution_ids)}) ORDER BY id",
+                [],
+            )
+            if r[2] in self._known["artifact"] and 0 < r[3] < len(EVENT_TYPES)
+        ]
+        paths: dict[int, list[str | int]] = defaultdict(list)
+        for ids in _batches([r[0] for r in rows]):
+            for event, is_index, index, key in self._query(
+                "SELECT event_id, is_index_step, step_index, step_key FROM EventPath "
+                f"WHERE event_id IN ({_list(ids)})",
+                [],
+            ):
+                paths[event].append((index or 0) if is_index else (key or ""))
+        for id_, execution, artifact, number, time in rows:
+            yield {
+                "execution": execution,
+                "artifact": artifact,
+                "type": EVENT_TYPES[number],
+                "path": paths[id_],
+                "time": time,
+            }
+
+    def _pairs(self, table: str, one: str, other: str) -> Iterator[list[int]]:
+        """Rows of a table that joins contexts with something, in order."""
+        known = self._known[other]
+        # Few contexts may join much, and much may be joined by a few: whichever is less.
+        column, ids = f"{one}_id", self._ids[one]
+        if not self._all:
+            column, ids = f"{other}_id", self._ids[other]
+        for batch in _batches(ids):
+            rows = self._query(
+                f"SELECT {one}_id, {other}_id FROM {table} WHERE {column} IN ({_list(batch)})", []
+            )
+            yield from sorted([a, b] for a, b in rows if a in self._known[one] and b in known)
+
+    def _parents(self) -> Iterator[list[int]]:
+        rows = self._query("SELECT context_id, parent_context_id FROM ParentContext", [])
+        known = self._known["context"]
+        yield from sorted([a, b] for a, b in rows if a in known and b in known)
+
+
+def _external(id_: str | None) -> str | None:
+    return None if not id_ or id_.startswith(OWN_ID) else id_
+
+
+def _value(
+    int_value: int | None,
+    double_value: float | None,
+    string_value: str | None,
+    proto_value: Any,
+    bool_value: Any,
+) -> Record | None:
+    if string_value is not None:
+        if string_value.startswith(STRUCT):
+            return _struct(string_value)
+        return {"string": string_value}
+    if int_value is not None:
+        return {"int": int_value}
+    if double_value is not None:
+        return {"double": float(double_value)}
+    if proto_value is not None:  # MLMD stores it as text, in a column of bytes
+        text = proto_value if isinstance(proto_value, str) else bytes(proto_value).decode()
+        return {"proto": text}
+    return None if bool_value is None else {"bool": bool(bool_value)}
+
+
+def _struct(text: str) -> Record:
+    """A struct as JSON; its bytes in base64 where JSON cannot hold it."""
+    from google.protobuf import json_format, struct_pb2
+    from google.protobuf.message import DecodeError
+
+    try:
+        message = struct_pb2.Struct.FromString(base64.b64decode(text[len(STRUCT) :], validate=True))
+    except (ValueError, DecodeError):
+        return {"string": text}  # a text that happens to begin so
+    try:
+        return {"struct": json.loads(json_format.MessageToJson(message, sort_keys=True))}
+    except (ValueError, json_format.SerializeToJsonError):  # an infinity
+        plain = message.SerializeToString(deterministic=True)
+        return {"struct": base64.b64encode(plain).decode()}
+
+
+def _list(ids: Collection[int]) -> str:
+    return ",".join(str(int(i)) for i in ids)
+
+
+def _batches(ids: Collection[int]) -> Iterator[list[int]]:
+    iterator = iter(ids)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch

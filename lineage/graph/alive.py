@@ -1,0 +1,32 @@
+"""Whether a run that is recorded as running still has a process."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+from common.process import folder_lock
+from lineage.store.records import Context
+
+OPEN = ("RUNNING", "NEW")
+"""States of executions that have not ended, as MLMD calls them."""
+ENDED = "the process that ran it ended without a word (killed, or the machine went down)"
+
+
+def is_alive(run: Context) -> bool | None:
+    """Whether something of a run is alive; None where that cannot be known from here."""
+    folder = _folder(run)
+    return None if folder is None else folder_lock.is_held(folder)
+
+
+def _folder(run: Context) -> Path | None:
+    """The output folder, of a run on this machine."""
+    directory, pipeline = run.get("directory"), run.get("pipeline")
+    if run.get("host") != socket.gethostname() or not isinstance(directory, str):
+        return None
+    try:
+        output = json.loads(str(run.get("config")))["run"]["output"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return Path(directory, output or f"visionline-runs/{pipeline}")

@@ -1,0 +1,176 @@
+"""What was built on some data: models, their evaluations and their pushes, as ids.
+
+Ids first and facts last: a dataset may have been used by every run of a store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lineage.graph.producers import BASELINE, runs_of
+from lineage.graph.pushed import pushes
+from lineage.graph.refs import MODEL, PUSHED_MODEL
+from lineage.store.reader import Reader
+
+VERDICTS = frozenset({"ModelEvaluation", "ModelBlessing"})
+_FRESH = '"pretrained": null'
+_ENDS = VERDICTS | {PUSHED_MODEL, "InfraBlessing", "ModelRun", "ExampleAnomalies"}
+"""Made from data, and never what a model is built on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Where models that did not begin with fresh weights have them from.
+
+    `train.pretrained` is a path, and no input that ML Metadata knows of.
+    """
+
+    derived: Mapping[int, Collection[int]]
+    """Models by the model of this store whose weights they began with."""
+    foreign: Mapping[int, str]
+    """The path by model, where it is not that of a model that this store knows."""
+
+
+@dataclass(slots=True)
+class Built:
+    """Ids of what was built on some data."""
+
+    trainers: dict[int, int] = field(default_factory=dict)
+    """The execution that made a model, by the model's id."""
+    evaluations: dict[int, int] = field(default_factory=dict)
+    """A model's last evaluation."""
+    pushes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Model and execution by the id of the PushedModel."""
+    inputs: dict[int, set[int]] = field(default_factory=dict)
+    """What each execution took of the data, and of what was built on it."""
+    made: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
+    """Id and type of each execution's outputs."""
+    _seen: set[int] = field(default_factory=set)
+
+    @classmethod
+    def on(
+        cls, reader: Reader, artifact_ids: Collection[int], weights: Weights | None = None
+    ) -> Built:
+        built = cls()
+        built.follow(reader, artifact_ids, weights)
+        return built
+
+    def follow(
+        self, reader: Reader, artifact_ids: Collection[int], weights: Weights | None = None
+    ) -> None:
+        """Adds what was built on more."""
+        frontier = set(artifact_ids) - self._seen
+        while frontier:
+            self._seen |= frontier
+            taken = reader.takers(frontier, BASELINE)
+            new = {t.execution_id for t in taken} - self.made.keys()
+            for artifact_id, execution_id in taken:
+                self.inputs.setdefault(execution_id, set()).add(artifact_id)
+            frontier = self._begun(reader, frontier, weights)
+            self.made.update({execution_id: [] for execution_id in new})
+            for execution_id, artifact_id, type_ in reader.made_by(new):
+                self.made[execution_id].append((artifact_id, type_))
+                if type_ == MODEL:
+                    self.trainers.setdefault(artifact_id, execution_id)
+                if type_ not in _ENDS:
+                    frontier.add(artifact_id)
+            for model_id, execution_id in taken:
+                if model_id in self.trainers:
+                    self._used(model_id, execution_id)
+            frontier -= self._seen
+
+    def add_models(self, reader: Reader, models: Collection[int]) -> None:
+        """Adds models that were not built on it, and what became of them."""
+        for model_id, execution_id in reader.producers(models).items():
+            self.trainers.setdefault(model_id, execution_id)
+        self.follow(reader, models)
+
+    def origins(self, starts: Collection[int]) -> dict[int, set[int]]:
+        """Those of `starts` that each artifact was built on, by artifact id."""
+        found = {a: {a} for a in starts}
+        for execution_id in sorted(self.inputs):  # what it took was made before it
+            of = set[int]().union(*(found.get(a, ()) for a in self.inputs[execution_id]))
+            for artifact_id, _ in self.made.get(execution_id, ()):
+                if of and artifact_id not in starts:
+                    found.setdefault(artifact_id, set()).update(of)
+        return found
+
+    def _begun(
+        self, reader: Reader, artifacts: Collection[int], weights: Weights | None
+    ) -> set[int]:
+        """Models that began with the weights of some of these."""
+        links = weights.derived if weights else {}
+        begun = {d: base for base in artifacts if base in links for d in links[base]}
+        makers = reader.producers(begun)
+        for model_id, execution_id in makers.items():
+            self.trainers.setdefault(model_id, execution_id)
+            self.inputs.setdefault(execution_id, set()).add(begun[model_id])
+            self.made.setdefault(execution_id, []).append((model_id, MODEL))
+        return set(makers)
+
+    def _used(self, model_id: int, execution_id: int) -> None:
+        for artifact_id, type_ in self.made.get(execution_id, ()):
+            if type_ in VERDICTS:
+                last = self.evaluations.get(model_id, 0)
+                self.evaluations[model_id] = max(last, execution_id)
+            elif type_ == PUSHED_MODEL:
+                self.pushes[artifact_id] = (model_id, execution_id)
+
+
+def weights_of(reader: Reader) -> Weights:
+    """Which models of a store began with which weights."""
+    ours = reader.artifact_values(MODEL, ("framework",))
+    makers = reader.producers(ours)
+    recorded = reader.values("Execution", set(makers.values()), ("hyper_parameters", "config"))
+    paths = {m: path for m, maker in makers.items() if (path := _pretrained(recorded.get(maker)))}
+    if not paths:
+        return Weights(derived={}, foreign={})
+    places = {m.uri.rstrip("/"): m.id for m in reader.artifacts_by_type(MODEL)}
+    places |= {p.destination: p.model_id for p in pushes(reader) if p.model_id is not None}
+    relative = {makers[m] for m, path in paths.items() if not os.path.isabs(path)}
+    runs = runs_of(reader, list(reader.executions(relative).values())) if relative else {}
+    derived: dict[int, set[int]] = {}
+    foreign = {}
+    for model_id, path in paths.items():
+        run = runs.get(makers[model_id])
+        if not os.path.isabs(path) and run is not None:
+            path = os.path.join(str(run.get("directory") or ""), path)
+        path = reader.places.here(path)
+        base = next((places[p] for p in _above(path) if p in places), None)
+        if base is None:
+            foreign[model_id] = path
+        elif base != model_id:
+            derived.setdefault(base, set()).add(model_id)
+    return Weights(derived=derived, foreign=foreign)
+
+
+def without_data(reader: Reader) -> tuple[int, ...]:
+    """Models of which it is not recorded what they were made from."""
+    models = [m.id for m in reader.artifacts_by_type(MODEL)]
+    makers = reader.producers(models)
+    known = {e.execution_id for e in reader.events(set(makers.values())) if e.kind == "input"}
+    return tuple(sorted(m for m in models if makers.get(m) not in known))
+
+
+def _pretrained(recorded: Mapping[str, object] | None) -> str | None:
+    for text in (recorded or {}).values():
+        if _FRESH in str(text):  # most by far; parsing takes longer than finding out
+            continue
+        try:
+            settings = json.loads(text) if isinstance(text, str) else {}
+        except ValueError:
+            continue
+        path = settings.get("pretrained") if isinstance(settings, dict) else None
+        if isinstance(path, str) and path:
+            return path
+    return None
+
+
+def _above(path: str) -> Iterable[str]:
+    """A path and what is above it, as it is written and as it really is."""
+    for place in (Path(os.path.abspath(path)), Path(os.path.realpath(path))):
+        yield from map(str, (place, *place.parents))

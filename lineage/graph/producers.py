@@ -1,0 +1,94 @@
+"""Who made an artifact, and what was made from it.
+
+TFX reuses artifacts through its cache, and an Evaluator takes the last good model as
+a baseline.  Followed blindly, either drags half the store in: so reuse leads to the
+execution that did the work, and the baseline's own ancestry is cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from lineage.store.reader import Reader
+from lineage.store.records import RUN, Artifact, Context, Event, Execution
+
+BASELINE = frozenset({"baseline_model"})
+"""Inputs that a thing is compared with, and not made from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """A part of a store.  Every event's two ends are in it."""
+
+    artifacts: Mapping[int, Artifact]
+    executions: Mapping[int, Execution]
+    events: tuple[Event, ...]
+    """Sorted."""
+
+
+def ancestry(
+    reader: Reader, artifact_ids: Collection[int], cut: Collection[str] = BASELINE
+) -> Graph:
+    """What artifacts were made from, and by what.
+
+    Args:
+      cut: keys of inputs that are not followed.
+    """
+    seen, executions, events = set(artifact_ids), set[int](), set[Event]()
+    frontier = set(artifact_ids)
+    while frontier:
+        makers = reader.producers(frontier)
+        new = set(makers.values()) - executions
+        executions |= new
+        for event in reader.events(set(makers.values())):
+            made = makers.get(event.artifact_id) == event.execution_id
+            if made if event.kind == "output" else event.key not in cut:
+                events.add(event)
+        frontier = {e.artifact_id for e in events if e.kind == "input"} - seen
+        seen |= frontier
+    return _graph(reader, seen, executions, events)
+
+
+def descendants(
+    reader: Reader, artifact_ids: Collection[int], cut: Collection[str] = BASELINE
+) -> Graph:
+    """What was made from artifacts, directly or not."""
+    seen, executions, events = set(artifact_ids), set[int](), set[Event]()
+    frontier = set(artifact_ids)
+    while frontier:
+        inputs = [e for e in reader.consumers(frontier) if e.key not in cut]
+        events |= set(inputs)
+        new = {e.execution_id for e in inputs} - executions
+        executions |= new
+        outputs = [e for e in reader.events(new) if e.kind == "output"]
+        events |= set(outputs)
+        frontier = {e.artifact_id for e in outputs} - seen
+        seen |= frontier
+    return _graph(reader, seen, executions, events)
+
+
+def runs_of(reader: Reader, executions: Collection[Execution]) -> dict[int, Context]:
+    """The run of each execution, by execution id.
+
+    visionline records the run's id on the execution.  Where it is not, the store is
+    searched, which takes longer the larger it is.
+    """
+    said = {e.id: name for e in executions if isinstance(name := e.custom.get("run_id"), str)}
+    runs = reader.contexts_named(RUN, set(said.values())) if said else {}
+    found = {id_: runs[name] for id_, name in said.items() if name in runs}
+    missing = {e.id for e in executions} - found.keys()
+    if missing:
+        contexts = reader.contexts_of(missing, RUN)
+        found |= {execution_id: c[-1] for execution_id, c in contexts.items()}
+    return found
+
+
+def _graph(
+    reader: Reader, artifact_ids: set[int], execution_ids: set[int], events: set[Event]
+) -> Graph:
+    artifacts = reader.artifacts(artifact_ids)
+    executions = reader.executions(execution_ids)
+    # An event may name what is no longer, or never was, in the store.
+    whole = (e for e in events if e.artifact_id in artifacts and e.execution_id in executions)
+    return Graph(artifacts=artifacts, executions=executions, events=tuple(sorted(whole)))

@@ -1,0 +1,1 @@
+"""Images in a dataset's index: searched, compared, and their copies found."""

@@ -1,0 +1,264 @@
+"""Where copies of an image's pixels lie: datasets, arrays, golden images of every version."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from common.errors import DataError
+from common.files import read_json, sha256_file
+from components.example_gen.image_index import IndexedImage
+from lineage.graph.built import Built
+from lineage.graph.refs import MODEL
+from lineage.images.uses import Uses
+from lineage.storage.gc import local_path
+from lineage.store.reader import Reader
+from lineage.store.records import Artifact
+from modelstore.artifact import GOLDEN, MODEL_CARD, SERVING_FORMAT, PushManifest
+from modelstore.versions import list_versions
+
+Kind = Literal["source", "examples", "transformed", "arrays", "golden", "report"]
+Holds = Literal["pixels", "maybe", "name"]
+_JOB = "job.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A place where an image that was asked for lies."""
+
+    kind: Kind
+    """source: the file that was ingested; examples, transformed: records of a dataset;
+    arrays: what trainings read, in the cache; golden: the images that a model's scores
+    are checked with, in its artifact and in every version pushed of it; report: what
+    ingestion wrote of it."""
+    where: str
+    artifact_id: int | None
+    """That the place belongs to; None: to none, as those in caches and serving."""
+    holds: Holds
+    """pixels; maybe: it cannot be told from the outside, such as the few validation
+    images in golden.npz; name: its path, class and SHA-256, and no pixels."""
+    images: int
+    """Of those that were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """A split of a dataset in which images were found."""
+
+    dataset: int
+    name: str
+    images: tuple[IndexedImage, ...]
+
+
+def copies(
+    reader: Reader,
+    built: Built,
+    uses: Uses,
+    artifacts: Mapping[int, Artifact],
+    reports: Mapping[int, Artifact],
+    found: Mapping[int, Collection[IndexedImage]],
+) -> tuple[Copy, ...]:
+    """The places that are there now, as far as they can be seen from here.
+
+    Args:
+      artifacts: the datasets that hold images.
+      reports: their ingestion reports.
+      found: the images, by dataset.
+    """
+    splits = [
+        _Split(dataset, name, tuple(i for i in images if i.split == name))
+        for dataset, images in sorted(found.items())
+        for name in sorted({i.split for i in images})
+    ]
+    sources = _sources(reader, artifacts)
+    derived = _derived(reader, built)
+    of_model = {
+        model: [s for s in splits if s.dataset in uses.origins.get(model, ())]
+        for model in built.trainers
+    }
+    places = [
+        *_in_sources(splits, sources),
+        *_in_examples(splits, artifacts, uses, derived),
+        *_in_arrays(reader, built, of_model),
+        *_in_golden(reader, built, of_model),
+        *(
+            Copy(kind="report", where=r.uri, artifact_id=r.id, holds="name", images=len(found[d]))
+            for d, r in sorted(reports.items())
+            if _is_there(r)
+        ),
+    ]
+    return tuple(places)
+
+
+def _sources(reader: Reader, artifacts: Mapping[int, Artifact]) -> dict[int, str]:
+    makers = reader.producers(artifacts)
+    executions = reader.executions(set(makers.values()))
+    found = {}
+    for dataset, maker in makers.items():
+        execution = executions.get(maker)
+        place = (execution.get("resolved_path") or execution.get("input_base")) if execution else ""
+        found[dataset] = str(place or "")
+    return found
+
+
+def _in_sources(splits: Collection[_Split], sources: Mapping[int, str]) -> Iterator[Copy]:
+    seen = set()
+    for split in splits:
+        base = sources.get(split.dataset, "")
+        for image in split.images:
+            path = Path(base) / Path(image.path.decode("utf-8", "surrogateescape"))
+            if not base or path in seen or not path.is_file():
+                continue
+            seen.add(path)
+            try:
+                same = sha256_file(path) == image.sha256
+            except OSError:
+                same = True  # it is there, and cannot be read from here
+            if same:
+                yield Copy(
+                    kind="source", where=str(path), artifact_id=None, holds="pixels", images=1
+                )
+
+
+def _derived(reader: Reader, built: Built) -> dict[int, Artifact]:
+    """Examples that were made of others."""
+    made = {a for outputs in built.made.values() for a, type_ in outputs if type_ == "Examples"}
+    return reader.artifacts(made)
+
+
+def _in_examples(
+    splits: Collection[_Split],
+    datasets: Mapping[int, Artifact],
+    uses: Uses,
+    derived: Mapping[int, Artifact],
+) -> Iterator[Copy]:
+    for split in splits:
+        if split.dataset in datasets:
+            yield from _of_split("examples", datasets[split.dataset], split)
+    for artifact in sorted(derived.values(), key=lambda a: a.id):
+        for split in splits:
+            if split.dataset in uses.origins.get(artifact.id, ()) and artifact.id not in datasets:
+                yield from _of_split("transformed", artifact, split)
+
+
+def _of_split(kind: Kind, artifact: Artifact, split: _Split) -> Iterator[Copy]:
+    if artifact.type != "Examples" or not _is_there(artifact):
+        return
+    path = local_path(artifact.uri)
+    folder = f"{artifact.uri}/Split-{split.name}"
+    exact = path is not None and Path(f"{path}/Split-{split.name}").is_dir()
+    yield Copy(
+        kind=kind,
+        where=folder if exact else artifact.uri,
+        artifact_id=artifact.id,
+        holds="pixels" if exact else "maybe",
+        images=len(split.images),
+    )
+
+
+def _in_arrays(
+    reader: Reader, built: Built, of_model: Mapping[int, list[_Split]]
+) -> Iterator[Copy]:
+    """By what each training was told to read; arrays of which no training says so, maybe."""
+    trainers = {built.trainers[m] for m, splits in of_model.items() if splits}
+    runs = {
+        made.execution_id: made.artifact_id
+        for made in reader.made_by(trainers)
+        if made.type == "ModelRun"
+    }
+    artifacts = reader.artifacts(set(runs.values()))
+    caches = {
+        str(v["cache_dir"]) for v in reader.values("Execution", trainers, ("cache_dir",)).values()
+    }
+    known: dict[str, int] = {}
+    for model, splits in sorted(of_model.items()):
+        run = artifacts.get(runs.get(built.trainers[model], 0))
+        for name, recorded in _read_by(run).items():
+            folder = reader.places.here(recorded)
+            caches.add(str(Path(folder).parent.parent))
+            known[folder] = max(
+                known.get(folder, 0), sum(len(s.images) for s in splits if s.name == name)
+            )
+    for folder in sorted(str(p) for cache in sorted(caches) for p in Path(cache).glob("*/*")):
+        count = known.get(folder)
+        holds: Holds = "maybe" if count is None else "pixels"
+        count = _held(of_model, Path(folder).name) if count is None else count
+        if count and Path(folder).is_dir():
+            yield Copy(kind="arrays", where=folder, artifact_id=None, holds=holds, images=count)
+
+
+def _held(of_model: Mapping[int, list[_Split]], name: str) -> int:
+    images = {i for splits in of_model.values() for s in splits if s.name == name for i in s.images}
+    return len(images)
+
+
+def _read_by(model_run: Artifact | None) -> dict[str, str]:
+    """The arrays that a training read, by split."""
+    path = local_path(model_run.uri) if model_run else None
+    try:
+        job = read_json(Path(path or "") / _JOB)
+        return {"train": str(job["train_split"]), "val": str(job["val_split"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _in_golden(
+    reader: Reader, built: Built, of_model: Mapping[int, list[_Split]]
+) -> Iterator[Copy]:
+    """Of models of before there were drawn ones, or told to take real ones."""
+    held = {
+        model: sum(len(s.images) for s in splits if s.name == "val")
+        for model, splits in of_model.items()
+    }
+    models = reader.artifacts([m for m, count in held.items() if count])
+    by_uri = {m.uri: m.id for m in models.values() if m.type == MODEL}
+    for artifact in sorted(models.values(), key=lambda a: a.id):
+        path = local_path(artifact.uri)
+        if path is None:
+            continue
+        if (place := _real_golden(Path(path) / SERVING_FORMAT)) is not None:
+            yield _golden(place, artifact.id, held[artifact.id])
+    keys = ("pushed_destination",)
+    values = reader.values("Artifact", built.pushes, keys)
+    folders = {str(v["pushed_destination"]).rpartition("/")[0] for v in values.values()}
+    for folder in sorted(f for f in folders if "://" not in f):
+        for version in list_versions(Path(folder)):
+            directory = Path(folder) / str(version)
+            model = by_uri.get(served_model(reader, directory) or "")
+            if model is not None and (place := _real_golden(directory)) is not None:
+                yield _golden(place, None, held[model])
+
+
+def _golden(place: Path, artifact_id: int | None, images: int) -> Copy:
+    return Copy(
+        kind="golden", where=str(place), artifact_id=artifact_id, holds="maybe", images=images
+    )
+
+
+def served_model(reader: Reader, directory: Path) -> str | None:
+    """The URI, as it is now, of the model that a served version holds; None: not known.
+
+    By its manifest: a rollback may have copied it without a record.
+    """
+    try:
+        return reader.places.here(PushManifest.read(directory).model_uri)
+    except DataError:
+        return None
+
+
+def _real_golden(directory: Path) -> Path | None:
+    place = directory / GOLDEN
+    if not place.is_file():
+        return None
+    try:
+        card = read_json(directory / MODEL_CARD)
+    except (OSError, ValueError):
+        return place
+    return None if card.get("golden") == "drawn" else place
+
+
+def _is_there(artifact: Artifact) -> bool:
+    path = local_path(artifact.uri)
+    return artifact.state != "DELETED" and (path is None or Path(path).exists())

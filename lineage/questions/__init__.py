@@ -1,0 +1,1 @@
+"""The questions, each with its answer as a dataclass."""

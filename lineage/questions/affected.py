@@ -1,0 +1,342 @@
+"""`lineage affected`: every model, and every pushed version, that was built on some data.
+
+Facts are read last, and only of what is told: a dataset may have been used by every run
+of a store.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from lineage.graph import facts
+from lineage.graph.built import Built, weights_of, without_data
+from lineage.graph.producers import ancestry, runs_of
+from lineage.graph.refs import find_artifact, model_of, outputs_of_run
+from lineage.questions.model import lineage_of
+from lineage.store.reader import CannotTellError, NotFoundError, Reader
+from lineage.store.records import RUN, Artifact, Value
+
+EXAMPLES = "Examples"
+_STARTS = frozenset({EXAMPLES, "Schema", "TransformGraph"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AffectedData:
+    """What the models below were built on."""
+
+    artifact_id: int
+    type: str
+    """Examples; Schema or TransformGraph where one was asked for; IngestionReport where
+    an image was found in the report of a dataset that is not in the store."""
+    uri: str
+    facts: facts.DataFacts | None
+    """Of Examples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AffectedModel:
+    artifact_id: int
+    uri: str
+    state: str
+    """LIVE, DELETED …"""
+    run_id: str | None
+    when: str
+    """It was made; ISO 8601, UTC."""
+    framework: str | None
+    architecture: str | None
+    accuracy: float | None
+    """As last evaluated."""
+    blessed: bool | None
+    pushed: tuple[str, ...]
+    """name@version of its pushes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AffectedVersion:
+    name: str | None
+    version: int | str | None
+    serving: facts.ServingState | None
+    """latest: the newest version in the folder; kept: still there beside a newer one;
+    removed; None: not known, since the folder is not recorded or not seen from here."""
+    destination: str | None
+    model_id: int
+    run_id: str | None
+    when: str
+    """It was pushed; ISO 8601, UTC."""
+    framework: str | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affected:
+    """What was built on some data."""
+
+    data: tuple[AffectedData, ...]
+    models: tuple[AffectedModel, ...]
+    """The newest first, as many as were asked for."""
+    model_count: int
+    """All of them."""
+    versions: tuple[AffectedVersion, ...]
+    """Everything that is in its serving folder, and as many more as were asked for: the
+    latest first, then what is kept, then what was removed; each the newest first."""
+    version_count: int
+    """All of them."""
+    unknown_models: tuple[int, ...]
+    """Models of the store of which it is not recorded what they were made from; looked
+    for where nothing else was found, and always where images are asked about."""
+    foreign_weights: dict[int, str]
+    """Models that began with weights of which it is not known what they were trained on:
+    the path by model."""
+
+    @property
+    def cannot_tell(self) -> bool:
+        """Whether nothing was found, and something may be there all the same."""
+        return not self.model_count and bool(self.unknown_models)
+
+
+def affected_by(reader: Reader, ref: str, limit: int | None = None) -> Affected:
+    """What was built on the data that `ref` means.
+
+    Args:
+      ref: Examples, a Schema or a TransformGraph (id or URI), a dataset's digest; or a
+        run, model or pushed version: the data that it was made from.
+      limit: models, and versions that are no longer served, to tell of; None: all.
+
+    Raises:
+      NotFoundError: there is nothing of that name, or no data belongs to it.
+    """
+    return _affected(reader, limit, _starts(reader, ref))
+
+
+def affected_by_span(
+    reader: Reader, span: int, version: int | None = None, limit: int | None = None
+) -> Affected:
+    """What was built on the data of a span.
+
+    Raises:
+      NotFoundError: no dataset of that span was ingested.
+    """
+    wanted: dict[str, Value] = {"span": span}
+    if version is not None:
+        wanted["version"] = version
+    found = reader.artifacts_by_type(EXAMPLES, wanted)
+    if not found:  # other versions of TFX record it as text, or among the type's properties
+        same = [a for a in reader.artifacts_by_type(EXAMPLES) if _is_of(a, wanted)]
+        found = _raw(reader, same, f"span {span}") if same else []
+    if not found:
+        of = f"span {span}" + ("" if version is None else f", version {version}")
+        raise NotFoundError(f"No dataset of {of} is recorded in {reader.where}.")
+    return _affected(reader, limit, found)
+
+
+def _is_of(examples: Artifact, wanted: Mapping[str, Value]) -> bool:
+    return all(str(examples.get(key)) == str(value) for key, value in wanted.items())
+
+
+def _starts(reader: Reader, ref: str) -> list[Artifact]:
+    if re.fullmatch("[0-9a-f]{64}", ref):
+        if found := reader.artifacts_by_type(EXAMPLES, {"dataset_digest": ref}):
+            return found
+        datasets = [a for a in reader.artifacts_by_type(EXAMPLES) if not a.get("dataset_digest")]
+        if unsaid := _raw(reader, datasets, ref, required=False):
+            raise CannotTellError(
+                f"No dataset has recorded the digest {ref}, and {len(unsaid)} of them record "
+                f"none, such as {unsaid[0].uri}; name those by artifact id or URI."
+            )
+        raise NotFoundError(
+            f"No dataset has the digest {ref}. To look for an image by its content, use --sha256."
+        )
+    artifact = find_artifact(reader, ref)
+    if artifact is None:
+        run = reader.context(RUN, ref)
+        if run is None:
+            raise NotFoundError(
+                f"Nothing is known as {ref!r} in {reader.where}. Expected a dataset's artifact "
+                "id, URI or digest, a served path, NAME@VERSION or a run's name."
+            )
+        return _raw(reader, outputs_of_run(reader, run), ref)
+    if artifact.type in _STARTS:
+        return [artifact]
+    if (model := model_of(reader, artifact)) is not None:
+        ids = [d.artifact_id for d in lineage_of(reader, model).data]
+        if not ids:
+            raise NotFoundError(f"From which data {ref} was made is not recorded.")
+        return list(reader.artifacts(ids).values())
+    # Made with the data (its report), or from it (its statistics).
+    made = reader.made_by(reader.producers([artifact.id]).values())
+    beside = reader.artifacts([m.artifact_id for m in made]).values()
+    above = ancestry(reader, [artifact.id]).artifacts.values()
+    return _raw(reader, {a.id: a for a in (*beside, *above)}.values(), ref)
+
+
+def _raw(
+    reader: Reader, artifacts: Collection[Artifact], ref: str, *, required: bool = True
+) -> list[Artifact]:
+    """Those that are data as it was ingested, and not transformed."""
+    examples = [a for a in artifacts if a.type == EXAMPLES]
+    makers = reader.producers([a.id for a in examples])
+    derived = {e.execution_id for e in reader.events(makers.values()) if e.kind == "input"}
+    found = [a for a in examples if makers.get(a.id) not in derived]
+    if not found and required:
+        raise NotFoundError(f"No data is recorded with {ref}.")
+    return found
+
+
+def _affected(reader: Reader, limit: int | None, data: Collection[Artifact]) -> Affected:
+    weights = weights_of(reader)
+    built = Built.on(reader, [a.id for a in data], weights)
+    found = tell(reader, built, set(built.trainers), limit)
+    return Affected(
+        data=told_data(reader, data),
+        models=found.models,
+        model_count=found.model_count,
+        versions=found.versions,
+        version_count=found.version_count,
+        unknown_models=() if found.model_count else without_data(reader),
+        foreign_weights=dict(weights.foreign),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """Models and their pushes: as many as were asked for, and the numbers of all."""
+
+    models: tuple[AffectedModel, ...]
+    model_count: int
+    versions: tuple[AffectedVersion, ...]
+    version_count: int
+
+
+def tell(reader: Reader, built: Built, ids: Collection[int], limit: int | None) -> Told:
+    """The facts of models.
+
+    Args:
+      ids: of the models, which are among what was built.
+    """
+    pushes = [p for p in _pushes(reader, built) if p.model_id in ids]
+    in_serving = [p for p in pushes if p.serving in ("latest", "kept")]
+    told = sorted({*in_serving, *pushes[:limit]}, key=lambda p: (_ORDER[p.serving], -p.id))
+    newest = sorted(ids, reverse=True)[:limit]
+    models = _models(reader, built, {*newest, *(p.model_id for p in told)}, pushes)
+    return Told(
+        models=tuple(models[i] for i in newest if i in models),
+        model_count=len(ids),
+        versions=_versions(reader, built, told, models),
+        version_count=len(pushes),
+    )
+
+
+def told_data(reader: Reader, data: Collection[Artifact]) -> tuple[AffectedData, ...]:
+    """The facts of datasets, in the order of their ids."""
+    makers = reader.producers([a.id for a in data])
+    executions = reader.executions(set(makers.values()))
+    return tuple(
+        AffectedData(
+            artifact_id=a.id,
+            type=a.type,
+            uri=a.uri,
+            facts=facts.data_facts(a, executions.get(makers.get(a.id, 0)))
+            if a.type == EXAMPLES
+            else None,
+        )
+        for a in sorted(data, key=lambda a: a.id)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Push:
+    id: int
+    model_id: int
+    name: str | None
+    version: Value
+    destination: str | None
+    serving: facts.ServingState | None
+
+    @property
+    def shown(self) -> str:
+        return f"{self.name}@{self.version}" if self.name else str(self.destination)
+
+
+_ORDER: Mapping[facts.ServingState | None, int] = {"latest": 0, "kept": 1, "removed": 2, None: 3}
+
+
+def _pushes(reader: Reader, built: Built) -> list[_Push]:
+    """The newest first."""
+    keys = ("pushed", "model_name", "pushed_version", "pushed_destination")
+    values = reader.values("Artifact", built.pushes, keys)
+    # TFX's own Pusher makes the artifact, and says in it that it pushed nothing.
+    values = {i: v for i, v in values.items() if v.get("pushed")}
+    places = {i: str(v.get("pushed_destination") or "") for i, v in values.items()}
+    serving = facts.serving_states({p for p in places.values() if p})
+    return [
+        _Push(
+            id=id_,
+            model_id=built.pushes[id_][0],
+            name=str(name) if (name := values[id_].get("model_name")) else None,
+            version=values[id_].get("pushed_version"),
+            destination=place or None,
+            serving=serving.get(place),
+        )
+        for id_, place in sorted(places.items(), reverse=True)
+    ]
+
+
+def _models(
+    reader: Reader, built: Built, ids: Collection[int], pushes: Collection[_Push]
+) -> dict[int, AffectedModel]:
+    runs = _run_ids(reader, {built.trainers[i] for i in ids})
+    judged = {built.evaluations[i] for i in ids if i in built.evaluations}
+    verdicts = reader.values("Execution", judged, ("accuracy", "blessed"))
+    pushed: dict[int, list[str]] = {}
+    for push in pushes:
+        pushed.setdefault(push.model_id, []).insert(0, push.shown)
+    found = {}
+    for model in reader.artifacts(ids).values():
+        known = facts.model_facts(model)
+        verdict = verdicts.get(built.evaluations.get(model.id, 0), {})
+        accuracy, blessed = verdict.get("accuracy"), verdict.get("blessed")
+        found[model.id] = AffectedModel(
+            artifact_id=model.id,
+            uri=model.uri,
+            state=model.state,
+            run_id=runs.get(built.trainers[model.id]),
+            when=known.created,
+            framework=known.framework,
+            architecture=known.architecture,
+            accuracy=float(accuracy) if isinstance(accuracy, int | float) else None,
+            blessed=bool(blessed) if isinstance(blessed, int) else None,
+            pushed=tuple(pushed.get(model.id, ())),
+        )
+    return found
+
+
+def _versions(
+    reader: Reader, built: Built, told: Collection[_Push], models: Mapping[int, AffectedModel]
+) -> tuple[AffectedVersion, ...]:
+    artifacts = reader.artifacts([p.id for p in told])
+    runs = _run_ids(reader, {built.pushes[p.id][1] for p in told})
+    return tuple(
+        AffectedVersion(
+            name=p.name,
+            version=p.version if isinstance(p.version, int | str) else None,
+            serving=p.serving,
+            destination=p.destination,
+            model_id=p.model_id,
+            run_id=runs.get(built.pushes[p.id][1]),
+            when=facts.when(artifacts[p.id].created),
+            framework=models[p.model_id].framework,
+            accuracy=models[p.model_id].accuracy,
+        )
+        for p in told
+    )
+
+
+def _run_ids(reader: Reader, execution_ids: Collection[int]) -> dict[int, str]:
+    """The name of the run of each execution, by execution id."""
+    recorded = reader.values("Execution", execution_ids, ["run_id"])
+    found = {i: str(values["run_id"]) for i, values in recorded.items()}
+    missing = reader.executions(set(execution_ids) - found.keys())
+    runs = runs_of(reader, list(missing.values())) if missing else {}
+    return found | {i: run.name for i, run in runs.items() if run.name}

@@ -1,0 +1,207 @@
+"""`lineage model` and `lineage served`: where a model comes from, and where it went."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from lineage.graph import facts
+from lineage.graph.producers import BASELINE, Graph, ancestry, runs_of
+from lineage.graph.refs import PUSHED_MODEL, find_model, model_of
+from lineage.storage.erasures import Erasure, erasures
+from lineage.store.reader import Reader
+from lineage.store.records import Artifact, Context, Event, Execution
+
+INFRA_BLESSING = "InfraBlessing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLineage:
+    """Everything that made one model, what judged it, and where it was pushed."""
+
+    model: facts.ModelFacts
+    run: facts.RunFacts | None
+    """The run whose Trainer made it."""
+    data: tuple[facts.DataFacts, ...]
+    schema: facts.SchemaFacts | None
+    transform: facts.TransformFacts | None
+    training: facts.TrainingFacts | None
+    verdicts: tuple[facts.Verdict, ...]
+    """The newest last."""
+    infra_verdicts: tuple[facts.InfraVerdict, ...]
+    """Trials in the server, the newest last."""
+    pushes: tuple[facts.Push, ...]
+    producers: tuple[facts.Step, ...]
+    """The executions that did the work, in order; what was cached is not among them."""
+    reused: tuple[int, ...]
+    """Ids of those that an earlier run had done, and the model's run took from the cache."""
+    withdrawn: tuple[Erasure, ...]
+    """Erasures of images that it used, the newest first."""
+
+
+def model_lineage(reader: Reader, ref: str, cut: Collection[str] = BASELINE) -> ModelLineage:
+    """The lineage of the model that `ref` means.
+
+    Args:
+      cut: keys of inputs that are not followed; without BASELINE, the ancestry of
+        warm starts and baselines is among the producers.
+
+    Raises:
+      NotFoundError: there is no such model.
+    """
+    return lineage_of(reader, find_model(reader, ref), cut)
+
+
+def lineage_of(reader: Reader, model: Artifact, cut: Collection[str] = BASELINE) -> ModelLineage:
+    graph = ancestry(reader, [model.id], cut)
+    judged = Judged.of(reader, model)
+    if not BASELINE.issubset(cut):
+        others = [b.id for b in judged.baselines.values()]
+        graph = _merged(graph, ancestry(reader, others, cut))
+    runs = runs_of(reader, [*graph.executions.values(), *judged.executions.values()])
+    maker = {e.artifact_id: e.execution_id for e in graph.events if e.kind == "output"}
+
+    def made(artifact: Artifact) -> Execution | None:
+        return graph.executions.get(maker.get(artifact.id, 0))
+
+    trainer = made(model)
+    # What the model itself is made from, without its baselines.
+    own = _upstream(graph, model.id)
+    near = [graph.artifacts[i] for i in sorted(own)]
+    # Transformed examples have a maker with examples among its inputs; raw ones do not.
+    derived = {e.execution_id for e in graph.events if e.kind == "input"}
+    raw = [a for a in near if a.type == "Examples" and maker.get(a.id) not in derived]
+    schemas = [a for a in near if a.type == "Schema"]
+    graphs = [a for a in near if a.type == "TransformGraph"]
+    run = runs.get(trainer.id) if trainer else None
+    producers = sorted(
+        [*graph.executions.values(), *judged.executions.values()], key=lambda e: e.id
+    )
+    above = {maker.get(i, 0) for i in own}
+    reused = (i for i in sorted(above & runs.keys()) if run is not None and runs[i].id != run.id)
+    return ModelLineage(
+        model=facts.model_facts(model),
+        run=facts.run_facts(reader, run) if run else None,
+        data=tuple(facts.data_facts(a, made(a)) for a in raw),
+        schema=facts.schema_facts(schemas[0], made(schemas[0])) if schemas else None,
+        transform=(facts.transform_facts(graphs[0], made(graphs[0]), trainer) if graphs else None),
+        training=facts.training_facts(trainer) if trainer else None,
+        verdicts=judged.verdicts(reader, runs),
+        infra_verdicts=judged.infra_verdicts(runs),
+        pushes=judged.pushes(model, runs),
+        producers=tuple(facts.step(e, runs.get(e.id)) for e in producers),
+        reused=tuple(reused),
+        withdrawn=tuple(e for e in erasures(reader) if model.id in e.models),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What was done with one model: evaluations, trials in the server, and pushes."""
+
+    executions: Mapping[int, Execution]
+    artifacts: Mapping[int, Artifact]
+    baselines: Mapping[int, Artifact]
+    """By id of the evaluation's execution."""
+    events: tuple[Event, ...]
+
+    @classmethod
+    def of(cls, reader: Reader, model: Artifact) -> Judged:
+        inputs = [e for e in reader.consumers([model.id]) if e.key not in BASELINE]
+        events = reader.events({e.execution_id for e in inputs})
+        artifacts = reader.artifacts({e.artifact_id for e in events})
+        kinds = {"ModelEvaluation", "ModelBlessing", INFRA_BLESSING, PUSHED_MODEL}
+        wanted = {
+            e.execution_id
+            for e in events
+            if e.kind == "output"
+            and e.artifact_id in artifacts
+            and artifacts[e.artifact_id].type in kinds
+        }
+        executions = {i: x for i, x in reader.executions(wanted).items() if x.state == "COMPLETE"}
+        return cls(
+            executions=executions,
+            artifacts=artifacts,
+            baselines={
+                e.execution_id: artifacts[e.artifact_id]
+                for e in events
+                if e.key in BASELINE and e.artifact_id in artifacts
+            },
+            events=tuple(e for e in events if e.execution_id in executions),
+        )
+
+    def verdicts(self, reader: Reader, runs: Mapping[int, Context]) -> tuple[facts.Verdict, ...]:
+        found = []
+        for id_, execution in sorted(self.executions.items()):
+            made = self.made(id_)
+            if not {"ModelEvaluation", "ModelBlessing"} & made.keys():
+                continue
+            baseline = self.baselines.get(id_)
+            verdict = facts.verdict(execution, runs.get(id_), made.get("ModelBlessing"), baseline)
+            if baseline is not None and (name := pushed_as(reader, baseline)) is not None:
+                verdict = replace(verdict, baseline=name)
+            found.append(verdict)
+        return tuple(found)
+
+    def infra_verdicts(self, runs: Mapping[int, Context]) -> tuple[facts.InfraVerdict, ...]:
+        made = {id_: self.made(id_).get(INFRA_BLESSING) for id_ in sorted(self.executions)}
+        return tuple(
+            facts.infra_verdict(self.executions[id_], runs.get(id_), blessing)
+            for id_, blessing in made.items()
+            if blessing is not None
+        )
+
+    def pushes(self, model: Artifact, runs: Mapping[int, Context]) -> tuple[facts.Push, ...]:
+        found = []
+        for id_ in sorted(self.executions):
+            pushed = self.made(id_).get(PUSHED_MODEL)
+            # TFX's own Pusher makes the artifact, and says in it that it pushed nothing.
+            if pushed is not None and pushed.get("pushed"):
+                found.append(facts.push(pushed, model, runs.get(id_)))
+        return tuple(found)
+
+    def made(self, execution_id: int) -> dict[str, Artifact]:
+        """An execution's outputs by type."""
+        ids = [
+            e.artifact_id
+            for e in self.events
+            if e.execution_id == execution_id and e.kind == "output"
+        ]
+        return {self.artifacts[i].type: self.artifacts[i] for i in ids if i in self.artifacts}
+
+
+def pushed_as(reader: Reader, model: Artifact) -> str | None:
+    """`name@version` of a model's first push; None if it was not pushed."""
+    for pushed in reader.artifacts_by_type(PUSHED_MODEL, {"model_id": model.id}):
+        if pushed.get("pushed"):
+            return f"{pushed.get('model_name')}@{pushed.get('pushed_version')}"
+    return None
+
+
+def pushed_model(reader: Reader, pushed: Artifact) -> ModelLineage | None:
+    model = model_of(reader, pushed)
+    return None if model is None else lineage_of(reader, model)
+
+
+def _upstream(graph: Graph, artifact_id: int) -> set[int]:
+    """Artifacts that one was made from, within a graph; itself left out."""
+    maker = {e.artifact_id: e.execution_id for e in graph.events if e.kind == "output"}
+    inputs: dict[int, set[int]] = {}
+    for event in graph.events:
+        if event.kind == "input":
+            inputs.setdefault(event.execution_id, set()).add(event.artifact_id)
+    found: set[int] = set()
+    frontier = {artifact_id}
+    while frontier:
+        found |= frontier
+        made_from = (inputs.get(maker.get(a, 0), set()) for a in frontier)
+        frontier = set[int]().union(*made_from) - found
+    return found - {artifact_id}
+
+
+def _merged(a: Graph, b: Graph) -> Graph:
+    return Graph(
+        artifacts={**a.artifacts, **b.artifacts},
+        executions={**a.executions, **b.executions},
+        events=tuple(sorted({*a.events, *b.events})),
+    )

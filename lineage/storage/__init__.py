@@ -1,0 +1,1 @@
+"""The files behind the records: verified, kept, removed and erased."""

@@ -1,0 +1,298 @@
+"""`visionline erase`: what can be done about images that were withdrawn.
+
+Datasets and arrays that hold them are removed whole: their records are digested, and
+rewritten ones would be no dataset that a model was made from.  Models stay, marked as
+trained on what was withdrawn.  What cannot be done from here is said: the source, which
+is the user's; copies on other machines; what the weights have learned.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from common.errors import RunError
+from lineage.images.copies import Copy, served_model
+from lineage.images.uses import USES, Use
+from lineage.questions.affected_images import AffectedImages, affected_by_images
+from lineage.storage.erasures import record_erasure
+from lineage.storage.gc import TRASH, GcItem, GcPlan, Places, tree_size
+from lineage.storage.removal import Failure, remove_files, set_states
+from lineage.store.connection import Connection, open_reader
+from lineage.store.reader import Reader
+from lineage.store.records import Artifact
+from lineage.store.workspace import Workspace
+from modelstore.rollback import choices
+from modelstore.versions import list_versions
+
+Progress = Callable[[int, int], None]
+_ARRAYS = "shards"
+_IN_WEIGHTS: tuple[Use, ...] = ("trained", "selected", "unknown")
+_RUNNING = ("NEW", "RUNNING")
+_REMAINS: Mapping[str, str] = {
+    "source": "it is yours: delete it there, or the next run ingests it again",
+    "golden": "train and push again, then remove the older versions with "
+    "`visionline versions --prune`",
+    "report": "kept: it says which dataset held what",
+    "examples": "outside the output folder, or of another one: erase it there",
+    "transformed": "outside the output folder, or of another one: erase it there",
+    "arrays": "outside the output folder, or of another one: erase it there",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """A place that holds an image, or may hold it, when all is done."""
+
+    copy: Copy
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """A model that used a withdrawn image."""
+
+    model_id: int
+    use: Use
+    """The strongest, of all the images."""
+    served: tuple[str, ...]
+    """Paths of versions in serving that hold it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A name whose latest version used a withdrawn image, and what could serve instead."""
+
+    folder: str
+    """`<serving>/<name>`."""
+    version: int
+    use: Use
+    roll_back_to: int | None
+    """The newest version that a rollback takes and that did not use one; None: train anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasePlan:
+    sha256: tuple[str, ...]
+    found: int
+    """Of the images: how many are in a dataset."""
+    unsearched: int
+    """Datasets that may hold them all the same; see `lineage affected`."""
+    remove: tuple[GcItem, ...]
+    """Datasets: raw, and transformed."""
+    arrays: tuple[str, ...]
+    """Folders of the cache."""
+    bytes: int
+    """On the disk, of all that is removed."""
+    models: tuple[Withdrawn, ...]
+    served: tuple[Served, ...]
+    remains: tuple[Remains, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """What an erasure did."""
+
+    plan: ErasePlan
+    removed: int
+    """Datasets whose files are gone now."""
+    failures: tuple[Failure, ...]
+    recorded: str | None
+    """The erasure's name in the metadata store; None: there was nothing to record."""
+    state: Literal["done", "unfinished"]
+
+
+def plan(reader: Reader, workspace: Workspace, asked: Mapping[str, str | None]) -> ErasePlan:
+    """Says what would be done; removes nothing.
+
+    Args:
+      asked: see `affected_images.affected_by_images`.
+
+    Raises:
+      RunError: a run, also of another folder, is using what holds the images.
+    """
+    found = affected_by_images(reader, asked)
+    root = os.path.realpath(workspace.artifacts)
+    holding = _holding(reader, found)
+    places = Places(root)
+    inside = {a.id: p for a in holding if (p := places.inside(a.uri)) is not None}
+    items = [
+        GcItem(
+            artifact_id=a.id,
+            type=a.type,
+            uri=a.uri,
+            run_id=None,
+            bytes=tree_size(inside[a.id]) if os.path.lexists(inside[a.id]) else 0,
+            why="withdrawn",
+        )
+        for a in holding
+        if a.id in inside and (a.state != "DELETED" or os.path.lexists(inside[a.id]))
+    ]
+    _check_unused(reader, [i.artifact_id for i in items])
+    arrays = _arrays(workspace, found.copies)
+    gone = {i.artifact_id for i in items}
+    remains = [
+        Remains(copy=c, remedy=_REMAINS[c.kind])
+        for c in found.copies
+        if c.artifact_id not in gone and not any(c.where.startswith(f"{a}/") for a in arrays)
+    ]
+    return ErasePlan(
+        sha256=tuple(asked),
+        found=sum(i.state == "found" for i in found.images),
+        unsearched=len(found.unsearched),
+        remove=tuple(items),
+        arrays=tuple(arrays),
+        bytes=sum(i.bytes for i in items) + sum(map(tree_size, arrays)),
+        models=_models(reader, found),
+        served=_served(reader, found),
+        remains=tuple(remains),
+    )
+
+
+def erase(
+    workspace: Workspace,
+    connection: Connection,
+    asked: Mapping[str, str | None],
+    reason: str,
+    progress: Progress,
+) -> Erased:
+    """Does what can be done, while no run uses the folder; killed, it is done again.
+
+    First it is recorded, then the datasets are marked as DELETED, then files go: from
+    the first step on no step of a run is taken from the cache that holds an image.
+
+    Raises:
+      RunError: a run uses the folder, or what holds the images.
+      StoreError: the store cannot be read or written; nothing was removed.
+    """
+    from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+    with workspace.lock():
+        reader = open_reader(connection)
+        try:
+            found = plan(reader, workspace, asked)
+        finally:
+            reader.close()
+        ids = [i.artifact_id for i in found.remove]
+        name = None
+        if found.found:
+            uses = {m.model_id: m.use for m in found.models}
+            name = record_erasure(connection, found.sha256, uses, ids, reason)
+        if ids:
+            set_states(connection, dict.fromkeys(ids, mlmd.Artifact.DELETED))
+        trash = workspace.artifacts / TRASH
+        if trash.is_symlink():
+            raise RunError(f"{trash} is a link; expected a folder. Remove the link.")
+        work = GcPlan(
+            root=str(workspace.artifacts), remove=found.remove, bytes=found.bytes, kept={}, trash=0
+        )
+        done = remove_files(work, trash, progress)
+        failures = [*done.failures, *_remove_arrays(found.arrays)]
+    return Erased(
+        plan=found,
+        removed=done.removed,
+        failures=tuple(failures),
+        recorded=name,
+        state="unfinished" if failures else "done",
+    )
+
+
+def _holding(reader: Reader, found: AffectedImages) -> list[Artifact]:
+    """Examples in which an image was found, and what was made of them; removed or not.
+
+    Others at the same place hold it as well, such as one that was imported.
+    """
+    raw = {d.artifact_id for d in found.data if d.type == "Examples"}
+    examples = {a.id: a for a in reader.artifacts_by_type("Examples")}
+    makers = reader.producers(examples)
+    inputs: dict[int, set[int]] = {}
+    for event in reader.events(set(makers.values())):
+        if event.kind == "input" and event.artifact_id in examples:
+            inputs.setdefault(event.execution_id, set()).add(event.artifact_id)
+    holding = set(raw)
+    for id_ in sorted(examples):  # what they were made of came before them
+        if inputs.get(makers.get(id_, 0), set()) & holding:
+            holding.add(id_)
+    uris = {examples[i].uri for i in holding}
+    return [a for _, a in sorted(examples.items()) if a.id in holding or a.uri in uris]
+
+
+def _check_unused(reader: Reader, ids: Collection[int]) -> None:
+    running = [e for e, state in reader.execution_states().items() if state in _RUNNING]
+    used = {e.artifact_id for e in reader.events(running)} & set(ids)
+    if used:
+        raise RunError(
+            f"A run is using artifact {min(used)}, which holds an image that is to be erased. "
+            "Stop the run or wait for it, then run the same command again."
+        )
+
+
+def _arrays(workspace: Workspace, copies: Iterable[Copy]) -> list[str]:
+    """Whole folders of the cache: all splits of a content, since each is made again."""
+    cache = Path(os.path.realpath(workspace.cache / _ARRAYS))
+    found = {Path(os.path.realpath(c.where)).parent for c in copies if c.kind == "arrays"}
+    return sorted(str(p) for p in found if p.parent == cache)
+
+
+def _remove_arrays(folders: Iterable[str]) -> list[Failure]:
+    errors: list[OSError] = []
+    for folder in folders:
+        shutil.rmtree(folder, onerror=lambda _, __, info: errors.append(info[1]))  # type: ignore[arg-type]
+    return [Failure(path=str(e.filename), reason=e.strerror or str(e)) for e in errors]
+
+
+def _models(reader: Reader, found: AffectedImages) -> tuple[Withdrawn, ...]:
+    uses: dict[int, set[Use]] = {}
+    for image in found.images:
+        for use in image.uses:
+            uses.setdefault(use.model_id, set()).add(use.use)
+    uris = {a.id: a.uri for a in reader.artifacts(uses).values()}
+    served: dict[str, list[str]] = {}
+    for folder in _folders(found):
+        for version in list_versions(Path(folder)):
+            if (uri := served_model(reader, Path(folder) / str(version))) is not None:
+                served.setdefault(uri, []).append(f"{folder}/{version}")
+    return tuple(
+        Withdrawn(
+            model_id=model_id,
+            use=next(u for u in USES if u in found_uses),
+            served=tuple(served.get(uris.get(model_id, ""), ())),
+        )
+        for model_id, found_uses in sorted(uses.items(), reverse=True)
+    )
+
+
+def _served(reader: Reader, found: AffectedImages) -> tuple[Served, ...]:
+    """Names whose latest version was trained on, or selected by, an image."""
+    models = {m.model_id: m for m in _models(reader, found)}
+    uris = {a.uri: a.id for a in reader.artifacts(models).values()}
+    bad = {uri for uri, id_ in uris.items() if models[id_].use in _IN_WEIGHTS}
+    served = []
+    for folder in _folders(found):
+        versions = list_versions(Path(folder))
+        latest = served_model(reader, Path(folder) / str(versions[-1])) if versions else None
+        if latest is None or latest not in bad:
+            continue
+        other = (
+            c.version
+            for c in choices(Path(folder))
+            if not c.why_refused and served_model(reader, Path(folder) / str(c.version)) not in bad
+        )
+        served.append(
+            Served(
+                folder=folder,
+                version=versions[-1],
+                use=models[uris[latest]].use,
+                roll_back_to=next(other, None),
+            )
+        )
+    return tuple(served)
+
+
+def _folders(found: AffectedImages) -> list[str]:
+    places = {v.destination.rpartition("/")[0] for v in found.versions if v.destination}
+    return sorted(p for p in places if "://" not in p)

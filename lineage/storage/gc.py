@@ -1,0 +1,244 @@
+"""`lineage gc`, the plan: which artifacts' files nothing kept needs.  Removes nothing.
+
+Only what lies inside the pipeline's root is ever removed, and nothing that shares a
+path with what stays.  `lineage.storage.removal` carries a plan out.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from common.errors import RunError
+from lineage.storage.needs import Needs, Record, needs
+from lineage.store.reader import Reader
+
+TRASH = ".visionline-trash"
+"""In the root: where a directory is moved before it is deleted."""
+Why = Literal["unused", "gone", "unfinished", "withdrawn"]
+_REMOVABLE = frozenset({"LIVE", "MARKED_FOR_DELETION", "ABANDONED"})
+_BLOCK = 512
+"""Bytes; the unit of st_blocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GcItem:
+    """An artifact to remove."""
+
+    artifact_id: int
+    type: str
+    uri: str
+    run_id: str | None
+    """The last run that made it or took it from the cache."""
+    bytes: int
+    """On the disk, freed with it.  Of artifacts at one place, the first has them."""
+    why: Why
+    """unused: nothing kept needs it; gone: nor are its files there, so its record is
+    put right; unfinished: marked as DELETED by an earlier gc that did not get to its
+    files; withdrawn: it holds an image that `visionline erase` removes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GcPlan:
+    root: str
+    """The folder that things are removed from."""
+    remove: tuple[GcItem, ...]
+    bytes: int
+    """On the disk, freed by removing them all; with what an earlier gc left half done."""
+    kept: Mapping[str, int]
+    """Artifacts by reason: pushed, blessed, pinned, running, reused; shared (at, above
+    or below the place of one that stays); elsewhere (outside the root, imported, or
+    links); other (neither live nor deleted)."""
+    trash: int
+    """Leftovers of an earlier gc."""
+
+
+def plan(reader: Reader, root: Path, keep_runs: int = 3) -> GcPlan:
+    """Decides what to remove.
+
+    Args:
+      root: the pipeline's root, `artifacts/` of the output folder.
+      keep_runs: see `lineage.storage.needs.needs`.
+
+    Raises:
+      RunError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise RunError(f"No artifacts at {root}: no pipeline has written there.")
+    root = Path(os.path.realpath(root))
+    found = needs(reader, keep_runs)
+    removable, kept = choose(found, root)
+    sizes = _Sizes()
+    items, inside = [], set[str]()
+    for path, id_ in sorted((path, id_) for id_, path in removable.items()):
+        record = found.records[id_]
+        is_new = not _is_below_any(path, inside)
+        inside.add(path)
+        exists = os.path.lexists(path)
+        if record.state == "DELETED" and not exists:
+            continue
+        items.append(
+            GcItem(
+                artifact_id=record.id,
+                type=record.type,
+                uri=record.uri,
+                run_id=_last_run(found, record.id),
+                bytes=sizes.of(path) if is_new else 0,
+                why=_why(record, exists),
+            )
+        )
+    trash = root / TRASH
+    left = [str(p) for p in trash.iterdir()] if trash.is_dir() and not trash.is_symlink() else []
+    return GcPlan(
+        root=str(root),
+        remove=tuple(sorted(items, key=lambda i: i.artifact_id)),
+        bytes=sum(i.bytes for i in items) + sum(map(sizes.of, left)),
+        kept=kept,
+        trash=len(left),
+    )
+
+
+def choose(found: Needs, root: Path) -> tuple[dict[int, str], dict[str, int]]:
+    """Which artifacts to remove, with their real paths, and how many stay by reason.
+
+    Args:
+      root: a real path.
+    """
+    places = Places(str(root))
+    kept: Counter[str] = Counter()
+    removable: dict[int, str] = {}
+    staying = {places.real(d) for d in found.destinations}
+    for id_, record in found.records.items():
+        place = places.inside(record.uri)
+        reason: str
+        if id_ in found.needed:
+            reason = found.needed[id_]
+        elif record.state == "DELETED" and (place is None or record.external):
+            continue
+        elif record.external or place is None:
+            reason = "elsewhere"
+        elif record.state not in _REMOVABLE and record.state != "DELETED":
+            reason = "other"
+        else:
+            removable[id_] = place
+            continue
+        kept[reason] += 1
+        staying |= places.all_of(record.uri)
+    while shared := _touching(removable, staying):
+        kept["shared"] += sum(found.records[i].state != "DELETED" for i in shared)
+        staying = {removable.pop(i) for i in shared}
+    return removable, dict(kept)
+
+
+class _Sizes:
+    """Counts a file when its last name has been seen."""
+
+    def __init__(self) -> None:
+        self._links: Counter[tuple[int, int]] = Counter()
+
+    def of(self, path: str) -> int:
+        total = 0
+        for entry in _walk(path):
+            if entry.st_nlink > 1 and not stat.S_ISDIR(entry.st_mode):
+                self._links[entry.st_dev, entry.st_ino] += 1
+                if self._links[entry.st_dev, entry.st_ino] < entry.st_nlink:
+                    continue
+            total += entry.st_blocks * _BLOCK
+        return total
+
+
+def tree_size(path: str) -> int:
+    """Bytes on the disk that are freed with a file or directory."""
+    return _Sizes().of(path)
+
+
+def _walk(path: str) -> Iterator[os.stat_result]:
+    """Of a file, or of everything in a directory; what cannot be read is left out."""
+    try:
+        found = os.lstat(path)
+        yield found
+        names = os.listdir(path) if stat.S_ISDIR(found.st_mode) else []
+    except OSError:
+        return
+    for name in names:
+        yield from _walk(os.path.join(path, name))
+
+
+class Places:
+    """Real paths of URIs; those of directories are looked up once."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root + os.sep
+        self._parents: dict[str, str] = {}
+
+    def inside(self, uri: str) -> str | None:
+        """The path, if it is below the root and neither a link nor reached by a way out."""
+        path = local_path(uri)
+        if path is None or _climbs(path):
+            return None
+        real = self._named(path)
+        if not real.startswith(self._root) or os.path.islink(real):
+            return None
+        return None if real.startswith(self._root + TRASH) else real
+
+    def all_of(self, uri: str) -> set[str]:
+        """Where a URI's files are, by its name and by what that leads to."""
+        path = local_path(uri)
+        return set() if path is None else {self._named(path), self.real(path)}
+
+    def real(self, path: str) -> str:
+        named = self._named(path)
+        return os.path.realpath(named) if os.path.islink(named) else named
+
+    def _named(self, path: str) -> str:
+        if _climbs(path):
+            return os.path.realpath(path)
+        parent, name = os.path.split(os.path.normpath(path))
+        if parent not in self._parents:
+            self._parents[parent] = os.path.realpath(parent)
+        return os.path.join(self._parents[parent], name)
+
+
+def _climbs(path: str) -> bool:
+    return ".." in path.split(os.sep)
+
+
+def local_path(uri: str) -> str | None:
+    """The absolute path of a URI on this machine; None where it means another place."""
+    path = uri.removeprefix("file://")
+    return path if path.startswith("/") else None
+
+
+def _touching(removable: Mapping[int, str], staying: Collection[str]) -> list[int]:
+    """Those that are at, above or below a path that stays."""
+    above = {parent for path in staying for parent in _parents(path)}
+    return [id_ for id_, path in removable.items() if path in above or _is_below_any(path, staying)]
+
+
+def _is_below_any(path: str, places: Collection[str]) -> bool:
+    """At or below one of them."""
+    return path in places or any(parent in places for parent in _parents(path))
+
+
+def _parents(path: str) -> Iterator[str]:
+    while (parent := os.path.dirname(path)) != path:
+        yield parent
+        path = parent
+
+
+def _why(record: Record, exists: bool) -> Why:
+    if record.state == "DELETED":
+        return "unfinished"
+    return "unused" if exists else "gone"
+
+
+def _last_run(found: Needs, artifact_id: int) -> str | None:
+    for execution in sorted(found.links.makers.get(artifact_id, ()), reverse=True):
+        if (run := found.runs.get(execution)) is not None:
+            return run.name
+    return None

@@ -1,0 +1,99 @@
+"""Rollbacks in the metadata store, as pushes are: what serves a version can be asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from common.process.user import user
+from lineage.store.connection import Connection
+from lineage.store.reader import StoreError
+from lineage.store.records import PIPELINE
+from lineage.store.writing import open_store
+from modelstore.rollback import RolledBack
+
+ROLLBACK = "visionline.Rollback"
+"""The type of the executions: the model is their input, a PushedModel their output."""
+
+
+def record_rollback(connection: Connection, folder: Path, done: RolledBack, reason: str) -> int:
+    """Records a rollback that was done.
+
+    The execution is in the context of the pipeline that made the model, so that its
+    next run is compared with what is served now.
+
+    Args:
+      folder: `<serving>/<name>`.
+
+    Returns:
+      The execution's id.
+
+    Raises:
+      StoreError: the store cannot be written, or does not know the model.
+    """
+    from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+    manifest = done.manifest
+    with open_store(connection) as store:
+        model = _model(store, connection, manifest.mlmd.get("model"), manifest.model_uri)
+        execution = mlmd.Execution(
+            type_id=store.put_execution_type(mlmd.ExecutionType(name=ROLLBACK)),
+            last_known_state=mlmd.Execution.COMPLETE,
+        )
+        _annotate(
+            execution,
+            user=user(),
+            when=manifest.pushed_at,
+            reason=reason,
+            model_name=folder.name,
+            pushed_version=manifest.version,
+            rolled_back_to=done.copied,
+            rolled_back_from=done.replaced,
+        )
+        pushed = mlmd.Artifact(
+            type_id=store.put_artifact_type(
+                mlmd.ArtifactType(name="PushedModel"), can_add_fields=True, can_omit_fields=True
+            ),
+            state=mlmd.Artifact.LIVE,
+        )
+        _annotate(
+            pushed,
+            pushed=1,
+            model_name=folder.name,
+            model_id=model.id,
+            pushed_version=manifest.version,
+            pushed_destination=str(folder.absolute() / str(manifest.version)),
+        )
+        events = [
+            (model, _event(mlmd.Event.INPUT, "model")),
+            (pushed, _event(mlmd.Event.OUTPUT, "pushed_model")),
+        ]
+        pipeline = store.get_context_type(PIPELINE)
+        contexts = [c for c in store.get_contexts_by_artifact(model.id) if c.type_id == pipeline.id]
+        return int(store.put_execution(execution, events, contexts)[0])
+
+
+def _model(store: Any, connection: Connection, model_id: int | None, uri: str) -> Any:
+    """The model's artifact; in another store the id may be something else's."""
+    found = store.get_artifacts_by_id([model_id]) if model_id is not None else []
+    if not found or found[0].uri != uri:
+        found = store.get_artifacts_by_uri(uri)
+    if not found:
+        raise StoreError(f"The model {uri} is not in the metadata store {connection}.")
+    return found[0]
+
+
+def _event(kind: Any, key: str) -> Any:
+    from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+    steps = [mlmd.Event.Path.Step(key=key), mlmd.Event.Path.Step(index=0)]
+    return mlmd.Event(type=kind, path=mlmd.Event.Path(steps=steps))
+
+
+def _annotate(target: Any, **values: str | int) -> None:
+    for key, value in values.items():
+        slot = target.custom_properties[key]
+        if isinstance(value, int):
+            slot.int_value = value
+        else:
+            slot.string_value = value

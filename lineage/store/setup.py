@@ -1,0 +1,88 @@
+"""Making a store ready for a pipeline to write to.
+
+`check_writable` says early and cheaply what is wrong; `make_ready` makes the database
+and MLMD's tables where they are missing, and alone may do so.
+"""
+
+from __future__ import annotations
+
+from lineage.store.backends import (
+    NoDatabaseError,
+    UnreachableError,
+    backend,
+    check_readable,
+    connect,
+)
+from lineage.store.connection import Connection
+from lineage.store.patience import patiently
+from lineage.store.reader import StoreError
+
+_PATIENCE_SECONDS = 15.0
+"""For a server that is starting."""
+
+
+def check_writable(connection: Connection, patience: float = _PATIENCE_SECONDS) -> None:
+    """Checks that a pipeline can write to a store, if it is there; changes nothing.
+
+    Args:
+      patience: seconds in which a server may begin to answer.
+
+    Raises:
+      StoreError: no; says what to do.
+    """
+    kind = backend(connection)
+
+    def check() -> None:
+        try:
+            database = connect(connection)
+        except NoDatabaseError:
+            return  # `make_ready` makes it
+        try:
+            with kind.setting_up(connection):  # half of the tables would look wrong
+                kind.check_suitable(database, connection)
+                if database.tables():
+                    check_readable(database, str(connection))
+        finally:
+            database.close()
+
+    patiently(check, lambda e: isinstance(e, UnreachableError), patience)
+
+
+def make_ready(connection: Connection) -> None:
+    """Makes what is missing of a store: its database, MLMD's tables.
+
+    No other connection to the same SQLite file may be open in this process.
+
+    Raises:
+      StoreError: it cannot be written.
+    """
+    check_writable(connection)
+    kind = backend(connection)
+    try:
+        connect(connection).close()
+    except NoDatabaseError:
+        kind.create(connection)
+        check_writable(connection)
+    from lineage.store.mlmd import open_mlmd
+
+    try:
+        with kind.setting_up(connection):
+            open_mlmd(connection)
+            kind.adapt(connection)
+    except RuntimeError as e:
+        raise StoreError(
+            f"ML Metadata cannot open the store {connection}: {_explain(str(e))}."
+        ) from None
+
+
+def _explain(message: str) -> str:
+    """What its clients leave unsaid where our own could log in."""
+    if message.startswith("mysql_real_connect failed"):
+        from lineage.store.backends.mysql import LOGIN
+
+        return LOGIN
+    if message.strip() == "PostgreSQL metadata source error:":
+        from lineage.store.backends.postgresql import PLAIN
+
+        return PLAIN
+    return message.strip().rstrip(".")

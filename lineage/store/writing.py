@@ -1,0 +1,31 @@
+"""Opening a store to write to it, through MLMD's own library and no other way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lineage.store.connection import Connection, open_reader
+from lineage.store.reader import StoreError
+
+
+@contextmanager
+def open_store(connection: Connection) -> Iterator[Any]:
+    """An `ml_metadata` MetadataStore of a store that is there already.
+
+    No reader of the same SQLite file may be open in this process: closing it would
+    free the locks of both.
+
+    Raises:
+      StoreError: there is none, or it cannot be written.
+    """
+    open_reader(connection).close()  # MLMD would make what is not there
+    from ml_metadata import errors
+
+    from lineage.store.mlmd import open_mlmd
+
+    try:
+        yield open_mlmd(connection)
+    except errors.StatusError as e:
+        raise StoreError(f"Cannot write to the metadata store {connection}: {e}.") from None

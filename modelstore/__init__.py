@@ -1,0 +1,1 @@
+"""What a pushed model is: its artifact, its versions, and what answers with it."""

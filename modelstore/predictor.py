@@ -1,0 +1,96 @@
+"""Classifies images with a pushed version, with TensorFlow alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import DataError, nearest
+from common.images.pixels import BadImage, check_image
+from common.images.plain import MAX_PIXELS
+from common.paths import patternless
+from modelstore.artifact import ModelCard, PushManifest
+from modelstore.versions import list_versions
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The classes of one image, likeliest first."""
+
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+    """Probabilities of `labels`."""
+
+
+class SavedModelPredictor:
+    """A pushed version, loaded.
+
+    Args:
+      directory: `<serving>/<name>/<version>`.
+
+    Raises:
+      DataError: it is not a pushed model.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        import tensorflow as tf
+
+        self.card = ModelCard.read(directory)
+        self.manifest = PushManifest.read(directory)
+        self._tf = tf
+        try:
+            with patternless(directory) as name:
+                self._model = tf.saved_model.load(name)
+        except (OSError, ValueError, tf.errors.OpError) as e:
+            raise DataError(f"{directory} cannot be loaded: {e}") from None
+        self._classify = self._model.signatures["serving_bytes"]
+
+    def predict(self, encoded: bytes, max_pixels: int = MAX_PIXELS) -> Prediction:
+        """Classifies one image file, decoded as ingestion does it.
+
+        Raises:
+          DataError: it cannot be decoded, or has more than `max_pixels`.
+        """
+        try:
+            plain = check_image(encoded, max_pixels=max_pixels).encoded
+        except BadImage as e:
+            raise DataError(f"is not an image that can be used: {e.reason} ({e.detail}).") from None
+        try:
+            outputs = self._classify(images=self._tf.constant([plain]))
+        except self._tf.errors.InvalidArgumentError:
+            raise DataError("is not an image that can be used: TensorFlow refuses it.") from None
+        labels = [label.decode() for label in outputs["labels"].numpy()[0]]
+        scores = [float(score) for score in outputs["label_scores"].numpy()[0]]
+        return Prediction(tuple(labels), tuple(scores))
+
+
+def find_version(serving: Path, name: str | None, version: int | None) -> Path:
+    """The folder of a pushed version; the latest one where none is named.
+
+    Raises:
+      DataError: there is none, or the name is missing and not clear.
+    """
+    names = model_names(serving)
+    if not names:
+        raise DataError(f"No pushed model in {serving}. Expected <name>/<version>/ folders there.")
+    if name is None:
+        if len(names) > 1:
+            raise DataError(f"{serving} serves {', '.join(names)}: choose one with --name.")
+        name = names[0]
+    if name not in names:
+        raise DataError(f"No pushed model {name!r} in {serving}.{nearest(name, names)}")
+    versions = list_versions(serving / name)
+    if version is None:
+        return serving / name / str(versions[-1])
+    if version not in versions:
+        found = ", ".join(map(str, versions))
+        raise DataError(f"{name} has no version {version}. Versions: {found}.")
+    return serving / name / str(version)
+
+
+def model_names(serving: Path) -> Sequence[str]:
+    """The names with at least one version in a serving folder."""
+    if not serving.is_dir():
+        return []
+    return sorted(d.name for d in serving.iterdir() if d.is_dir() and list_versions(d))

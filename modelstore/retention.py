@@ -1,0 +1,77 @@
+"""How many pushed versions are kept, and which are never removed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.files import sync_directory
+from modelstore.in_use import unused
+from modelstore.labels import read_labels
+from modelstore.versions import REMOVED, damage, list_versions, locked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    removed: tuple[int, ...]
+    spared: dict[int, str]
+    """Why others beyond those that are kept were not removed."""
+
+
+def prune(folder: Path, keep: int) -> Pruned:
+    """Removes the oldest versions of a model beyond the newest `keep` whole ones.
+
+    The latest is kept, and what has a label, and what a server on any machine that
+    shares the folder's locks has loaded.  A version disappears at once, and its files
+    after that.
+
+    Args:
+      folder: `<destination>/<name>`.
+      keep: at least 1.
+
+    Raises:
+      DataError: labels.json cannot be read, so that nobody knows what has a label.
+      OSError: something cannot be removed; what is visible is whole.
+    """
+    if not list_versions(folder):
+        return Pruned(removed=(), spared={})
+    with locked(folder):
+        versions = list_versions(folder)
+        labels: dict[int, list[str]] = {}
+        for label, version in sorted(read_labels(folder).versions.items()):
+            labels.setdefault(version, []).append(label)
+        removed, spared = [], {}
+        for version in _surplus(folder, versions, keep):
+            if version in labels:
+                spared[version] = f"labelled {', '.join(labels[version])}"
+            elif reason := _remove(folder, version):
+                spared[version] = reason
+            else:
+                removed.append(version)
+        for leftover in folder.glob(f"{REMOVED}*"):
+            shutil.rmtree(leftover)
+    return Pruned(removed=tuple(removed), spared=spared)
+
+
+def _surplus(folder: Path, versions: list[int], keep: int) -> list[int]:
+    """Those older than the newest `keep` whole ones; the oldest first.
+
+    Damaged ones do not count: a server could not go back to them.
+    """
+    kept = 0
+    for index in range(len(versions) - 1, -1, -1):
+        kept += not damage(folder / str(versions[index]))
+        if kept == keep:
+            return [v for v in versions[:index] if v != versions[-1]]
+    return []
+
+
+def _remove(folder: Path, version: int) -> str:
+    """Hides a version; returns why not, or ""."""
+    with unused(folder / str(version)) as reason:
+        if not reason:
+            os.rename(folder / str(version), folder / f"{REMOVED}{version}")
+            sync_directory(folder)
+        return reason

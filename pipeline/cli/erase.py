@@ -1,0 +1,117 @@
+"""`visionline erase`: what can be done about images that were withdrawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from common import exits
+from pipeline.cli.image_list import DigestOption, ListOption, images_asked
+from pipeline.cli.lineage.group import JsonOption, MetadataOption, OutputOption, answer_json
+from pipeline.cli.lineage.storage import own_store, progress_bar, size
+from pipeline.terminal import complain, table
+
+if TYPE_CHECKING:
+    from lineage.storage.erase import Erased, ErasePlan
+
+
+def erase(
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[IMAGE]...", help="Image files, or folders of them."),
+    ] = None,
+    images_from: ListOption = None,
+    sha256: DigestOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why; recorded with who and when.")] = "",
+    output: OutputOption = None,
+    metadata: MetadataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove withdrawn images from datasets and caches, and say which models used them."""
+    from common.errors import ConfigError
+    from lineage.storage.erase import erase as carry_out
+    from lineage.storage.erase import plan
+    from lineage.store.connection import open_reader
+
+    if dry_run == yes:
+        raise ConfigError("erase: say --dry-run to see what would be done, or --yes to do it.")
+    asked = images_asked(images, images_from, sha256)
+    if not asked:
+        raise ConfigError("erase: name images, or give --images-from or --sha256.")
+    workspace, connection = own_store(output, metadata, "erase")
+    if dry_run:
+        reader = open_reader(connection)
+        try:
+            found = plan(reader, workspace, asked)
+        finally:
+            reader.close()
+        if as_json:
+            answer_json("erase-plan", found)
+        else:
+            _show_plan(found, "would be removed")
+    else:
+        with progress_bar() as show:
+            done = carry_out(
+                workspace, connection, asked, reason, lambda n, of: show("removing", n, of)
+            )
+        found = done.plan
+        if as_json:
+            answer_json("erase", done)
+        else:
+            _show_plan(found, "removed")
+            _show_result(done)
+        if done.failures:
+            raise typer.Exit(exits.FAILED)
+    if not found.found:
+        raise typer.Exit(exits.CANNOT_TELL if found.unsearched else exits.NOTHING_FOUND)
+
+
+def _show_plan(found: ErasePlan, what: str) -> None:
+    typer.echo(f"{found.found} of {len(found.sha256)} images are in datasets that are known here.")
+    if found.unsearched:
+        typer.echo(
+            f"{found.unsearched} datasets could not be searched and may hold them: "
+            "`visionline lineage affected` says which."
+        )
+    rows = [(i.type, str(i.artifact_id), size(i.bytes), i.uri) for i in found.remove]
+    rows += [("arrays", "", "", folder) for folder in found.arrays]
+    if rows:
+        table((what, "artifact", "size", "where"), rows)
+        typer.echo()
+    if found.models:
+        table(
+            ("model", "use of the images", "in serving"),
+            [(str(m.model_id), m.use, ", ".join(m.served) or "-") for m in found.models],
+        )
+        typer.echo("These models are kept, and marked: no removal takes an image out of weights.")
+        typer.echo()
+    for served in found.served:
+        folder = Path(served.folder)
+        how = (
+            f"visionline rollback {folder.name} --to {served.roll_back_to} "
+            f"--serving {folder.parent}"
+            if served.roll_back_to is not None
+            else "no older version is free of them: train anew with `visionline run`"
+        )
+        typer.echo(f"{folder.name} version {served.version} serves one of them; instead: {how}")
+    if found.remains:
+        typer.echo()
+        table(
+            ("left", "images", "where", "what to do"),
+            [(r.copy.kind, str(r.copy.images), r.copy.where, r.remedy) for r in found.remains],
+        )
+    typer.echo("Nor is anything done about servers' request logs and copies on other machines.")
+
+
+def _show_result(done: Erased) -> None:
+    typer.echo(f"Removed {done.removed} datasets and {len(done.plan.arrays)} folders of arrays.")
+    if done.recorded is not None:
+        typer.echo(f"Recorded as {done.recorded}.")
+    for failure in done.failures:
+        complain(f"Cannot delete {failure.path}: {failure.reason}.")
+    if done.failures:
+        complain("Run the same command again to finish.")

@@ -1,0 +1,71 @@
+"""`visionline label`: names for versions, and how they share the traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from common.errors import ConfigError
+from pipeline.cli.places import ServingOption, model_folder, serving_folder
+
+Number = TypeVar("Number", int, float)
+
+
+def label(
+    name: Annotated[str, typer.Argument(help="The model's name in serving.")],
+    labels: Annotated[
+        list[str] | None, typer.Argument(metavar="[LABEL=VERSION]...", help="Such as stable=3.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Shares of the traffic, such as stable=90,canary=10; '' takes them away."
+        ),
+    ] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="A label to take away.")] = None,
+    serving: ServingOption = None,
+) -> None:
+    """Show or change the labels of a model's versions; servers follow at once."""
+    from common.errors import RunError
+    from modelstore.labels import change_labels, read_labels
+    from pipeline.terminal import table
+
+    folder = model_folder(serving_folder(serving), name)
+    if labels or weights is not None or remove:
+        versions = {k: _number(k, v, int) for k, v in map(_pair, labels or [])}
+        shares = None
+        if weights is not None:
+            parts = [part for part in weights.split(",") if part]
+            shares = {k: _number(k, v, float) for k, v in map(_pair, parts)}
+        try:
+            found = change_labels(folder, versions, shares, remove or [])
+        except OSError as e:
+            raise RunError(f"Cannot write to {folder}: {e.strerror}.") from None
+    else:
+        found = read_labels(folder)
+    if not found.versions:
+        typer.echo(f"{name} has no labels.")
+        return
+    table(
+        ("label", "version", "weight"),
+        [
+            (each, str(version), f"{found.weights[each]:g}" if each in found.weights else "")
+            for each, version in sorted(found.versions.items())
+        ],
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"Expected LABEL=NUMBER, got {text!r}.")
+    return key, value
+
+
+def _number(label: str, text: str, kind: Callable[[str], Number]) -> Number:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ConfigError(f"{label}: expected a number, got {text!r}.") from None

@@ -1,0 +1,1 @@
+"""`visionline lineage`, one module for each family of questions."""

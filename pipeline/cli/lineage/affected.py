@@ -1,0 +1,316 @@
+"""`lineage affected`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from common import exits
+from common.errors import ConfigError
+from pipeline.cli.image_list import (
+    DigestOption,
+    ImageOption,
+    ListOption,
+    images_asked,
+    not_images,
+    shown,
+)
+from pipeline.cli.lineage.group import (
+    JsonOption,
+    MetadataOption,
+    OutputOption,
+    answer_json,
+    app,
+    asking,
+)
+from pipeline.cli.words import serving
+
+if TYPE_CHECKING:
+    from lineage.images.copies import Copy
+    from lineage.questions.affected import Affected, AffectedData
+    from lineage.questions.affected_images import AffectedImage, AffectedImages
+    from lineage.store.reader import Reader
+
+_MODELS = 1000
+_WHY = {
+    "not recorded": "no ingestion report is recorded",
+    "deleted": "the ingestion report is marked as deleted",
+    "gone": "the ingestion report's files are gone",
+    "older": "ingested before there were indexes",
+    "unreadable": "the index cannot be read, or is not whole",
+    "elsewhere": "the ingestion report is on another machine",
+}
+_USES = {
+    "trained": "trained on it",
+    "selected": "selected by it",
+    "unknown": "not known for what",
+    "judged": "only judged by it",
+    "unused": "not used",
+}
+_SEVERAL = {
+    "trained": "trained on",
+    "selected": "selected by",
+    "unknown": "not known for what",
+    "judged": "only judged by",
+    "unused": "not used",
+}
+_LISTED = 20
+"""Rows of a kind that are shown where there may be very many; --json has all."""
+
+
+@app.command()
+def affected(
+    ref: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[REF]",
+            help="A dataset (artifact id, URI or digest), schema or transform graph; or a run, "
+            "model or version: its data.",
+        ),
+    ] = None,
+    span: Annotated[int | None, typer.Option(help="All data of a span.")] = None,
+    version: Annotated[int | None, typer.Option(help="Only this version of the span.")] = None,
+    image: ImageOption = None,
+    images_from: ListOption = None,
+    sha256: DigestOption = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help=f"Not only the newest {_MODELS} models.")
+    ] = False,
+    output: OutputOption = None,
+    metadata: MetadataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Every model and pushed version that was built on some data, or on some images."""
+    by_image = bool(image or sha256 or images_from is not None)
+    if (ref is not None) + (span is not None) + by_image != 1:
+        raise ConfigError(
+            "Expected one of REF, --span, and images (--image, --images-from, --sha256)."
+        )
+    if version is not None and span is None:
+        raise ConfigError("--version is one of a --span; name that, too.")
+    limit = None if everything else _MODELS
+    asked = images_asked(image, images_from, sha256)
+    with asking(output, metadata, ref) as reader:
+        if by_image:
+            found: Affected = _of_images(reader, asked, limit, as_json)
+        else:
+            found = _of_data(reader, ref, span, version, limit, as_json)
+    if not found.model_count:
+        raise typer.Exit(exits.CANNOT_TELL if found.cannot_tell else exits.NOTHING_FOUND)
+
+
+def _of_data(
+    reader: Reader,
+    ref: str | None,
+    span: int | None,
+    version: int | None,
+    limit: int | None,
+    as_json: bool,
+) -> Affected:
+    from lineage.questions.affected import affected_by, affected_by_span
+
+    if span is not None:
+        found = affected_by_span(reader, span, version, limit)
+    else:
+        found = affected_by(reader, str(ref), limit)
+    if as_json:
+        answer_json("affected", found)
+    else:
+        _show_data(found, {})
+        _show_models(found, {})
+        _show_unknown(found)
+    return found
+
+
+def _of_images(
+    reader: Reader, asked: Mapping[str, str | None], limit: int | None, as_json: bool
+) -> AffectedImages:
+    from lineage.questions.affected_images import affected_by_images
+
+    found = affected_by_images(reader, asked, limit)
+    if as_json:
+        answer_json("affected-images", found)
+    else:
+        show_images(found)
+    return found
+
+
+def show_images(found: AffectedImages) -> None:
+    """Prints where images were used, and what could not be looked at."""
+    several = len(found.images) > 1
+    if several:
+        _show_list(found)
+    _show_data(found, _seen(found))
+    if found.data:
+        _show_models(found, _uses(found.images, several))
+    if found.copies:
+        _show_copies(found.copies)
+    _show_search(found)
+    _show_unknown(found)
+
+
+def _show_list(found: AffectedImages) -> None:
+    from pipeline.terminal import table
+
+    rows = []
+    for image in found.images[:_LISTED]:
+        uses: Counter[str] = Counter(u.use for u in image.uses)
+        counts = ", ".join(f"{_SEVERAL[use]}: {uses[use]}" for use in _SEVERAL if uses[use])
+        name = image.sha256 if image.asked is None else shown(image.asked)
+        rows.append([name, image.state, counts or "-"])
+    table(["image", "in a dataset", "models"], rows)
+    _more(len(found.images) - len(rows), "images", "--json")
+    typer.echo()
+
+
+def _seen(found: AffectedImages) -> dict[int, list[str]]:
+    """What of a dataset was asked for, by its artifact id."""
+    seen: dict[int, list[str]] = {}
+    for image in found.images:
+        for i in image.ingested:
+            seen.setdefault(i.artifact_id, []).append(f"{i.split}/{i.label}: {i.path}")
+    return seen
+
+
+def _uses(images: tuple[AffectedImage, ...], several: bool) -> dict[int, str]:
+    """What each model did with the images, in words."""
+    counts: dict[int, Counter[str]] = {}
+    for image in images:
+        for use in image.uses:
+            counts.setdefault(use.model_id, Counter())[use.use] += 1
+    if not several:
+        return {model: _USES[use] for model, found in counts.items() for use in found}
+    return {
+        model: ", ".join(f"{_SEVERAL[use]} {found[use]}" for use in _SEVERAL if found[use])
+        for model, found in counts.items()
+    }
+
+
+def _show_data(found: Affected, seen: Mapping[int, list[str]]) -> None:
+    from pipeline.terminal import table
+
+    if not found.data:
+        return
+    rows = []
+    for data in found.data:
+        images = seen.get(data.artifact_id) or ["-"]
+        rows += [_data_row(data, name) for name in images[:_LISTED]]
+        if len(images) > _LISTED:
+            rows.append(_data_row(data, f"… and {len(images) - _LISTED} more; --json has them"))
+    table(["data", "type", "span", "images", "as", "where"], rows)
+    typer.echo()
+
+
+def _show_models(found: Affected, uses: Mapping[int, str]) -> None:
+    from pipeline.terminal import table
+
+    if not found.model_count:
+        typer.echo("No model was built on it.")
+        return
+    use = ["use"] if uses else []
+    if found.versions:
+        table(
+            ["version", "serving", "accuracy", "pushed", "run", "model", *use],
+            [
+                [
+                    f"{v.name}@{v.version}" if v.name else v.destination or "-",
+                    *(serving(v.serving), _number(v.accuracy), _date(v.when)),
+                    *(v.run_id or "-", str(v.model_id)),
+                    *([uses.get(v.model_id, "-")] if uses else []),
+                ]
+                for v in found.versions
+            ],
+        )
+        _more(found.version_count - len(found.versions), "versions, no longer served")
+    else:
+        typer.echo("Nothing that was built on it was pushed.")
+    typer.echo()
+    table(
+        ["model", "framework", "architecture", "accuracy", "made", "run", *use],
+        [
+            [
+                *(str(m.artifact_id), m.framework or "-", m.architecture or "-"),
+                *(_number(m.accuracy), _date(m.when), m.run_id or "-"),
+                *([uses.get(m.artifact_id, "-")] if uses else []),
+            ]
+            for m in found.models
+        ],
+    )
+    _more(found.model_count - len(found.models), "models")
+
+
+def _show_copies(copies: tuple[Copy, ...]) -> None:
+    from pipeline.terminal import table
+
+    words = {"pixels": "yes", "maybe": "it may be among them", "name": "its name and digest"}
+    typer.echo()
+    table(
+        ["copies", "images", "there", "where"],
+        [[c.kind, str(c.images), words[c.holds], c.where] for c in copies[: 5 * _LISTED]],
+    )
+    _more(len(copies) - 5 * _LISTED, "places", "--json")
+    typer.echo("Not looked at: request logs of servers, and what was copied to other machines.")
+
+
+def _show_search(found: AffectedImages) -> None:
+    total = sum(found.searched.values())
+    missing = [i for i in found.images if i.state != "found"]
+    if missing:
+        which = (
+            f"the SHA-256 {missing[0].sha256}"
+            if len(found.images) == 1
+            else f"{len(missing)} of the images"
+        )
+        typer.echo(f"None of the {total} datasets that could be searched holds {which}.")
+        for name in not_images(i.asked for i in missing)[:_LISTED]:
+            typer.echo(f"{name} is not an image that can be read, so it was never ingested.")
+    for dataset in found.unsearched[:_LISTED]:
+        typer.echo(
+            f"Not searched: dataset {dataset.artifact_id}, {dataset.uri}: "
+            f"{_WHY[dataset.index]}; its records: {dataset.records}."
+        )
+    _more(len(found.unsearched) - _LISTED, "datasets that could not be searched", "--json")
+    if found.cannot_tell:
+        typer.echo("So whether a model was built on it cannot be told; nothing says that none was.")
+    elif found.unsearched:
+        typer.echo("What is told above may not be all: not every dataset could be searched.")
+
+
+def _show_unknown(found: Affected) -> None:
+    if found.unknown_models:
+        ids = ", ".join(map(str, found.unknown_models[:_LISTED]))
+        typer.echo(
+            f"Of {len(found.unknown_models)} models it is not recorded what they were made "
+            f"from: {ids}{' …' if len(found.unknown_models) > _LISTED else ''}."
+        )
+    for model_id, path in [*found.foreign_weights.items()][:_LISTED]:
+        typer.echo(
+            f"Model {model_id} began with the weights {path}; what those were trained on is "
+            "not recorded."
+        )
+
+
+def _data_row(data: AffectedData, seen: str) -> list[str]:
+    known = data.facts
+    return [
+        *(str(data.artifact_id), data.type),
+        str(known.span) if known and known.span is not None else "-",
+        str(known.images) if known and known.images is not None else "-",
+        *(seen, (known.source if known else None) or data.uri),
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _date(when: str) -> str:
+    return when[:10]
+
+
+def _more(count: int, what: str, option: str = "--all") -> None:
+    if count > 0:
+        typer.echo(f"… and {count} more {what}; {option} lists them.")

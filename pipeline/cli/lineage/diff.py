@@ -1,0 +1,150 @@
+"""`lineage diff`."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.lineage.group import (
+    JsonOption,
+    MetadataOption,
+    OutputOption,
+    answer_json,
+    app,
+    asking,
+)
+
+if TYPE_CHECKING:
+    from lineage.images.index import ImageChange, ImageGroup
+    from lineage.questions.diff import Change, Compared, DataChanges, Difference
+
+_DIGITS = 12
+"""Of a digest or commit; --json has all."""
+_SIDE = "A served path, NAME@VERSION, NAME, artifact URI or id, or run name."
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help=_SIDE)],
+    b: Annotated[str, typer.Argument(metavar="B", help="What to compare it with.")],
+    output: OutputOption = None,
+    metadata: MetadataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Why two models or runs differ: what of their making is not the same."""
+    from lineage.questions.diff import diff as difference
+
+    with asking(output, metadata, a) as reader:
+        found = difference(reader, a, b)
+    if as_json:
+        answer_json("diff", found)
+    else:
+        _show(found)
+
+
+def _show(found: Difference) -> None:
+    from pipeline.terminal import table
+
+    table(
+        ["", "asked for", "run", "state", "model", "pushed as"],
+        [_side("a", found.a), _side("b", found.b)],
+    )
+    typer.echo()
+    if found.a.model_id is not None and found.a.model_id == found.b.model_id:
+        typer.echo(f"Both are the same model, artifact {found.a.model_id}.")
+    if found.identical:
+        typer.echo("Nothing that is recorded of their making differs.")
+    if found.changes:
+        table(["section", "what", "a", "b"], [_row(c) for c in found.changes])
+    if found.data is not None:
+        typer.echo()
+        _show_data(found.data)
+    if found.results:
+        typer.echo()
+        table(["result", "a", "b"], [_row(c)[1:] for c in found.results])
+    if found.unrecorded:
+        typer.echo()
+        table(
+            ["section", "not recorded", "of"],
+            [[u.section, u.key, u.side] for u in found.unrecorded],
+        )
+
+
+def _side(name: str, side: Compared) -> list[str]:
+    model = "none" if side.model_id is None else str(side.model_id)
+    return [
+        *(name, side.ref, side.run_id or "-", side.state or "-", model),
+        ", ".join(side.pushed) or "-",
+    ]
+
+
+def _row(change: Change) -> list[str]:
+    return [change.section, change.key, _value(change.before), _value(change.after)]
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", value):
+        return value[:_DIGITS]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _show_data(data: DataChanges) -> None:
+    from pipeline.terminal import table
+
+    if data.images is None:
+        typer.echo(f"Which images differ is not available: {data.not_available}.")
+        return
+    images = data.images
+    groups = {
+        "added": images.added,
+        "removed": images.removed,
+        "relabelled": images.relabelled,
+        "moved": images.moved,
+        "renamed": images.renamed,
+    }
+    if not images.total:
+        typer.echo(
+            "The images are the same; extra columns or quarantined files make the difference."
+        )
+    else:
+        table(
+            ["images", "count", "of which"],
+            [[n, str(g.count), _counts(g)] for n, g in groups.items() if g.count],
+        )
+        typer.echo()
+        table(
+            ["image", "path", "class", "split", "sha256"],
+            [
+                [name, _both(c.path_before, c.path), *_place(c), c.sha256[:_DIGITS]]
+                for name, group in groups.items()
+                for c in group.first
+            ],
+        )
+
+
+def _counts(group: ImageGroup, most: int = 10) -> str:
+    found = [f"{kind}: {count}" for kind, count in group.by.items()]
+    more = [f"and {len(found) - most} more"] if len(found) > most else []
+    return ", ".join(found[:most] + more)
+
+
+def _place(change: ImageChange) -> list[str]:
+    return [
+        _both(change.label_before, change.label),
+        _both(change.split_before, change.split),
+    ]
+
+
+def _both(before: str | None, after: str | None) -> str:
+    if before is None or after is None or before == after:
+        return after or before or "-"
+    return f"{before} → {after}"

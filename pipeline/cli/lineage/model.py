@@ -1,0 +1,119 @@
+"""`lineage model` and `lineage why-not-blessed`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from common import exits
+from pipeline.cli.lineage.group import (
+    JsonOption,
+    MetadataOption,
+    OutputOption,
+    RefArgument,
+    answer_json,
+    app,
+    asking,
+)
+
+if TYPE_CHECKING:
+    from lineage.questions.verdicts import WhyNotBlessed
+
+
+@app.command()
+def model(
+    ref: RefArgument,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="The ancestry of its baselines, too.")
+    ] = False,
+    config: Annotated[bool, typer.Option("--config", help="The run's whole config, too.")] = False,
+    packages: Annotated[
+        bool, typer.Option("--packages", help="The packages that were installed, too.")
+    ] = False,
+    output: OutputOption = None,
+    metadata: MetadataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What produced a model, what judged it, where it was pushed."""
+    from lineage.graph.producers import BASELINE
+    from lineage.questions.model import model_lineage
+
+    with asking(output, metadata, ref) as reader:
+        found = model_lineage(reader, ref, cut=() if baseline else BASELINE)
+    if as_json:
+        answer_json("model", found)
+    else:
+        from pipeline.cli.model_view import show_model
+
+        show_model(found, config=config, packages=packages)
+
+
+@app.command("why-not-blessed")
+def why_not_blessed(
+    ref: RefArgument,
+    output: OutputOption = None,
+    metadata: MetadataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Which thresholds a model missed, and by how much; or why it could not be served."""
+    from lineage.questions.verdicts import why_not_blessed as ask
+
+    with asking(output, metadata, ref) as reader:
+        found = ask(reader, ref)
+    if as_json:
+        answer_json("why-not-blessed", found)
+    else:
+        _show_why_not(found)
+    if found.blessed:
+        raise typer.Exit(exits.NOTHING_FOUND)
+
+
+def _show_why_not(found: WhyNotBlessed) -> None:
+    from pipeline.cli.model_view import heading
+    from pipeline.cli.words import cell, known, moment, share
+    from pipeline.terminal import NOT_RECORDED, facts, table
+
+    verdict, infra = found.verdict, found.infra
+    accuracy = NOT_RECORDED if verdict.accuracy is None else share(verdict.accuracy)
+    which = [
+        ("artifact", f"{found.model.artifact_id}, {found.model.uri}"),
+        ("judged", f"{moment(verdict.when)}, by the run {known(verdict.run_id)}"),
+    ]
+    if verdict.blessed:
+        which.append(("accuracy", accuracy))
+        if infra is None or infra.blessed is not False:
+            facts("it was blessed", which)
+            return
+        facts("blessed by the Evaluator", which)
+        heading("")
+        trial = f"{moment(infra.when)}, by the run {known(infra.run_id)}"
+        why = infra.why_not_blessed or NOT_RECORDED
+        facts("not blessed by infra validation", [("tried", trial), ("why", why)])
+        return
+    facts("not blessed" if verdict.blessed is False else "the verdict is not recorded", which)
+    if found.failed:
+        heading("")
+        table(
+            ("metric", "on", "kind", "threshold", "actual", "baseline", "missed by"),
+            [
+                (
+                    f.metric,
+                    f.where,
+                    f.kind,
+                    share(f.threshold),
+                    share(f.actual),
+                    share(f.baseline),
+                    share(f.shortfall),
+                )
+                for f in found.failed
+            ],
+            optional=("kind", "metric"),
+        )
+    said = {str(f) for f in found.failed or ()}
+    rest = [("why", r) for r in verdict.why_not_blessed if r not in said]
+    if not found.failed and not rest:
+        rest = [("why", NOT_RECORDED), ("evaluation", cell(found.evaluation))]
+    if rest:
+        heading("")
+        facts("reasons", rest)

@@ -1,1 +1,0 @@
-"""Groups of commands; `pipeline.cli` puts them together."""

@@ -1,0 +1,1 @@
+"""Kubeflow Pipelines on a cluster: sent to, and waited for."""

@@ -1,0 +1,1 @@
+"""A config compiled to a spec of Kubeflow Pipelines."""

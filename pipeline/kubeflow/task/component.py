@@ -1,0 +1,340 @@
+"""One component in its container: TFX's executor between Kubeflow's inputs and outputs.
+
+Kubeflow Pipelines hands over nothing of MLMD.  So a task brings the record of all that it
+stands on as an artifact: it is imported into a store of the task's own, the execution is
+recorded there as on any runner, and the whole goes out again.  After the last task the
+record holds all that a served model came from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from common.config.strict import parse
+from common.errors import ConfigError, DataError, RunError
+from common.files import digest
+from lineage.store.connection import Connection
+from pipeline.beam_args import counted
+from pipeline.kubeflow import step as names
+from pipeline.kubeflow.local import outcome
+from pipeline.kubeflow.step import Step
+from pipeline.kubeflow.task.io import Place, TaskIO
+from pipeline.kubeflow.words import unpacked
+
+_NOT_PROPERTIES = {names.RESOLVED, names.CONFIG, names.SCHEMA_TEXT}
+
+
+_MOVE_FILES = (
+    "components.pusher.PusherExecutor",
+    "tfx.components.schema_gen.import_schema_gen.executor.Executor",
+)
+"""Executors that need no more than TFX itself."""
+
+
+def run_step(text: str, io: TaskIO) -> None:
+    """Runs a component.
+
+    Args:
+      text: a `Step` as JSON, packed.
+
+    Raises:
+      RunError: it failed; the reason is meant for people.
+    """
+    from common.process import lean_imports
+
+    step = parse(Step, json.loads(unpacked(text)))
+    if step.executor.get("classPath") in _MOVE_FILES:
+        lean_imports.install_tfx_alone()
+    else:
+        lean_imports.install(lean_imports.PIPELINE)
+    with tempfile.TemporaryDirectory(prefix="visionline-") as scratch:
+        _Task(step, io, Path(scratch)).run()
+
+
+def run_of(uri: str, pipeline: str) -> str:
+    """The run's id: Kubeflow Pipelines puts outputs at ROOT/PIPELINE/RUN/TASK/ID/KEY.
+
+    It is not among a task's parameters, since no task of another run would then be cached.
+
+    Args:
+      pipeline: as Kubeflow Pipelines calls it.
+
+    Raises:
+      ConfigError: the URI is of another form.
+    """
+    found = re.fullmatch(r".+/([^/]+)/([^/]+)/[^/]+/[^/]+/[^/]+", uri)
+    if found is None or found.group(1) != pipeline:
+        raise ConfigError(
+            f"Expected an output of a task at ROOT/{pipeline}/RUN/TASK/ID/KEY, where Kubeflow "
+            f"Pipelines puts them, got {uri!r}. Which release of it runs this?"
+        )
+    return found.group(2)
+
+
+class _Task:
+    def __init__(self, step: Step, io: TaskIO, scratch: Path) -> None:
+        self._step = step
+        self._io = io
+        self._scratch = scratch
+        self._store = Connection(kind="sqlite", path=scratch / "metadata.sqlite")
+        own = io.outputs.get(names.LINEAGE)
+        if own is None:
+            raise ConfigError(f"{step.id}: expected an output named {names.LINEAGE!r}.")
+        self._lineage = own
+        self.run_id = self._run_of(own)
+
+    def run(self) -> None:
+        from tfx.orchestration import metadata
+
+        from common.mounts import local_path
+        from lineage.store.mlmd import mended
+        from lineage.store.setup import make_ready
+        from pipeline.kubeflow.task.cached import record_cached
+        from pipeline.recording.recorder import Recorder
+
+        self._import()
+        make_ready(self._store)
+        connection = self._store.mlmd_config()
+        recorder = Recorder(
+            connection, self._step.pipeline, self.run_id, path_of=lambda u: Path(local_path(u))
+        )
+        with mended():
+            recorder.annotate_run(self._about())
+            with metadata.Metadata(connection) as handle:
+                if names.CONFIG in self._io.parameters:
+                    record_cached(handle.store, self.run_id, self._works())
+                self._execute(handle, recorder)
+            if names.CONFIG in self._io.parameters:
+                recorder.annotate_run({"state": "complete"})
+        self._export()
+
+    def _execute(self, handle: Any, recorder: Any) -> None:
+        from google.protobuf import json_format
+        from tfx.orchestration.portable import execution_publish_utils as publishing
+        from tfx.orchestration.portable.mlmd import context_lib
+        from tfx.proto.orchestration import pipeline_pb2
+
+        from pipeline.recording.recorder import explain
+
+        node = json_format.ParseDict(self._step.node, pipeline_pb2.PipelineNode())
+        for context in node.contexts.contexts:
+            if context.name.HasField("runtime_parameter"):
+                context.name.field_value.string_value = self.run_id
+        contexts = context_lib.prepare_contexts(handle, node.contexts)
+        recorded = self._recorded_inputs(handle.store)
+        properties = self._properties()
+        outputs = self._outputs(node, properties)
+        execution = publishing.register_execution(
+            handle, node.node_info.type, contexts, recorded, properties
+        )
+        recorder.node_started(self._step.id)
+        began = time.monotonic()
+        try:
+            done = self._call(node, execution.id, recorded, outputs, properties)
+        except Exception as e:
+            raise RunError(f"{self._step.id}: {explain(e)}") from e
+        for key, artifacts in outputs.items():
+            for artifact in artifacts:  # the executor wrote at the path in this container
+                artifact.uri = self._io.outputs[key].uri
+            if key in done.output_artifacts:
+                for artifact in done.output_artifacts[key].artifacts:
+                    artifact.uri = self._io.outputs[key].uri
+        if (key := outcome.PUSHED_MODEL) in done.output_artifacts:
+            (pushed,) = done.output_artifacts[key].artifacts
+            values = pushed.custom_properties.items()
+            self._io.metadata[key] = {k: getattr(v, v.WhichOneof("value")) for k, v in values}
+        publishing.publish_succeeded_execution(handle, execution.id, contexts, outputs, done)
+        recorder.node_finished(self._step.id, execution.id, time.monotonic() - began)
+        self._show(recorder)
+
+    def _call(
+        self,
+        node: Any,
+        execution_id: int,
+        recorded: Mapping[str, list[Any]],
+        outputs: Mapping[str, list[Any]],
+        properties: dict[str, Any],
+    ) -> Any:
+        """Runs the executor on copies of the artifacts whose URIs are paths here."""
+        import copy
+
+        from google.protobuf import any_pb2, json_format
+        from tfx.orchestration.portable import (
+            beam_executor_operator,
+            data_types,
+            python_executor_operator,
+        )
+        from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
+
+        inputs = {key: [copy.deepcopy(a) for a in found] for key, found in recorded.items()}
+        for key, (artifact,) in inputs.items():
+            artifact.uri = str(self._io.inputs[key].path)
+        for key, (artifact,) in outputs.items():
+            artifact.uri = str(self._io.outputs[key].path)
+            Path(artifact.uri).mkdir(parents=True, exist_ok=True)
+        info = data_types.ExecutionInfo(
+            execution_id=execution_id,
+            input_dict=inputs,
+            output_dict=dict(outputs),
+            exec_properties={k: self._placed(v) for k, v in properties.items()},
+            execution_output_uri=str(self._scratch / "executor_output.pb"),
+            stateful_working_dir=str(self._scratch / "working"),
+            tmp_dir=str(self._scratch / "tmp") + "/",
+            pipeline_node=node,
+            pipeline_info=pipeline_pb2.PipelineInfo(id=self._step.pipeline),
+            pipeline_run_id=self.run_id,
+        )
+        for folder in ("working", "tmp"):
+            (self._scratch / folder).mkdir()
+        packed = json_format.ParseDict(self._step.executor, any_pb2.Any())
+        beam = executable_spec_pb2.BeamExecutableSpec()
+        if packed.Unpack(beam):
+            from components.batches import bound_batches
+
+            bound_batches()
+            beam.beam_pipeline_args[:] = counted(beam.beam_pipeline_args)
+            return beam_executor_operator.BeamExecutorOperator(beam).run_executor(info)
+        python = executable_spec_pb2.PythonClassExecutableSpec()
+        packed.Unpack(python)
+        return python_executor_operator.PythonExecutorOperator(python).run_executor(info)
+
+    def _placed(self, value: Any) -> Any:
+        """A property; what it has in `names.WORKSPACE` lies in this task's own folder."""
+        if isinstance(value, str) and value.startswith(f"{names.WORKSPACE}/"):
+            return str(self._scratch) + value.removeprefix(names.WORKSPACE)
+        return value
+
+    def _import(self) -> None:
+        """The records of what the inputs stand on."""
+        from lineage.exchange.load import load
+
+        for key, place in sorted(self._io.inputs.items()):
+            if key.startswith(f"{names.LINEAGE}_"):
+                load(place.path, self._store)
+
+    def _works(self) -> dict[str, str]:
+        """By component that was taken from the cache, the run that did its work."""
+        runs = {
+            key.removeprefix(f"{names.LINEAGE}_"): self._run_of(place)
+            for key, place in self._io.inputs.items()
+            if key.startswith(f"{names.LINEAGE}_")
+        }
+        return {component: run for component, run in runs.items() if run != self.run_id}
+
+    def _run_of(self, place: Place) -> str:
+        from pipeline.kubeflow.compiler.compile import task_name
+
+        return run_of(place.uri, task_name(self._step.pipeline))
+
+    def _export(self) -> None:
+        from common.files import write_atomic
+        from lineage.exchange.dump import dump_of
+        from lineage.exchange.portable import check
+        from lineage.store.connection import open_reader
+
+        with contextlib.closing(open_reader(self._store)) as reader:
+            lines = b"".join(dump_of(reader, None, f"{self._step.id} of run {self.run_id}"))
+        path = self._lineage.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path)
+        write_atomic(path, lines)
+        check(path)
+
+    def _about(self) -> dict[str, Any]:
+        from pipeline.recording.provenance import describe
+
+        values: dict[str, Any] = {**describe(), "pipeline": self._step.pipeline, "state": "running"}
+        if names.CONFIG in self._io.parameters:
+            config = json.loads(self._io.parameters[names.CONFIG])
+            for name, (table, key) in names.PARAMETERS.items():
+                config[table][key] = _as(config[table][key], self._io.parameters[name])
+            train = config["train"]
+            values |= {"config": json.dumps(config, sort_keys=True)}
+            values["config_digest"] = digest(config)
+            values |= {key: train[key] for key in ("framework", "model", "seed")}
+        return values
+
+    def _recorded_inputs(self, store: Any) -> dict[str, list[Any]]:
+        """The input artifacts as their producers recorded them.
+
+        Raises:
+          DataError: one is in none of the records.
+        """
+        from tfx.types import artifact_utils
+
+        types = {t.id: t for t in store.get_artifact_types()}
+        found = {}
+        for key, place in self._io.inputs.items():
+            if key.startswith(f"{names.LINEAGE}_"):
+                continue
+            known = store.get_artifacts_by_uri(place.uri)
+            if not known:
+                raise DataError(
+                    f"{self._step.id}: the input {key!r} at {place.uri} is in no lineage record "
+                    "of the tasks before. Was it written by another pipeline?"
+                )
+            newest = max(known, key=lambda a: a.id)
+            found[key] = [artifact_utils.deserialize_artifact(types[newest.type_id], newest)]
+        return found
+
+    def _properties(self) -> dict[str, Any]:
+        given = self._io.parameters
+        changes = {k: v for k, v in given.items() if k in names.OVERRIDES.get(self._step.id, ())}
+        found = {
+            k: _typed(self._step.properties.get(k, "str"), v)
+            for k, v in given.items()
+            if k not in _NOT_PROPERTIES and k not in names.PARAMETERS
+        }
+        if changes:
+            table = json.loads(found["config"])
+            whole = {names.PARAMETERS[k][1]: table[names.PARAMETERS[k][1]] for k in changes}
+            typed = {k: _as(whole[names.PARAMETERS[k][1]], v) for k, v in changes.items()}
+            found["config"] = json.dumps(names.overridden(table, typed), sort_keys=True)
+        found |= json.loads(given.get(names.RESOLVED, "{}"))
+        if names.SCHEMA_TEXT in given:
+            path = self._scratch / "schema.pbtxt"
+            path.write_text(given[names.SCHEMA_TEXT], encoding="utf-8")
+            found["schema_file"] = str(path)
+        return found
+
+    def _outputs(self, node: Any, properties: Mapping[str, Any]) -> dict[str, list[Any]]:
+        from tfx.types import artifact_utils
+
+        from components.example_gen.driver import EXAMPLES, annotate
+
+        found = {}
+        for key, spec in node.outputs.outputs.items():
+            artifact = artifact_utils.get_artifact_type_class(spec.artifact_spec.type)()
+            artifact.uri = self._io.outputs[key].uri
+            artifact.name = f"{self._step.pipeline}:{self.run_id}:{self._step.id}:{key}:0"
+            found[key] = [artifact]
+        if names.RESOLVED in self._io.parameters:
+            annotate(found[EXAMPLES][0].mlmd_artifact, properties)
+        return found
+
+    def _show(self, recorder: Any) -> None:
+        """What the UI draws, and what the verdict rests on."""
+        if names.REPORT in self._io.outputs:
+            from pipeline.kubeflow.task import report
+
+            report.SHOW[self._step.id](self._io, recorder)
+
+
+def _typed(kind: str, value: Any) -> Any:
+    return {"int": int, "float": float, "str": str}[kind](value)
+
+
+def _as(like: Any, value: Any) -> Any:
+    """A parameter's value, which the backend may hold as a double, as the config has it."""
+    if isinstance(like, int) and isinstance(value, int | float) and value == int(value):
+        return int(value)
+    return value

@@ -1,0 +1,1 @@
+"""What a run records about itself: code, packages, machine, person and cache keys."""

@@ -1,0 +1,155 @@
+"""Where a run comes from: code, packages, machine, person.
+
+What is not committed is kept with the run, in its folder `code/`: changes.patch of the
+repository it was run in, visionline.patch of visionline's own, and own/, the user's modules
+that the model was made by (as text, so that they are nobody's modules there).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from common.files import digest, sha256_file, write_atomic
+from common.process.cpus import available_cpus
+from common.process.user import POD, user
+
+_ROOT = Path(__file__).parents[2]
+BUILT_FROM = "VISIONLINE_REVISION"
+"""In the environment of an image: COMMIT, or COMMIT-changed, as docker/build.sh has it."""
+LOCK_FILE = _ROOT / "requirements" / "dev.txt"
+
+
+CODE = "code"
+"""In the folder of a run."""
+_LARGEST_PATCH = 16 * 2**20
+
+
+def describe(
+    run_dir: Path | None = None, own: Mapping[str, Path] | None = None
+) -> dict[str, str | int]:
+    """Properties for the pipeline_run context; "not recorded" is left out.
+
+    Args:
+      run_dir: where the code that is in no commit is kept; None: it is not.
+      own: the user's modules that make the model, see `pipeline.recording.own_code`.
+    """
+    kept = None if run_dir is None else run_dir / CODE
+    own = own or {}
+    packages = installed_packages()
+    facts: dict[str, str | int] = {
+        "packages": json.dumps(packages, sort_keys=True),
+        "packages_digest": digest(packages),
+        "python": platform.python_version(),
+        "host": os.environ.get(POD) or socket.gethostname(),
+        "platform": platform.platform(),
+        "cpus": available_cpus(),
+        "user": user(),
+        "directory": os.getcwd(),
+        **_git(Path.cwd(), "git", kept and kept / "changes.patch", own.values()),
+        **_code(kept and kept / "visionline.patch"),
+    }
+    if own:
+        facts["own_code"] = json.dumps({name: sha256_file(path) for name, path in own.items()})
+        if kept is not None:
+            _keep(own, kept / "own")
+    if LOCK_FILE.exists():
+        facts["lock_digest"] = sha256_file(LOCK_FILE)
+    return facts
+
+
+def installed_packages() -> dict[str, str]:
+    """Version by package, without the copies that setuptools brings for itself.
+
+    They are found once something has imported setuptools, and then hide real ones.
+    """
+    return {
+        d.metadata["Name"]: d.version
+        for d in importlib.metadata.distributions()
+        if d.metadata["Name"] and Path(str(d.locate_file(""))).name != "_vendor"
+    }
+
+
+def _keep(own: Mapping[str, Path], folder: Path) -> None:
+    for name, path in own.items():
+        package = path.name == "__init__.py"
+        place = folder.joinpath(*name.split("."), *(["__init__"] if package else []))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place.with_name(f"{place.name}.py.txt"))
+
+
+def _code(patch: Path | None) -> dict[str, str | int]:
+    """Of visionline itself: of a checkout, or what an image was built from."""
+    if (_ROOT / ".git").exists():
+        return _git(_ROOT, "visionline_git", patch)
+    commit, _, changed = os.environ.get(BUILT_FROM, "unknown").partition("-")
+    if commit == "unknown":
+        return {}
+    return {"visionline_git_commit": commit, "visionline_git_dirty": int(bool(changed))}
+
+
+def _git(
+    directory: Path, prefix: str, patch: Path | None, own: Collection[Path] = ()
+) -> dict[str, str | int]:
+    """The commit, and what is not in it: changed files, and modules that were never added.
+
+    Args:
+      patch: where the changes are kept.
+      own: modules that count even where the repository ignores them.
+    """
+
+    try:
+        root = Path(os.fsdecode(_run_git(directory, "rev-parse", "--show-toplevel")[:-1]))
+        commit = _run_git(root, "rev-parse", "HEAD").decode().strip()
+        changes = _changes(root, [p for p in own if p.resolve().is_relative_to(root)])
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    facts: dict[str, str | int] = {
+        f"{prefix}_commit": commit,
+        f"{prefix}_dirty": int(bool(changes)),
+    }
+    if changes:
+        facts[f"{prefix}_changes"] = hashlib.sha256(changes).hexdigest()
+        if patch is not None and len(changes) <= _LARGEST_PATCH:
+            patch.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(patch, changes)
+    return facts
+
+
+def _changes(root: Path, own: Collection[Path]) -> bytes:
+    """A patch that `git apply` takes: what is changed, and modules that were never added."""
+    others = _run_git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", "*.py")
+    if own:
+        others += _run_git(root, "ls-files", "-z", "--others", "--", *(str(p) for p in own))
+    with tempfile.TemporaryDirectory() as scratch:
+        # An index of its own: the user's is not touched.  With its time, by which git knows
+        # what may have changed within the same second.
+        index = Path(scratch, "index")
+        shutil.copy2(
+            root / os.fsdecode(_run_git(root, "rev-parse", "--git-path", "index")[:-1]), index
+        )
+        if others:
+            new = ("--pathspec-from-file=-", "--pathspec-file-nul")
+            _run_git(root, "add", "--force", "--intent-to-add", *new, index=index, told=others)
+        return _run_git(root, "diff", "HEAD", "--binary", "--no-ext-diff", index=index)
+
+
+def _run_git(root: Path, *args: str, index: Path | None = None, told: bytes = b"") -> bytes:
+    """What git prints; raises SubprocessError where it fails."""
+    return subprocess.run(
+        ["git", "-C", str(root), *args],
+        input=told,
+        capture_output=True,
+        check=True,
+        timeout=60,
+        env=os.environ | ({"GIT_INDEX_FILE": str(index)} if index else {}),
+    ).stdout

@@ -1,0 +1,298 @@
+"""Watches every node: tells the terminal how it goes and MLMD where it came from.
+
+TFX records neither a failure's reason, nor durations, nor what produced the
+numbers.  Both its runners make a `launcher.Launcher` per node; `recording`
+puts one in its place that does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import time
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.orchestration import metadata
+from tfx.orchestration.portable import launcher
+
+from common.errors import VisionlineError
+from common.files import tree_digest
+from common.process.progress import emit
+from components import details
+from lineage.graph.alive import ENDED
+from lineage.store.places import HERE, Places
+from lineage.store.records import IMPORTED
+from pipeline.recording.cache_record import cache_record
+
+Value = str | int | float
+
+_LARGEST_INT = 2**31 - 1
+"""MLMD's columns on MySQL and PostgreSQL hold no larger ones; doubles do."""
+_OPEN = (mlmd.Execution.RUNNING, mlmd.Execution.NEW)
+
+
+class NodeFailed(Exception):
+    """A node failed; the reason is meant for people."""
+
+    def __init__(self, node: str, reason: str) -> None:
+        super().__init__(f"{node}: {reason}")
+        self.node = node
+        self.reason = reason
+
+
+class Recorder:
+    """One run's record.
+
+    Args:
+      path_of: where the files of an artifact's URI lie.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        pipeline: str,
+        run_id: str,
+        path_of: Callable[[str], Path] = Path,
+    ) -> None:
+        self.connection = connection
+        self._path_of = path_of
+        self._pipeline = pipeline
+        self.run_id = run_id
+        self.failure: NodeFailed | None = None
+        self.executions: dict[str, int] = {}
+        """Execution id by node id."""
+
+    def node_started(self, node: str) -> None:
+        details.take()
+        emit({"kind": "node", "node": node, "state": "running"})
+
+    def node_prepared(self, node: str, execution_id: int, values: Mapping[str, Value]) -> None:
+        """Says whose execution it is and what its cache key was, before it does any work."""
+        with self._store() as store:
+            (execution,) = store.get_executions_by_id([execution_id])
+            _annotate(execution, {**values, **self._place(node)})
+            store.put_executions([execution])
+
+    def node_finished(self, node: str, execution_id: int, seconds: float) -> None:
+        self.executions[node] = execution_id
+        with self._store() as store:
+            (execution,) = store.get_executions_by_id([execution_id])
+            state = mlmd.Execution.State.Name(execution.last_known_state)
+            cached = execution.last_known_state == mlmd.Execution.CACHED
+            if execution.last_known_state == mlmd.Execution.FAILED:
+                raise RuntimeError("its inputs could not be resolved; the log file says which.")
+            values = {**details.take(), **self._place(node), "duration_seconds": seconds}
+            if not cached:
+                values["output_digests"] = _output_digests(store, execution_id, self._path_of)
+            _annotate(execution, values)
+            store.put_executions([execution])
+        emit(
+            {
+                "kind": "node",
+                "node": node,
+                "state": "cached" if cached else "done",
+                "mlmd_state": state,
+                "seconds": seconds,
+            }
+        )
+
+    def node_failed(self, node: str, error: BaseException, seconds: float) -> NodeFailed:
+        reason = explain(error)
+        logging.error("%s failed: %s\n%s", node, reason, "".join(traceback.format_exception(error)))
+        failure = NodeFailed(node, reason)
+        self.failure = failure
+        self._end_running(mlmd.Execution.FAILED, reason, seconds, failed_node=node)
+        emit({"kind": "node", "node": node, "state": "failed", "seconds": seconds, "error": reason})
+        return failure
+
+    def annotate(self, node: str, values: Mapping[str, Value]) -> None:
+        """Adds properties to a node's execution."""
+        with self._store() as store:
+            (execution,) = store.get_executions_by_id([self.executions[node]])
+            _annotate(execution, values)
+            store.put_executions([execution])
+
+    def annotate_run(self, values: Mapping[str, Value]) -> None:
+        """Adds properties to the pipeline_run context, made if it is not there yet."""
+        with self._store() as store:
+            context = store.get_context_by_type_and_name("pipeline_run", self.run_id)
+            if context is None:
+                context = mlmd.Context(
+                    type_id=store.put_context_type(mlmd.ContextType(name="pipeline_run")),
+                    name=self.run_id,
+                )
+            _annotate(context, values)
+            store.put_contexts([context])
+
+    def interrupted(self) -> None:
+        """Marks what was running as cancelled."""
+        self._end_running(mlmd.Execution.CANCELED, "interrupted by the user", None)
+
+    def recover(self, run_ids: Collection[str]) -> None:
+        """Marks what killed earlier runs left as running.
+
+        Args:
+          run_ids: of this pipeline's runs that may have been killed.  Others write to the
+            same store, and may be running.
+        """
+        with self._store() as store:
+            context = store.get_context_by_type_and_name("pipeline", self._pipeline)
+            if context is None:
+                return
+            stale = [
+                e
+                for e in store.get_executions_by_context(context.id)
+                if e.last_known_state in _OPEN
+                and any(c.name in run_ids for c in store.get_contexts_by_execution(e.id))
+            ]
+            for execution in stale:
+                execution.last_known_state = mlmd.Execution.FAILED
+                _annotate(execution, {"error": ENDED})
+            if stale:
+                store.put_executions(stale)
+            self._end_runs(store, run_ids, stale)
+
+    def _end_runs(self, store: Any, run_ids: Collection[str], stale: list[Any]) -> None:
+        """Marks runs that were left running as failed, whether or not a step of them ran."""
+        own = [e.custom_properties for e in stale]
+        nodes = {o["run_id"].string_value: o["node_id"].string_value for o in own}
+        for run in store.get_contexts_by_type("pipeline_run"):
+            left = run.custom_properties["state"].string_value == "running"
+            if left and run.name in run_ids and run.name != self.run_id:
+                node = nodes.get(run.name)
+                error = f"{node}: {ENDED}" if node else ENDED
+                _annotate(run, {"state": "failed", "error": error})
+                store.put_contexts([run])
+
+    def _end_running(
+        self,
+        state: int,
+        reason: str,
+        seconds: float | None,
+        failed_node: str | None = None,
+    ) -> None:
+        """Ends this run's running executions, and explains the one that failed."""
+        with self._store() as store:
+            run = store.get_context_by_type_and_name("pipeline_run", self.run_id)
+            if run is None:
+                return
+            executions = store.get_executions_by_context(run.id)
+            ended = [e for e in executions if e.last_known_state in _OPEN]
+            if failed_node and not ended and executions:
+                # The launcher has already published it as failed.
+                newest = max(executions, key=lambda e: e.id)
+                if newest.last_known_state == mlmd.Execution.FAILED:
+                    ended = [newest]
+            for execution in ended:
+                execution.last_known_state = state
+                values: dict[str, Value] = {**details.take(), **self._place(failed_node)}
+                values["error"] = reason
+                if seconds is not None:
+                    values["duration_seconds"] = seconds
+                _annotate(execution, values)
+            if ended:
+                store.put_executions(ended)
+
+    def _place(self, node: str | None) -> dict[str, Value]:
+        """Says on an execution what MLMD says in contexts, where it is slow to find."""
+        return {"run_id": self.run_id, **({"node_id": node} if node else {})}
+
+    @contextlib.contextmanager
+    def _store(self) -> Iterator[Any]:
+        with metadata.Metadata(self.connection) as handle:
+            yield handle.store
+
+
+def explain(error: BaseException) -> str:
+    """An exception as a sentence for people."""
+    if isinstance(error, VisionlineError):
+        return str(error)
+    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left" in str(
+        error
+    ):
+        return "No room left on the disk. Free some, then run the same command again."
+    if isinstance(error.__cause__, VisionlineError):
+        return str(error.__cause__)
+    return f"{type(error).__name__}: {error}"
+
+
+@contextlib.contextmanager
+def recording(
+    recorder: Recorder, before: Callable[[str], None], places: Places = HERE
+) -> Iterator[None]:
+    """While it lasts, every node that TFX launches is recorded.
+
+    Args:
+      before: called with each node that is executed, and not cached.
+      places: of the output folder.
+    """
+
+    class RecordingLauncher(launcher.Launcher):  # type: ignore[misc]
+        def launch(self) -> Any:
+            node = self._pipeline_node.node_info.id
+            if self._executor_operator is None:  # a Resolver: a look-up, not a step
+                return super().launch()
+            recorder.node_started(node)
+            began = time.monotonic()
+            try:
+                info = super().launch()
+                recorder.node_finished(node, info.execution_id, time.monotonic() - began)
+                return info
+            except Exception as e:
+                raise recorder.node_failed(node, e, time.monotonic() - began) from e
+
+        def _prepare_execution(self) -> Any:
+            prepared = super()._prepare_execution()
+            if prepared.execution_metadata is not None:  # its inputs are there
+                node, id_ = self._pipeline_node.node_info.id, prepared.execution_info.execution_id
+                recorder.node_prepared(node, id_, cache_record(self, prepared, places))
+            return prepared
+
+        def _run_executor(self, execution_info: Any) -> Any:
+            before(self._pipeline_node.node_info.id)
+            return super()._run_executor(execution_info)
+
+    original = launcher.Launcher
+    launcher.Launcher = RecordingLauncher
+    try:
+        yield
+    finally:
+        launcher.Launcher = original
+
+
+def _output_digests(store: Any, execution_id: int, path_of: Callable[[str], Path]) -> str:
+    """SHA-256 over the files of each output, by URI, as JSON."""
+    ids = [
+        e.artifact_id
+        for e in store.get_events_by_execution_ids([execution_id])
+        if e.type == mlmd.Event.OUTPUT
+    ]
+    uris = sorted({a.uri for a in store.get_artifacts_by_id(ids)})
+    digests = {uri: tree_digest(path_of(uri)) for uri in uris if path_of(uri).is_dir()}
+    return json.dumps(digests)
+
+
+def _annotate(target: Any, values: Mapping[str, Value]) -> None:
+    for key, value in values.items():
+        slot = target.custom_properties[key]
+        if isinstance(value, bool | int) and abs(value) <= _LARGEST_INT:
+            slot.int_value = int(value)
+        elif isinstance(value, int | float) and math.isfinite(value):
+            slot.double_value = value
+        else:
+            slot.string_value = str(value)
+    if IMPORTED in target.custom_properties:
+        _touch(target.custom_properties[IMPORTED])
+
+
+def _touch(original: Any) -> None:
+    """Says that an imported node is newer than where it came from, so that it replaces that."""
+    told = json.loads(original.string_value)
+    original.string_value = json.dumps({**told, "updated": round(time.time() * 1000)})

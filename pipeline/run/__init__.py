@@ -1,0 +1,1 @@
+"""One run of the pipeline: started, watched, ended and told about."""

@@ -1,0 +1,207 @@
+"""`visionline run --again`: a recorded run once more, in a folder of its own.
+
+What the run was told is read from its record; what has changed since is named before, and
+the weights that came of it are compared afterwards.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.config.strict import parse
+from common.errors import ConfigError
+from components.example_gen import spans
+from components.example_gen.digest import digest_source
+from components.example_gen.source import list_source
+from lineage.questions.recorded import Recorded, Section, recorded
+from lineage.store.reader import Reader
+from lineage.store.workspace import Workspace
+from modelstore.artifact import MODEL_ONNX, SERVING_FORMAT
+from pipeline.config import PipelineConfig
+from pipeline.recording.code_digest import training_code
+from pipeline.recording.own_code import own_code
+from pipeline.recording.provenance import describe
+
+_TOLD = 8
+"""Packages that are named; more are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """A recorded run, ready to be run again."""
+
+    run_id: str
+    config: PipelineConfig
+    """As it was recorded; places are absolute, output and serving folder new ones."""
+    then: Recorded
+
+
+def read_back(reader: Reader, ref: str, output: str | None, serving: str | None) -> Again:
+    """Finds the run that `ref` means, and its config.
+
+    Args:
+      ref: what `lineage diff` takes, or the folder of a run (`runs/<run id>`).
+      output, serving: where the new run goes; by default folders of its own.
+
+    Raises:
+      NotFoundError: there is no such run.
+      ConfigError: its config is not recorded, cannot be used now, or the output folder
+        is in use.
+    """
+    then = recorded(reader, _name_of(ref))
+    run = then.run
+    if run is None or run.config is None:
+        raise ConfigError(
+            f"{ref}: the config of its run is not recorded, so it cannot be run again. "
+            "Runs of `visionline run` record it."
+        )
+    try:
+        config = parse(PipelineConfig, _placed(run.config, Path(run.directory or "."), then))
+    except ConfigError as e:
+        raise ConfigError(
+            f"{run.run_id} cannot be run again as it was: {e} (It was recorded in "
+            f"{run.directory}, by visionline {(run.packages or {}).get('visionline', 'unknown')}.)"
+        ) from None
+    folder = output or f"visionline-runs/{config.pipeline_name}-again-{run.run_id}"
+    if Workspace(Path(folder)).is_claimed:
+        raise ConfigError(
+            f"{folder} is the output of a pipeline, and would give its steps from the cache. "
+            "Remove it, or choose another folder with --output."
+        )
+    return Again(
+        run_id=run.run_id,
+        then=then,
+        config=dataclasses.replace(
+            config,
+            run=dataclasses.replace(config.run, output=folder, metadata=None),
+            push=dataclasses.replace(config.push, destination=serving),
+        ),
+    )
+
+
+def differences(again: Again) -> list[str]:
+    """What is recorded of the run and is otherwise now, in sentences; reads all data.
+
+    Raises:
+      DataError: the data is not there any more.
+    """
+    return [*_changed(again), *_unknown(again)]
+
+
+def _changed(again: Again) -> Iterator[str]:
+    then, config = again.then.facts, again.config
+    place = spans.resolve(config.data.path, config.data.span, config.data.version)
+    now = describe(own=own_code(config.train.model))
+    values: dict[tuple[Section, str], Any] = {
+        ("data", "digest"): digest_source(list_source(config.data, place.path)),
+        ("code", "training code digest"): training_code(config.train),
+        ("code", "visionline commit"): now.get("visionline_git_commit"),
+        ("code", "visionline uncommitted changes"): now.get("visionline_git_changes")
+        or bool(now.get("visionline_git_dirty")),
+        ("code", "commit"): now.get("git_commit"),
+        ("code", "uncommitted changes"): now.get("git_changes") or bool(now.get("git_dirty")),
+        ("packages", "python"): now["python"],
+        ("hardware", "cpus"): now["cpus"],
+        ("hardware", "platform"): now["platform"],
+    }
+    for (section, key), value in values.items():
+        before = then.get((section, key))
+        if before is not None and value is not None and before != value:
+            yield f"{_what(section, key)}: {_short(before)} then, {_short(value)} now"
+    before = again.then.tables.get(("packages", ""))
+    if before is not None:
+        yield from _packages(before, json.loads(str(now["packages"])))
+
+
+def _packages(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    changed = [
+        f"{name} {then.get(name, 'missing')} then, {now.get(name, 'missing')} now"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
+    if changed:
+        more = f" and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
+        yield f"packages: {'; '.join(changed[:_TOLD])}{more}"
+
+
+def _unknown(again: Again) -> Iterator[str]:
+    """What could differ, and nobody can say whether it does."""
+    run, then = again.then.run, again.then.facts
+    assert run is not None
+    recorded_of: dict[str, tuple[Section, str]] = {
+        "which images it was made from": ("data", "digest"),
+        "the code that trained it": ("code", "training code digest"),
+        "visionline's commit": ("code", "visionline commit"),
+    }
+    for what, place in recorded_of.items():
+        if then.get(place) is None:
+            yield f"not recorded, so it may differ: {what}"
+    for what, dirty, changes in (
+        ("", run.git_dirty, run.git_changes),
+        (" of visionline", run.visionline_git_dirty, run.visionline_git_changes),
+    ):
+        if dirty and not changes:
+            yield f"not recorded, so it may differ: what the uncommitted changes{what} were"
+
+
+def compare_weights(then: Recorded, model: Path) -> str:
+    """Says whether a new model has the weights that the recorded run's has.
+
+    Args:
+      model: the new Model artifact.
+    """
+    import numpy as np
+    import onnx
+    from onnx import numpy_helper
+
+    if then.model is None:
+        return "The recorded run made no model to compare with."
+    before = Path(then.model.uri) / SERVING_FORMAT / MODEL_ONNX
+    try:
+        old, new = (
+            {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+            for path in (before, model / SERVING_FORMAT / MODEL_ONNX)
+        )
+    except OSError as e:
+        return f"The weights cannot be compared: {e.filename} cannot be read ({e.strerror})."
+    if {n: w.shape for n, w in old.items()} != {n: w.shape for n, w in new.items()}:
+        return "The weights cannot be compared: the two models have other layers."
+    if all(old[n].tobytes() == new[n].tobytes() for n in old):
+        return f"The weights are bit for bit those of {then.ref}."
+    largest = max(float(np.abs(old[n].astype(float) - new[n]).max(initial=0)) for n in old)
+    return f"The weights differ from those of {then.ref}: by {largest:.3g} at most."
+
+
+def _name_of(ref: str) -> str:
+    """A run's name, where `ref` is its folder."""
+    path = Path(ref)
+    return path.name if path.parent.name == "runs" and path.is_dir() else ref
+
+
+def _placed(config: Mapping[str, Any], directory: Path, then: Recorded) -> dict[str, Any]:
+    """A recorded config for use elsewhere: its paths are those of where it was run."""
+    placed: dict[str, Any] = json.loads(json.dumps(config))
+    for table, key in (("data", "path"), ("schema", "frozen"), ("train", "pretrained")):
+        if (path := placed.get(table, {}).get(key)) is not None:
+            placed[table][key] = os.path.join(directory, path)
+    if len(then.data) == 1 and "{" in placed["data"]["path"]:
+        # The same span, and not the newest.
+        placed["data"]["span"] = then.data[0].span
+        placed["data"]["version"] = then.data[0].version
+    return placed
+
+
+def _what(section: str, key: str) -> str:
+    return key if section != "data" else "the images' digest"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool):
+        return "some" if value else "none"
+    return value[:12] if isinstance(value, str) and len(value) in (40, 64) else str(value)

@@ -1,0 +1,237 @@
+"""Runs pipelines in this process: `python -m pipeline.run.orchestrate LOG:REQUEST.json …`.
+
+The command line starts it as a child whose output goes to a log file, so that
+TFX, Beam and TensorFlow may print what they like, and so that the terminal is
+alive while they are being imported.  It reports on the progress pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from common import exits
+from common.config.strict import dump, parse
+from common.errors import VisionlineError
+from common.files import read_json, write_json
+from common.process.progress import emit
+from lineage.store.workspace import TRAINING, Workspace
+from pipeline.beam_args import NO_PRISM
+from pipeline.config import PipelineConfig
+
+if TYPE_CHECKING:
+    from pipeline.recording.recorder import Recorder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    run_id: str
+    config: PipelineConfig
+
+
+def main(*requests: str) -> int:
+    """Runs the requests one after the other; stops at the first that fails.
+
+    Args:
+      requests: LOG:PATH; what is printed goes to the file descriptor LOG meanwhile.
+
+    Returns:
+      The last exit code: one that is not blessed has not failed.
+    """
+    from common.process import cpus, lean_imports
+
+    lean_imports.install(lean_imports.PIPELINE)
+    cpus.size_pools()
+    code = 0
+    for index, word in enumerate(requests):
+        log, _, path = word.partition(":")
+        request = parse(RunRequest, read_json(Path(path)))
+        _log_to(int(log))
+        emit({"kind": "run", "index": index, "run_id": request.run_id})
+        code = run(request)
+        if code not in (0, exits.NOT_BLESSED):
+            break
+    return code
+
+
+def run(request: RunRequest) -> int:
+    """Runs one pipeline and reports its result; returns the exit code.
+
+    Raises:
+      StoreError: the metadata store cannot be written to.
+    """
+    from lineage.store.mlmd import mended
+    from lineage.store.setup import make_ready
+
+    make_ready(request.config.store)
+    with mended(Workspace(request.config.output).places):
+        return _run(request)
+
+
+def _run(request: RunRequest) -> int:
+    # Imported here: seconds each, while the terminal already shows the table.
+    from absl import logging
+    from tfx.dsl.compiler import compiler, constants
+    from tfx.orchestration.portable import runtime_parameter_utils
+
+    from components.infra_validation import standby
+    from components.trainer import child
+    from pipeline import beam_args
+    from pipeline.dag import (
+        BASELINE_NODE,
+        BEFORE_INFRA_VALIDATOR,
+        BEFORE_TRAINER,
+        create_pipeline,
+        infra_validation_dir,
+    )
+    from pipeline.recording.recorder import Recorder
+
+    logging.set_verbosity(logging.INFO)
+    config = request.config
+    workspace = Workspace(config.output)
+    here = replace(config.run, beam_args=tuple(beam_args.counted(config.run.beam_args)))
+    pipeline = create_pipeline(replace(config, run=here), workspace)
+    ir = compiler.Compiler().compile(pipeline)
+    runtime_parameter_utils.substitute_runtime_parameter(
+        ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: request.run_id}
+    )
+    emit({"kind": "nodes", "nodes": [c.id for c in pipeline.components if c.id != BASELINE_NODE]})
+
+    def warm_up(node: str) -> None:
+        # Whatever is new before the Trainer makes its cache miss.
+        if node in BEFORE_TRAINER:
+            child.warm_up(config.train)
+        # Its verdict is a new artifact, so the InfraValidator is not cached then.
+        if node == BEFORE_INFRA_VALIDATOR and config.infra_validation.enabled:
+            standby.warm_up(infra_validation_dir(workspace), config.infra_validation.threads)
+
+    training = workspace.run_dir(request.run_id) / TRAINING
+    child.keep_in(training)
+
+    def cancel() -> None:
+        recorder.interrupted()
+        recorder.annotate_run({"state": "cancelled"})
+        child.complete_curves(config.train, training)
+
+    recorder = Recorder(pipeline.metadata_connection_config, config.pipeline_name, request.run_id)
+    recorder.recover(workspace.run_ids())
+    with _cancellable(cancel):
+        return _recorded(request, recorder, ir, warm_up)
+
+
+def _recorded(
+    request: RunRequest, recorder: Recorder, ir: Any, warm_up: Callable[[str], None]
+) -> int:
+    """Runs a compiled pipeline, from the first record of the run to the last."""
+    from components.batches import bound_batches
+    from components.infra_validation import standby
+    from pipeline.recording.cache_key import place_free
+    from pipeline.recording.own_code import own_code
+    from pipeline.recording.provenance import describe
+    from pipeline.recording.recorder import NodeFailed, explain, recording
+    from pipeline.run import results
+    from pipeline.run.runners import RUNNERS
+
+    config = request.config
+    workspace = Workspace(config.output)
+    began = time.monotonic()
+    bound_batches()
+    recorder.annotate_run(
+        {
+            **describe(workspace.run_dir(request.run_id), own_code(config.train.model)),
+            "pipeline": config.pipeline_name,
+            "config": json.dumps(dump(config), sort_keys=True),
+            "config_digest": config.digest,
+            "seed": config.train.seed,
+            "framework": config.train.framework,
+            "model": config.train.model,
+            "state": "running",
+        }
+    )
+    try:
+        places = workspace.places
+        with place_free(places), recording(recorder, warm_up, places):
+            RUNNERS[config.run.runner]().run_with_ir(ir)
+    except Exception as e:
+        failure = recorder.failure or NodeFailed("pipeline", explain(e))
+        recorder.annotate_run(
+            {
+                "state": "failed",
+                "error": str(failure),
+                "duration_seconds": time.monotonic() - began,
+            }
+        )
+        emit({"kind": "result", "state": "failed", "error": str(failure)})
+        return exits.FAILED
+    finally:
+        standby.discard()
+    summary = results.collect(recorder, config, workspace.run_dir(request.run_id))
+    summary["seconds"] = time.monotonic() - began
+    recorder.annotate_run(
+        {
+            "state": "complete",
+            "duration_seconds": summary["seconds"],
+            **{k: summary[k] for k in ("accelerator", "dataset_digest") if summary.get(k)},
+        }
+    )
+    write_json(workspace.run_dir(request.run_id) / "summary.json", summary)
+    emit({"kind": "result", "state": "complete", **summary})
+    return 0 if summary["blessed"] else exits.NOT_BLESSED
+
+
+def _log_to(log: int) -> None:
+    """Everything this process and its children print from now on; closes `log`."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+
+
+@contextlib.contextmanager
+def _cancellable(cancel: Callable[[], None]) -> Iterator[None]:
+    """On SIGTERM, SIGHUP or Ctrl-C: calls `cancel`, and ends at once."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for n in numbers:  # once is enough, see `common.process.endings`
+            signal.signal(n, signal.SIG_IGN)
+        with contextlib.suppress(Exception):
+            cancel()
+        os._exit(exits.INTERRUPTED)  # Beam's threads cannot be stopped; children die with us
+
+    wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    # Under nohup SIGHUP is ignored.
+    numbers = [n for n in wanted if n == signal.SIGINT or signal.getsignal(n) != signal.SIG_IGN]
+    previous = {n: signal.signal(n, end) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _guarded(*requests: str) -> int:
+    try:
+        return main(*requests)
+    except Exception as e:
+        traceback.print_exc()
+        reason = str(e) if isinstance(e, VisionlineError) else f"{type(e).__name__}: {e}"
+        emit({"kind": "result", "state": "failed", "error": reason})
+        return exits.FAILED
+
+
+if __name__ == "__main__":
+    requests = sys.argv[1:]
+    # Beam takes options that it is not given from the command line.
+    sys.argv[1:] = [NO_PRISM]
+    sys.exit(_guarded(*requests))

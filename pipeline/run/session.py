@@ -1,0 +1,225 @@
+"""Runs pipelines in a child process and shows how they go.
+
+The child (`pipeline.run.orchestrate`) loads TFX; this side stays light, owns the
+terminal, the output folder's lock, and Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from common import exits
+from common.config.strict import dump
+from common.files import write_json
+from common.process import progress, warden
+from common.process.children import inherited
+from common.process.endings import leave_dead_outputs
+from common.process.timed_log import timed_logs
+from components.evaluator.verdict import too_fine
+from components.example_gen import spans
+from components.example_gen.config import evaluation_split
+from components.example_gen.records import Source
+from components.example_gen.source import list_source
+from lineage.store.setup import check_writable
+from lineage.store.workspace import LOG, TRAINING, Workspace, new_run_id
+from pipeline.config import PipelineConfig
+from pipeline.terminal import complain
+from trainers import history
+
+CONFIG = "config.json"
+_ROOT = Path(__file__).parents[2]
+
+
+class Display(Protocol):
+    """Shows events; see `pipeline.run.display`."""
+
+    def start(self, config: PipelineConfig, log: Path) -> None: ...
+
+    def handle(self, event: dict[str, Any]) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How one run ended."""
+
+    state: str
+    """complete, failed or interrupted."""
+    summary: dict[str, Any]
+    """Of a complete run, see `pipeline.run.results.collect`."""
+    error: str
+    log: Path
+    exit_code: int = exits.INTERRUPTED
+    """Of an interrupted run: 128 and the signal's number."""
+
+    @property
+    def training(self) -> str:
+        """Says what a training left that did not end well; "" for nothing."""
+        return history.kept(self.log.parent / TRAINING)
+
+
+def run_pipelines(configs: Sequence[PipelineConfig], display: Display) -> list[Finished]:
+    """Runs pipelines one after the other, in one child; stops at one that fails.
+
+    All of them write to one output folder and one metadata store.
+
+    Raises:
+      ConfigError: a folder's name cannot be used.
+      DataError: the images are not there, or cannot be listed.
+      StoreError: the metadata store cannot be written to.
+      RunError: the output folder cannot be used.
+    """
+    for config in configs:
+        config.check_folders()
+        # Half a minute before TFX would say so.
+        place = spans.resolve(config.data.path, config.data.span, config.data.version)
+        source = list_source(config.data, place.path)
+        for note in too_fine(config.evaluate, _held_out(config, source)):
+            display.handle({"kind": "note", "text": note})
+    workspace, store = Workspace(configs[0].output), configs[0].store
+    check_writable(store)
+    if (former := workspace.claim(configs[0].pipeline_name, store)) is not None:
+        complain(
+            f"{workspace.root} was at {former} before. What was made there is looked for here "
+            "now, as after `visionline relocate`."
+        )
+    with workspace.lock():
+        runs = [_prepare(workspace, config) for config in configs]
+        return _Child(workspace, configs, runs, display).run()
+
+
+def _held_out(config: PipelineConfig, source: Source) -> Counter[str]:
+    """Images by class that models are judged on, where the source itself says which."""
+    if source.kind == "tfrecord":  # files, of who knows how many
+        return Counter()
+    split = evaluation_split(config.data)
+    return Counter(r.label for r in source.records if r.split == split)
+
+
+def _prepare(workspace: Workspace, config: PipelineConfig) -> str:
+    run_id = new_run_id()
+    run_dir = workspace.run_dir(run_id)
+    run_dir.mkdir(parents=True)
+    write_json(run_dir / CONFIG, dump(config))
+    write_json(run_dir / "request.json", {"run_id": run_id, "config": dump(config)})
+    return run_id
+
+
+class _Child:
+    def __init__(
+        self,
+        workspace: Workspace,
+        configs: Sequence[PipelineConfig],
+        runs: Sequence[str],
+        display: Display,
+    ) -> None:
+        self._workspace = workspace
+        self._configs = configs
+        self._runs = runs
+        self._display = display
+        self._finished: list[Finished] = []
+
+    def run(self) -> list[Finished]:
+        with timed_logs([self._log(i) for i in range(len(self._runs))]) as logs:
+            return self._run(logs)
+
+    def _run(self, logs: Sequence[int]) -> list[Finished]:
+        reading, writing = os.pipe()
+        requests = [self._workspace.run_dir(r) / "request.json" for r in self._runs]
+        words = [f"{log}:{request}" for log, request in zip(logs, requests, strict=True)]
+        child = warden.start(
+            # -P: a folder named pipeline/ where we are run must not hide ours.
+            [sys.executable, "-P", "-m", "pipeline.run.orchestrate", *words],
+            stdout=logs[0],
+            stderr=logs[0],
+            env=_environment(writing),
+            pass_fds=(writing, *logs, *inherited()),
+        )
+        os.close(writing)
+        index = 0
+        try:
+            self._display.start(self._configs[0], self._log(0))
+            for event in progress.events(reading):
+                if event["kind"] == "run" and event["index"] != index:
+                    index = event["index"]
+                    self._display.stop()
+                    self._display.start(self._configs[index], self._log(index))
+                if event["kind"] == "result":
+                    self._finish(event, index)
+                self._display.handle(event)
+            code = warden.wait(child)
+        except (KeyboardInterrupt, SystemExit, OSError) as e:
+            code = _exit_code(e)
+            with _no_output_needed():
+                self._display.handle({"kind": "interrupted"})
+            warden.stop(child)
+            self._finished.append(Finished("interrupted", {}, "", self._log(index), exit_code=code))
+            return self._finished
+        finally:
+            warden.stop(child)
+            with _no_output_needed():
+                self._display.stop()
+        told = self._finished and self._finished[-1].state != "complete"
+        if code and code != exits.NOT_BLESSED and not told:
+            self._finished.append(Finished("failed", {}, _died(code), self._log(index)))
+        return self._finished
+
+    def _log(self, index: int) -> Path:
+        return self._workspace.run_dir(self._runs[index]) / LOG
+
+    def _finish(self, event: dict[str, Any], index: int) -> None:
+        summary = {k: v for k, v in event.items() if k not in ("kind", "state", "error")}
+        self._finished.append(
+            Finished(event["state"], summary, event.get("error", ""), self._log(index))
+        )
+
+
+def _environment(fd: int) -> dict[str, str]:
+    paths = [str(_ROOT), os.environ.get("PYTHONPATH", ""), os.getcwd()]
+    return {
+        "TF_CPP_MIN_LOG_LEVEL": "1",
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(p for p in paths if p),
+        "PYTHONUNBUFFERED": "1",
+        progress.FD_VARIABLE: str(fd),
+    }
+
+
+def _exit_code(reason: BaseException) -> int:
+    """Of a run that was interrupted.
+
+    Raises:
+      OSError: the reason, where it is not that nobody reads any more.
+    """
+    if isinstance(reason, SystemExit):
+        return reason.code if isinstance(reason.code, int) else exits.FAILED
+    if isinstance(reason, OSError):
+        if reason.errno not in (errno.EPIPE, errno.EIO):  # EIO: the terminal has closed
+            raise reason
+        leave_dead_outputs()
+        return 128 + (signal.SIGPIPE if reason.errno == errno.EPIPE else signal.SIGHUP)
+    return exits.INTERRUPTED
+
+
+@contextlib.contextmanager
+def _no_output_needed() -> Iterator[None]:
+    with contextlib.suppress(OSError, SystemExit):
+        yield
+
+
+def _died(code: int) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = " Memory may have run out." if -code == signal.SIGKILL else ""
+        return f"The pipeline's process was killed by {name}.{hint}"
+    return f"The pipeline's process ended with exit code {code}."

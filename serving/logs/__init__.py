@@ -1,0 +1,1 @@
+"""What the server tells: logs, metrics and the log of requests."""

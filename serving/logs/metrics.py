@@ -1,0 +1,226 @@
+"""What Prometheus is told.
+
+Labels hold nothing that a client can invent: a model is one of the serving folder, or
+"", a code one that the server answers with.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from serving.models.batching import Observer
+from serving.models.served import Slot
+
+Models = Mapping[str, Mapping[int, Slot]]
+"""As `Repository.models` gives them."""
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Bounds of the histograms of times."""
+IMAGES = tuple(float(1 << i) for i in range(11))
+"""Bounds of the histogram of batch sizes: what a batch can be padded to."""
+
+KEPT_SECONDS = 300.0
+"""How long the series of a version that is gone stay: for their last values to be read."""
+
+# In the text format, the times of creation are one more series for each.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+_VERSION = ("model", "version")
+_REQUEST = (*_VERSION, "protocol")
+_LOADS = ("loaded", "failed", "unloaded")
+
+
+class Metrics:
+    """The metrics of one server, in a registry of their own; from any thread."""
+
+    def __init__(self) -> None:
+        self.models: Callable[[], Models] = dict
+        """What is there now; set by who has the repository."""
+        self.request_log: Callable[[], Mapping[str, int]] = lambda: {"logged": 0, "dropped": 0}
+        """Images by outcome; set by who has a request log."""
+        self.registry = CollectorRegistry()
+        self._lock = threading.Lock()
+        self._seen: set[tuple[str, str]] = set()
+        """Model and version of the series there are."""
+        self._gone: dict[tuple[str, str], float] = {}
+        """Of those, the ones that are loaded no more, and since when that is known."""
+        self._requests = self._counter("requests", "Requests that have ended.", *_REQUEST, "code")
+        self._seconds = self._histogram(
+            "request_seconds", "From a request's headers to its answer.", *_REQUEST, "outcome"
+        )
+        self._in_flight = self._gauge(
+            "requests_in_flight", "Requests that are being answered.", "protocol"
+        )
+        self._refused = self._counter("refused", "Refusals by their cause.", "protocol", "reason")
+        self._images = self._counter("images", "Images that were answered.", *_REQUEST)
+        self._queue = self._gauge("queue_images", "Images that wait.", *_VERSION)
+        self._waited = self._histogram("queue_seconds", "A request's wait.", *_VERSION)
+        self._sizes = self._histogram(
+            "batch_images", "Images of a call of the model.", *_VERSION, bounds=IMAGES
+        )
+        self._ran = self._histogram("batch_seconds", "A call of the model.", *_VERSION)
+        self._loads = self._counter("loads", "Loads of versions.", "model", "outcome")
+        self._lines_lost = self._counter("log_lines_lost", "Lines that could not be written.")
+        self._by_version: tuple[MetricWrapperBase, ...] = (
+            *(self._requests, self._seconds, self._images),
+            *(self._queue, self._waited, self._sizes, self._ran),
+        )
+        self.registry.register(_Versions(self))
+        self.registry.register(_RequestLog(self))
+        ProcessCollector(registry=self.registry)
+
+    def began(self, protocol: str) -> None:
+        """A request is there."""
+        self._in_flight.labels(protocol).inc()
+
+    def ended(
+        self,
+        *,
+        protocol: str,
+        model: str,
+        version: str,
+        code: str,
+        outcome: str,
+        reason: str,
+        images: int,
+        seconds: float,
+    ) -> None:
+        """It is answered or refused.
+
+        Args:
+          model, version: what was found in the repository, or "".
+          code: HTTP's status or gRPC's.
+          outcome: "ok", "refused" or "failed".
+          reason: of a refusal, or "".
+          images: how many were answered.
+          seconds: since it began.
+        """
+        self._seen.add((model, version))
+        self._in_flight.labels(protocol).dec()
+        self._requests.labels(model, version, protocol, code).inc()
+        self._seconds.labels(model, version, protocol, outcome).observe(seconds)
+        if images:
+            self._images.labels(model, version, protocol).inc(images)
+        if reason:
+            self._refused.labels(protocol, reason).inc()
+
+    def event(self, kind: str, model: str) -> None:
+        """See `repository.Event`."""
+        if kind in _LOADS:
+            self._seen.add((model, ""))
+            self._loads.labels(model, kind).inc()
+
+    def lost_lines(self, count: int) -> None:
+        """Of the log."""
+        self._lines_lost.inc(count)
+
+    def observer(self, model: str, version: int) -> Observer:
+        """For a version's batcher."""
+        key = model, str(version)
+        with self._lock:  # or it would fill series that are just being forgotten
+            self._seen.add(key)
+            sizes, ran = self._sizes.labels(*key), self._ran.labels(*key)
+            queue, waited = self._queue.labels(*key), self._waited.labels(*key)
+
+        def after(images: int, seconds: float) -> None:
+            sizes.observe(images)
+            ran.observe(seconds)
+
+        return Observer(queued=queue.set, waited=waited.observe, ran=after)
+
+    def render(self) -> bytes:
+        """The exposition, as text."""
+        found = generate_latest(self.registry)
+        self._forget()
+        return found
+
+    def _loaded_or_broken(self) -> Models:
+        """Without what was unloaded by request: that is gone, and no failure."""
+        return {
+            name: {v: slot for v, slot in slots.items() if not slot.unloaded}
+            for name, slots in self.models().items()
+        }
+
+    def _forget(self) -> None:
+        """Removes the series of what is gone for long."""
+        with self._lock:
+            now, models = time.monotonic(), self._loaded_or_broken()
+            there = {("", "")} | {(m, str(v)) for m, slots in models.items() for v in ("", *slots)}
+            self._gone = {key: self._gone.get(key, now) for key in set(self._seen) - there}
+            for key in [k for k, since in self._gone.items() if now - since >= KEPT_SECONDS]:
+                labels = dict(zip(_VERSION, key, strict=True))
+                for metric in self._by_version:
+                    metric.remove_by_labels(labels)
+                if key[0] not in models:
+                    self._loads.remove_by_labels({"model": key[0]})
+                self._seen.discard(key)
+
+    def _counter(self, name: str, told: str, *labels: str) -> Counter:
+        return Counter(f"visionline_{name}", told, labels, registry=self.registry)
+
+    def _gauge(self, name: str, told: str, *labels: str) -> Gauge:
+        return Gauge(f"visionline_{name}", told, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, told: str, *labels: str, bounds: tuple[float, ...] = SECONDS
+    ) -> Histogram:
+        return Histogram(f"visionline_{name}", told, labels, registry=self.registry, buckets=bounds)
+
+
+class _Versions(Collector):
+    """The versions as they are when it is asked."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        state = GaugeMetricFamily(
+            "visionline_version_state",
+            "1 for the state that a version is in; END: it cannot be loaded.",
+            labels=(*_VERSION, "state"),
+        )
+        seconds = GaugeMetricFamily(
+            "visionline_version_load_seconds",
+            "How long a version took until it was warm.",
+            labels=(*_VERSION, "engine"),
+        )
+        for model, slots in self._metrics._loaded_or_broken().items():
+            for version, slot in slots.items():
+                state.add_metric((model, str(version), slot.state), 1)
+                loaded = slot.loaded
+                if loaded is not None:
+                    labels = model, str(version), loaded.loading.engine
+                    seconds.add_metric(labels, loaded.loading.seconds)
+        yield from (state, seconds)
+
+
+class _RequestLog(Collector):
+    """What the request log has counted when it is asked."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        images = CounterMetricFamily(
+            "visionline_request_log_images",
+            "Images drawn for the request log, by what became of them.",
+            labels=("outcome",),
+        )
+        for outcome, count in self._metrics.request_log().items():
+            images.add_metric((outcome,), count)
+        yield images

@@ -1,0 +1,1 @@
+"""The pushed models in the server: watched, loaded, batched and run."""

@@ -1,0 +1,70 @@
+"""From image files to the pixels that the model was trained on, and what is said of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from common.images.pixels import FORMATS, BadImage, check_image, normalise
+from serving.errors import InvalidRequestError, ServingError, TooLargeError
+from serving.models.engines import Images
+
+
+class Decoder:
+    """Decodes as ingestion does, so that files of every kind get the pixels of training.
+
+    Args:
+      graph: plain JPEGs and PNGs to uint8 [N, H, W, 3], by the model's transform graph;
+        raises InvalidRequestError.
+      max_pixels: of one image.
+    """
+
+    def __init__(self, graph: Callable[[Sequence[bytes]], Images], max_pixels: int) -> None:
+        self._graph = graph
+        self._max_pixels = max_pixels
+
+    def __call__(self, encoded: Sequence[bytes], first: int = 0) -> Images:
+        """Image files to uint8 [N, H, W, 3].
+
+        Args:
+          first: the place of the first one in its request.
+
+        Raises:
+          InvalidRequestError, TooLargeError: one of them cannot be decoded, or is too large;
+            it is named by its index.
+        """
+        files = []
+        for index, data in enumerate(encoded, first):
+            try:
+                files.append(normalise(data, max_pixels=self._max_pixels).encoded)
+            except BadImage as e:
+                raise refusal(index, data, e) from None
+        try:
+            return self._graph(files)
+        except InvalidRequestError:
+            self._name_broken(files, first)
+            raise
+
+    def _name_broken(self, files: Sequence[bytes], first: int) -> None:
+        """Raises for the first file that cannot be decoded alone."""
+        for index, data in enumerate(files, first):
+            try:
+                self._graph([data])
+            except InvalidRequestError:
+                try:
+                    check_image(data, max_pixels=self._max_pixels)
+                except BadImage as e:
+                    raise refusal(index, data, e) from None
+                raise refusal(index, data, BadImage("undecodable", "by TensorFlow")) from None
+
+
+def refusal(index: int, data: bytes, error: BadImage) -> ServingError:
+    """What a client is told of an image that cannot be used."""
+    if error.reason == "too-large":
+        return TooLargeError(f"Image {index}: {error.detail}.")
+    if error.reason in ("empty", "not-an-image"):
+        return InvalidRequestError(
+            f"Image {index}: expected a file of {FORMATS}, got {len(data)} bytes that are none."
+        )
+    return InvalidRequestError(
+        f"Image {index}: the image file cannot be used: {error.reason} ({error.detail})."
+    )

@@ -1,0 +1,168 @@
+"""One pushed version, loaded, compared with its golden outputs, and warm."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import DataError
+from modelstore.artifact import GOLDEN, ModelCard, PushManifest
+from modelstore.versions import damage
+from serving.config import BatchingConfig, ModelConfig
+from serving.errors import LoadError
+from serving.models.batching import Batcher, Observer, Timing
+from serving.models.decoding import Decoder
+from serving.models.engines import Engine, Floats, Images, Onnx, SavedModel
+from serving.models.shares import Decoding
+
+_TRIALS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """How a version came up; for status and metrics."""
+
+    engine: str
+    seconds: float
+    milliseconds: dict[str, float]
+    """Median per image by engine, of those that were compared."""
+    parity: dict[str, float]
+    """Largest difference of any score from the golden ones, by engine."""
+
+
+class LoadedVersion:
+    """A version that answers.
+
+    Args:
+      directory: `<serving>/<name>/<version>`.
+      observer: told about the queue and the batches.
+      max_pixels: of an image.
+      decoding: where large images are decoded; that of the server.
+
+    Raises:
+      LoadError: its files are damaged, it cannot be loaded, or it does not give the
+        scores that it gave when it was trained.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        config: ModelConfig,
+        threads: int,
+        observer: Observer | None = None,
+        progress: Callable[[str], None] = lambda stage: None,
+        *,
+        max_pixels: int,
+        decoding: Decoding | None = None,
+    ) -> None:
+        began = time.monotonic()
+        try:
+            self.card = ModelCard.read(directory)
+            self.manifest = PushManifest.read(directory)
+        except DataError as e:
+            raise LoadError(str(e)) from None
+        if differences := damage(directory):
+            raise LoadError(f"{directory} is damaged: {'; '.join(differences[:3])}.")
+        self.directory = directory
+        self.name, self.version = directory.parent.name, int(directory.name)
+        self._saved_model = SavedModel(directory)
+        progress("checking")
+        golden = _golden(directory)
+        engines = self._engines(config, threads)
+        parity = {e.name: self._check(e, golden) for e in engines}
+        progress("warming")
+        times = {e.name: _milliseconds(e, golden[0]) for e in engines} if engines[1:] else {}
+        engine = min(engines, key=lambda e: times.get(e.name, 0.0))
+        self._warm(engine, config.batching)
+        self.batching = config.batching
+        self._batcher = Batcher(
+            Decoder(self._saved_model.decode, max_pixels),
+            engine.scores,
+            config.batching,
+            observer,
+            pads=engine.traces,
+            name=f"{self.name}-{self.version}",
+            decoding=decoding,
+        )
+        self.loading = Loading(
+            engine=engine.name,
+            seconds=time.monotonic() - began,
+            milliseconds=times,
+            parity=parity,
+        )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        return (*self.card.image_size, 3)
+
+    def submit(
+        self,
+        images: Sequence[bytes] | Images,
+        deadline: float,
+        timing: Timing | None = None,
+        pixels: int = 0,
+    ) -> Future[Floats]:
+        """See `Batcher.submit`."""
+        return self._batcher.submit(images, deadline, timing, pixels)
+
+    def close(self) -> None:
+        """Answers what waits, and stops."""
+        self._batcher.close()
+
+    def _engines(self, config: ModelConfig, threads: int) -> list[Engine]:
+        if config.engine == "tensorflow":
+            return [self._saved_model]
+        onnx = Onnx(self.directory, threads)
+        return [onnx] if config.engine == "onnx" else [onnx, self._saved_model]
+
+    def _check(self, engine: Engine, golden: tuple[Images, Floats]) -> float:
+        images, expected = golden
+        try:
+            difference = float(np.abs(engine.scores(images) - expected).max())
+        except Exception as e:
+            raise LoadError(f"{self.directory}: {engine.name} fails: {e}") from None
+        # Written so that a NaN is a failure too.
+        if not difference <= self.card.parity_tolerance:
+            raise LoadError(
+                f"{self.directory}: {engine.name} differs from the trained model by "
+                f"{difference:.2g} on the golden images; at most "
+                f"{self.card.parity_tolerance:g} is allowed."
+            )
+        return difference
+
+    def _warm(self, engine: Engine, batching: BatchingConfig) -> None:
+        """Runs every batch size once, so that nothing compiles on a request."""
+        for size in batching.buckets:
+            engine.scores(np.zeros((size, *self.image_shape), np.uint8))
+        from io import BytesIO
+
+        from PIL import Image
+
+        image = BytesIO()
+        Image.fromarray(np.zeros(self.image_shape, np.uint8)).save(image, "PNG")
+        self._saved_model.decode([image.getvalue()])
+
+
+def _golden(directory: Path) -> tuple[Images, Floats]:
+    try:
+        with np.load(directory / GOLDEN) as golden:
+            return golden["images_NHW3"], golden["scores_NC"]
+    except (OSError, ValueError, KeyError) as e:
+        raise LoadError(f"{directory / GOLDEN} cannot be read: {e}") from None
+
+
+def _milliseconds(engine: Engine, images_NHW3: Images) -> float:
+    """Per image, at the golden images' batch size; the median of a few calls."""
+    seconds = []
+    for _ in range(_TRIALS):
+        began = time.perf_counter()
+        engine.scores(images_NHW3)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds) * 1000 / len(images_NHW3)
