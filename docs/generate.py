@@ -2,7 +2,7 @@
 
 lineage.schema.json describes what `visionline lineage --json` prints. In
 configuration.md and cli.md, what stands between `<!-- generated: NAME -->`
-and `<!-- end -->` comes from the code; tests/test_docs.py compares.
+and `<!-- end -->` comes from the code; tests/project/test_docs.py compares.
 """
 
 from __future__ import annotations

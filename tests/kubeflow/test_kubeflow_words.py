@@ -13,8 +13,8 @@ import yaml
 from helpers import EXAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
+from kubeflow_config import GOLDEN, config
 from ruamel.yaml import YAML
-from test_kubeflow_compile import GOLDEN, config
 
 from common.errors import ConfigError
 from common.yaml_text import to_yaml

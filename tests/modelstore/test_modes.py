@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from conftest import Cli
 from helpers import may_mount, small_disk, wait_until
+from numbered_pushes import push
+from pusher_pipeline import Pipeline
+from pushes import manifest, model, visible
 from repository_fakes import CONTENT, Folder
-from test_pusher import Pipeline
-from test_rollback import push
-from test_versions import manifest, model, visible
 
 from common.errors import DataError
 from components import details

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hypothesis import settings
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 """For property tests: the same examples each time, however busy the machine."""
 PACKAGES = ("common", "modelstore", "trainers", "components", "lineage", "serving", "pipeline")

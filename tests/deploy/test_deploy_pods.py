@@ -14,13 +14,13 @@ from typing import Any
 import httpx
 import pytest
 from conftest import Demo
+from deploy_config import OWN, TENSORFLOW, TMP, config, container, manifest, predictor
 from helpers import EXAMPLES, ROOT, may_mount, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 from packaging.version import Version
 from serving_server import serve
-from test_deploy import OWN, TENSORFLOW, TMP, config, container, manifest, predictor
 
 from common.errors import ConfigError
 from pipeline.deploy.kubernetes import quantity
@@ -117,7 +117,7 @@ if may_mount():
         models, *flags = spec["containers"][0]["args"]
         ports = [str(p["containerPort"]) for p in spec["containers"][0]["ports"]]
         free = ["0" if flag in ports else flag for flag in flags]
-        within = (sys.executable, str(ROOT / "tests" / "read_only_root.py"))
+        within = (sys.executable, str(ROOT / "tests" / "support" / "read_only_root.py"))
         log = tmp_path / "log"
         with serve(
             Path(models), log, *free, within=(*within, str(tmp_path / "serving"))

@@ -15,7 +15,7 @@ import pytest
 from helpers import EXAMPLES, start_python, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
-from test_versions import manifest, model, visible
+from pushes import manifest, model, visible
 
 from common.errors import ConfigError, DataError
 from modelstore import retention

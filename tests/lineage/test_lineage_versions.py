@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pytest
 from lineage_store import Builder, BuiltRun
+from served_versions import NAME, serve
 
 from common.errors import DataError
 from lineage.graph.refs import find_artifact, find_model, find_pushed
@@ -22,55 +23,8 @@ from lineage.storage.gc import plan
 from lineage.storage.verify import verify
 from lineage.store.connection import Connection, open_reader
 from lineage.store.reader import NotFoundError, Reader
-from modelstore.artifact import ModelCard, PushManifest
 from modelstore.rollback import roll_back
-from modelstore.versions import list_versions, next_version, publish
-
-NAME = "digits-keras"
-
-
-def reader_of(root: Path, via: Literal["sql", "mlmd"] = "sql") -> Reader:
-    return open_reader(Connection.parse(str(root / "metadata.sqlite")), via)
-
-
-def serve(root: Path, classes: tuple[str, ...] = ("a", "b"), name: str = NAME) -> Path:
-    """Pushes a model's files into the next version, as the Pusher does."""
-    source = root / "source"
-    source.mkdir(exist_ok=True)
-    (source / "weights").write_text(f"of version {next_version(root / 'serving' / name)}")
-    ModelCard(
-        framework="keras",
-        architecture="small_cnn",
-        parameter_count=1,
-        image_size=(8, 8),
-        class_names=classes,
-        config={},
-        seed=0,
-        accelerator="cpu",
-        versions={},
-        dataset_digest="d",
-        transform_digest="t",
-        metrics={},
-        epochs_run=1,
-        best_epoch=1,
-        parity={},
-        parity_tolerance=0.001,
-    ).write(source)
-    folder = root / "serving" / name
-
-    def manifest(version: int) -> PushManifest:
-        return PushManifest(
-            name=name,
-            version=version,
-            pushed_at="2026-01-01T00:00:00+00:00",
-            framework="keras",
-            architecture="small_cnn",
-            model_uri=f"elsewhere/{version}",
-            run_id="r",
-            mlmd={},
-        )
-
-    return folder / str(publish(source, folder, manifest).version)
+from modelstore.versions import list_versions
 
 
 def push(builder: Builder, version: int | None, accuracy: float, **more: Any) -> BuiltRun:
@@ -107,15 +61,19 @@ def four_versions(root: Path) -> Path:
     return root
 
 
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return four_versions(tmp_path)
+
+
+def reader_of(root: Path, via: Literal["sql", "mlmd"] = "sql") -> Reader:
+    return open_reader(Connection.parse(str(root / "metadata.sqlite")), via)
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """For tests that change nothing."""
     return four_versions(tmp_path_factory.mktemp("shared"))
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return four_versions(tmp_path)
 
 
 @pytest.mark.parametrize("via", ["sql", "mlmd"])

@@ -9,50 +9,13 @@ from typing import Any
 import pytest
 import yaml
 from helpers import ROOT
+from kubeflow_config import GOLDEN, config
 
-from common.config.strict import parse
 from common.errors import ConfigError
-from pipeline.config import PipelineConfig
 from pipeline.kubeflow.compiler.compile import check, compile_pipeline, task_name, write_package
 from pipeline.kubeflow.spec import arguments, ordered, read_package
 from pipeline.kubeflow.step import PARAMETERS
 from pipeline.kubeflow.words import unpacked
-
-GOLDEN = ROOT / "tests" / "golden" / "kubeflow.yaml"
-CONFIG = {
-    "name": "digits",
-    "data": {"path": "/mnt/visionline/images"},
-    "transform": {"image_size": 16},
-    "train": {"framework": "pytorch", "model": "small_cnn", "epochs": 3},
-    "evaluate": {"min_accuracy": 0.9},
-    "push": {"destination": "/mnt/visionline/serving", "keep_versions": 5},
-    "kubeflow": {
-        "image": "registry.example/visionline:1",
-        "pipeline_root": "s3://bucket/artifacts",
-        "retries": 2,
-        "node_selector": {"disk": "ssd"},
-        "volumes": [{"claim": "visionline", "mount": "/mnt/visionline"}],
-        "default": {"cpu": "1", "memory": "2Gi"},
-        "resources": {
-            "Trainer": {"cpu": "4", "memory": "16Gi", "gpu": 1, "node_selector": {"gpu": "a100"}}
-        },
-    },
-}
-
-
-def config(**changes: object) -> PipelineConfig:
-    """Keys are dotted, with "__" for the dot; None takes one away."""
-    data = yaml.safe_load(yaml.safe_dump(CONFIG))
-    for key, value in changes.items():
-        *parents, leaf = key.split("__")
-        table = data
-        for parent in parents:
-            table = table[parent]
-        if value is None:
-            del table[leaf]
-        else:
-            table[leaf] = value
-    return parse(PipelineConfig, data)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +50,7 @@ def whole(text: str) -> Any:
 
 
 def test_the_spec_is_the_one_that_is_kept(package):
-    """Renewed with: python tests/test_kubeflow_compile.py"""
+    """Renewed with: python tests/kubeflow/test_kubeflow_compile.py"""
     assert whole(package.read_text()) == whole(GOLDEN.read_text())
 
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import Cli
 from lineage_store import STOCK, Builder, BuiltRun
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from test_lineage_versions import serve
+from served_versions import serve
 
 from common import exits
 from common.errors import RunError

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2 as pb
-from test_kubeflow_compile import config
+from kubeflow_config import config
 
 from common.errors import ConfigError
 from pipeline.kubeflow.compiler.compile import compile_pipeline, write_package

@@ -11,7 +11,8 @@ import pytest
 from conftest import Cli
 from helpers import largest_file
 from lineage_store import Builder
-from test_versions import model, visible
+from numbered_pushes import push
+from pushes import visible
 
 from common.errors import DataError
 from common.files import checksums
@@ -20,20 +21,6 @@ from lineage.store.connection import Connection, open_reader
 from modelstore.artifact import PushManifest
 from modelstore.rollback import roll_back
 from modelstore.versions import damage, list_versions, publish, withdrawn_by
-
-
-def push(root: Path, uri: str = "", **mlmd: int) -> int:
-    folder = root / "serving" / "m"
-    number = len(list_versions(folder)) + 1
-    source = model(root / "sources" / str(number), number)
-    (source / "own").write_text(uri or str(number))
-    words = dict.fromkeys(("pushed_at", "framework", "architecture", "run_id"), "x")
-
-    def manifest(version: int) -> PushManifest:
-        own = uri or f"/models/{version}"
-        return PushManifest(name="m", version=version, model_uri=own, mlmd=mlmd, **words)
-
-    return publish(source, folder, manifest).version
 
 
 @pytest.fixture

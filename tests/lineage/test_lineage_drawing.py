@@ -7,12 +7,13 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from drawn import drawings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lineage_store import Builder
 
 from lineage.drawing.depict import depict
-from lineage.drawing.drawing import Drawing, Edge, Node, fitted, one_line, svg
+from lineage.drawing.drawing import Drawing, fitted, one_line, svg
 from lineage.drawing.layout import layout
 from lineage.graph.refs import find_model
 from lineage.store.connection import Connection, open_reader
@@ -86,29 +87,6 @@ def test_of_many_evaluations_the_pushed_and_the_newest_are_drawn(
     drawing = drawn(store, "digits-keras@2")
     assert sum(n.title in ("Evaluator", "Pusher") for n in drawing.nodes) == 4
     assert [n.title for n in drawing.nodes if n.id == "more"] == ["7 more"]
-
-
-ANY_TEXT = st.text(max_size=40)
-
-
-@st.composite
-def drawings(draw: st.DrawFn) -> Drawing:
-    count = draw(st.integers(0, 14))
-    nodes = tuple(
-        Node(
-            id=f"n{i}",
-            kind=draw(st.sampled_from(["artifact", "execution", "version"])),
-            title=draw(ANY_TEXT),
-            details=tuple(draw(st.lists(ANY_TEXT, max_size=4))),
-            state=draw(st.sampled_from(["made", "reused", "failed", "pushed", "deleted"])),
-            aside=draw(st.booleans()),
-        )
-        for i in range(count)
-    )
-    ends = st.sampled_from([n.id for n in nodes]) if nodes else st.nothing()
-    pairs = draw(st.lists(st.tuples(ends, ends), max_size=30)) if nodes else []
-    edges = tuple(Edge(source=a, target=b, label=draw(ANY_TEXT)) for a, b in pairs)
-    return Drawing(title=draw(ANY_TEXT), nodes=nodes, edges=edges)
 
 
 @settings(max_examples=150, deadline=None)

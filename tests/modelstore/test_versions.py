@@ -14,6 +14,7 @@ import pytest
 from helpers import EXAMPLES, largest_file, may_mount, small_disk, start_python, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
+from pushes import manifest, model, visible
 
 from common.files import checksums
 from modelstore.artifact import MANIFEST, PushManifest
@@ -32,23 +33,6 @@ def manifest(version):
 for _ in range(int(sys.argv[3])):
     print(publish(Path(sys.argv[1]), Path(sys.argv[2]), manifest).version, flush=True)
 """
-
-
-def manifest(version: int) -> PushManifest:
-    words = dict.fromkeys(("pushed_at", "framework", "architecture", "model_uri", "run_id"), "x")
-    return PushManifest(name="m", version=version, mlmd={}, **words)
-
-
-def model(folder: Path, files: int = 2, size: int = 10) -> Path:
-    for i in range(files):
-        path = folder / ("variables" if i % 2 else ".") / f"part-{i}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes([i]) * size)
-    return folder
-
-
-def visible(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
 
 
 def test_the_first_version_is_1_and_holds_the_model_and_its_manifest(tmp_path):

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from conftest import Cli
 from helpers import ROOT, environment, python, wait_until
+from kubeflow_config import config as kubeflow_config
 from PIL import Image
-from test_kubeflow_compile import config as kubeflow_config
 
 from common.errors import ConfigError
 from pipeline.beam_args import BEAM_PLUGIN, NO_PRISM, STAND_IN, check, complete, workers_elsewhere

@@ -53,7 +53,7 @@ def test_the_demo_sends_nothing(demo):
 
 @pytest.mark.timeout(600)
 def test_the_server_sends_nothing(demo, tmp_path):
-    script = str(Path(__file__).with_name("network_served.py"))
+    script = str(ROOT / "tests" / "support" / "network_served.py")
     arguments = (demo.serving, tmp_path / "log", demo.kept[0])
     done, sent = watch(tmp_path, script, *map(str, arguments))
     assert done.returncode == 0, done.stderr[-3000:]

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drawn import drawings
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 from lineage_store import Builder
-from test_lineage_drawing import drawings
 from typer.testing import CliRunner
 
 from common import exits

@@ -118,7 +118,7 @@ def read(connection: Connection, via: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent.parent))
+    sys.path.insert(0, str(Path(__file__).parents[2]))
     what, store_url, *rest = sys.argv[1:]
     place = Connection.parse(store_url)
     print(json.dumps(write(place, *map(int, rest)) if what == "write" else read(place, what)))

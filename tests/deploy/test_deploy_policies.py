@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_deploy import FLAGS, OWN, TENSORFLOW, config, deploy, kubectl, levels, manifest, root
+from deploy_config import FLAGS, OWN, TENSORFLOW, config, deploy, kubectl, levels, manifest, root
 
 from common.errors import ConfigError, RunError
 from pipeline.deploy import kubectl as kubectl_module

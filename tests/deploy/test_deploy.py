@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import itertools
-import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,27 @@ import kubernetes
 import pytest
 import yaml
 from conftest import Cli, Demo
+from deploy_config import (
+    FLAGS,
+    OWN,
+    TENSORFLOW,
+    TMP,
+    config,
+    container,
+    deploy,
+    kubectl,
+    levels,
+    manifest,
+    predictor,
+    root,
+)
 from helpers import EXAMPLES, python
 from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes.utils import parse_quantity
+from numbered_pushes import push
 from ruamel.yaml import YAML
 from serving_server import serve
-from test_rollback import push
 
 from common.config.strict import parse
 from common.config.toml_file import overlay, settings
@@ -39,34 +51,12 @@ from pipeline.deploy.validate import schema, validate
 from serving.config import LimitsConfig, ServeConfig
 from serving.memory import memory_bytes
 
-OWN = {"storage": "pvc://models/serving", "image": "registry.example.com/visionline-serving:1"}
-TENSORFLOW = {
-    **{"storage": "s3://bucket/serving", "runtime": "tensorflow"},
-    "runtime_version": "2.19.1",
-}
 
-
-def config(base: dict[str, Any] = OWN, **changed: Any) -> DeployConfig:
-    return parse(DeployConfig, {**base, **changed})
-
-
-def manifest(base: dict[str, Any] = OWN, name: str = "digits", **changed: Any) -> dict[str, Any]:
-    loaded = config(base, **changed)
-    found = render(loaded, Model(name=name, version=loaded.version, manifest=None))
-    validate(found)
-    return found
-
-
-def predictor(*args: Any, **changed: Any) -> dict[str, Any]:
-    return manifest(*args, **changed)["spec"]["predictor"]
-
-
-def container(*args: Any, **changed: Any) -> dict[str, Any]:
-    found = predictor(*args, **changed)
-    return found["model"] if "model" in found else found["containers"][0]
-
-
-TMP = {"name": "tmp", "mountPath": "/tmp"}
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for _ in range(2):
+        push(tmp_path)
+    return tmp_path / "serving" / "m"
 
 
 # What is rendered
@@ -306,13 +296,6 @@ def test_probes_speak_tls_where_the_server_does() -> None:
 # Which version
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for _ in range(2):
-        push(tmp_path)
-    return tmp_path / "serving" / "m"
-
-
 def test_a_bucket_gets_the_latest_of_the_local_folder_and_its_lineage(folder: Path) -> None:
     bucket = config(storage="s3://bucket/serving")
     model = choose(bucket, "m", folder)
@@ -498,25 +481,6 @@ def test_the_fields_are_those_of_the_installed_kubernetes_client() -> None:
     assert f"kubernetes {kubernetes.__version__} (Apache-2.0)" in schema()["origin"]["from"]
 
 
-def root(found: dict[str, Any]) -> str:
-    kind: str = schema()["roots"][f"{found['apiVersion']} {found['kind']}"]
-    return kind
-
-
-def levels(name: str, value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Every table of a manifest whose fields are fixed: its type and where it is."""
-    yield name, path
-    for key, inside in value.items():
-        kind = schema()["types"][name]["fields"][key]
-        if found := re.fullmatch(r"list\[(\w+)\]", kind):
-            parts = [(found[1], part, (*path, key, i)) for i, part in enumerate(inside)]
-        else:
-            parts = [(kind, inside, (*path, key))]
-        for inner, part, where in parts:
-            if inner in schema()["types"]:
-                yield from levels(inner, part, where)
-
-
 def at(value: Any, path: tuple[Any, ...]) -> Any:
     for step in path:
         value = value[step]
@@ -691,21 +655,6 @@ def test_every_combination_of_the_choices_is_valid() -> None:
 
 
 # The command
-
-
-FLAGS = ("--storage", "pvc://models/serving", "--image", "a/visionline-serving:1")
-
-
-def kubectl(folder: Path, script: str) -> str:
-    """A PATH with a kubectl on it that does what the script says."""
-    folder.mkdir(exist_ok=True)
-    (folder / "kubectl").write_text(f"#!/bin/sh\n{script}\n")
-    (folder / "kubectl").chmod(0o755)
-    return f"{folder}:/usr/bin:/bin"
-
-
-def deploy(*args: str | Path, **env: str) -> Any:
-    return python("-m", "pipeline.cli.main", "deploy", *map(str, args), **env)
 
 
 def test_a_dry_run_prints_what_kubectl_would_get(folder: Path, tmp_path: Path, cli: Cli) -> None:
