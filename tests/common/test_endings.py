@@ -129,7 +129,7 @@ HOLD = """
 import subprocess, sys
 from pathlib import Path
 from common.process.children import inherited
-from pipeline import folder_lock
+from common.process import folder_lock
 with folder_lock.hold(Path(sys.argv[1])):
     subprocess.Popen(["sleep", sys.argv[2]], pass_fds=inherited(),
                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -21,7 +21,7 @@ TREE = "(setsid sleep 600 &) ; sleep 600 & sleep 600; true"
 """Children, one of them in a session of its own whose parent is gone."""
 STARTER = """
 import os, sys
-from pipeline import warden
+from common.process import warden
 child = warden.start(sys.argv[2:], cleanup=[w for w in sys.argv[1].split(" ") if w])
 print(child.pid, flush=True)
 print(warden.wait(child), flush=True)
