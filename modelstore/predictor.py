@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import DataError, nearest
-from common.images.pixels import BadImage, check_image
+from common.images.errors import BadImage
+from common.images.pixels import check_image
 from common.images.plain import MAX_PIXELS
 from common.paths import patternless
 from modelstore.artifact import ModelCard, PushManifest

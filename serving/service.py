@@ -14,8 +14,8 @@ from heapq import nlargest
 
 import numpy as np
 
+from common.images.errors import BadImage
 from common.images.headers import count_pixels
-from common.images.pixels import BadImage
 from serving.config import LimitsConfig
 from serving.control import Control
 from serving.errors import BusyError, InvalidRequestError, TooLargeError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from common.images.pixels import BadImage, open_image
+from common.images.errors import BadImage
+from common.images.pixels import open_image
 
 _JPEG, _PNG, _GIF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", (b"GIF87a", b"GIF89a")
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}

@@ -11,7 +11,6 @@ for grey, and gives GIFs another shape.  Colour profiles are left aside everywhe
 from __future__ import annotations
 
 import io
-import re
 import struct
 import warnings
 import zlib
@@ -22,7 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from common.images.plain import EXIF, jpeg_segments, look, png_chunks
+from common.images.errors import BadImage
+from common.images.exif import TURNED, check_tags, orientation
+from common.images.plain import look
+from common.images.segments import png_chunks
 
 # fmt: off
 _READABLE = [
@@ -34,7 +36,6 @@ JPEG includes MPO, the JPEGs of phones that hold several pictures."""
 FORMATS = "JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, JPEG 2000, PPM or TGA"
 """The same, for people."""
 _LOSSY = frozenset({"JPEG", "MPO", "WEBP", "AVIF", "JPEG2000"})
-_ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,30 +46,12 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """By orientation."""
-_RAW_PROFILE = "Raw profile type exif"
-_LONGEST_PROFILE = 1 << 17
-"""Characters, two a byte: as long as Exif in a JPEG can be."""
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
-_TIFF = re.compile(rb"II[*+]\0|MM\0[*+]")
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_SIZES |= {16: 8, 17: 8, 18: 8}
-"""Bytes of a TIFF tag's value by its type."""
-_DIRECTORIES = {34665, 34853, 40965}
-"""Tags that lead to further ones: Exif, GPS, interoperability."""
 
 # `open_image` judges sizes, by a limit that Pillow's, the same for all threads, cannot be.
 Image.MAX_IMAGE_PIXELS = None
 # Of metadata that are broken: they count as absent.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-class BadImage(Exception):
-    """An image that cannot be used; `reason` and `detail` as in `Quarantined`."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +103,7 @@ def open_image(data: bytes, *, max_pixels: int) -> Iterator[Image.Image]:
     if not data:
         raise BadImage("empty", "0 bytes")
     try:
-        _check_tags(data)
+        check_tags(data)
         with Image.open(io.BytesIO(data), formats=_READABLE) as image:
             _check_size(image, max_pixels)
             yield image
@@ -144,51 +127,6 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
         width, height = tile
     if width * height > max_pixels:
         raise BadImage("too-large", f"{width}×{height} pixels, at most {max_pixels}")
-
-
-def _check_tags(data: bytes) -> None:
-    """Raises BadImage for metadata whose values overlap: Pillow reads each as it opens a
-    file, so that a small one would fill the memory."""
-    if data.startswith(b"\xff\xd8"):
-        segments = (data[start:end] for _, start, end in jpeg_segments(data))
-        data = b"".join(s.removeprefix(EXIF) for s in segments if s.startswith(EXIF))
-    is_avif = data[4:8] == b"ftyp"  # anywhere in it
-    headers = _TIFF.finditer(data) if is_avif else filter(None, [_TIFF.match(data)])
-    for header in headers:
-        try:
-            total = _size_of_tags(data, header.start(), 2 * len(data))
-        except struct.error:  # cut off, or no metadata after all
-            continue
-        if total > 2 * len(data):
-            raise BadImage("damaged", "the values of its metadata overlap")
-
-
-def _size_of_tags(data: bytes, start: int, most: int) -> int:
-    """Bytes of the values in the directories of a TIFF, as far as that is at most `most`."""
-    order = "<" if data[start] == ord("I") else ">"
-    is_big = b"+" in data[start : start + 4]
-    offset, count = (struct.Struct(f"{order}{c}") for c in ("QQ" if is_big else "IH"))
-    entry = struct.Struct(f"{order}HH{'QQ' if is_big else 'II'}")
-    total, seen = 0, set()
-    directories = [offset.unpack_from(data, start + (8 if is_big else 4))[0]]
-    while directories and total <= most:
-        at = start + directories.pop()
-        if at in seen or at == start:
-            continue
-        seen.add(at)
-        (tags,) = count.unpack_from(data, at)
-        at += count.size
-        for _ in range(tags):
-            tag, kind, values, value = entry.unpack_from(data, at)
-            total += entry.size + _SIZES.get(kind, 0) * values
-            at += entry.size
-            if tag in _DIRECTORIES:
-                directories.append(value)
-            if total > most:
-                break
-        else:
-            directories += offset.unpack_from(data, at)
-    return total
 
 
 def _check_png(data: bytes) -> None:
@@ -229,17 +167,7 @@ def _reason(image: Image.Image, data: bytes) -> str:
         return "transparency"
     if image.mode not in ("L", "RGB", "P", "1"):
         return image.mode
-    return "rotated" if _orientation(image) in _TURNS else "headers"
-
-
-def _orientation(image: Image.Image) -> int:
-    _check_tags((image.info.get("exif") or b"").removeprefix(EXIF))
-    if len(image.info.get(_RAW_PROFILE, "")) > _LONGEST_PROFILE:
-        return 1
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # broken metadata of a sound image: as if it had none
-        return 1
+    return "rotated" if orientation(image) in TURNED else "headers"
 
 
 def _written_anew(image: Image.Image, data: bytes) -> CheckedImage:
@@ -247,7 +175,7 @@ def _written_anew(image: Image.Image, data: bytes) -> CheckedImage:
     if image.format == "PNG":
         _scale_transparent_colour(image, data[24])
     # A TIFF was turned by Pillow, as it was decoded.
-    turn = _TURNS.get(_orientation(image))
+    turn = _TURNS.get(orientation(image))
     plain = _to_8_bit(image if turn is None else image.transpose(turn))
     plain.info = {}  # no metadata: what they ask for is done
     out = io.BytesIO()

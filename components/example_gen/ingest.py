@@ -21,7 +21,8 @@ from typing import Any
 import apache_beam as beam
 
 from common.errors import DataError
-from common.images.pixels import BadImage, CheckedImage, check_image
+from common.images.errors import BadImage
+from common.images.pixels import CheckedImage, check_image
 from common.process.cpus import available_cpus
 from components.example_gen import digest
 from components.example_gen.records import Note, Notes, Quarantined, Record, check_label

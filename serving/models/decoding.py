@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from common.images.pixels import FORMATS, BadImage, check_image, normalise
+from common.images.errors import BadImage
+from common.images.pixels import FORMATS, check_image, normalise
 from serving.errors import InvalidRequestError, ServingError, TooLargeError
 from serving.models.engines import Images
 

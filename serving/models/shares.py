@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from common.images.errors import BadImage
 from common.images.headers import count_pixels
-from common.images.pixels import BadImage
 from serving.config import LimitsConfig
 from serving.errors import BusyError, InvalidRequestError, ServingError, TooLargeError
 from serving.memory import give_back

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from odd_images import XMP, all_kinds, encode, exif, png, smooth, with_segments, xmp
 from PIL import Image
 
-from common.images.pixels import BadImage, check_image, normalise
+from common.images.errors import BadImage
+from common.images.pixels import check_image, normalise
 from common.images.plain import look
 
 KINDS = {image.name: image for image in all_kinds()}

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.images.pixels import BadImage, check_image
+from common.images.errors import BadImage
+from common.images.pixels import check_image
 from components.example_gen.digest import Unreadable, read_file
 
 H, W = 24, 32

@@ -25,8 +25,8 @@ from schemathesis.specs.openapi.checks import (
 )
 from serving_server import in_process
 
+from common.images.errors import BadImage
 from common.images.headers import count_pixels
-from common.images.pixels import BadImage
 from serving.app import create_app
 from serving.config import LimitsConfig
 from serving.errors import InvalidRequestError, ServingError

@@ -1,0 +1,33 @@
+"""The parts that JPEGs and PNGs consist of, found without decoding anything."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+SCAN = 0xDA
+"""The marker of a JPEG before its pixels."""
+_BARE = {0x00, 0x01, *range(0xD0, 0xDA), 0xFF}
+"""Second bytes that no segment begins with."""
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of a JPEG's segments, up to the first scan or what is none."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] not in _BARE:
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        if length < 2 or at + 2 + length > len(data):
+            return
+        yield data[at + 1], at + 4, at + 2 + length
+        if data[at + 1] == SCAN:
+            return
+        at += 2 + length
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of what a PNG's chunks hold, up to where it ends or breaks off."""
+    at, name = 8, b""
+    while name != b"IEND" and at + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        yield name, at + 8, at + 8 + length
+        at += 12 + length
