@@ -10,11 +10,15 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from common.files import digest
-from common.images import pixels, plain
+from common.images import exif, pixels, plain, segments
 from components.artifacts import IngestionReport
 from components.example_gen.config import DataConfig, to_json
 from components.example_gen.driver import CONFIG, EXAMPLES, Driver
 from components.example_gen.executor import REPORT, Executor
+
+
+_PIXELS = (exif, pixels, plain, segments)
+"""What is done to a file's bytes."""
 
 
 class ImageExampleGenSpec(ComponentSpec):
@@ -45,7 +49,7 @@ class ImageExampleGen(base_beam_component.BaseBeamComponent):
                 **{
                     CONFIG: to_json(config),
                     # Examples that were normalised in another way are not taken from the cache.
-                    "code_digest": digest([inspect.getsource(m) for m in (pixels, plain)]),
+                    "code_digest": digest([inspect.getsource(m) for m in _PIXELS]),
                     EXAMPLES: types.Channel(type=standard_artifacts.Examples),
                     REPORT: types.Channel(type=IngestionReport),
                 }
