@@ -16,7 +16,6 @@ from components.example_gen.config import DataConfig, to_json
 from components.example_gen.driver import CONFIG, EXAMPLES, Driver
 from components.example_gen.executor import REPORT, Executor
 
-
 _PIXELS = (exif, pixels, plain, segments)
 """What is done to a file's bytes."""
 
