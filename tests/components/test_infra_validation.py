@@ -64,7 +64,7 @@ def answer(self, loaded, scores_NC):
 
 service.Service.answer = answer
 
-from serving import loaded
+from serving.models import loaded
 
 make = loaded.LoadedVersion.__init__
 
