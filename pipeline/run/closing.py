@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from common import exits
+from common.errors import Exit
 from pipeline.run.session import Finished
 
 
@@ -28,7 +28,7 @@ def print_outcome(finished: Finished, console: Console) -> int:
         if finished.training and finished.training not in finished.error:
             say(finished.training)
         say(f"Everything that was printed is in {finished.log}.")
-        return exits.FAILED
+        return Exit.FAILED
     say(_images(finished.summary))
     return print_verdict(finished.summary, console)
 
@@ -45,7 +45,7 @@ def print_verdict(summary: dict[str, Any], console: Console) -> int:
         for reason in summary["why_not"]:
             say(f"  {reason}", "red")
         say("Not blessed, so not pushed.", "red")
-        return exits.NOT_BLESSED
+        return Exit.NOT_BLESSED
     if summary["withdrawn_by"]:
         say(
             f"Not pushed: {summary['name']} was rolled back from this very model, by version "
@@ -56,7 +56,7 @@ def print_verdict(summary: dict[str, Any], console: Console) -> int:
         return 0
     if summary["where"] is None:
         say("Blessed, and yet not pushed: the Pusher's log may say why.", "red")
-        return exits.FAILED
+        return Exit.FAILED
     if when := summary.get("already_pushed"):
         say(
             f"Nothing new to push: this model is {summary['name']} version {summary['version']} "

@@ -20,9 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from common import exits
 from common.config.strict import dump, parse
-from common.errors import VisionlineError
+from common.errors import Exit, VisionlineError
 from common.files import read_json, write_json
 from common.process.progress import emit
 from lineage.store.workspace import TRAINING, Workspace
@@ -59,7 +58,7 @@ def main(*requests: str) -> int:
         _log_to(int(log))
         emit({"kind": "run", "index": index, "run_id": request.run_id})
         code = run(request)
-        if code not in (0, exits.NOT_BLESSED):
+        if code not in (0, Exit.NOT_BLESSED):
             break
     return code
 
@@ -172,7 +171,7 @@ def _recorded(
             }
         )
         emit({"kind": "result", "state": "failed", "error": str(failure)})
-        return exits.FAILED
+        return Exit.FAILED
     finally:
         standby.discard()
     summary = results.collect(recorder, config, workspace.run_dir(request.run_id))
@@ -186,7 +185,7 @@ def _recorded(
     )
     write_json(workspace.run_dir(request.run_id) / "summary.json", summary)
     emit({"kind": "result", "state": "complete", **summary})
-    return 0 if summary["blessed"] else exits.NOT_BLESSED
+    return 0 if summary["blessed"] else Exit.NOT_BLESSED
 
 
 def _log_to(log: int) -> None:
@@ -207,7 +206,7 @@ def _cancellable(cancel: Callable[[], None]) -> Iterator[None]:
             signal.signal(n, signal.SIG_IGN)
         with contextlib.suppress(Exception):
             cancel()
-        os._exit(exits.INTERRUPTED)  # Beam's threads cannot be stopped; children die with us
+        os._exit(Exit.INTERRUPTED)  # Beam's threads cannot be stopped; children die with us
 
     wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     # Under nohup SIGHUP is ignored.
@@ -227,7 +226,7 @@ def _guarded(*requests: str) -> int:
         traceback.print_exc()
         reason = str(e) if isinstance(e, VisionlineError) else f"{type(e).__name__}: {e}"
         emit({"kind": "result", "state": "failed", "error": reason})
-        return exits.FAILED
+        return Exit.FAILED
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from common import exits
 from common.config.strict import dump
+from common.errors import Exit
 from common.files import write_json
 from common.process import progress, warden
 from common.process.children import inherited
@@ -59,7 +59,7 @@ class Finished:
     """Of a complete run, see `pipeline.run.results.collect`."""
     error: str
     log: Path
-    exit_code: int = exits.INTERRUPTED
+    exit_code: int = Exit.INTERRUPTED
     """Of an interrupted run: 128 and the signal's number."""
 
     @property
@@ -170,7 +170,7 @@ class _Child:
             with _no_output_needed():
                 self._display.stop()
         told = self._finished and self._finished[-1].state != "complete"
-        if code and code != exits.NOT_BLESSED and not told:
+        if code and code != Exit.NOT_BLESSED and not told:
             self._finished.append(Finished("failed", {}, _died(code), self._log(index)))
         return self._finished
 
@@ -202,13 +202,13 @@ def _exit_code(reason: BaseException) -> int:
       OSError: the reason, where it is not that nobody reads any more.
     """
     if isinstance(reason, SystemExit):
-        return reason.code if isinstance(reason.code, int) else exits.FAILED
+        return reason.code if isinstance(reason.code, int) else Exit.FAILED
     if isinstance(reason, OSError):
         if reason.errno not in (errno.EPIPE, errno.EIO):  # EIO: the terminal has closed
             raise reason
         leave_dead_outputs()
         return 128 + (signal.SIGPIPE if reason.errno == errno.EPIPE else signal.SIGHUP)
-    return exits.INTERRUPTED
+    return Exit.INTERRUPTED
 
 
 @contextlib.contextmanager

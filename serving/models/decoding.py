@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from common.errors import ServingError
 from common.images.pixels import FORMATS, BadImage, check_image, normalise
-from serving.errors import InvalidRequestError, ServingError, TooLargeError
+from serving.errors import InvalidRequestError, TooLargeError
 from serving.models.engines import Images
 
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common import exits
 from common.config.toml_file import settings
-from common.errors import ConfigError
+from common.errors import ConfigError, Exit
 from pipeline.terminal import console
 
 if TYPE_CHECKING:
@@ -157,11 +156,11 @@ def _told(finished: Finished, pushes: bool, api: Api) -> int:
         return _tell_verdict(finished, say) if pushes else 0
     if finished.state in ("CANCELED", "SKIPPED"):
         say("The run was terminated before its end.", "red")
-        return exits.FAILED
+        return Exit.FAILED
     for failure in finished.failures:
         _tell_failure(failure, finished.namespace or api.namespace or "kubeflow", say)
     say(f"The run failed. {finished.error}".strip(), "red")
-    return exits.FAILED
+    return Exit.FAILED
 
 
 def _tell_verdict(finished: Finished, say: Callable[..., None]) -> int:
@@ -172,7 +171,7 @@ def _tell_verdict(finished: Finished, say: Callable[..., None]) -> int:
         say(line, "red")
     if finished.not_pushed:
         withdrawn = all(_WITHDRAWN in line for line in finished.not_pushed)
-        return 0 if withdrawn else exits.NOT_BLESSED
+        return 0 if withdrawn else Exit.NOT_BLESSED
     if not finished.pushed:
         say(
             "Whether the model was blessed, and with that pushed, is not known: the API has no "
