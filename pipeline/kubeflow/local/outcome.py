@@ -12,7 +12,7 @@ from common.files import read_json
 from components.evaluator.verdict import EvaluateConfig, too_fine
 from components.infra_validation.report import Report
 from modelstore.baseline import BASELINE_FILE
-from pipeline.kubeflow.local.runner import Outputs
+from pipeline.kubeflow.local.launcher import Outputs
 from pipeline.kubeflow.parts import text_of
 from pipeline.kubeflow.spec import Spec
 from pipeline.kubeflow.step import CONFIG, METRICS
