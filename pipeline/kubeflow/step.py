@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -57,6 +58,12 @@ class Step:
     def id(self) -> str:
         id_: str = self.node["nodeInfo"]["id"]
         return id_
+
+
+def task_name(id_: str) -> str:
+    """`ImageExampleGen` as Kubernetes writes it, `image-example-gen`."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", id_)
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
 def overridden(table: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

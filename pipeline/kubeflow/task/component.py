@@ -25,7 +25,7 @@ from lineage.store.connection import Connection
 from pipeline.beam_args import counted
 from pipeline.kubeflow import step as names
 from pipeline.kubeflow.local import outcome
-from pipeline.kubeflow.step import Step
+from pipeline.kubeflow.step import Step, task_name
 from pipeline.kubeflow.task.io import Place, TaskIO
 from pipeline.kubeflow.words import unpacked
 
@@ -230,8 +230,6 @@ class _Task:
         return {component: run for component, run in runs.items() if run != self.run_id}
 
     def _run_of(self, place: Place) -> str:
-        from pipeline.kubeflow.compiler.compile import task_name
-
         return run_of(place.uri, task_name(self._step.pipeline))
 
     def _export(self) -> None:
