@@ -80,9 +80,8 @@ def run(request: RunRequest) -> int:
 def _run(request: RunRequest) -> int:
     # Imported here: seconds each, while the terminal already shows the table.
     from absl import logging
-    from tfx.dsl.compiler import compiler, constants
-    from tfx.orchestration.portable import runtime_parameter_utils
 
+    from components import tfx_private
     from components.infra_validation import standby
     from components.trainer import child
     from pipeline import beam_args
@@ -100,10 +99,7 @@ def _run(request: RunRequest) -> int:
     workspace = Workspace(config.output)
     here = replace(config.run, beam_args=tuple(beam_args.counted(config.run.beam_args)))
     pipeline = create_pipeline(replace(config, run=here), workspace)
-    ir = compiler.Compiler().compile(pipeline)
-    runtime_parameter_utils.substitute_runtime_parameter(
-        ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: request.run_id}
-    )
+    ir = tfx_private.compile_ir(pipeline, request.run_id)
     emit({"kind": "nodes", "nodes": [c.id for c in pipeline.components if c.id != BASELINE_NODE]})
 
     def warm_up(node: str) -> None:
@@ -132,19 +128,18 @@ def _recorded(
     request: RunRequest, recorder: Recorder, ir: Any, warm_up: Callable[[str], None]
 ) -> int:
     """Runs a compiled pipeline, from the first record of the run to the last."""
-    from components.batches import bound_batches
+    from components import tfx_private
     from components.infra_validation import standby
     from pipeline.recording.cache_key import place_free
     from pipeline.recording.own_code import own_code
     from pipeline.recording.provenance import describe
     from pipeline.recording.recorder import NodeFailed, explain, recording
     from pipeline.run import results
-    from pipeline.run.runners import RUNNERS
 
     config = request.config
     workspace = Workspace(config.output)
     began = time.monotonic()
-    bound_batches()
+    tfx_private.bound_batches()
     recorder.annotate_run(
         {
             **describe(workspace.run_dir(request.run_id), own_code(config.train.model)),
@@ -160,7 +155,7 @@ def _recorded(
     try:
         places = workspace.places
         with place_free(places), recording(recorder, warm_up, places):
-            RUNNERS[config.run.runner]().run_with_ir(ir)
+            tfx_private.run_ir(config.run.runner, ir, [NO_PRISM])
     except Exception as e:
         failure = recorder.failure or NodeFailed("pipeline", explain(e))
         recorder.annotate_run(

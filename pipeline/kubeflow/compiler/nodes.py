@@ -59,15 +59,15 @@ def defaults_of_run(config: PipelineConfig) -> dict[str, Any]:
 def _ir(config: PipelineConfig, scratch: str) -> Spec:
     """TFX's IR as JSON; what belongs to a workspace lies in `scratch`."""
     from google.protobuf import json_format
-    from tfx.dsl.compiler import compiler
 
+    from components.tfx_private import compile_ir
     from lineage.store.workspace import Workspace
     from pipeline.dag import create_pipeline
 
     pipeline = create_pipeline(config, Workspace(Path(scratch)))
     components = [c.id for c in pipeline.components]
     refuse_unknown_components(config, [*components, RESOLVE, BASELINE])
-    ir: Spec = json_format.MessageToDict(compiler.Compiler().compile(pipeline))
+    ir: Spec = json_format.MessageToDict(compile_ir(pipeline))
     return ir
 
 

@@ -9,6 +9,7 @@ record holds all that a served model came from.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import re
 import shutil
@@ -49,10 +50,11 @@ def run_step(text: str, io: TaskIO) -> None:
       RunError: it failed; the reason is meant for people.
     """
     from common.process import lean_imports
+    from components import tfx_private
 
     step = parse(Step, json.loads(unpacked(text)))
     if step.executor.get("classPath") in _MOVE_FILES:
-        lean_imports.install_tfx_alone()
+        tfx_private.install_tfx_alone()
     else:
         lean_imports.install(lean_imports.PIPELINE)
     with tempfile.TemporaryDirectory(prefix="visionline-") as scratch:
@@ -117,94 +119,54 @@ class _Task:
         self._export()
 
     def _execute(self, handle: Any, recorder: Any) -> None:
-        from google.protobuf import json_format
-        from tfx.orchestration.portable import execution_publish_utils as publishing
-        from tfx.orchestration.portable.mlmd import context_lib
-        from tfx.proto.orchestration import pipeline_pb2
-
+        from components import tfx_private
         from pipeline.recording.recorder import explain
 
-        node = json_format.ParseDict(self._step.node, pipeline_pb2.PipelineNode())
-        for context in node.contexts.contexts:
-            if context.name.HasField("runtime_parameter"):
-                context.name.field_value.string_value = self.run_id
-        contexts = context_lib.prepare_contexts(handle, node.contexts)
+        node = tfx_private.parse_node(self._step.node, self.run_id)
         recorded = self._recorded_inputs(handle.store)
         properties = self._properties()
         outputs = self._outputs(node, properties)
-        execution = publishing.register_execution(
-            handle, node.node_info.type, contexts, recorded, properties
-        )
+        execution = tfx_private.register(handle, node, recorded, properties)
         recorder.node_started(self._step.id)
         began = time.monotonic()
         try:
-            done = self._call(node, execution.id, recorded, outputs, properties)
+            done = execution.run(
+                self._step.executor,
+                inputs=self._placed_inputs(recorded),
+                outputs=self._placed_outputs(outputs),
+                properties={k: self._placed(v) for k, v in properties.items()},
+                pipeline=self._step.pipeline,
+                run_id=self.run_id,
+                scratch=self._scratch,
+                beam_options=counted,
+            )
         except Exception as e:
             raise RunError(f"{self._step.id}: {explain(e)}") from e
         for key, artifacts in outputs.items():
-            for artifact in artifacts:  # the executor wrote at the path in this container
+            made = done.output_artifacts[key].artifacts if key in done.output_artifacts else ()
+            for artifact in (*artifacts, *made):  # the executor wrote at the path in this container
                 artifact.uri = self._io.outputs[key].uri
-            if key in done.output_artifacts:
-                for artifact in done.output_artifacts[key].artifacts:
-                    artifact.uri = self._io.outputs[key].uri
         if (key := outcome.PUSHED_MODEL) in done.output_artifacts:
             (pushed,) = done.output_artifacts[key].artifacts
             values = pushed.custom_properties.items()
             self._io.metadata[key] = {k: getattr(v, v.WhichOneof("value")) for k, v in values}
-        publishing.publish_succeeded_execution(handle, execution.id, contexts, outputs, done)
+        execution.publish(outputs, done)
         recorder.node_finished(self._step.id, execution.id, time.monotonic() - began)
         self._show(recorder)
 
-    def _call(
-        self,
-        node: Any,
-        execution_id: int,
-        recorded: Mapping[str, list[Any]],
-        outputs: Mapping[str, list[Any]],
-        properties: dict[str, Any],
-    ) -> Any:
-        """Runs the executor on copies of the artifacts whose URIs are paths here."""
-        import copy
-
-        from google.protobuf import any_pb2, json_format
-        from tfx.orchestration.portable import (
-            beam_executor_operator,
-            data_types,
-            python_executor_operator,
-        )
-        from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
-
-        inputs = {key: [copy.deepcopy(a) for a in found] for key, found in recorded.items()}
+    def _placed_inputs(self, recorded: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        """Copies of the input artifacts whose URIs are paths here."""
+        inputs = copy.deepcopy(dict(recorded))
         for key, (artifact,) in inputs.items():
             artifact.uri = str(self._io.inputs[key].path)
+        return inputs
+
+    def _placed_outputs(self, outputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """The output artifacts, whose URIs are paths here until the executor is done."""
         for key, (artifact,) in outputs.items():
             artifact.uri = str(self._io.outputs[key].path)
             Path(artifact.uri).mkdir(parents=True, exist_ok=True)
-        info = data_types.ExecutionInfo(
-            execution_id=execution_id,
-            input_dict=inputs,
-            output_dict=dict(outputs),
-            exec_properties={k: self._placed(v) for k, v in properties.items()},
-            execution_output_uri=str(self._scratch / "executor_output.pb"),
-            stateful_working_dir=str(self._scratch / "working"),
-            tmp_dir=str(self._scratch / "tmp") + "/",
-            pipeline_node=node,
-            pipeline_info=pipeline_pb2.PipelineInfo(id=self._step.pipeline),
-            pipeline_run_id=self.run_id,
-        )
-        for folder in ("working", "tmp"):
-            (self._scratch / folder).mkdir()
-        packed = json_format.ParseDict(self._step.executor, any_pb2.Any())
-        beam = executable_spec_pb2.BeamExecutableSpec()
-        if packed.Unpack(beam):
-            from components.batches import bound_batches
-
-            bound_batches()
-            beam.beam_pipeline_args[:] = counted(beam.beam_pipeline_args)
-            return beam_executor_operator.BeamExecutorOperator(beam).run_executor(info)
-        python = executable_spec_pb2.PythonClassExecutableSpec()
-        packed.Unpack(python)
-        return python_executor_operator.PythonExecutorOperator(python).run_executor(info)
+        return outputs
 
     def _placed(self, value: Any) -> Any:
         """A property; what it has in `names.WORKSPACE` lies in this task's own folder."""
