@@ -265,9 +265,7 @@ def _why_not_blessed(inputs: Mapping[str, Sequence[Any]]) -> list[str]:
     for verdict in inputs.get("infra_blessing", ()):
         folder = Path(verdict.uri)
         if (folder / REPORT).exists():
-            report = Report.read(folder)
-            if report.tried and not report.blessed:
-                reasons.append(f"infra validation: {report.why_not}")
+            reasons += Report.read(folder).failures()
         elif verdict.get_int_custom_property("blessed") != 1:
             reasons.append("infra validation did not bless it")
     return reasons

@@ -249,81 +249,6 @@ def stores_replaced(store: type) -> AbstractContextManager[None]:
     return _replaced(ml_metadata, MetadataStore=store)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Execution:
-    """A node's execution outside TFX's runners, which is recorded as theirs are."""
-
-    handle: Any
-    """TFX's Metadata, open."""
-    node: Any
-    """A PipelineNode of TFX's IR."""
-    id: int
-    contexts: Any
-
-    def run(
-        self,
-        executor: Mapping[str, Any],
-        *,
-        inputs: Artifacts,
-        outputs: Artifacts,
-        properties: Mapping[str, Any],
-        pipeline: str,
-        run_id: str,
-        scratch: Path,
-        beam_options: Callable[[Sequence[str]], list[str]],
-    ) -> Any:
-        """Runs the executor; returns its ExecutorOutput.
-
-        Args:
-          executor: its executable spec of TFX's IR, as JSON.
-          scratch: a folder for what it makes besides its outputs.
-          beam_options: from those of the spec, those that Beam gets.
-        """
-        from google.protobuf import any_pb2, json_format
-        from tfx.orchestration.portable import (
-            beam_executor_operator,
-            data_types,
-            python_executor_operator,
-        )
-        from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
-
-        for folder in ("working", "tmp"):
-            (scratch / folder).mkdir()
-        info = data_types.ExecutionInfo(
-            execution_id=self.id,
-            input_dict=dict(inputs),
-            output_dict=dict(outputs),
-            exec_properties=dict(properties),
-            execution_output_uri=str(scratch / "executor_output.pb"),
-            stateful_working_dir=str(scratch / "working"),
-            tmp_dir=str(scratch / "tmp") + "/",
-            pipeline_node=self.node,
-            pipeline_info=pipeline_pb2.PipelineInfo(id=pipeline),
-            pipeline_run_id=run_id,
-        )
-        packed = json_format.ParseDict(executor, any_pb2.Any())
-        beam = executable_spec_pb2.BeamExecutableSpec()
-        if packed.Unpack(beam):
-            bound_batches()
-            beam.beam_pipeline_args[:] = beam_options(beam.beam_pipeline_args)
-            return beam_executor_operator.BeamExecutorOperator(beam).run_executor(info)
-        python = executable_spec_pb2.PythonClassExecutableSpec()
-        packed.Unpack(python)
-        return python_executor_operator.PythonExecutorOperator(python).run_executor(info)
-
-    def publish(self, outputs: Artifacts, done: Any) -> None:
-        """Records that it succeeded.
-
-        Args:
-          done: what `run` returned.
-        """
-        from tfx.orchestration.portable import execution_publish_utils as publishing
-
-        publishing.publish_succeeded_execution(
-            self.handle, self.id, self.contexts, dict(outputs), done
-        )
-
-
 def parse_node(node: Mapping[str, Any], run_id: str) -> Any:
     """Returns a PipelineNode from TFX's IR as JSON, for one run."""
     from google.protobuf import json_format
@@ -336,21 +261,73 @@ def parse_node(node: Mapping[str, Any], run_id: str) -> Any:
     return parsed
 
 
-def register(handle: Any, node: Any, inputs: Artifacts, properties: Mapping[str, Any]) -> Execution:
-    """Records that an execution of a node begins.
+def register(
+    handle: Any, node: Any, inputs: dict[str, Any], properties: dict[str, Any]
+) -> tuple[int, Any]:
+    """Records that an execution of a node begins, outside TFX's runners and as they do.
 
     Args:
       handle: TFX's Metadata, open.
       node: see `parse_node`.
+
+    Returns:
+      The execution's id, and its contexts, which `publish` takes.
     """
     from tfx.orchestration.portable import execution_publish_utils as publishing
     from tfx.orchestration.portable.mlmd import context_lib
 
     contexts = context_lib.prepare_contexts(handle, node.contexts)
-    execution = publishing.register_execution(
-        handle, node.node_info.type, contexts, dict(inputs), dict(properties)
+    type_ = node.node_info.type
+    execution = publishing.register_execution(handle, type_, contexts, inputs, properties)
+    return execution.id, contexts
+
+
+def publish(handle: Any, id_: int, contexts: Any, outputs: dict[str, Any], done: Any) -> None:
+    """Records that an execution succeeded; `done` is what `run_executor` returned."""
+    from tfx.orchestration.portable import execution_publish_utils as publishing
+
+    publishing.publish_succeeded_execution(handle, id_, contexts, outputs, done)
+
+
+def run_executor(
+    executor: Mapping[str, Any],
+    scratch: Path,
+    beam_options: Callable[[Sequence[str]], list[str]],
+    **info: Any,
+) -> Any:
+    """Runs an executor; returns its ExecutorOutput.
+
+    Args:
+      executor: its executable spec of TFX's IR, as JSON.
+      scratch: a folder for what it makes besides its outputs.
+      beam_options: from those of the spec, those that Beam gets.
+      info: fields of TFX's ExecutionInfo.
+    """
+    from google.protobuf import any_pb2, json_format
+    from tfx.orchestration.portable import (
+        beam_executor_operator,
+        data_types,
+        python_executor_operator,
     )
-    return Execution(handle=handle, node=node, id=execution.id, contexts=contexts)
+    from tfx.proto.orchestration import executable_spec_pb2
+
+    for folder in ("working", "tmp"):
+        (scratch / folder).mkdir()
+    told = data_types.ExecutionInfo(
+        execution_output_uri=str(scratch / "executor_output.pb"),
+        stateful_working_dir=str(scratch / "working"),
+        tmp_dir=str(scratch / "tmp") + "/",
+        **info,
+    )
+    packed = json_format.ParseDict(executor, any_pb2.Any())
+    beam = executable_spec_pb2.BeamExecutableSpec()
+    if packed.Unpack(beam):
+        bound_batches()
+        beam.beam_pipeline_args[:] = beam_options(beam.beam_pipeline_args)
+        return beam_executor_operator.BeamExecutorOperator(beam).run_executor(told)
+    python = executable_spec_pb2.PythonClassExecutableSpec()
+    packed.Unpack(python)
+    return python_executor_operator.PythonExecutorOperator(python).run_executor(told)
 
 
 @contextmanager

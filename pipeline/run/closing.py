@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 
 from common.errors import Exit
 from pipeline.run.session import Finished
+from pipeline.terminal import sayer
 
 
 def print_outcome(finished: Finished, console: Console) -> int:
     """Prints how a run ended; returns the exit code."""
-
-    say = _sayer(console)
+    say = sayer(console)
     if finished.state == "interrupted":
         say(
             "Stopped. Finished components are kept: run the same command again to carry on; "
@@ -35,7 +34,7 @@ def print_outcome(finished: Finished, console: Console) -> int:
 
 def print_verdict(summary: dict[str, Any], console: Console) -> int:
     """Prints how a model was judged and where it went; returns the exit code."""
-    say = _sayer(console)
+    say = sayer(console)
     say(_verdict(summary))
     for note in summary["notes"]:
         say(f"Note: {note}", "yellow")
@@ -66,13 +65,6 @@ def print_verdict(summary: dict[str, Any], console: Console) -> int:
         return 0
     say(f"Pushed {summary['name']} version {summary['version']} to {summary['where']}", "green")
     return 0
-
-
-def _sayer(console: Console) -> Callable[..., None]:
-    def say(text: str, style: str = "") -> None:
-        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-    return say
 
 
 def _images(summary: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from common.config.toml_file import settings
 from common.errors import ConfigError, Exit
-from pipeline.terminal import console
+from pipeline.terminal import console, sayer
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.cluster.api import Api
@@ -150,7 +150,7 @@ def _wait(sent: Submitted, api: Api) -> int:
 
 def _told(finished: Finished, pushes: bool, api: Api) -> int:
     """Prints how the run ended; returns the exit code."""
-    say = _sayer()
+    say = sayer(console())
     if finished.state == "SUCCEEDED":
         say("The run succeeded.", "green")
         return _tell_verdict(finished, say) if pushes else 0
@@ -193,12 +193,3 @@ def _tell_failure(failure: Failure, namespace: str, say: Callable[..., None]) ->
         return
     which = "The whole log" if failure.log else "The API has no log of it any more; its pod's"
     say(f"  {which}:  kubectl logs -n {namespace} {failure.pod} -c main")
-
-
-def _sayer() -> Callable[..., None]:
-    terminal = console()
-
-    def say(text: str, style: str = "") -> None:
-        terminal.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-    return say

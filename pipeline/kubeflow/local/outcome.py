@@ -39,8 +39,7 @@ def summary_of(
     infra = None
     if (validator := outputs.get("infra-validator")) is not None:
         infra = Report.read(path_of(validator.artifacts[BLESSING]["uri"]))
-        if infra.tried and not infra.blessed:
-            why_not.append(f"infra validation: {infra.why_not}")
+        why_not += infra.failures()
     pushed = pusher.artifacts[PUSHED_MODEL]["metadata"]
     return {
         "name": pushed.get("model_name"),

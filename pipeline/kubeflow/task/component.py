@@ -119,6 +119,8 @@ class _Task:
         self._export()
 
     def _execute(self, handle: Any, recorder: Any) -> None:
+        from tfx.proto.orchestration import pipeline_pb2
+
         from components import tfx_private
         from pipeline.recording.recorder import explain
 
@@ -126,19 +128,21 @@ class _Task:
         recorded = self._recorded_inputs(handle.store)
         properties = self._properties()
         outputs = self._outputs(node, properties)
-        execution = tfx_private.register(handle, node, recorded, properties)
+        execution, contexts = tfx_private.register(handle, node, recorded, properties)
         recorder.node_started(self._step.id)
         began = time.monotonic()
         try:
-            done = execution.run(
+            done = tfx_private.run_executor(
                 self._step.executor,
-                inputs=self._placed_inputs(recorded),
-                outputs=self._placed_outputs(outputs),
-                properties={k: self._placed(v) for k, v in properties.items()},
-                pipeline=self._step.pipeline,
-                run_id=self.run_id,
-                scratch=self._scratch,
-                beam_options=counted,
+                self._scratch,
+                counted,
+                execution_id=execution,
+                input_dict=self._placed_inputs(recorded),
+                output_dict=self._placed_outputs(outputs),
+                exec_properties={k: self._placed(v) for k, v in properties.items()},
+                pipeline_node=node,
+                pipeline_info=pipeline_pb2.PipelineInfo(id=self._step.pipeline),
+                pipeline_run_id=self.run_id,
             )
         except Exception as e:
             raise RunError(f"{self._step.id}: {explain(e)}") from e
@@ -150,8 +154,8 @@ class _Task:
             (pushed,) = done.output_artifacts[key].artifacts
             values = pushed.custom_properties.items()
             self._io.metadata[key] = {k: getattr(v, v.WhichOneof("value")) for k, v in values}
-        execution.publish(outputs, done)
-        recorder.node_finished(self._step.id, execution.id, time.monotonic() - began)
+        tfx_private.publish(handle, execution, contexts, outputs, done)
+        recorder.node_finished(self._step.id, execution, time.monotonic() - began)
         self._show(recorder)
 
     def _placed_inputs(self, recorded: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
