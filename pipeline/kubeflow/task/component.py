@@ -219,8 +219,9 @@ class _Task:
         values: dict[str, Any] = {**describe(), "pipeline": self._step.pipeline, "state": "running"}
         if names.CONFIG in self._io.parameters:
             config = json.loads(self._io.parameters[names.CONFIG])
-            for name, (table, key) in names.PARAMETERS.items():
-                config[table][key] = _as(config[table][key], self._io.parameters[name])
+            for name, (table, _) in names.PARAMETERS.items():
+                value = self._io.parameters[name]
+                config[table] = names.overridden(config[table], {name: value})
             train = config["train"]
             values |= {"config": json.dumps(config, sort_keys=True)}
             values["config_digest"] = digest(config)
@@ -259,10 +260,8 @@ class _Task:
             if k not in _NOT_PROPERTIES and k not in names.PARAMETERS
         }
         if changes:
-            table = json.loads(found["config"])
-            whole = {names.PARAMETERS[k][1]: table[names.PARAMETERS[k][1]] for k in changes}
-            typed = {k: _as(whole[names.PARAMETERS[k][1]], v) for k, v in changes.items()}
-            found["config"] = json.dumps(names.overridden(table, typed), sort_keys=True)
+            table = names.overridden(json.loads(found["config"]), changes)
+            found["config"] = json.dumps(table, sort_keys=True)
         found |= json.loads(given.get(names.RESOLVED, "{}"))
         if names.SCHEMA_TEXT in given:
             path = self._scratch / "schema.pbtxt"
@@ -295,10 +294,3 @@ class _Task:
 
 def _typed(kind: str, value: Any) -> Any:
     return {"int": int, "float": float, "str": str}[kind](value)
-
-
-def _as(like: Any, value: Any) -> Any:
-    """A parameter's value, which the backend may hold as a double, as the config has it."""
-    if isinstance(like, int) and isinstance(value, int | float) and value == int(value):
-        return int(value)
-    return value
