@@ -23,6 +23,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2  # isort: ski
 from common.config.ranges import require
 from common.errors import DataError, nearest
 from components import schema as schemas
+from components.executor_io import Artifacts, Properties
 from components.statistics import value_counts
 from modelstore import raw_example as features
 
@@ -95,10 +96,7 @@ class Executor(base.Executor):
     """TFX's executor with class checks; fails on anomalies not accepted."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> execution_result_pb2.ExecutorOutput:
         """Validates every split.
 

@@ -13,9 +13,7 @@ from typing import Any
 
 from absl import logging
 from tfx.components.pusher import executor as tfx_executor
-from tfx.dsl.components.base import base_component, base_driver, executor_spec
-from tfx.orchestration import data_types_utils
-from tfx.orchestration.portable import base_driver as ir_base_driver
+from tfx.dsl.components.base import base_component, executor_spec
 from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import component_spec, standard_artifacts
@@ -24,8 +22,10 @@ from tfx.types.channel import BaseChannel, OutputChannel
 from common.errors import DataError
 from common.files import read_json, sync_directory, write_json
 from common.mounts import remote_uri
-from components import details
+from components import details, executor_io
+from components.driver import Driver, driven
 from components.evaluator.verdict import WHY_NOT_FILE
+from components.executor_io import Artifacts, Properties, one
 from components.infra_validation.report import REPORT, Report
 from modelstore.artifact import SERVING_FORMAT, ModelCard, PushManifest, model_digest
 from modelstore.retention import prune
@@ -51,7 +51,7 @@ PUSH = "push.json"
 directory is there, and object stores keep no directory without a file."""
 
 
-class PusherDriver(base_driver.BaseDriver, ir_base_driver.BaseDriver):  # TFX wants both
+class PusherDriver(Driver):
     """Says which version this push makes, or which one already serves the model.
 
     It runs before the cache is looked up, and what it says is part of the cache
@@ -63,36 +63,29 @@ class PusherDriver(base_driver.BaseDriver, ir_base_driver.BaseDriver):  # TFX wa
 
     def run(self, execution_info: ExecutionInfo) -> driver_output_pb2.DriverOutput:
         inputs, properties = execution_info.input_dict, dict(execution_info.exec_properties)
-        (model,) = inputs["model"]
+        model = one(inputs, "model")
         folder, source = _folder(properties), _source(model)
         version = _serving_version(folder, source) or _withdrawn_by(folder, model)
         if version is None and _is_blessed(inputs):
             # The version alone does not tell: they begin at 1 again in a new folder.
             properties[MUST_PUSH] = 1
         properties[VERSION] = version or next_version(folder)
-        output = driver_output_pb2.DriverOutput()
-        for key, value in properties.items():
-            if value is not None:
-                data_types_utils.set_metadata_value(output.exec_properties[key], value)
-        return output
+        return driven(properties)
 
 
 class PusherExecutor(tfx_executor.Executor):
     """See `Pusher`."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
-        (pushed_model,) = output_dict["pushed_model"]
+        pushed_model = one(output_dict, "pushed_model")
         name = exec_properties["name"]
         pushed_model.set_string_custom_property(MODEL_NAME, name)
         if not _is_blessed(input_dict):
             self._leave(pushed_model, _why_not_blessed(input_dict))
             return
-        (model,) = input_dict["model"]
+        model = one(input_dict, "model")
         folder = _folder(exec_properties)
         version = served = _serving_version(folder, _source(model))
         if version is None and (by := _withdrawn_by(folder, model)) is not None:
@@ -210,8 +203,8 @@ class Pusher(base_component.BaseComponent):
         )
 
 
-def _publish(context: Any, folder: Path, inputs: dict[str, list[Any]]) -> PushManifest:
-    (model,) = inputs["model"]
+def _publish(context: Any, folder: Path, inputs: Artifacts) -> PushManifest:
+    model = one(inputs, "model")
     source = _source(model)
     card = ModelCard.read(source)
     ids = {key: artifacts[0].id for key, artifacts in inputs.items()}
@@ -272,9 +265,7 @@ def _why_not_blessed(inputs: Mapping[str, Sequence[Any]]) -> list[str]:
     for verdict in inputs.get("infra_blessing", ()):
         folder = Path(verdict.uri)
         if (folder / REPORT).exists():
-            report = Report.read(folder)
-            if report.tried and not report.blessed:
-                reasons.append(f"infra validation: {report.why_not}")
+            reasons += Report.read(folder).failures()
         elif verdict.get_int_custom_property("blessed") != 1:
             reasons.append("infra validation did not bless it")
     return reasons
@@ -282,8 +273,7 @@ def _why_not_blessed(inputs: Mapping[str, Sequence[Any]]) -> list[str]:
 
 def _failures(inputs: Mapping[str, Sequence[Any]]) -> list[str]:
     """The Evaluator's own words; nothing where another component judged."""
-    (evaluation,) = inputs["evaluation"]
-    path = Path(evaluation.uri) / WHY_NOT_FILE
+    path = executor_io.folder(inputs, "evaluation") / WHY_NOT_FILE
     return list(read_json(path)) if path.exists() else []
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
 from tfx import types
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
-from tfx.types import artifact_utils, standard_artifacts
+from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils
 
@@ -16,6 +13,7 @@ import tensorflow_data_validation as tfdv  # isort: skip
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2  # isort: skip
 
 from components import schema as schemas
+from components.executor_io import Artifacts, Properties, folder, one
 from components.statistics import value_counts
 from modelstore import raw_example as features
 
@@ -47,16 +45,13 @@ def infer(
 
 class Executor(base_executor.BaseExecutor):
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
-        statistics = artifact_utils.get_single_instance(input_dict[_STATISTICS])
+        statistics = one(input_dict, _STATISTICS)
         train = stats_artifact_utils.load_statistics(statistics, "train").proto()
         schema = infer(train, exec_properties[_THRESHOLD])
-        uri = artifact_utils.get_single_uri(output_dict[_SCHEMA])
-        io_utils.write_pbtxt_file(os.path.join(uri, schemas.FILE_NAME), schema)
+        path = folder(output_dict, _SCHEMA) / schemas.FILE_NAME
+        io_utils.write_pbtxt_file(str(path), schema)
 
 
 class SchemaGenSpec(ComponentSpec):

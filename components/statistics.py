@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 # TFDV cannot be imported before TFX, which mends it.
 from tfx import types
 from tfx.components.statistics_gen import component
 from tfx.components.statistics_gen import executor as base
 from tfx.dsl.components.base import executor_spec
-from tfx.types import artifact_utils, standard_component_specs
+from tfx.types import standard_component_specs
 
 import tensorflow_data_validation as tfdv  # isort: skip
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2  # isort: skip
 
+from components.executor_io import Artifacts, Properties, one
 from modelstore import raw_example as features
 
 TEXTS = (features.LABEL, features.FORMAT)
@@ -61,14 +61,9 @@ class Executor(base.Executor):
     """Adds the extra columns, which only the examples know."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
-        examples = artifact_utils.get_single_instance(
-            input_dict[standard_component_specs.EXAMPLES_KEY]
-        )
+        examples = one(input_dict, standard_component_specs.EXAMPLES_KEY)
         extra_columns = examples.get_json_value_custom_property("extra_columns") or []
         options = stats_options(extra_columns).to_json()
         properties = exec_properties | {standard_component_specs.STATS_OPTIONS_JSON_KEY: options}

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from common.config import toml_file
 from common.config.ranges import require
-from common.config.strict import MissingKeyError, dump, parse
-from common.errors import ConfigError, nearest
+from common.config.strict import dump, parse
+from common.errors import ConfigError, MissingKeyError, nearest
 from common.files import digest
 from common.paths import check_folder
 from components.evaluator.verdict import EvaluateConfig

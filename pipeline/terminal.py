@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -37,9 +37,18 @@ def is_terminal() -> bool:
     return (sys.stdout.isatty() or any(forced)) and console().is_terminal
 
 
+def sayer(terminal: Console) -> Callable[..., None]:
+    """Returns what prints a text as it is, in a style."""
+
+    def say(text: str, style: str = "") -> None:
+        terminal.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    return say
+
+
 def complain(message: str) -> None:
     """An error, on stderr."""
-    console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True, style="red")
+    sayer(console(stderr=True))(message, "red")
 
 
 def table(

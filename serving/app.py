@@ -7,8 +7,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from common.errors import ServingError
 from serving.auth import Token
-from serving.errors import ServingError, UnauthorizedError, told
+from serving.errors import UnauthorizedError, told
 from serving.logs.access import current
 from serving.protocols import bearer, file, health, v1, v2_rest
 from serving.protocols.asgi import error_response

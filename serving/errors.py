@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from common.errors import VisionlineError
+from common.errors import ServingError
 
 _TOLD = 500
 """Characters; gRPC sends them in a header, of a few thousand at most."""
-
-
-class ServingError(VisionlineError):
-    """`status` is HTTP's, `code` the name of gRPC's status."""
-
-    status = 500
-    code = "INTERNAL"
 
 
 class InvalidRequestError(ServingError):

@@ -13,14 +13,10 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union
 
-from common.errors import ConfigError, nearest
+from common.errors import ConfigError, MissingKeyError, nearest
 from common.paths import is_utf8
 
 T = TypeVar("T")
-
-
-class MissingKeyError(ConfigError):
-    """What is there can be used, but something required is not there."""
 
 
 def parse(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:

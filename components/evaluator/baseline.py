@@ -10,15 +10,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tfx.dsl.components.base import base_driver
 from tfx.dsl.components.common import resolver
-from tfx.orchestration import data_types_utils, metadata
-from tfx.orchestration.portable import base_driver as ir_base_driver
 from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.proto.orchestration import driver_output_pb2
 
 from common.config.strict import dump
 from common.mounts import remote_uri
+from components.driver import Driver, driven
 from components.pusher import DESTINATION, MODEL_ID, MODEL_NAME, PUSHED
 from modelstore.artifact import SERVING_FORMAT, PushManifest
 from modelstore.baseline import OFF, Baseline, find_baseline, unusable
@@ -54,22 +52,18 @@ class ServedModel(resolver.ResolverStrategy):
         return {**nothing, "model": known[-1:]}
 
 
-class EvaluatorDriver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
+class EvaluatorDriver(Driver):
     """Says what the candidate is compared with, before the cache is looked up.
 
     It is part of the cache key, so that no verdict is reused that rests on another
     comparison, or on none.
     """
 
-    def __init__(self, connection: metadata.Metadata) -> None:
-        base_driver.BaseDriver.__init__(self, connection)
-        ir_base_driver.BaseDriver.__init__(self, connection)
-
     def run(self, execution_info: ExecutionInfo) -> driver_output_pb2.DriverOutput:
         properties = dict(execution_info.exec_properties)
         (candidate,) = execution_info.input_dict["model"]
         folder = Path(properties["serving_dir"]) / properties["serving_name"]
-        with self._mlmd_connection as handle:
+        with self.connection as handle:
             found = resolve(
                 handle.store,
                 execution_info.pipeline_info.id,
@@ -78,11 +72,7 @@ class EvaluatorDriver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
                 properties["comparison"],
             )
         properties[RESOLVED] = json.dumps(dump(found), sort_keys=True)
-        output = driver_output_pb2.DriverOutput()
-        for key, value in properties.items():
-            if value is not None:
-                data_types_utils.set_metadata_value(output.exec_properties[key], value)
-        return output
+        return driven(properties)
 
 
 def resolve(store: Any, pipeline: str, folder: Path, candidate: Any, comparison: str) -> Baseline:

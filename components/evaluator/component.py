@@ -16,9 +16,9 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import component_spec, standard_artifacts, standard_component_specs
 from tfx.types.channel import BaseChannel, OutputChannel
 
-from common.config.strict import dump, parse
+from common.config.strict import dump
 from common.files import write_json
-from components import details
+from components import details, executor_io
 from components.evaluator.baseline import RESOLVED, EvaluatorDriver
 from components.evaluator.result import read_failures
 from components.evaluator.verdict import (
@@ -30,6 +30,7 @@ from components.evaluator.verdict import (
     WHY_NOT_FILE,
     EvaluateConfig,
 )
+from components.executor_io import Artifacts, Properties, one
 from modelstore.artifact import SERVING_FORMAT
 from modelstore.baseline import BASELINE_FILE, Baseline
 from modelstore.savedmodel import LABEL_ID, SCORES, SIGNATURE_EXAMPLES, SIGNATURE_LABELS
@@ -43,27 +44,23 @@ class EvaluatorExecutor(tfx_executor.Executor):  # type: ignore[misc]
     """TFX's own on the served version's files; no verdict is good without its comparison."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
-        baseline = parse(Baseline, json.loads(exec_properties[RESOLVED]))
+        baseline = executor_io.config(Baseline, exec_properties, RESOLVED)
         recorded = input_dict.get(_MODEL) or []
         inputs = {k: v for k, v in input_dict.items() if k != _MODEL}
         with tempfile.TemporaryDirectory(prefix="visionline-") as scratch:
             if baseline.where is not None:
                 inputs[_MODEL] = [_laid_out(Path(baseline.where), Path(scratch))]
             super().Do(inputs, output_dict, exec_properties)
-        (blessing,) = output_dict["blessing"]
-        (evaluation,) = output_dict["evaluation"]
+        blessing = one(output_dict, "blessing")
         if baseline.where is not None:
             for artifact in recorded:
                 blessing.set_int_custom_property("baseline_model_id", artifact.id)
             blessing.set_string_custom_property("baseline_model", baseline.where)
         if baseline.state == "unusable":
             _withhold(blessing, baseline.why)
-        folder = Path(evaluation.uri)
+        folder = executor_io.folder(output_dict, "evaluation")
         write_json(folder / BASELINE_FILE, dump(baseline))
         write_json(folder / WHY_NOT_FILE, [*read_failures(folder)])
         details.record(baseline_state=baseline.state, baseline_version=baseline.version or "")

@@ -10,11 +10,10 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from tfx.dsl.components.base import base_driver as legacy_base_driver
-from tfx.orchestration import data_types_utils, metadata
-from tfx.orchestration.portable import base_driver, data_types
+from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.proto.orchestration import driver_output_pb2
 
+from components import driver
 from components.example_gen.resolve import FINGERPRINT, SPAN, VERSION, resolve
 
 EXAMPLES = "examples"
@@ -30,17 +29,12 @@ def annotate(examples: Any, properties: Mapping[str, Any]) -> None:
             examples.custom_properties[name].int_value = properties[name]
 
 
-class Driver(legacy_base_driver.BaseDriver, base_driver.BaseDriver):
-    def __init__(self, metadata_handle: metadata.Metadata) -> None:
-        # TFX asks for the old base class and uses the new one.
-        legacy_base_driver.BaseDriver.__init__(self, metadata_handle)
-        base_driver.BaseDriver.__init__(self, metadata_handle)
+class Driver(driver.Driver):
+    """Finds the data of `ImageExampleGen`."""
 
-    def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
+    def run(self, execution_info: ExecutionInfo) -> driver_output_pb2.DriverOutput:
         properties = resolve(execution_info.exec_properties[CONFIG])
-        result = driver_output_pb2.DriverOutput()
-        for name, value in (execution_info.exec_properties | properties).items():
-            data_types_utils.set_metadata_value(result.exec_properties[name], value)
+        result = driver.driven(execution_info.exec_properties | properties)
         examples = copy.deepcopy(execution_info.output_dict[EXAMPLES][0].mlmd_artifact)
         annotate(examples, properties)
         result.output_artifacts[EXAMPLES].artifacts.append(examples)

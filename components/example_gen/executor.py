@@ -14,7 +14,6 @@ from typing import Any
 
 import apache_beam as beam
 from absl import logging
-from tfx import types
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
@@ -34,6 +33,7 @@ from components.example_gen.resolve import FINGERPRINT, RESOLVED_PATH, SPAN, VER
 from components.example_gen.source import list_source
 from components.example_gen.splits import plan_by_hash
 from components.example_gen.spool import Spool, settle
+from components.executor_io import Artifacts, Properties, one, split
 
 REPORT = "report"
 _BUNDLES = "bundles.json"
@@ -41,10 +41,7 @@ _BUNDLES = "bundles.json"
 
 class Executor(base_beam_executor.BaseBeamExecutor):
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """Ingests the images.
 
@@ -54,8 +51,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         if FINGERPRINT not in exec_properties:  # an orchestrator that runs no drivers
             exec_properties |= resolve(exec_properties[CONFIG])
-        examples = artifact_utils.get_single_instance(output_dict[EXAMPLES])
-        report = artifact_utils.get_single_instance(output_dict[REPORT])
+        examples = one(output_dict, EXAMPLES)
+        report = one(output_dict, REPORT)
         config = from_json(exec_properties[CONFIG])
         examples.split_names = artifact_utils.encode_split_names(list(config.split_names))
         source = list_source(config, exec_properties[RESOLVED_PATH])
@@ -70,8 +67,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             outcome = conclude(dataclasses.replace(source, records=()), config, notes)
             _check_unchanged(outcome, exec_properties)
             _write_report(report.uri, outcome, exec_properties)
-            folders = {s: artifact_utils.get_split_uri([examples], s) for s in config.split_names}
-            settle(spool, bundles, outcome.plan, {s: Path(f) for s, f in folders.items()})
+            folders = {s: split(output_dict, EXAMPLES, s) for s in config.split_names}
+            settle(spool, bundles, outcome.plan, folders)
         except Exception as e:
             _raise_if_full(e, examples.uri)
             raise

@@ -23,12 +23,13 @@ from typing import Any
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.io.tfrecordio import _TFRecordUtil as tfrecord
 
 from common.files import sync_directory
+from components import tfx_private
 from components.example_gen.records import Note, Notes
 from components.example_gen.splits import SplitPlan
 
+tfrecord = tfx_private.tfrecords()
 _FILE_NAME = "data_tfrecord-{:05d}-of-{:05d}.gz"
 """As TFX's own ExampleGen names them."""
 

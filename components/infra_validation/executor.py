@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from absl import logging
 from tfx.components.util.model_utils import is_model_blessed
 from tfx.dsl.components.base import base_executor
-from tfx.types import artifact_utils
 
-from common.config.strict import parse
 from common.files import write_atomic
-from components import details
+from components import details, executor_io
+from components.executor_io import Artifacts, Properties, one, split
 from components.infra_validation.config import InfraValidationConfig
 from components.infra_validation.report import Report
 from components.infra_validation.standby import discard, take
@@ -31,16 +28,12 @@ class InfraValidatorExecutor(base_executor.BaseExecutor):
     """See `components.infra_validation.component.InfraValidator`."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
-        (blessing,) = output_dict["blessing"]
-        (model_blessing,) = input_dict["model_blessing"]
+        blessing = one(output_dict, "blessing")
         # Until all is done and written, and however that ends.
         blessing.set_int_custom_property(BLESSED, 0)
-        if is_model_blessed(model_blessing):
+        if is_model_blessed(one(input_dict, "model_blessing")):
             report = self._try(input_dict, exec_properties)
         else:
             discard()
@@ -59,20 +52,19 @@ class InfraValidatorExecutor(base_executor.BaseExecutor):
         write_atomic(directory / BLESSED_FILE, b"")
         blessing.set_int_custom_property(BLESSED, 1)
 
-    def _try(self, inputs: dict[str, list[Any]], properties: dict[str, Any]) -> Report:
-        config = parse(InfraValidationConfig, json.loads(properties["config"]), "infra_validation.")
-        (model,) = inputs["model"]
-        (examples,) = inputs["examples"]
+    def _try(self, inputs: Artifacts, properties: Properties) -> Report:
+        config = executor_io.config(InfraValidationConfig, properties, where="infra_validation.")
+        model = one(inputs, "model")
         candidate = Candidate(
             source=Path(model.uri) / SERVING_FORMAT,
             name=str(properties["name"]),
             uri=model.uri,
             run_id=self._context.pipeline_run_id or "",
         )
-        split = Path(artifact_utils.get_split_uri([examples], properties["split"]))
+        examples = split(inputs, "examples", properties["split"])
         standby = take(Path(properties["work_dir"]), config.threads)
         try:
-            return validate(candidate, split, config, standby.server, standby.serving)
+            return validate(candidate, examples, config, standby.server, standby.serving)
         finally:
             printed = standby.server.log.read_text(encoding="utf-8", errors="replace")
             logging.info("The server printed:\n%s", printed)

@@ -52,6 +52,10 @@ class Report:
     def read(cls, directory: Path) -> Report:
         return parse(cls, read_json(directory / REPORT))
 
+    def failures(self) -> list[str]:
+        """Returns why a candidate that was tried will not do, if so."""
+        return [f"infra validation: {self.why_not}"] if self.tried and not self.blessed else []
+
     def facts(self) -> dict[str, str | int | float]:
         """Properties for the execution; of a model that was not tried there is no verdict."""
         if not self.tried:

@@ -6,15 +6,14 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 from tfx.dsl.components.base import base_executor
-from tfx.types import artifact_utils
 
 from common.config.strict import parse
 from common.files import tree_digest
 from common.process.progress import emit
-from components import details
+from components import details, executor_io
+from components.executor_io import Artifacts, Properties, folder, one, split
 from components.trainer.child import run_dir, run_job
 from components.trainer.shards import make_shards
 from components.transform import VOCABULARY
@@ -27,35 +26,30 @@ class TrainerExecutor(base_executor.BaseExecutor):
     """See `components.trainer.component.Trainer`."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
-        config = parse(TrainConfig, json.loads(exec_properties["config"]), "train.")
-        (examples,) = input_dict["examples"]
-        (raw_examples,) = input_dict["raw_examples"]
-        (graph,) = input_dict["transform_graph"]
-        (model,) = output_dict["model"]
-        (model_run,) = output_dict["model_run"]
+        config = executor_io.config(TrainConfig, exec_properties, where="train.")
+        raw_examples = one(input_dict, "raw_examples")
+        graph = folder(input_dict, "transform_graph")
+        model = one(output_dict, "model")
         emit({"kind": "stage", "stage": "shards"})
         shards, _ = make_shards(
-            {s: Path(artifact_utils.get_split_uri([examples], s)) for s in ("train", "val")},
+            {s: split(input_dict, "examples", s) for s in ("train", "val")},
             tuple(json.loads(exec_properties["image_size"])),
             Path(exec_properties["cache_dir"]),
         )
-        output = Path(model_run.uri)
-        folder = run_dir(output)
+        output = folder(output_dict, "model_run")
+        directory = run_dir(output)
         job = TrainJob(
             config=config,
             train_split=str(shards / "train"),
             val_split=str(shards / "val"),
-            class_names=class_names(Path(graph.uri)),
-            transform_graph=graph.uri,
+            class_names=class_names(graph),
+            transform_graph=str(graph),
             model_dir=os.path.join(model.uri, SERVING_FORMAT),
-            run_dir=str(folder),
+            run_dir=str(directory),
             dataset_digest=raw_examples.get_string_custom_property("dataset_digest"),
-            transform_digest=tree_digest(Path(graph.uri) / "transform_fn"),
+            transform_digest=tree_digest(graph / "transform_fn"),
         )
         result = run_job(job, output)
         card = parse(ModelCard, result["card"])
@@ -76,9 +70,9 @@ class TrainerExecutor(base_executor.BaseExecutor):
             **({} if card.latency_onnx_ms is None else {"latency_onnx_ms": card.latency_onnx_ms}),
             **{f"parity_{k}": v for k, v in card.parity.items()},
         )
-        if folder != output:
-            shutil.copytree(folder, output, dirs_exist_ok=True)
-            shutil.rmtree(folder)
+        if directory != output:
+            shutil.copytree(directory, output, dirs_exist_ok=True)
+            shutil.rmtree(directory)
 
 
 def class_names(transform_graph: Path) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from common.errors import nearest
+from common.errors import NotFoundError, nearest
 from lineage.cache.causes import CacheReason, Causes, RootCause
 from lineage.cache.key_diff import differences
 from lineage.cache.key_parts import KEY, PARTS, parts_of
@@ -22,7 +22,7 @@ from lineage.graph.producers import runs_of
 from lineage.graph.refs import find_run
 from lineage.questions.run_detail import Work, executions_of, works_of
 from lineage.questions.runs import is_resolver
-from lineage.store.reader import NotFoundError, Reader
+from lineage.store.reader import Reader
 from lineage.store.records import CACHE, NODE, Context, Execution
 
 _RECENT = 100

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from common.errors import StoreError
 from common.files import sync_directory
 from lineage.exchange import portable
 from lineage.exchange.dump import OWN_ID
@@ -38,7 +39,6 @@ from lineage.exchange.portable import (
     Record,
 )
 from lineage.store.connection import Connection, open_reader
-from lineage.store.reader import StoreError
 from lineage.store.records import IMPORTED
 from lineage.store.sql import Query, SqlReader
 

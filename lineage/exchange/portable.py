@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.errors import DataError
+from common.errors import ExportError
 from lineage.store.reader import SCHEMA_VERSION
 from lineage.store.records import ARTIFACT_STATES, EXECUTION_STATES
 
@@ -60,10 +60,6 @@ _VALUES = {
     "proto": "PROTO",
     "bool": "BOOLEAN",
 }
-
-
-class ExportError(DataError):
-    """The file is not an export, or not a whole one."""
 
 
 def line(record: Record) -> bytes:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import nearest
+from common.errors import NotFoundError, nearest
 from lineage.graph import facts
-from lineage.store.reader import NotFoundError, Reader
+from lineage.store.reader import Reader
 from lineage.store.records import Value
 from modelstore.versions import parse_version
 

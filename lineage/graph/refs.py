@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.errors import DataError
+from common.errors import DataError, NotFoundError
 from lineage.graph.pushed import PUSHED_MODEL as PUSHED_MODEL
 from lineage.graph.pushed import (
     PushRef,
@@ -15,7 +15,7 @@ from lineage.graph.pushed import (
     pushes_of_version,
     spellings,
 )
-from lineage.store.reader import NotFoundError, Reader
+from lineage.store.reader import Reader
 from lineage.store.records import RUN, Artifact, Context
 from modelstore.artifact import MANIFEST, PushManifest
 from modelstore.versions import list_versions

@@ -10,12 +10,13 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from common.errors import CannotTellError, NotFoundError
 from lineage.graph import facts
 from lineage.graph.built import Built, weights_of, without_data
 from lineage.graph.producers import ancestry, runs_of
 from lineage.graph.refs import find_artifact, model_of, outputs_of_run
 from lineage.questions.model import lineage_of
-from lineage.store.reader import CannotTellError, NotFoundError, Reader
+from lineage.store.reader import Reader
 from lineage.store.records import RUN, Artifact, Value
 
 EXAMPLES = "Examples"

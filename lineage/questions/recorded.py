@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from common.errors import NotFoundError
 from lineage.graph import facts
 from lineage.graph.refs import find_model, outputs_of_run
 from lineage.questions.model import lineage_of
-from lineage.store.reader import NotFoundError, Reader
+from lineage.store.reader import Reader
 from lineage.store.records import RUN, Context, Execution
 
 Section = Literal[

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import DataError
+from common.errors import DataError, NotFoundError
 from lineage.graph.pushed import PushRef, known_pushes, latest, serving_states, versions_of
 from lineage.graph.versions import VersionRecord, records
-from lineage.store.reader import NotFoundError, Reader
+from lineage.store.reader import Reader
 from modelstore.artifact import ModelCard
 from modelstore.rollback import Choice, choices, taken_by_default
 from modelstore.versions import list_versions

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.config.strict import parse
-from common.errors import ConfigError
+from common.errors import ConfigError, NotFoundError
 from components.evaluator.verdict import FailedThreshold
 from lineage.graph import facts
 from lineage.graph.producers import BASELINE, runs_of
 from lineage.graph.refs import find_artifact, find_model
 from lineage.questions.model import Judged
-from lineage.store.reader import NotFoundError, Reader
+from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Execution
 
 

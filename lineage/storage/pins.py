@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from common.errors import RunError
+from common.errors import NotFoundError, RunError
 from common.process.user import user
 from lineage.store.connection import Connection
-from lineage.store.reader import NotFoundError, Reader
+from lineage.store.reader import Reader
 from lineage.store.records import Artifact
 from lineage.store.writing import open_store
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from common.errors import StoreError
 from common.process.user import user
 from lineage.store.connection import Connection
-from lineage.store.reader import StoreError
 from lineage.store.records import PIPELINE
 from lineage.store.writing import open_store
 from modelstore.rollback import RolledBack

@@ -16,13 +16,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from common.errors import DataError, nearest
+from common.errors import DataError, NotFoundError, nearest
 from common.files import tree_digest
 from lineage.graph.producers import ancestry
 from lineage.graph.refs import PUSHED_MODEL, model_of, pushed_versions
 from lineage.storage.erasures import erasures
 from lineage.storage.gc import local_path
-from lineage.store.reader import NotFoundError, Reader
+from lineage.store.reader import Reader
 from lineage.store.records import Artifact
 from modelstore.artifact import PushManifest
 from modelstore.versions import damage, leftovers, list_versions

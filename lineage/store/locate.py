@@ -7,10 +7,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from common.errors import DataError
+from common.errors import DataError, StoreError
 from lineage.store.connection import Connection
 from lineage.store.places import root_of
-from lineage.store.reader import StoreError
 from lineage.store.workspace import Workspace
 from modelstore.artifact import MANIFEST, PushManifest
 from modelstore.versions import list_versions

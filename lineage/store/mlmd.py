@@ -15,14 +15,14 @@ they are recorded (`lineage.store.places`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import ml_metadata
 from google.protobuf.descriptor import FieldDescriptor
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 from common.mounts import remember
+from components import tfx_private
 from lineage.store.backends import backend
 from lineage.store.backends.backslash import STAND_IN, hide, restore
 from lineage.store.connection import Connection
@@ -104,19 +104,13 @@ def open_mlmd(connection: Connection, *, readonly: bool = False) -> Store:
     return Store(connection.mlmd_config(readonly=readonly))
 
 
-@contextmanager
-def mended(places: Places = HERE) -> Iterator[None]:
+def mended(places: Places = HERE) -> AbstractContextManager[None]:
     """While it lasts, TFX opens its stores as `Store`s.
 
     Args:
       places: of the output folder.
     """
-    original = ml_metadata.MetadataStore
-    ml_metadata.MetadataStore = type("Store", (Store,), {"places": places})
-    try:
-        yield
-    finally:
-        ml_metadata.MetadataStore = original
+    return tfx_private.stores_replaced(type("Store", (Store,), {"places": places}))
 
 
 def _connection(config: Any) -> Connection:

@@ -1,4 +1,4 @@
-"""Reading a store: the interface, and the errors.
+"""The interface of whatever reads a store.
 
 Everything here is read-only: no reader creates, changes or upgrades a store.
 """
@@ -8,31 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Literal, Protocol
 
-from common import exits
-from common.errors import VisionlineError
 from lineage.store.places import Places
 from lineage.store.records import Artifact, Context, Event, Execution, Made, Taken, Value
 
 SCHEMA_VERSION = 10
 """MLMD's, of ml-metadata 1.14 to 1.17; the only one that is read."""
-
-
-class StoreError(VisionlineError):
-    """The store cannot be opened or read."""
-
-    exit_code = exits.STORE_TROUBLE
-
-
-class NotFoundError(VisionlineError):
-    """The store can be read, and what was asked for is not in it."""
-
-    exit_code = exits.NOTHING_FOUND
-
-
-class CannotTellError(VisionlineError):
-    """What was asked for was not found, and may be there all the same."""
-
-    exit_code = exits.CANNOT_TELL
 
 
 class Reader(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from contextlib import closing
 
-from lineage.store.backends import NoDatabaseError
+from common.errors import NoDatabaseError
 from lineage.store.connection import Connection, open_reader
 from lineage.store.places import root_of
 from lineage.store.reader import Reader

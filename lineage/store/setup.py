@@ -6,16 +6,10 @@ and MLMD's tables where they are missing, and alone may do so.
 
 from __future__ import annotations
 
-from lineage.store.backends import (
-    NoDatabaseError,
-    UnreachableError,
-    backend,
-    check_readable,
-    connect,
-)
+from common.errors import NoDatabaseError, StoreError, UnreachableError
+from lineage.store.backends import backend, check_readable, connect
 from lineage.store.connection import Connection
 from lineage.store.patience import patiently
-from lineage.store.reader import StoreError
 
 _PATIENCE_SECONDS = 15.0
 """For a server that is starting."""

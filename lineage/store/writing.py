@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from common.errors import StoreError
 from lineage.store.connection import Connection, open_reader
-from lineage.store.reader import StoreError
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common import exits
+from common.errors import Exit
 from pipeline.cli.image_list import DigestOption, ListOption, images_asked
 from pipeline.cli.lineage.group import JsonOption, MetadataOption, OutputOption, answer_json
 from pipeline.cli.lineage.storage import own_store, progress_bar, size
@@ -65,9 +65,9 @@ def erase(
             _show_plan(found, "removed")
             _show_result(done)
         if done.failures:
-            raise typer.Exit(exits.FAILED)
+            raise typer.Exit(Exit.FAILED)
     if not found.found:
-        raise typer.Exit(exits.CANNOT_TELL if found.unsearched else exits.NOTHING_FOUND)
+        raise typer.Exit(Exit.CANNOT_TELL if found.unsearched else Exit.NOTHING_FOUND)
 
 
 def _show_plan(found: ErasePlan, what: str) -> None:

@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from common import exits
 from common.config.toml_file import settings
-from common.errors import ConfigError, VisionlineError
+from common.errors import ConfigError, Exit, VisionlineError
 from common.process.endings import end_when_told
 from pipeline.cli.deploy import deploy
 from pipeline.cli.erase import erase
@@ -56,7 +55,7 @@ def main() -> None:
         complain(f"visionline: {e}")
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
-        sys.exit(exits.INTERRUPTED)
+        sys.exit(Exit.INTERRUPTED)
 
 
 app.add_typer(lineage.app, name="lineage")
@@ -184,7 +183,7 @@ def models(
             [(m["framework"], m["model"], _millions(m["parameters"])) for m in found],
         )
     if not found:
-        raise typer.Exit(exits.NOTHING_FOUND)
+        raise typer.Exit(Exit.NOTHING_FOUND)
 
 
 @app.command()
@@ -236,7 +235,7 @@ def predict(
     for failure in failures:
         complain(failure)
     if failures:
-        raise typer.Exit(exits.FAILED)
+        raise typer.Exit(Exit.FAILED)
 
 
 @app.command()
@@ -277,7 +276,7 @@ def versions(
         if v["writable"]:
             complain(f"Warning: {v['name']} version {v['version']}: {v['writable']}")
     if not found:
-        raise typer.Exit(exits.NOTHING_FOUND)
+        raise typer.Exit(Exit.NOTHING_FOUND)
 
 
 def _run(configs: list[Any]) -> int:

@@ -73,7 +73,7 @@ def _pushed_to(workspace: Workspace) -> set[str]:
 def _count(workspace: Workspace, places: Places) -> None:
     from contextlib import closing
 
-    from lineage.store.backends import NoDatabaseError
+    from common.errors import NoDatabaseError
     from lineage.store.connection import open_reader
 
     try:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from common.config import toml_file
 from common.config.ranges import require
-from common.config.strict import MissingKeyError, parse
-from common.errors import ConfigError
+from common.config.strict import parse
+from common.errors import ConfigError, MissingKeyError
 from pipeline.deploy.kubernetes import is_label_name, is_label_value, is_qualified_key, is_subdomain
 from pipeline.deploy.pods import METRICS, NetworkConfig, ResourcesConfig, ScalingConfig, Toleration
 from pipeline.deploy.server import check_server, check_writable, server_config

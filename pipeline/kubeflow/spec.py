@@ -18,7 +18,6 @@ _PYTHON: Mapping[str, tuple[type, ...]] = {
     "BOOLEAN": (bool,),
     "LIST": (list,),
     "STRUCT": (dict,),
-    "TASK_FINAL_STATUS": (dict,),
 }
 
 
@@ -129,21 +128,20 @@ def _before(task: Spec) -> list[str]:
 
 
 def _refuse(path: Path, spec: Spec) -> None:
+    for name, task in spec["root"]["dag"]["tasks"].items():
+        lacking = [k for k in ("artifactIterator", "parameterIterator") if k in task]
+        lacking += task.get("triggerPolicy", {})
+        if lacking:
+            raise ConfigError(f"{path}: the task {name} has a {lacking[0]}, which is not run here.")
+        if "dag" in spec["components"][task["componentRef"]["name"]]:
+            raise ConfigError(
+                f"{path}: the task {name} is a pipeline of its own, which is not run here. "
+                "Expected tasks that are containers, as `visionline compile` writes them."
+            )
     executors = spec["deploymentSpec"]["executors"]
-    dags = [spec["root"]["dag"]]
     for component in spec["components"].values():
-        if "dag" in component:
-            dags.append(component["dag"])
-        elif "container" not in executors.get(component.get("executorLabel", ""), {}):
+        if "container" not in executors.get(component.get("executorLabel", ""), {}):
             raise ConfigError(f"{path}: only tasks that are containers can be run here.")
-    for dag in dags:
-        for name, task in dag["tasks"].items():
-            lacking = [k for k in ("artifactIterator", "parameterIterator") if k in task]
-            lacking += [k for k in task.get("triggerPolicy", {}) if k == "condition"]
-            if lacking:
-                raise ConfigError(
-                    f"{path}: the task {name} has a {lacking[0]}, which is not run here."
-                )
 
 
 def _volumes(documents: list[Any]) -> dict[str, str]:

@@ -9,13 +9,12 @@ schema by digests that are parameters of their own.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
-from tfx.orchestration.portable import cache_utils
-
 from components.pusher import MUST_PUSH
+from components.tfx_private import Artifacts, cache_keys
 from lineage.cache.key_parts import without_places
 from lineage.store.places import Places
 
@@ -53,42 +52,20 @@ def key_artifact(artifact: Any) -> Any:
     return message
 
 
-@contextmanager
-def place_free(places: Places) -> Iterator[None]:
+def place_free(places: Places) -> AbstractContextManager[None]:
     """While it lasts, TFX's cache goes by such keys.
 
     Args:
       places: of the output folder.
     """
-    make_key, look_up = cache_utils.get_cache_context, cache_utils.get_cached_outputs
-    to_run: set[int] = set()
 
-    def get_cache_context(
-        *,
-        input_artifacts: Mapping[str, Sequence[Any]] | None = None,
-        parameters: Mapping[str, Any] | None = None,
-        **rest: Any,
-    ) -> Any:
-        inputs = {
-            key: [_Stripped(a) for a in artifacts]
-            for key, artifacts in (input_artifacts or {}).items()
-        }
-        given = parameters or {}
-        context = make_key(input_artifacts=inputs, parameters=key_parameters(given, places), **rest)
-        (to_run.add if given.get(MUST_PUSH) else to_run.discard)(context.id)
-        return context
+    def parts(
+        inputs: Artifacts, parameters: Mapping[str, Any]
+    ) -> tuple[Artifacts, Mapping[str, Any]]:
+        stripped = {key: [_Stripped(a) for a in artifacts] for key, artifacts in inputs.items()}
+        return stripped, key_parameters(parameters, places)
 
-    def get_cached_outputs(metadata_handle: Any, cache_context: Any) -> Any:
-        if cache_context.id in to_run:
-            return None
-        return look_up(metadata_handle=metadata_handle, cache_context=cache_context)
-
-    cache_utils.get_cache_context = get_cache_context
-    cache_utils.get_cached_outputs = get_cached_outputs
-    try:
-        yield
-    finally:
-        cache_utils.get_cache_context, cache_utils.get_cached_outputs = make_key, look_up
+    return cache_keys(parts, must_run=lambda parameters: bool(parameters.get(MUST_PUSH)))
 
 
 class _Stripped:

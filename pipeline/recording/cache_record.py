@@ -9,42 +9,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf import json_format
 from tfx import version
 
+from components.tfx_private import Prepared
 from lineage.cache.key_parts import KEY, LONGEST, PARTS, short
 from lineage.store.places import Places
 from pipeline.recording.cache_key import key_artifact, key_parameters
 
 
-def cache_record(launcher: Any, prepared: Any, places: Places) -> dict[str, str]:
+def cache_record(prepared: Prepared, places: Places) -> dict[str, str]:
     """Custom properties for the execution of a node.
 
     Args:
-      launcher: TFX's, of the node.
-      prepared: what its `_prepare_execution` returned, after the cache was looked up.
       places: of the output folder.
     """
-    node = launcher._pipeline_node
-    info = prepared.execution_info
-    inputs: Mapping[str, Sequence[Any]] = info.input_dict
-    parameters = key_parameters(info.exec_properties, places)
+    parameters = key_parameters(prepared.properties, places)
     parts = {
-        "enabled": bool(node.execution_options.caching_options.enable_cache),
+        "enabled": prepared.caching,
         "parameters": {k: short(str(v), LONGEST) for k, v in sorted(parameters.items())},
         "inputs": {
             key: [[a.id, _digest(key_artifact(a))] for a in artifacts]
-            for key, artifacts in sorted(inputs.items())
+            for key, artifacts in sorted(prepared.inputs.items())
         },
-        "executor": json.dumps(json_format.MessageToDict(launcher._executor_spec), sort_keys=True),
-        "node": _digest(launcher._pipeline_info, node.node_info),
+        "executor": json.dumps(json_format.MessageToDict(prepared.executor), sort_keys=True),
+        "node": _digest(*prepared.identity),
         "tfx_version": version.__version__,
     }
-    # The cache's context is the last that the launcher adds.
-    return {KEY: prepared.contexts[-1].name, PARTS: json.dumps(parts)}
+    return {KEY: prepared.cache_key, PARTS: json.dumps(parts)}
 
 
 def _digest(*messages: Any) -> str:

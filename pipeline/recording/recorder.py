@@ -1,8 +1,7 @@
 """Watches every node: tells the terminal how it goes and MLMD where it came from.
 
 TFX records neither a failure's reason, nor durations, nor what produced the
-numbers.  Both its runners make a `launcher.Launcher` per node; `recording`
-puts one in its place that does.
+numbers; `recording` does, for either of its runners.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from typing import Any
 from absl import logging
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.orchestration import metadata
-from tfx.orchestration.portable import launcher
 
 from common.errors import VisionlineError
 from common.files import tree_digest
 from common.process.progress import emit
 from components import details
+from components.tfx_private import Prepared, launches_watched
 from lineage.graph.alive import ENDED
 from lineage.store.places import HERE, Places
 from lineage.store.records import IMPORTED
@@ -223,10 +222,9 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-@contextlib.contextmanager
 def recording(
     recorder: Recorder, before: Callable[[str], None], places: Places = HERE
-) -> Iterator[None]:
+) -> contextlib.AbstractContextManager[None]:
     """While it lasts, every node that TFX launches is recorded.
 
     Args:
@@ -234,37 +232,20 @@ def recording(
       places: of the output folder.
     """
 
-    class RecordingLauncher(launcher.Launcher):  # type: ignore[misc]
-        def launch(self) -> Any:
-            node = self._pipeline_node.node_info.id
-            if self._executor_operator is None:  # a Resolver: a look-up, not a step
-                return super().launch()
-            recorder.node_started(node)
-            began = time.monotonic()
-            try:
-                info = super().launch()
-                recorder.node_finished(node, info.execution_id, time.monotonic() - began)
-                return info
-            except Exception as e:
-                raise recorder.node_failed(node, e, time.monotonic() - began) from e
+    def launch(node: str, launch_it: Callable[[], Any]) -> Any:
+        recorder.node_started(node)
+        began = time.monotonic()
+        try:
+            info = launch_it()
+            recorder.node_finished(node, info.execution_id, time.monotonic() - began)
+            return info
+        except Exception as e:
+            raise recorder.node_failed(node, e, time.monotonic() - began) from e
 
-        def _prepare_execution(self) -> Any:
-            prepared = super()._prepare_execution()
-            if prepared.execution_metadata is not None:  # its inputs are there
-                node, id_ = self._pipeline_node.node_info.id, prepared.execution_info.execution_id
-                recorder.node_prepared(node, id_, cache_record(self, prepared, places))
-            return prepared
+    def prepared(node: Prepared) -> None:
+        recorder.node_prepared(node.node, node.execution_id, cache_record(node, places))
 
-        def _run_executor(self, execution_info: Any) -> Any:
-            before(self._pipeline_node.node_info.id)
-            return super()._run_executor(execution_info)
-
-    original = launcher.Launcher
-    launcher.Launcher = RecordingLauncher
-    try:
-        yield
-    finally:
-        launcher.Launcher = original
+    return launches_watched(launch, prepared, before)
 
 
 def _output_digests(store: Any, execution_id: int, path_of: Callable[[str], Path]) -> str:

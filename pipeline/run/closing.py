@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 
-from common import exits
+from common.errors import Exit
 from pipeline.run.session import Finished
+from pipeline.terminal import sayer
 
 
 def print_outcome(finished: Finished, console: Console) -> int:
     """Prints how a run ended; returns the exit code."""
-
-    say = _sayer(console)
+    say = sayer(console)
     if finished.state == "interrupted":
         say(
             "Stopped. Finished components are kept: run the same command again to carry on; "
@@ -28,14 +27,14 @@ def print_outcome(finished: Finished, console: Console) -> int:
         if finished.training and finished.training not in finished.error:
             say(finished.training)
         say(f"Everything that was printed is in {finished.log}.")
-        return exits.FAILED
+        return Exit.FAILED
     say(_images(finished.summary))
     return print_verdict(finished.summary, console)
 
 
 def print_verdict(summary: dict[str, Any], console: Console) -> int:
     """Prints how a model was judged and where it went; returns the exit code."""
-    say = _sayer(console)
+    say = sayer(console)
     say(_verdict(summary))
     for note in summary["notes"]:
         say(f"Note: {note}", "yellow")
@@ -45,7 +44,7 @@ def print_verdict(summary: dict[str, Any], console: Console) -> int:
         for reason in summary["why_not"]:
             say(f"  {reason}", "red")
         say("Not blessed, so not pushed.", "red")
-        return exits.NOT_BLESSED
+        return Exit.NOT_BLESSED
     if summary["withdrawn_by"]:
         say(
             f"Not pushed: {summary['name']} was rolled back from this very model, by version "
@@ -56,7 +55,7 @@ def print_verdict(summary: dict[str, Any], console: Console) -> int:
         return 0
     if summary["where"] is None:
         say("Blessed, and yet not pushed: the Pusher's log may say why.", "red")
-        return exits.FAILED
+        return Exit.FAILED
     if when := summary.get("already_pushed"):
         say(
             f"Nothing new to push: this model is {summary['name']} version {summary['version']} "
@@ -66,13 +65,6 @@ def print_verdict(summary: dict[str, Any], console: Console) -> int:
         return 0
     say(f"Pushed {summary['name']} version {summary['version']} to {summary['where']}", "green")
     return 0
-
-
-def _sayer(console: Console) -> Callable[..., None]:
-    def say(text: str, style: str = "") -> None:
-        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-    return say
 
 
 def _images(summary: dict[str, Any]) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,9 +12,6 @@ from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
-
-if TYPE_CHECKING:
-    from pipeline.config import PipelineConfig
 
 _STYLES = {
     "waiting": "dim",
@@ -75,9 +71,6 @@ class PlainDisplay:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def start(self, config: PipelineConfig, log: Path) -> None:
-        self.begin(_title(config), f"log: {log}")
-
     def begin(self, title: str, detail: str) -> None:
         self._print(f"{title}\n{detail}")
 
@@ -106,9 +99,6 @@ class LiveDisplay:
         self._live: Live | None = None
         self._progress = _Progress()
         self._spinner = Spinner("dots", "loading TFX, about half a minute", style="yellow")
-
-    def start(self, config: PipelineConfig, log: Path) -> None:
-        self.begin(_title(config), f"log: {log}")
 
     def begin(self, title: str, detail: str) -> None:
         self._progress = _Progress()
@@ -168,11 +158,6 @@ class LiveDisplay:
 def make_display(console: Console) -> LiveDisplay | PlainDisplay:
     """The display that fits where the output goes."""
     return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
-
-
-def _title(config: PipelineConfig) -> str:
-    train = config.train
-    return f"{config.name}: {train.model} ({train.framework}), data {config.data.path}"
 
 
 def _epoch(event: dict[str, Any]) -> str:

@@ -20,9 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from common import exits
 from common.config.strict import dump, parse
-from common.errors import VisionlineError
+from common.errors import Exit, VisionlineError
 from common.files import read_json, write_json
 from common.process.progress import emit
 from lineage.store.workspace import TRAINING, Workspace
@@ -59,7 +58,7 @@ def main(*requests: str) -> int:
         _log_to(int(log))
         emit({"kind": "run", "index": index, "run_id": request.run_id})
         code = run(request)
-        if code not in (0, exits.NOT_BLESSED):
+        if code not in (0, Exit.NOT_BLESSED):
             break
     return code
 
@@ -81,9 +80,8 @@ def run(request: RunRequest) -> int:
 def _run(request: RunRequest) -> int:
     # Imported here: seconds each, while the terminal already shows the table.
     from absl import logging
-    from tfx.dsl.compiler import compiler, constants
-    from tfx.orchestration.portable import runtime_parameter_utils
 
+    from components import tfx_private
     from components.infra_validation import standby
     from components.trainer import child
     from pipeline import beam_args
@@ -101,10 +99,7 @@ def _run(request: RunRequest) -> int:
     workspace = Workspace(config.output)
     here = replace(config.run, beam_args=tuple(beam_args.counted(config.run.beam_args)))
     pipeline = create_pipeline(replace(config, run=here), workspace)
-    ir = compiler.Compiler().compile(pipeline)
-    runtime_parameter_utils.substitute_runtime_parameter(
-        ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: request.run_id}
-    )
+    ir = tfx_private.compile_ir(pipeline, request.run_id)
     emit({"kind": "nodes", "nodes": [c.id for c in pipeline.components if c.id != BASELINE_NODE]})
 
     def warm_up(node: str) -> None:
@@ -133,19 +128,18 @@ def _recorded(
     request: RunRequest, recorder: Recorder, ir: Any, warm_up: Callable[[str], None]
 ) -> int:
     """Runs a compiled pipeline, from the first record of the run to the last."""
-    from components.batches import bound_batches
+    from components import tfx_private
     from components.infra_validation import standby
     from pipeline.recording.cache_key import place_free
     from pipeline.recording.own_code import own_code
     from pipeline.recording.provenance import describe
     from pipeline.recording.recorder import NodeFailed, explain, recording
     from pipeline.run import results
-    from pipeline.run.runners import RUNNERS
 
     config = request.config
     workspace = Workspace(config.output)
     began = time.monotonic()
-    bound_batches()
+    tfx_private.bound_batches()
     recorder.annotate_run(
         {
             **describe(workspace.run_dir(request.run_id), own_code(config.train.model)),
@@ -161,7 +155,7 @@ def _recorded(
     try:
         places = workspace.places
         with place_free(places), recording(recorder, warm_up, places):
-            RUNNERS[config.run.runner]().run_with_ir(ir)
+            tfx_private.run_ir(config.run.runner, ir, [NO_PRISM])
     except Exception as e:
         failure = recorder.failure or NodeFailed("pipeline", explain(e))
         recorder.annotate_run(
@@ -172,7 +166,7 @@ def _recorded(
             }
         )
         emit({"kind": "result", "state": "failed", "error": str(failure)})
-        return exits.FAILED
+        return Exit.FAILED
     finally:
         standby.discard()
     summary = results.collect(recorder, config, workspace.run_dir(request.run_id))
@@ -186,7 +180,7 @@ def _recorded(
     )
     write_json(workspace.run_dir(request.run_id) / "summary.json", summary)
     emit({"kind": "result", "state": "complete", **summary})
-    return 0 if summary["blessed"] else exits.NOT_BLESSED
+    return 0 if summary["blessed"] else Exit.NOT_BLESSED
 
 
 def _log_to(log: int) -> None:
@@ -207,7 +201,7 @@ def _cancellable(cancel: Callable[[], None]) -> Iterator[None]:
             signal.signal(n, signal.SIG_IGN)
         with contextlib.suppress(Exception):
             cancel()
-        os._exit(exits.INTERRUPTED)  # Beam's threads cannot be stopped; children die with us
+        os._exit(Exit.INTERRUPTED)  # Beam's threads cannot be stopped; children die with us
 
     wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     # Under nohup SIGHUP is ignored.
@@ -227,7 +221,7 @@ def _guarded(*requests: str) -> int:
         traceback.print_exc()
         reason = str(e) if isinstance(e, VisionlineError) else f"{type(e).__name__}: {e}"
         emit({"kind": "result", "state": "failed", "error": reason})
-        return exits.FAILED
+        return Exit.FAILED
 
 
 if __name__ == "__main__":

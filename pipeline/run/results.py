@@ -75,7 +75,7 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
             {c.name: c.examples for c in evaluation.classes},
             compared=evaluation.baseline_accuracy is not None,
         ),
-        "why_not": [*evaluation.failures, *_infra_failures(infra)],
+        "why_not": [*evaluation.failures, *(infra.failures() if infra else ())],
         "infra_validation": None if infra is None else _infra(infra),
         "version": pushed[pusher.PUSHED_VERSION].int_value if was_pushed else None,
         "withdrawn_by": pushed[pusher.WITHDRAWN_BY].int_value or None,
@@ -122,13 +122,6 @@ def evaluation_properties(evaluation: Evaluation) -> dict[str, str | int | float
 def _infra(infra: Report) -> dict[str, Any]:
     """Its report; of a model that was not tried there is no verdict."""
     return {**dump(infra), "blessed": infra.blessed if infra.tried else None}
-
-
-def _infra_failures(infra: Report | None) -> list[str]:
-    """Nothing of a model that the server was not asked about: the Evaluator said why."""
-    if infra is None or infra.blessed or not infra.tried:
-        return []
-    return [f"infra validation: {infra.why_not}"]
 
 
 def _outputs(store: Any, execution_id: int) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from common import exits
 from common.config.strict import dump
+from common.errors import Exit
 from common.files import write_json
 from common.process import progress, warden
 from common.process.children import inherited
@@ -42,7 +42,7 @@ _ROOT = Path(__file__).parents[2]
 class Display(Protocol):
     """Shows events; see `pipeline.run.display`."""
 
-    def start(self, config: PipelineConfig, log: Path) -> None: ...
+    def begin(self, title: str, detail: str) -> None: ...
 
     def handle(self, event: dict[str, Any]) -> None: ...
 
@@ -59,7 +59,7 @@ class Finished:
     """Of a complete run, see `pipeline.run.results.collect`."""
     error: str
     log: Path
-    exit_code: int = exits.INTERRUPTED
+    exit_code: int = Exit.INTERRUPTED
     """Of an interrupted run: 128 and the signal's number."""
 
     @property
@@ -96,6 +96,12 @@ def run_pipelines(configs: Sequence[PipelineConfig], display: Display) -> list[F
     with workspace.lock():
         runs = [_prepare(workspace, config) for config in configs]
         return _Child(workspace, configs, runs, display).run()
+
+
+def title_of(config: PipelineConfig) -> str:
+    """Names a run for people."""
+    train = config.train
+    return f"{config.name}: {train.model} ({train.framework}), data {config.data.path}"
 
 
 def _held_out(config: PipelineConfig, source: Source) -> Counter[str]:
@@ -148,12 +154,12 @@ class _Child:
         os.close(writing)
         index = 0
         try:
-            self._display.start(self._configs[0], self._log(0))
+            self._show_run(0)
             for event in progress.events(reading):
                 if event["kind"] == "run" and event["index"] != index:
                     index = event["index"]
                     self._display.stop()
-                    self._display.start(self._configs[index], self._log(index))
+                    self._show_run(index)
                 if event["kind"] == "result":
                     self._finish(event, index)
                 self._display.handle(event)
@@ -169,10 +175,13 @@ class _Child:
             warden.stop(child)
             with _no_output_needed():
                 self._display.stop()
-        told = self._finished and self._finished[-1].state != "complete"
-        if code and code != exits.NOT_BLESSED and not told:
+        explained = self._finished and self._finished[-1].state != "complete"
+        if code and code != Exit.NOT_BLESSED and not explained:
             self._finished.append(Finished("failed", {}, _died(code), self._log(index)))
         return self._finished
+
+    def _show_run(self, index: int) -> None:
+        self._display.begin(title_of(self._configs[index]), f"log: {self._log(index)}")
 
     def _log(self, index: int) -> Path:
         return self._workspace.run_dir(self._runs[index]) / LOG
@@ -202,13 +211,13 @@ def _exit_code(reason: BaseException) -> int:
       OSError: the reason, where it is not that nobody reads any more.
     """
     if isinstance(reason, SystemExit):
-        return reason.code if isinstance(reason.code, int) else exits.FAILED
+        return reason.code if isinstance(reason.code, int) else Exit.FAILED
     if isinstance(reason, OSError):
         if reason.errno not in (errno.EPIPE, errno.EIO):  # EIO: the terminal has closed
             raise reason
         leave_dead_outputs()
         return 128 + (signal.SIGPIPE if reason.errno == errno.EPIPE else signal.SIGHUP)
-    return exits.INTERRUPTED
+    return Exit.INTERRUPTED
 
 
 @contextlib.contextmanager

@@ -18,10 +18,10 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common.errors import ConfigError
+from common.errors import ConfigError, NotFoundError, StoreError
 from lineage.drawing.drawing import STYLE
 from lineage.store.connection import Connection, open_reader
-from lineage.store.reader import NotFoundError, Reader, StoreError
+from lineage.store.reader import Reader
 from pipeline.ui import links, pages, words
 from pipeline.ui.pages import Page, Redirect
 

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 from starlette.requests import Request
 
-from common.errors import ConfigError
+from common.errors import ConfigError, NotFoundError
 from lineage.drawing.depict import depict
 from lineage.drawing.drawing import Node, svg
 from lineage.graph.facts import Verdict
@@ -21,7 +21,7 @@ from lineage.questions.history import history
 from lineage.questions.model import ModelLineage, lineage_of
 from lineage.questions.run_detail import run_detail
 from lineage.questions.runs import STATES, list_runs
-from lineage.store.reader import NotFoundError, Reader
+from lineage.store.reader import Reader
 from lineage.store.records import PIPELINE, RUN, Artifact
 from pipeline.ui import links
 from pipeline.ui.chart import line_chart

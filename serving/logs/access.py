@@ -12,7 +12,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.errors import ServingError, told
+from common.errors import ServingError
+from serving.errors import told
 from serving.logs.log import Log
 from serving.logs.metrics import Metrics
 from serving.models.batching import Timing

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from common.errors import ServingError
 from serving.config import BatchingConfig, LimitsConfig
-from serving.errors import BusyError, DeadlineError, ServingError, TooLargeError, UnavailableError
+from serving.errors import BusyError, DeadlineError, TooLargeError, UnavailableError
 from serving.models.engines import Floats, Images
 from serving.models.shares import Decode, Decoding
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from common.errors import ServingError
 from common.images.errors import BadImage
 from common.images.pixels import FORMATS, check_image, normalise
-from serving.errors import InvalidRequestError, ServingError, TooLargeError
+from serving.errors import InvalidRequestError, TooLargeError
 from serving.models.engines import Images
 
 

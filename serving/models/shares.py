@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from common.errors import ServingError
 from common.images.errors import BadImage
 from common.images.headers import count_pixels
 from serving.config import LimitsConfig
-from serving.errors import BusyError, InvalidRequestError, ServingError, TooLargeError
+from serving.errors import BusyError, InvalidRequestError, TooLargeError
 from serving.memory import give_back
 from serving.models.engines import Images
 

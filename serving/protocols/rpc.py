@@ -9,7 +9,8 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from serving.errors import ServingError, told
+from common.errors import ServingError
+from serving.errors import told
 from serving.logs.access import current
 from serving.protocols.asgi import classify, off_loop
 from serving.protocols.wire import parse

@@ -12,8 +12,8 @@ from helpers import EXAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.config.strict import MissingKeyError, dump, parse
-from common.errors import ConfigError
+from common.config.strict import dump, parse
+from common.errors import ConfigError, MissingKeyError
 from trainers.config import AugmentConfig, TrainConfig
 
 

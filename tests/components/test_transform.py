@@ -109,7 +109,7 @@ def test_batches_are_bounded_by_bytes_and_by_number():
     """On what TFX asks for batches with, as its flags are private."""
     from tfx_bsl.coders import batch_util
 
-    from components.batches import bound_batches
+    from components.tfx_private import bound_batches
 
     bound_batches()
     options = batch_util.GetBatchElementsKwargs(None)

@@ -12,9 +12,9 @@ from helpers import ROOT
 from kubeflow_config import GOLDEN, config
 
 from common.errors import ConfigError
-from pipeline.kubeflow.compiler.compile import check, compile_pipeline, task_name, write_package
+from pipeline.kubeflow.compiler.compile import check, compile_pipeline, write_package
 from pipeline.kubeflow.spec import arguments, ordered, read_package
-from pipeline.kubeflow.step import PARAMETERS
+from pipeline.kubeflow.step import PARAMETERS, task_name
 from pipeline.kubeflow.words import unpacked
 
 

@@ -83,13 +83,6 @@ def say(text: str, log: str):
     )
 
 
-@dsl.container_component
-def last(log: str, status: dsl.PipelineTaskFinalStatus):
-    return dsl.ContainerSpec(
-        image="none", command=["sh", "-c"], args=['echo "last $0" >> "$1"', status, log]
-    )
-
-
 @pytest.fixture
 def run(tmp_path) -> Callable[..., Finished]:
     """Compiles a pipeline with the SDK and runs it; a second call is another run of it."""
@@ -215,23 +208,7 @@ def test_success_without_the_outputs_is_a_failure(run, task, reason):
     assert finished.tasks[0].reason == reason
 
 
-@pytest.mark.parametrize(("until", "state"), [(1, "SUCCEEDED"), (9, "FAILED")])
-def test_the_exit_handler_runs_whatever_came_before(run, tmp_path, until, state):
-    @dsl.pipeline(name="handled")
-    def handled(log: str):
-        with dsl.ExitHandler(last(log=log)):
-            first = flaky(count=str(tmp_path / "tries"), until=until)
-            say(text="between", log=log).after(first)
-
-    finished = run(handled)
-    assert finished.succeeded is (state == "SUCCEEDED")
-    *between, told = lines(tmp_path)
-    assert between == (["between"] if state == "SUCCEEDED" else [])
-    assert json.loads(told.removeprefix("last "))["state"] == state
-    assert states(finished)["last"] == "SUCCEEDED"
-
-
-def test_a_pipeline_within_a_pipeline(run, tmp_path):
+def test_a_pipeline_within_a_pipeline_is_refused(run, tmp_path):
     @dsl.pipeline
     def inner(log: str, text: str) -> int:
         return write(text=text, log=log).outputs["length"]
@@ -241,8 +218,29 @@ def test_a_pipeline_within_a_pipeline(run, tmp_path):
         length = inner(log=log, text="abc")
         say(text=f"it had {length.output}", log=log)
 
-    assert run(outer).succeeded
+    with pytest.raises(ConfigError, match="the task inner is a pipeline of its own"):
+        run(outer)
+    assert lines(tmp_path) == []
+
+
+def test_a_text_may_mention_another_task_s_output(run, tmp_path):
+    @dsl.pipeline(name="mentions")
+    def mentions(log: str):
+        first = write(text="abc", log=log)
+        say(text=f"it had {first.outputs['length']}", log=log)
+
+    assert run(mentions).succeeded
     assert lines(tmp_path) == ["write abc", "it had 3"]
+
+
+def test_a_task_that_ignores_failures_is_refused(run):
+    @dsl.pipeline(name="ignores")
+    def ignores(log: str):
+        first = forgetful()
+        say(text="after", log=log).after(first).ignore_upstream_failure()
+
+    with pytest.raises(ConfigError, match="the task say has a strategy, which is not run here"):
+        run(ignores)
 
 
 @pytest.mark.parametrize(

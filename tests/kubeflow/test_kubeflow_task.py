@@ -148,7 +148,7 @@ def test_finding_data_takes_no_tfx(tmp_path):
 def test_moving_files_takes_no_tensorflow():
     """What the task of the Pusher imports, but for its executor's own work."""
     code = (
-        "import sys; from common.process import lean_imports; lean_imports.install_tfx_alone(); "
+        "import sys; from components import tfx_private; tfx_private.install_tfx_alone(); "
         "import pipeline.kubeflow.task.component, pipeline.kubeflow.task.cached, "
         "pipeline.recording.recorder, "
         "lineage.store.setup, components.pusher, components.example_gen.driver; "

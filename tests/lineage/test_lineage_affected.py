@@ -15,12 +15,12 @@ from conftest import Cli, Demo
 from lineage_store import STOCK, Builder, BuiltRun
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from common import exits
+from common.errors import CannotTellError, Exit, NotFoundError
 from components.example_gen.image_index import IMAGES_FILE, IndexedImage, to_lines
 from lineage.questions.affected import Affected, affected_by, affected_by_span
 from lineage.questions.affected_images import AffectedImages, affected_by_images
 from lineage.store.connection import Connection, open_reader
-from lineage.store.reader import CannotTellError, NotFoundError, Reader
+from lineage.store.reader import Reader
 
 Via = Literal["sql", "mlmd"]
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
@@ -340,7 +340,7 @@ def test_records_that_cannot_be_searched_are_not_a_no(
     assert found.images[0].state == "cannot tell" and found.cannot_tell
     store = ("--metadata", tmp_path / "metadata.sqlite")
     done = cli("lineage", "affected", "--sha256", "7" * 64, *store)
-    assert done.returncode == exits.CANNOT_TELL
+    assert done.returncode == Exit.CANNOT_TELL
     assert "cannot be told" in done.stdout and why in done.stdout
 
 
@@ -395,7 +395,7 @@ def test_models_and_reports_without_their_data_are_not_a_no(tmp_path: Path, cli:
         done = cli(
             *("lineage", "affected", "--sha256", sha, "--metadata", tmp_path / "metadata.sqlite")
         )
-        assert done.returncode == exits.CANNOT_TELL, done.stdout
+        assert done.returncode == Exit.CANNOT_TELL, done.stdout
         assert f"what they were made from: {model}" in done.stdout
 
 
@@ -438,9 +438,9 @@ def test_nothing_of_that_name(store: Store) -> None:
     [
         (["--span", "1"], 0, "digits-keras@2\tlatest"),
         (["--sha256", SHA.upper()], 0, "test/cat: x\\xff.png"),
-        (["--sha256", "7" * 64], exits.NOTHING_FOUND, "None of the 2 datasets that could be"),
+        (["--sha256", "7" * 64], Exit.NOTHING_FOUND, "None of the 2 datasets that could be"),
         (["--sha256", "7" * 64, "--sha256", SHA], 0, "only judged by 1"),
-        (["--image", __file__], exits.NOTHING_FOUND, "is not an image"),
+        (["--image", __file__], Exit.NOTHING_FOUND, "is not an image"),
         (["--image", "missing.png"], 2, "there is no such file"),
         (["--image", "empty"], 2, "expected images in the folder"),
         (["--images-from", "missing.txt"], 2, "cannot read 'missing.txt'"),
@@ -471,7 +471,7 @@ def test_the_models_of_a_demo_image(demo: Demo, cli: Cli) -> None:
     assert "digits-keras@1\tlatest" in done.stdout
     assert "digits-pytorch@1\tlatest" in done.stdout
     kept = cli("lineage", "affected", "--image", demo.kept[0], "--output", demo.workspace)
-    assert kept.returncode == exits.NOTHING_FOUND
+    assert kept.returncode == Exit.NOTHING_FOUND
 
 
 def test_many_images_of_a_demo_and_where_they_lie(demo: Demo, cli: Cli, tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from lineage_store import COMPONENTS, Builder, BuiltRun
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from typer.testing import CliRunner
 
+from common.errors import NotFoundError
 from lineage.cache.explain import CacheExplanation, explain_cache
 from lineage.cache.key_diff import differences
 from lineage.cache.key_parts import KEY, PARTS, Parts
 from lineage.store.connection import Connection, open_reader
-from lineage.store.reader import NotFoundError
 from pipeline.cli.main import app
 
 DATA = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")

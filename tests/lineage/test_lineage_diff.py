@@ -12,11 +12,10 @@ import pytest
 from conftest import Cli, Demo
 from lineage_store import Builder, BuiltRun
 
-from common import exits
+from common.errors import Exit, NotFoundError
 from components.example_gen.image_index import IMAGES_FILE, IndexedImage, to_lines
 from lineage.questions.diff import Difference, diff
 from lineage.store.connection import Connection, open_reader
-from lineage.store.reader import NotFoundError
 from pipeline.recording.provenance import installed_packages
 
 Via = Literal["sql", "mlmd"]
@@ -291,7 +290,7 @@ def test_the_command(made: Made, cli: Cli) -> None:
     assert same.returncode == 0
     assert "Nothing that is recorded of their making differs." in same.stdout
     missing = cli("lineage", "diff", "a", "nobody", "--metadata", made.path)
-    assert missing.returncode == exits.NOTHING_FOUND and "nobody" in missing.stderr
+    assert missing.returncode == Exit.NOTHING_FOUND and "nobody" in missing.stderr
 
 
 def test_the_frameworks_of_the_demo(demo: Demo, cli: Cli) -> None:

@@ -14,8 +14,7 @@ from lineage_store import STOCK, Builder, BuiltRun
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from served_versions import serve
 
-from common import exits
-from common.errors import RunError
+from common.errors import Exit, RunError
 from components.example_gen.image_index import IMAGES_FILE, IndexedImage, to_lines
 from lineage.questions.affected_images import affected_by_images
 from lineage.questions.model import model_lineage
@@ -243,7 +242,7 @@ def test_while_a_run_uses_it_nothing_is_removed(folder: Folder) -> None:
         (["x.png", "--dry-run", "--yes"], 2, "say --dry-run"),
         (["--yes"], 2, "name images"),
         (["missing.png", "--yes"], 2, "there is no such file"),
-        (["--sha256", "7" * 64, "--yes"], exits.NOTHING_FOUND, "0 of 1 images"),
+        (["--sha256", "7" * 64, "--yes"], Exit.NOTHING_FOUND, "0 of 1 images"),
     ],
 )
 def test_the_command(folder: Folder, cli: Cli, arguments: list[str], code: int, said: str) -> None:
@@ -260,5 +259,5 @@ def test_in_a_store_that_cannot_be_searched_it_is_not_said_to_be_nowhere(
     (tmp_path / "visionline.json").write_text('{"pipeline": "digits"}')
     Builder(tmp_path / "metadata.sqlite", files=True).run(components=STOCK, foreign=True)
     done = cli("erase", "--sha256", "7" * 64, "--yes", "--output", tmp_path)
-    assert done.returncode == exits.CANNOT_TELL
+    assert done.returncode == Exit.CANNOT_TELL
     assert "1 datasets could not be searched" in done.stdout

@@ -16,16 +16,15 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from servers import PASSWORD, Server
 
+from common.errors import ExportError, StoreError
 from lineage.exchange.closure import closure
 from lineage.exchange.dump import dump_of
 from lineage.exchange.load import load
-from lineage.exchange.portable import ExportError
 from lineage.graph.refs import find_run
 from lineage.questions.model import model_lineage
 from lineage.questions.run_detail import run_detail
 from lineage.questions.runs import list_runs
 from lineage.store.connection import PASSWORD_VARIABLE, Connection, open_reader
-from lineage.store.reader import StoreError
 from lineage.store.records import RUN
 from pipeline.recording.recorder import Recorder
 

@@ -20,8 +20,7 @@ from jsonschema import Draft202012Validator
 from lineage_store import Builder
 from typer.testing import CliRunner
 
-from common import exits
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError, Exit
 from lineage.drawing import markup
 from lineage.drawing.depict import depict
 from lineage.drawing.drawing import Drawing, Edge, Node
@@ -339,7 +338,7 @@ def test_import_says_what_it_did(store: Path, tmp_path: Path) -> None:
     [
         (("--format", "yaml"), ConfigError, 2, "'yaml' is not one"),
         (("--format", "html"), ConfigError, 2, "name it"),
-        (("digits-keras@7", "--format", "dot"), None, exits.NOTHING_FOUND, "no version '7'"),
+        (("digits-keras@7", "--format", "dot"), None, Exit.NOTHING_FOUND, "no version '7'"),
         (("--to", "/nowhere/x.json"), DataError, 1, "Cannot write /nowhere/x.json"),
     ],
 )

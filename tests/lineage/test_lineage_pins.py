@@ -9,9 +9,9 @@ import pytest
 from conftest import Cli
 from lineage_store import Builder
 
+from common.errors import NotFoundError
 from lineage.storage.pins import PIN, pin, pins, unpin
 from lineage.store.connection import Connection, open_reader
-from lineage.store.reader import NotFoundError
 
 
 @pytest.fixture

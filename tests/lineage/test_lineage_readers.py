@@ -22,6 +22,7 @@ from reader_answers import both_readers, every_answer, methods
 
 from benchmarks.lineage_steps import NODES
 from benchmarks.lineage_stores import generate
+from common.errors import NotFoundError
 from lineage.cache.explain import explain_cache
 from lineage.questions.affected import affected_by, affected_by_span
 from lineage.questions.affected_images import affected_by_images
@@ -34,7 +35,7 @@ from lineage.questions.runs import STATES, list_runs
 from lineage.questions.served import served
 from lineage.questions.verdicts import why_not_blessed
 from lineage.store.connection import Connection, open_reader
-from lineage.store.reader import NotFoundError, Reader
+from lineage.store.reader import Reader
 from lineage.store.structs import parse_struct
 
 BY_NAME = (history, served, rollback_candidates)

@@ -12,8 +12,7 @@ from lineage_store import COMPONENTS, Builder
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from typer.testing import CliRunner
 
-from common import exits
-from common.errors import ConfigError
+from common.errors import ConfigError, Exit
 from common.process import folder_lock
 from lineage.questions.run_detail import run_detail
 from lineage.questions.runs import RunSummary, list_runs
@@ -243,11 +242,11 @@ def test_command_line(path: Path) -> None:
     assert by_run["run-c"]["pushed"] == "not blessed"
     assert ask("runs", "--state", "fialed").exception.exit_code == 2
     nothing = ask("runs", "--pipeline", "none")
-    assert nothing.exit_code == exits.NOTHING_FOUND and nothing.stdout == ""
+    assert nothing.exit_code == Exit.NOTHING_FOUND and nothing.stdout == ""
     failed = ask("run", "run-d")
     assert failed.exit_code == 0
     assert " ".join(ERROR.split()) in failed.stdout, "markup is shown as it is"
-    assert ask("run", "run-z").exception.exit_code == exits.NOTHING_FOUND
+    assert ask("run", "run-z").exception.exit_code == Exit.NOTHING_FOUND
 
 
 def test_the_whole_error_is_shown_in_a_terminal(

@@ -12,10 +12,11 @@ import pytest
 from lineage_store import Builder, BuiltRun
 
 from common.config.strict import dump
+from common.errors import NotFoundError
 from components.evaluator.verdict import FailedThreshold
 from lineage.questions.verdicts import why_not_blessed
 from lineage.store.connection import Connection, open_reader
-from lineage.store.reader import NotFoundError, Reader
+from lineage.store.reader import Reader
 
 CLASS = FailedThreshold(
     metric="accuracy",

@@ -12,7 +12,7 @@ import pytest
 from lineage_store import Builder, BuiltRun
 from served_versions import NAME, serve
 
-from common.errors import DataError
+from common.errors import DataError, NotFoundError
 from lineage.graph.refs import find_artifact, find_model, find_pushed
 from lineage.questions.history import history
 from lineage.questions.model import model_lineage
@@ -22,7 +22,7 @@ from lineage.questions.served import served
 from lineage.storage.gc import plan
 from lineage.storage.verify import verify
 from lineage.store.connection import Connection, open_reader
-from lineage.store.reader import NotFoundError, Reader
+from lineage.store.reader import Reader
 from modelstore.rollback import roll_back
 from modelstore.versions import list_versions
 

@@ -18,12 +18,11 @@ from ml_metadata.metadata_store import metadata_store
 from PIL import Image
 from servers import PASSWORD, USER, Server, free_port
 
-from common import exits
-from common.errors import ConfigError
+from common.errors import ConfigError, Exit, StoreError
 from lineage.questions.model import model_lineage
 from lineage.store.backends import connect
 from lineage.store.connection import PASSWORD_VARIABLE, Connection, open_reader
-from lineage.store.reader import Reader, StoreError
+from lineage.store.reader import Reader
 from lineage.store.setup import check_writable, make_ready
 
 KINDS = ("sqlite", "mysql", "postgresql")
@@ -194,7 +193,7 @@ def name(table: str) -> str:
 def test_a_viewer_does_not_make_a_store(store, tmp_path):
     with pytest.raises(StoreError, match=r"has no database|No metadata store at") as caught:
         open_reader(store)
-    assert caught.value.exit_code == exits.STORE_TROUBLE
+    assert caught.value.exit_code == Exit.STORE_TROUBLE
     with pytest.raises(StoreError, match=r"has no database|No metadata store at"):
         open_reader(store, "mlmd")
     with pytest.raises(StoreError):
@@ -561,7 +560,7 @@ def test_the_command_line_tells_a_wrong_url_from_a_missing_store(cli, tmp_path):
     assert "s3cret" not in wrong.stderr + wrong.stdout
     for place in ("nothing.sqlite", f"mysql://vision@127.0.0.1:{free_port()}/d"):
         missing = cli("lineage", "model", "digits", "--metadata", place, cwd=tmp_path)
-        assert missing.returncode == exits.STORE_TROUBLE
+        assert missing.returncode == Exit.STORE_TROUBLE
         assert missing.stderr.startswith("visionline: No metadata store a")
     assert list(tmp_path.iterdir()) == []
 
@@ -576,6 +575,6 @@ def test_a_run_looks_at_its_store_before_it_claims_a_folder(cli, tmp_path):
         *("--min-accuracy", "0.5", "--output", "out", "--metadata", "notes.sqlite"),
         cwd=tmp_path,
     )
-    assert done.returncode == exits.STORE_TROUBLE
+    assert done.returncode == Exit.STORE_TROUBLE
     assert "file is not a database" in done.stderr
     assert not (tmp_path / "out").exists()

@@ -14,7 +14,7 @@ import pytest
 from helpers import ROOT, python
 from PIL import Image
 
-from common import exits
+from common.errors import Exit
 from modelstore.artifact import PushManifest
 from modelstore.versions import publish
 from trainers.backends import model_names
@@ -169,7 +169,7 @@ def test_versions_lists_what_was_pushed_and_what_is_damaged(tmp_path):
 
 def test_a_name_or_folder_without_versions(tmp_path):
     serving = tmp_path / "serving"
-    assert visionline("versions", "--serving", str(serving)).returncode == exits.NOTHING_FOUND
+    assert visionline("versions", "--serving", str(serving)).returncode == Exit.NOTHING_FOUND
     serving.mkdir()
     push(serving, "cats")
     missing = visionline("versions", "cat", "--serving", str(serving))
@@ -209,4 +209,4 @@ def test_no_model_of_that_name_is_nothing_found(tmp_path):
     cache = tmp_path / "visionline"
     arguments = ("models", "zzzzz", "--framework", "pytorch")
     done = visionline(*arguments, XDG_CACHE_HOME=str(cache))
-    assert done.returncode == exits.NOTHING_FOUND
+    assert done.returncode == Exit.NOTHING_FOUND

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from pipeline.config import load_config
 from pipeline.run.display import LiveDisplay, PlainDisplay, make_display
+from pipeline.run.session import title_of
 
 CONFIG = load_config(
     None,
@@ -82,7 +83,7 @@ def line_of(name: str, lines: list[str]) -> str:
 def test_plain_lines():
     console = Console(file=io.StringIO(), width=40)
     display = PlainDisplay(console)
-    display.start(CONFIG, LOG)
+    display.begin(title_of(CONFIG), f"log: {LOG}")
     for event in RUN:
         display.handle(event)
     display.stop()
@@ -159,7 +160,7 @@ def test_the_live_display_draws_starts_anew_and_stops(width):
     console = recording(width)
     display = LiveDisplay(console)
     for _ in range(2):  # as with two pipelines one after the other
-        display.start(CONFIG, LOG)
+        display.begin(title_of(CONFIG), f"log: {LOG}")
         for event in RUN:
             display.handle(event)
         display.stop()

@@ -30,7 +30,7 @@ class Recorded:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
 
-    def start(self, config: PipelineConfig, log: Path) -> None: ...
+    def begin(self, title: str, detail: str) -> None: ...
 
     def handle(self, event: dict[str, Any]) -> None:
         self.events.append(event)

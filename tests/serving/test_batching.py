@@ -13,12 +13,12 @@ from helpers import EXAMPLES, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import ServingError
 from serving.config import BatchingConfig
 from serving.errors import (
     BusyError,
     DeadlineError,
     InvalidRequestError,
-    ServingError,
     TooLargeError,
     UnavailableError,
 )

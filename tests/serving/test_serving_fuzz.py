@@ -25,11 +25,12 @@ from schemathesis.specs.openapi.checks import (
 )
 from serving_server import in_process
 
+from common.errors import ServingError
 from common.images.errors import BadImage
 from common.images.headers import count_pixels
 from serving.app import create_app
 from serving.config import LimitsConfig
-from serving.errors import InvalidRequestError, ServingError
+from serving.errors import InvalidRequestError
 from serving.protocols import asgi, numbers, signatures, v1, v2, v2_rest
 
 FUZZ = settings(

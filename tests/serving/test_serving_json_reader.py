@@ -13,7 +13,8 @@ from helpers import EXAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.errors import InvalidRequestError, ServingError, TooLargeError
+from common.errors import ServingError
+from serving.errors import InvalidRequestError, TooLargeError
 from serving.protocols import json_reader, numbers
 from serving.protocols.json_reader import MOST, read_json_object
 

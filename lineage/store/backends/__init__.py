@@ -9,17 +9,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from common.errors import NoDatabaseError, StoreError, UnreachableError
 from lineage.store.connection import PASSWORD_VARIABLE, Connection
-from lineage.store.reader import SCHEMA_VERSION, StoreError
+from lineage.store.reader import SCHEMA_VERSION
 from lineage.store.sql import Row
-
-
-class UnreachableError(StoreError):
-    """Nothing answers, or too busily; it may a little later."""
-
-
-class NoDatabaseError(StoreError):
-    """The server answers, and has no such database; or there is no such file."""
 
 
 class Database(Protocol):

@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg
 
+from common.errors import StoreError
 from lineage.store.backends import Database, missing, refused, unreachable, unreadable
 from lineage.store.backends.backslash import hide, restore
 from lineage.store.connection import Connection
-from lineage.store.reader import StoreError
 from lineage.store.sql import Row
 
 _CONNECT_SECONDS = 10

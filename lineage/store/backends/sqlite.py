@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lineage.store.backends import Database, NoDatabaseError, unreadable
+from common.errors import NoDatabaseError, StoreError
+from lineage.store.backends import Database, unreadable
 from lineage.store.connection import Connection
-from lineage.store.reader import StoreError
 from lineage.store.sql import Row
 
 _BUSY_SECONDS = 30

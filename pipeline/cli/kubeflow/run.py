@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from common import exits
 from common.config.toml_file import settings
-from common.errors import ConfigError
+from common.errors import ConfigError, Exit
 from common.paths import check_folder
 from pipeline.cli.settings import SetOption
 from pipeline.terminal import console
@@ -108,7 +107,7 @@ def run_compiled(
         finished = LocalRun(package, values, run_id, folder, made, told, caching, root).run()
     if not finished.succeeded:
         typer.echo("Failed. What succeeded is cached: run the same command to carry on.", err=True)
-        return exits.FAILED
+        return Exit.FAILED
     code = 0
     summary = summary_of(package.spec, finished.outputs, lambda uri: LocalRun.path_in(folder, uri))
     if summary is None:

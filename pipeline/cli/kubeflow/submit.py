@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common import exits
 from common.config.toml_file import settings
-from common.errors import ConfigError
-from pipeline.terminal import console
+from common.errors import ConfigError, Exit
+from pipeline.terminal import console, sayer
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.cluster.api import Api
@@ -151,17 +150,17 @@ def _wait(sent: Submitted, api: Api) -> int:
 
 def _told(finished: Finished, pushes: bool, api: Api) -> int:
     """Prints how the run ended; returns the exit code."""
-    say = _sayer()
+    say = sayer(console())
     if finished.state == "SUCCEEDED":
         say("The run succeeded.", "green")
         return _tell_verdict(finished, say) if pushes else 0
     if finished.state in ("CANCELED", "SKIPPED"):
         say("The run was terminated before its end.", "red")
-        return exits.FAILED
+        return Exit.FAILED
     for failure in finished.failures:
         _tell_failure(failure, finished.namespace or api.namespace or "kubeflow", say)
     say(f"The run failed. {finished.error}".strip(), "red")
-    return exits.FAILED
+    return Exit.FAILED
 
 
 def _tell_verdict(finished: Finished, say: Callable[..., None]) -> int:
@@ -172,7 +171,7 @@ def _tell_verdict(finished: Finished, say: Callable[..., None]) -> int:
         say(line, "red")
     if finished.not_pushed:
         withdrawn = all(_WITHDRAWN in line for line in finished.not_pushed)
-        return 0 if withdrawn else exits.NOT_BLESSED
+        return 0 if withdrawn else Exit.NOT_BLESSED
     if not finished.pushed:
         say(
             "Whether the model was blessed, and with that pushed, is not known: the API has no "
@@ -194,12 +193,3 @@ def _tell_failure(failure: Failure, namespace: str, say: Callable[..., None]) ->
         return
     which = "The whole log" if failure.log else "The API has no log of it any more; its pod's"
     say(f"  {which}:  kubectl logs -n {namespace} {failure.pod} -c main")
-
-
-def _sayer() -> Callable[..., None]:
-    terminal = console()
-
-    def say(text: str, style: str = "") -> None:
-        terminal.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-    return say

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common import exits
-from common.errors import ConfigError
+from common.errors import ConfigError, Exit
 from pipeline.cli.image_list import (
     DigestOption,
     ImageOption,
@@ -99,7 +98,7 @@ def affected(
         else:
             found = _of_data(reader, ref, span, version, limit, as_json)
     if not found.model_count:
-        raise typer.Exit(exits.CANNOT_TELL if found.cannot_tell else exits.NOTHING_FOUND)
+        raise typer.Exit(Exit.CANNOT_TELL if found.cannot_tell else Exit.NOTHING_FOUND)
 
 
 def _of_data(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common import exits
+from common.errors import Exit
 from pipeline.cli.lineage.group import (
     JsonOption,
     MetadataOption,
@@ -66,7 +66,7 @@ def why_not_blessed(
     else:
         _show_why_not(found)
     if found.blessed:
-        raise typer.Exit(exits.NOTHING_FOUND)
+        raise typer.Exit(Exit.NOTHING_FOUND)
 
 
 def _show_why_not(found: WhyNotBlessed) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common import exits
+from common.errors import Exit
 from pipeline.cli.lineage.group import (
     JsonOption,
     MetadataOption,
@@ -60,7 +60,7 @@ def runs(
     if not found.runs:
         if not as_json:
             typer.echo("No such runs." if pipeline or state else "No runs yet.", err=True)
-        raise typer.Exit(exits.NOTHING_FOUND)
+        raise typer.Exit(Exit.NOTHING_FOUND)
 
 
 @app.command()

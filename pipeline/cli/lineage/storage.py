@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from common import exits
+from common.errors import Exit
 from pipeline.cli.lineage.group import (
     JsonOption,
     MetadataOption,
@@ -67,7 +67,7 @@ def verify(
     else:
         _show_verification(found)
     if found.problems:
-        raise typer.Exit(exits.FAILED)
+        raise typer.Exit(Exit.FAILED)
 
 
 @app.command()
@@ -115,7 +115,7 @@ def gc(
     else:
         _show_result(done)
     if done.failures:
-        raise typer.Exit(exits.FAILED)
+        raise typer.Exit(Exit.FAILED)
 
 
 @app.command()
@@ -162,7 +162,7 @@ def pins(
     else:
         typer.echo("No model is pinned.")
     if not found.pins:
-        raise typer.Exit(exits.NOTHING_FOUND)
+        raise typer.Exit(Exit.NOTHING_FOUND)
 
 
 def _model(output: Path | None, metadata: str | None, ref: str) -> tuple[Connection, Artifact]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common import exits
+from common.errors import Exit
 from pipeline.cli.lineage.group import (
     JsonOption,
     MetadataOption,
@@ -68,7 +68,7 @@ def served(
     if not found.versions:
         if not as_json:
             typer.echo(_nothing_served(found.pushed), err=True)
-        raise typer.Exit(exits.NOTHING_FOUND)
+        raise typer.Exit(Exit.NOTHING_FOUND)
 
 
 @app.command()
@@ -129,7 +129,7 @@ def rollback_candidates(
     if found.taken is None and not any(c.usable for c in found.candidates):
         if not as_json:
             typer.echo(f"No version of {found.name} can be rolled back to.", err=True)
-        raise typer.Exit(exits.NOTHING_FOUND)
+        raise typer.Exit(Exit.NOTHING_FOUND)
 
 
 def _served_row(v: VersionRecord) -> tuple[str, ...]:

@@ -2,13 +2,11 @@
 
 The API shows a run as the nodes of an Argo workflow: for each task `NAME-driver`, which
 looks into the cache, then `NAME` with its container in a node `executor`.  It tells the
-state of each, and neither a reason nor which pod it was; these are in the workflow itself,
-which the older API shows.
+state of each, and neither a reason nor which pod it was; for these see `workflow`.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +17,7 @@ from urllib.parse import quote
 
 from common.errors import RunError
 from pipeline.kubeflow.cluster.api import Answer, Api, plain
+from pipeline.kubeflow.cluster.workflow import Workflow, one_line
 
 SECONDS_BETWEEN = 3.0
 _LOG_BYTES = 1 << 16
@@ -42,8 +41,6 @@ _NOT_PUSHED = re.compile(r"^(?:\S+Z )?(\S.* is not pushed: .*)")
 """What the Pusher says of the model, see `components.pusher`."""
 
 Told = Callable[[dict[str, Any]], None]
-Nodes = Mapping[str, Mapping[str, Any]]
-"""Of an Argo workflow, by id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +98,7 @@ class _Waiting:
         self._told = told
         self._between = between
         self._shown = dict.fromkeys(tasks, "waiting")
-        self._workflow = _Workflow(api, run_id)
+        self._workflow = Workflow(api, run_id)
         self._away = False
 
     def to_the_end(self) -> Finished:
@@ -193,73 +190,6 @@ class _Waiting:
         return (pods[0] if pods else None), ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
-    message: str
-    pod: str
-
-
-class _Workflow:
-    """The workflow of a run, where the API still shows it; asked for when a task has ended."""
-
-    def __init__(self, api: Api, run_id: str) -> None:
-        self._api = api
-        self._run_id = run_id
-        self._served = True
-        self.namespace: str | None = None
-
-    def cached(self, task: str) -> bool:
-        """Whether the task's container was not needed."""
-        executors = self._of(task, ("executor",))
-        return bool(executors) and all(n.get("phase") == "Skipped" for _, n in executors)
-
-    def last_pod(
-        self, task: str, phases: Sequence[str], kinds: Sequence[str] = ("executor",)
-    ) -> _Node | None:
-        """The last of a task's pods that ended so."""
-        pods = [
-            (id_, node)
-            for id_, node in self._of(task, kinds)
-            if node.get("type") == "Pod" and node.get("phase") in phases
-        ]
-        if not pods:
-            return None
-        id_, node = max(pods, key=lambda pod: str(pod[1].get("finishedAt") or ""))
-        start, _, number = id_.rpartition("-")
-        # As Argo names pods, see RetrievePodName in Kubeflow's backend/src/common/util.
-        pod = f"{start}-{node['templateName']}-{number}" if node.get("templateName") else id_
-        return _Node(" ".join(plain(str(node.get("message") or "")).split()), pod)
-
-    def _of(self, task: str, kinds: Sequence[str]) -> list[tuple[str, Mapping[str, Any]]]:
-        """A task's nodes: of its container, which is tried several times, and its driver."""
-        ends = {
-            "executor": rf"\.{re.escape(task)}\.executor(\(\d+\))?$",
-            "driver": rf"\.{re.escape(task)}-driver$",
-        }
-        wanted = re.compile("|".join(ends[kind] for kind in kinds))
-        nodes = self._nodes()
-        return [(i, n) for i, n in nodes.items() if wanted.search(str(n.get("name", "")))]
-
-    def _nodes(self) -> Nodes:
-        if not self._served:
-            return {}
-        try:
-            answer = self._api.ask(f"/apis/v1beta1/runs/{quote(self._run_id, safe='')}")
-        except OSError:
-            return {}
-        if answer.table is None:
-            self._served = False
-            return {}
-        runtime = answer.table.get("pipeline_runtime") or {}
-        try:
-            workflow = json.loads(runtime.get("workflow_manifest") or "{}")
-        except ValueError:
-            return {}
-        self.namespace = (workflow.get("metadata") or {}).get("namespace")
-        nodes: Nodes = (workflow.get("status") or {}).get("nodes") or {}
-        return nodes
-
-
 def _details(run: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """What is told of the tasks, by name."""
     told = (run.get("run_details") or {}).get("task_details") or ()
@@ -293,7 +223,7 @@ def _seconds(detail: Mapping[str, Any]) -> float | None:
 
 def _message(told: Mapping[str, Any]) -> str:
     error = told.get("error")
-    return " ".join(plain(str(error.get("message", ""))).split()) if isinstance(error, dict) else ""
+    return one_line(error.get("message")) if isinstance(error, dict) else ""
 
 
 def _pods(detail: Mapping[str, Any]) -> list[str]:

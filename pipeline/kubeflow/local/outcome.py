@@ -12,7 +12,7 @@ from common.files import read_json
 from components.evaluator.verdict import EvaluateConfig, too_fine
 from components.infra_validation.report import Report
 from modelstore.baseline import BASELINE_FILE
-from pipeline.kubeflow.local.runner import Outputs
+from pipeline.kubeflow.local.launcher import Outputs
 from pipeline.kubeflow.parts import text_of
 from pipeline.kubeflow.spec import Spec
 from pipeline.kubeflow.step import CONFIG, METRICS
@@ -39,8 +39,7 @@ def summary_of(
     infra = None
     if (validator := outputs.get("infra-validator")) is not None:
         infra = Report.read(path_of(validator.artifacts[BLESSING]["uri"]))
-        if infra.tried and not infra.blessed:
-            why_not.append(f"infra validation: {infra.why_not}")
+        why_not += infra.failures()
     pushed = pusher.artifacts[PUSHED_MODEL]["metadata"]
     return {
         "name": pushed.get("model_name"),

@@ -9,6 +9,7 @@ record holds all that a served model came from.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import re
 import shutil
@@ -25,7 +26,7 @@ from lineage.store.connection import Connection
 from pipeline.beam_args import counted
 from pipeline.kubeflow import step as names
 from pipeline.kubeflow.local import outcome
-from pipeline.kubeflow.step import Step
+from pipeline.kubeflow.step import Step, task_name
 from pipeline.kubeflow.task.io import Place, TaskIO
 from pipeline.kubeflow.words import unpacked
 
@@ -49,10 +50,11 @@ def run_step(text: str, io: TaskIO) -> None:
       RunError: it failed; the reason is meant for people.
     """
     from common.process import lean_imports
+    from components import tfx_private
 
     step = parse(Step, json.loads(unpacked(text)))
     if step.executor.get("classPath") in _MOVE_FILES:
-        lean_imports.install_tfx_alone()
+        tfx_private.install_tfx_alone()
     else:
         lean_imports.install(lean_imports.PIPELINE)
     with tempfile.TemporaryDirectory(prefix="visionline-") as scratch:
@@ -117,94 +119,58 @@ class _Task:
         self._export()
 
     def _execute(self, handle: Any, recorder: Any) -> None:
-        from google.protobuf import json_format
-        from tfx.orchestration.portable import execution_publish_utils as publishing
-        from tfx.orchestration.portable.mlmd import context_lib
         from tfx.proto.orchestration import pipeline_pb2
 
+        from components import tfx_private
         from pipeline.recording.recorder import explain
 
-        node = json_format.ParseDict(self._step.node, pipeline_pb2.PipelineNode())
-        for context in node.contexts.contexts:
-            if context.name.HasField("runtime_parameter"):
-                context.name.field_value.string_value = self.run_id
-        contexts = context_lib.prepare_contexts(handle, node.contexts)
+        node = tfx_private.parse_node(self._step.node, self.run_id)
         recorded = self._recorded_inputs(handle.store)
         properties = self._properties()
         outputs = self._outputs(node, properties)
-        execution = publishing.register_execution(
-            handle, node.node_info.type, contexts, recorded, properties
-        )
+        execution, contexts = tfx_private.register(handle, node, recorded, properties)
         recorder.node_started(self._step.id)
         began = time.monotonic()
         try:
-            done = self._call(node, execution.id, recorded, outputs, properties)
+            done = tfx_private.run_executor(
+                self._step.executor,
+                self._scratch,
+                counted,
+                execution_id=execution,
+                input_dict=self._placed_inputs(recorded),
+                output_dict=self._placed_outputs(outputs),
+                exec_properties={k: self._placed(v) for k, v in properties.items()},
+                pipeline_node=node,
+                pipeline_info=pipeline_pb2.PipelineInfo(id=self._step.pipeline),
+                pipeline_run_id=self.run_id,
+            )
         except Exception as e:
             raise RunError(f"{self._step.id}: {explain(e)}") from e
         for key, artifacts in outputs.items():
-            for artifact in artifacts:  # the executor wrote at the path in this container
+            made = done.output_artifacts[key].artifacts if key in done.output_artifacts else ()
+            for artifact in (*artifacts, *made):  # the executor wrote at the path in this container
                 artifact.uri = self._io.outputs[key].uri
-            if key in done.output_artifacts:
-                for artifact in done.output_artifacts[key].artifacts:
-                    artifact.uri = self._io.outputs[key].uri
         if (key := outcome.PUSHED_MODEL) in done.output_artifacts:
             (pushed,) = done.output_artifacts[key].artifacts
             values = pushed.custom_properties.items()
             self._io.metadata[key] = {k: getattr(v, v.WhichOneof("value")) for k, v in values}
-        publishing.publish_succeeded_execution(handle, execution.id, contexts, outputs, done)
-        recorder.node_finished(self._step.id, execution.id, time.monotonic() - began)
+        tfx_private.publish(handle, execution, contexts, outputs, done)
+        recorder.node_finished(self._step.id, execution, time.monotonic() - began)
         self._show(recorder)
 
-    def _call(
-        self,
-        node: Any,
-        execution_id: int,
-        recorded: Mapping[str, list[Any]],
-        outputs: Mapping[str, list[Any]],
-        properties: dict[str, Any],
-    ) -> Any:
-        """Runs the executor on copies of the artifacts whose URIs are paths here."""
-        import copy
-
-        from google.protobuf import any_pb2, json_format
-        from tfx.orchestration.portable import (
-            beam_executor_operator,
-            data_types,
-            python_executor_operator,
-        )
-        from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
-
-        inputs = {key: [copy.deepcopy(a) for a in found] for key, found in recorded.items()}
+    def _placed_inputs(self, recorded: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        """Copies of the input artifacts whose URIs are paths here."""
+        inputs = copy.deepcopy(dict(recorded))
         for key, (artifact,) in inputs.items():
             artifact.uri = str(self._io.inputs[key].path)
+        return inputs
+
+    def _placed_outputs(self, outputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """The output artifacts, whose URIs are paths here until the executor is done."""
         for key, (artifact,) in outputs.items():
             artifact.uri = str(self._io.outputs[key].path)
             Path(artifact.uri).mkdir(parents=True, exist_ok=True)
-        info = data_types.ExecutionInfo(
-            execution_id=execution_id,
-            input_dict=inputs,
-            output_dict=dict(outputs),
-            exec_properties={k: self._placed(v) for k, v in properties.items()},
-            execution_output_uri=str(self._scratch / "executor_output.pb"),
-            stateful_working_dir=str(self._scratch / "working"),
-            tmp_dir=str(self._scratch / "tmp") + "/",
-            pipeline_node=node,
-            pipeline_info=pipeline_pb2.PipelineInfo(id=self._step.pipeline),
-            pipeline_run_id=self.run_id,
-        )
-        for folder in ("working", "tmp"):
-            (self._scratch / folder).mkdir()
-        packed = json_format.ParseDict(self._step.executor, any_pb2.Any())
-        beam = executable_spec_pb2.BeamExecutableSpec()
-        if packed.Unpack(beam):
-            from components.batches import bound_batches
-
-            bound_batches()
-            beam.beam_pipeline_args[:] = counted(beam.beam_pipeline_args)
-            return beam_executor_operator.BeamExecutorOperator(beam).run_executor(info)
-        python = executable_spec_pb2.PythonClassExecutableSpec()
-        packed.Unpack(python)
-        return python_executor_operator.PythonExecutorOperator(python).run_executor(info)
+        return outputs
 
     def _placed(self, value: Any) -> Any:
         """A property; what it has in `names.WORKSPACE` lies in this task's own folder."""
@@ -230,8 +196,6 @@ class _Task:
         return {component: run for component, run in runs.items() if run != self.run_id}
 
     def _run_of(self, place: Place) -> str:
-        from pipeline.kubeflow.compiler.compile import task_name
-
         return run_of(place.uri, task_name(self._step.pipeline))
 
     def _export(self) -> None:
@@ -255,8 +219,9 @@ class _Task:
         values: dict[str, Any] = {**describe(), "pipeline": self._step.pipeline, "state": "running"}
         if names.CONFIG in self._io.parameters:
             config = json.loads(self._io.parameters[names.CONFIG])
-            for name, (table, key) in names.PARAMETERS.items():
-                config[table][key] = _as(config[table][key], self._io.parameters[name])
+            for name, (table, _) in names.PARAMETERS.items():
+                value = self._io.parameters[name]
+                config[table] = names.overridden(config[table], {name: value})
             train = config["train"]
             values |= {"config": json.dumps(config, sort_keys=True)}
             values["config_digest"] = digest(config)
@@ -295,10 +260,8 @@ class _Task:
             if k not in _NOT_PROPERTIES and k not in names.PARAMETERS
         }
         if changes:
-            table = json.loads(found["config"])
-            whole = {names.PARAMETERS[k][1]: table[names.PARAMETERS[k][1]] for k in changes}
-            typed = {k: _as(whole[names.PARAMETERS[k][1]], v) for k, v in changes.items()}
-            found["config"] = json.dumps(names.overridden(table, typed), sort_keys=True)
+            table = names.overridden(json.loads(found["config"]), changes)
+            found["config"] = json.dumps(table, sort_keys=True)
         found |= json.loads(given.get(names.RESOLVED, "{}"))
         if names.SCHEMA_TEXT in given:
             path = self._scratch / "schema.pbtxt"
@@ -331,10 +294,3 @@ class _Task:
 
 def _typed(kind: str, value: Any) -> Any:
     return {"int": int, "float": float, "str": str}[kind](value)
-
-
-def _as(like: Any, value: Any) -> Any:
-    """A parameter's value, which the backend may hold as a double, as the config has it."""
-    if isinstance(like, int) and isinstance(value, int | float) and value == int(value):
-        return int(value)
-    return value
