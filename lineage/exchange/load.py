@@ -37,7 +37,8 @@ from lineage.exchange.portable import (
     Contents,
     Record,
 )
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from lineage.store.reader import StoreError
 from lineage.store.records import IMPORTED
 from lineage.store.sql import Query, SqlReader

@@ -20,7 +20,8 @@ from typing import TypeVar
 from common.errors import RunError
 from lineage.storage.gc import TRASH, GcItem, GcPlan, local_path, plan
 from lineage.storage.needs import needs
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from lineage.store.reader import Reader
 from lineage.store.workspace import Workspace
 from lineage.store.writing import open_store

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from contextlib import closing
 
-from lineage.store.backends import NoDatabaseError
-from lineage.store.connection import Connection, open_reader
+from lineage.store.backends.base import NoDatabaseError
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from lineage.store.places import root_of
 from lineage.store.reader import Reader
 from lineage.store.records import RUN, Artifact

@@ -6,14 +6,9 @@ and MLMD's tables where they are missing, and alone may do so.
 
 from __future__ import annotations
 
-from lineage.store.backends import (
-    NoDatabaseError,
-    UnreachableError,
-    backend,
-    check_readable,
-    connect,
-)
+from lineage.store.backends.base import NoDatabaseError, UnreachableError
 from lineage.store.connection import Connection
+from lineage.store.opening import backend, check_readable, connect
 from lineage.store.patience import patiently
 from lineage.store.reader import StoreError
 

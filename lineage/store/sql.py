@@ -1,7 +1,7 @@
 """The fast reader: SQL on MLMD's tables, without loading `ml_metadata`.
 
 Works at one schema version (`store.SCHEMA_VERSION`) of MLMD on SQLite, MySQL/MariaDB
-and PostgreSQL.  `lineage.store.api` is the reference; tests hold them equal.
+and PostgreSQL.  Tests hold it equal to a reader by MLMD's own library.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, Literal, TypeVar
 
 from lineage.store.places import HERE, Places
+from lineage.store.reader import Row
 from lineage.store.records import (
     ARTIFACT_STATES,
     EXECUTION_STATES,
@@ -38,7 +39,6 @@ _BATCH, _MANY = 1000, 20_000
 _FEW = 50
 """Contexts that are looked up one by one."""
 
-Row = Sequence[Any]
 Query = Callable[[str, Sequence[Any]], Iterable[Row]]
 """Runs a SELECT with "?" for its parameters; raises StoreError."""
 

@@ -35,7 +35,7 @@ def erase(
     from common.errors import ConfigError
     from lineage.storage.erase import erase as carry_out
     from lineage.storage.erase import plan
-    from lineage.store.connection import open_reader
+    from lineage.store.opening import open_reader
 
     if dry_run == yes:
         raise ConfigError("erase: say --dry-run to see what would be done, or --yes to do it.")

@@ -20,7 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import ConfigError
 from lineage.drawing.drawing import STYLE
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from lineage.store.reader import NotFoundError, Reader, StoreError
 from pipeline.ui import links, pages, words
 from pipeline.ui.pages import Page, Redirect

@@ -23,7 +23,8 @@ from lineage.storage import erase as erasing
 from lineage.storage.erase import Erased, erase, plan
 from lineage.storage.erasures import erasures
 from lineage.storage.verify import verify
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from lineage.store.workspace import Workspace
 from modelstore.artifact import PushManifest
 

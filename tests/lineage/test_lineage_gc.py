@@ -15,6 +15,7 @@ import pytest
 from conftest import Cli
 from helpers import largest_file, python
 from lineage_store import COMPONENTS, Builder, BuiltRun
+from reference_reader import open_reader
 
 from common.errors import RunError
 from lineage.storage import removal
@@ -22,7 +23,6 @@ from lineage.storage.gc import TRASH, GcPlan, plan
 from lineage.storage.pins import pin
 from lineage.storage.removal import GcResult, collect
 from lineage.storage.verify import verify
-from lineage.store.connection import open_reader
 from lineage.store.reader import StoreError
 from lineage.store.records import Artifact
 from lineage.store.workspace import Workspace

@@ -19,7 +19,8 @@ from lineage.questions.history import history
 from lineage.questions.model import model_lineage
 from lineage.questions.runs import list_runs
 from lineage.questions.verdicts import why_not_blessed
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from lineage.store.reader import Reader
 
 OURS = "components.infra_validation.component.InfraValidator"

@@ -29,7 +29,8 @@ from lineage.drawing.page import page
 from lineage.exchange.openlineage import events
 from lineage.graph.refs import find_model
 from lineage.questions.model import lineage_of
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from pipeline.cli.main import app
 
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import Cli
 from lineage_store import Builder
+from reference_reader import open_reader
 
 from lineage.storage.pins import PIN, pin, pins, unpin
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
 from lineage.store.reader import NotFoundError
 
 

@@ -16,13 +16,14 @@ from helpers import start_python
 from lineage_store import Builder
 from ml_metadata.metadata_store import metadata_store
 from PIL import Image
+from reference_reader import open_reader
 from servers import PASSWORD, USER, Server, free_port
 
 from common import exits
 from common.errors import ConfigError
 from lineage.questions.model import model_lineage
-from lineage.store.backends import connect
-from lineage.store.connection import PASSWORD_VARIABLE, Connection, open_reader
+from lineage.store.connection import PASSWORD_VARIABLE, Connection
+from lineage.store.opening import connect
 from lineage.store.reader import Reader, StoreError
 from lineage.store.setup import check_writable, make_ready
 

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from lineage_store import Builder, BuiltRun
 from starlette.testclient import TestClient
 
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from pipeline.ui import links, pages, words
 from pipeline.ui.app import make_app
 from pipeline.ui.chart import HEIGHT, WIDTH, line_chart

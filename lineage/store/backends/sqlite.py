@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lineage.store.backends import Database, NoDatabaseError, unreadable
+from lineage.store.backends.base import Database, NoDatabaseError, unreadable
 from lineage.store.connection import Connection
-from lineage.store.reader import StoreError
-from lineage.store.sql import Row
+from lineage.store.reader import Row, StoreError
 
 _BUSY_SECONDS = 30
 

@@ -65,8 +65,8 @@ def asking(output: Path | None, metadata: str | None, ref: str | None = None) ->
     Raises:
       StoreError: there is none, or it cannot be read.
     """
-    from lineage.store.connection import open_reader
     from lineage.store.locate import locate
+    from lineage.store.opening import open_reader
 
     reader = open_reader(locate(output, metadata, ref))
     try:

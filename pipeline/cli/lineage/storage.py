@@ -88,7 +88,7 @@ def gc(
     from common.errors import ConfigError
     from lineage.storage.gc import plan
     from lineage.storage.removal import collect
-    from lineage.store.connection import open_reader
+    from lineage.store.opening import open_reader
 
     if dry_run == yes:
         raise ConfigError(
@@ -168,8 +168,8 @@ def pins(
 def _model(output: Path | None, metadata: str | None, ref: str) -> tuple[Connection, Artifact]:
     """The model that `ref` means, and its store, which is not open any more."""
     from lineage.graph.refs import find_model
-    from lineage.store.connection import open_reader
     from lineage.store.locate import locate
+    from lineage.store.opening import open_reader
 
     connection = locate(output, metadata, ref)
     reader = open_reader(connection)
