@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from lineage.graph import facts
+from lineage.graph.marks import Erasure, erasures
 from lineage.graph.producers import BASELINE, Graph, ancestry, runs_of
 from lineage.graph.refs import PUSHED_MODEL, find_model, model_of
-from lineage.storage.erasures import Erasure, erasures
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Context, Event, Execution
 

@@ -10,8 +10,8 @@ from pipeline.terminal import NOT_RECORDED, console, is_terminal, sections, tabl
 
 if TYPE_CHECKING:
     from lineage.graph import facts as lineage
+    from lineage.graph.marks import Erasure
     from lineage.questions.model import ModelLineage
-    from lineage.storage.erasures import Erasure
 
 Pairs = list[tuple[str, str]]
 

@@ -17,11 +17,11 @@ from served_versions import serve
 from common import exits
 from common.errors import RunError
 from components.example_gen.image_index import IMAGES_FILE, IndexedImage, to_lines
+from lineage.graph.marks import erasures
 from lineage.questions.affected_images import affected_by_images
 from lineage.questions.model import model_lineage
 from lineage.storage import erase as erasing
 from lineage.storage.erase import Erased, erase, plan
-from lineage.storage.erasures import erasures
 from lineage.storage.verify import verify
 from lineage.store.connection import Connection
 from lineage.store.opening import open_reader

@@ -20,7 +20,7 @@ from reference_reader import open_reader
 from common.errors import RunError
 from lineage.storage import removal
 from lineage.storage.gc import TRASH, GcPlan, plan
-from lineage.storage.pins import pin
+from lineage.storage.marking import pin
 from lineage.storage.removal import GcResult, collect
 from lineage.storage.verify import verify
 from lineage.store.reader import StoreError

@@ -10,7 +10,8 @@ from conftest import Cli
 from lineage_store import Builder
 from reference_reader import open_reader
 
-from lineage.storage.pins import PIN, pin, pins, unpin
+from lineage.graph.marks import PIN, pins
+from lineage.storage.marking import pin, unpin
 from lineage.store.connection import Connection
 from lineage.store.reader import NotFoundError
 

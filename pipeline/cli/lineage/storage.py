@@ -126,7 +126,7 @@ def pin(
     metadata: MetadataOption = None,
 ) -> None:
     """Keep a model, and what it was made from, from being removed by gc."""
-    from lineage.storage.pins import pin as write
+    from lineage.storage.marking import pin as write
 
     connection, model = _model(output, metadata, ref)
     write(connection, model, reason)
@@ -136,7 +136,7 @@ def pin(
 @app.command()
 def unpin(ref: RefArgument, output: OutputOption = None, metadata: MetadataOption = None) -> None:
     """Take a model's pin away."""
-    from lineage.storage.pins import unpin as write
+    from lineage.storage.marking import unpin as write
 
     connection, model = _model(output, metadata, ref)
     write(connection, model)
@@ -148,7 +148,7 @@ def pins(
     output: OutputOption = None, metadata: MetadataOption = None, as_json: JsonOption = False
 ) -> None:
     """List pinned models."""
-    from lineage.storage.pins import pins as read
+    from lineage.graph.marks import pins as read
     from pipeline.terminal import table
 
     with asking(output, metadata) as reader:
