@@ -78,7 +78,7 @@ def asking(output: Path | None, metadata: str | None, ref: str | None = None) ->
 def answer_json(kind: str, value: Any) -> None:
     """Prints a dataclass as JSON that names its schema, see docs/lineage.schema.json."""
     from common.config.strict import dump
-    from lineage.questions.answers import format_name
+    from lineage.answers import format_name
 
     print_json({"format": format_name(kind), **dump(value)})
 
