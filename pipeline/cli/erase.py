@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common import exits
+from common.formats import size
 from pipeline.cli.image_list import DigestOption, ListOption, images_asked
 from pipeline.cli.lineage.group import JsonOption, MetadataOption, OutputOption, answer_json
-from pipeline.cli.lineage.storage import own_store, progress_bar, size
+from pipeline.cli.lineage.storage import own_store, progress_bar
 from pipeline.terminal import complain, table
 
 if TYPE_CHECKING:
