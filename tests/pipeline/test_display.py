@@ -113,7 +113,7 @@ def test_states_and_durations():
     lines = screen(RUN[:7])
     assert line_of("ImageExampleGen", lines) == "ImageExampleGen | cached | 0.04 s"
     assert line_of("Transform", lines) == "Transform | done | 1 min 15 s"
-    assert line_of("Trainer", lines).startswith("Trainer | running | 0.00 s | starting the training")
+    assert line_of("Trainer", lines).startswith("Trainer | running | 0.00 s | starting the")
     assert line_of("Evaluator", lines) == "Evaluator | waiting"
 
 
