@@ -30,7 +30,8 @@ from typing import Any
 from benchmarks.lineage_stores import generate
 from lineage.graph.pushed import known_pushes, pushes
 from lineage.questions.model import model_lineage
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = "`--help`"

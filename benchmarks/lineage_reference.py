@@ -22,7 +22,8 @@ from lineage.questions.history import history
 from lineage.questions.model import model_lineage
 from lineage.questions.run_detail import run_detail
 from lineage.questions.runs import list_runs
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from tests.support.reference_reader import open_reader
 
 HOPS = 100
 """The most that MLMD allows."""

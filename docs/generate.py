@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from json_schema import schema_of  # noqa: E402
 
-from lineage.questions.answers import ANSWERS, answer_class, format_name  # noqa: E402
+from lineage.answers import ANSWERS, answer_class, format_name  # noqa: E402
 from pipeline.config import PipelineConfig  # noqa: E402
 from pipeline.deploy.config import DeployConfig  # noqa: E402
 

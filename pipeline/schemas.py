@@ -9,7 +9,7 @@ from rich.table import Table
 
 from common.errors import DataError
 from components import schema as schemas
-from lineage.store.connection import open_reader
+from lineage.store.opening import open_reader
 from lineage.store.workspace import Workspace
 
 

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from common.formats import NOT_RECORDED
 from common.process.endings import leave_dead_outputs
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-NOT_RECORDED = "not recorded"
 
 
 def console(stderr: bool = False) -> Console:

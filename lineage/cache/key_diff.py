@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from common.formats import short
 from lineage.cache.key_parts import Parts
 
 Kind = Literal["parameter", "input", "record", "executor", "node", "tfx_version"]
@@ -140,6 +141,6 @@ def _brief(value: str | None) -> str:
         return "nothing"
     digest = re.fullmatch(r"(?:sha256:)?([0-9a-f]{64})", value)
     if digest:
-        return digest[1][:12]
+        return short(digest[1])
     line = " ".join(value.split())
     return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"

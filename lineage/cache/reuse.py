@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from lineage.graph.producers import runs_of
+from lineage.store.places import local_path
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Execution
 
@@ -62,16 +62,7 @@ def _by_state(artifact: Artifact | None, later: Execution) -> str | None:
 
 def _by_file(artifact: Artifact | None, later: Execution) -> str | None:
     path = local_path(artifact.uri) if artifact else None
-    return None if path is None or path.exists() else f"is not at {path}"
-
-
-def local_path(uri: str) -> Path | None:
-    """A URI's path on this machine; None where it is elsewhere."""
-    if uri.startswith("/"):
-        return Path(uri)
-    if uri.startswith("file://"):
-        return Path(unquote(urlsplit(uri).path))
-    return None
+    return None if path is None or os.path.exists(path) else f"is not at {path}"
 
 
 def _where(reader: Reader, execution: Execution) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+from common.formats import duration, known, share
 from lineage.drawing.drawing import Drawing, Edge, Node, State
+from lineage.drawing.sections import sections
 from lineage.graph import facts
 from lineage.graph.producers import BASELINE, Graph, ancestry
 from lineage.graph.refs import PUSHED_MODEL
@@ -27,7 +29,8 @@ def depict(reader: Reader, model: Artifact, lineage: ModelLineage | None = None)
       lineage: the model's, where it is known already.
     """
     found = lineage_of(reader, model) if lineage is None else lineage
-    picture = _Picture(found, ancestry(reader, [model.id]), Judged.of(reader, model))
+    briefs = {(s.title, e.record): e.brief for s in sections(found) for e in s.entries}
+    picture = _Picture(found, ancestry(reader, [model.id]), Judged.of(reader, model), briefs)
     picture.ancestors()
     picture.verdicts_and_pushes()
     names = [f"{p.name}@{p.version}" for p in found.pushes[-1:]]
@@ -43,6 +46,8 @@ class _Picture:
     lineage: ModelLineage
     graph: Graph
     judged: Judged
+    briefs: Mapping[tuple[str, int | None], tuple[str, ...]]
+    """By section's title and record, see `lineage.drawing.sections`."""
     nodes: dict[str, Node] = field(default_factory=dict)
     edges: list[Edge] = field(default_factory=list)
 
@@ -59,7 +64,9 @@ class _Picture:
                     id=f"d{maker[data.artifact_id]}",
                     kind="artifact",
                     title=f"Data: {PurePath(data.source).name or data.source}",
-                    details=_lines(data.source, _count(data.quarantined, "in quarantine")),
+                    details=_lines(
+                        data.source, known(data.quarantined, "{:,} in quarantine".format, "")
+                    ),
                     state="reused" if maker[data.artifact_id] in reused else "made",
                 )
                 self._add(origin)
@@ -157,7 +164,7 @@ class _Picture:
         step = next((s for s in self.lineage.producers if s.execution_id == id_), None)
         if step is None:
             return
-        took = None if step.duration_seconds is None else _seconds(step.duration_seconds)
+        took = known(step.duration_seconds, duration, "")
         how = ", ".join(_lines(took, "reused" if reused else None))
         failed = step.state in ("FAILED", "CANCELED")
         self._add(
@@ -174,41 +181,22 @@ class _Picture:
 
     def _artifact(self, artifact: Artifact, *, reused: bool) -> None:
         gone = artifact.state in _GONE
+        titles = ("data", "schema", "transform", "model")
+        about = next(filter(None, (self._brief(t, artifact.id) for t in titles)), ())
         self._add(
             Node(
                 id=f"a{artifact.id}",
                 kind="artifact",
                 title=artifact.type or f"Artifact {artifact.id}",
-                details=("files deleted",) * gone + self._about(artifact),
+                details=("files deleted",) * gone + (about or (f"artifact {artifact.id}",)),
                 state="deleted" if gone else "reused" if reused else "made",
                 record=artifact.id,
             )
         )
 
-    def _about(self, artifact: Artifact) -> tuple[str, ...]:
-        found = self.lineage
-        for data in found.data:
-            if data.artifact_id == artifact.id:
-                count = ", ".join(
-                    _lines(_count(data.images, "images"), _count(data.classes, "classes"))
-                )
-                span = None if data.span is None else f"span {data.span}"
-                return _lines(count, _digest(data.digest), span)
-        if found.schema is not None and found.schema.artifact_id == artifact.id:
-            return _lines("frozen" if found.schema.frozen else None, _digest(found.schema.digest))
-        if found.transform is not None and found.transform.artifact_id == artifact.id:
-            size = "×".join(map(str, found.transform.image_size or ()))
-            how = ", ".join(_lines(size, found.transform.resize))
-            return _lines(how, _digest(found.transform.digest))
-        if found.model.artifact_id == artifact.id:
-            what = ", ".join(_lines(found.model.architecture, found.model.framework))
-            accuracy = found.training.metrics.get("val_accuracy") if found.training else None
-            return _lines(
-                what,
-                None if accuracy is None else f"validation accuracy {accuracy:.4f}",
-                f"artifact {artifact.id}",
-            )
-        return (f"artifact {artifact.id}",)
+    def _brief(self, title: str, record: int) -> tuple[str, ...]:
+        """What the section of a title says of a thing."""
+        return self.briefs.get((title, record), ())
 
     def _verdict(self, verdict: facts.Verdict) -> str:
         id_ = f"v{verdict.execution_id}"
@@ -218,14 +206,12 @@ class _Picture:
             None: ("Evaluated", "made"),
         }
         title, state = titles[verdict.blessed]
-        accuracy = None if verdict.accuracy is None else f"accuracy {verdict.accuracy:.4f}"
-        images = _count(verdict.examples, "images")
         self._add(
             Node(
                 id=id_,
                 kind="artifact",
                 title=title,
-                details=_lines(accuracy, images, *verdict.why_not_blessed),
+                details=self._brief("judged by", verdict.execution_id),
                 state=state,
                 record=verdict.execution_id,
                 run_id=verdict.run_id,
@@ -238,13 +224,12 @@ class _Picture:
         title = "Not servable" if trial.blessed is False else "Servable"
         if trial.skipped is not None:
             title = "Skipped in the server"
-        latency = None if trial.grpc_p50_ms is None else f"{trial.grpc_p50_ms:.1f} ms over gRPC"
         self._add(
             Node(
                 id=id_,
                 kind="artifact",
                 title=title,
-                details=_lines(trial.skipped, trial.why_not_blessed, trial.engine, latency),
+                details=self._brief("in the server", trial.execution_id),
                 state="failed" if trial.blessed is False else "made",
                 record=trial.execution_id,
                 run_id=trial.run_id,
@@ -254,16 +239,12 @@ class _Picture:
 
     def _version(self, push: facts.Push) -> str:
         id_ = f"p{push.artifact_id}"
-        words = {"latest": "latest in serving", "kept": "in serving", "removed": "removed"}
         self._add(
             Node(
                 id=id_,
                 kind="version",
                 title=f"{push.name or 'pushed'}@{push.version or '?'}",
-                details=_lines(
-                    words.get(push.serving or "", "not seen from here"),
-                    push.when[:16].replace("T", " "),
-                ),
+                details=self._brief("pushed to", push.artifact_id),
                 state="deleted" if push.serving == "removed" else "pushed",
                 record=push.artifact_id,
                 run_id=push.run_id,
@@ -273,17 +254,17 @@ class _Picture:
 
     def _baseline(self, model: Artifact, verdict: facts.Verdict | None, event: Event) -> None:
         drawn = self.nodes.get(f"b{model.id}")
-        known = verdict.baseline if verdict and verdict.baseline_model_id == model.id else None
+        name = verdict.baseline if verdict and verdict.baseline_model_id == model.id else None
         accuracy = verdict.baseline_accuracy if verdict else None
         if drawn is None or len(drawn.details) == 1:  # another evaluation may have said more
             self._add(
                 Node(
                     id=f"b{model.id}",
                     kind="artifact",
-                    title=known if known and known != model.uri else f"Model {model.id}",
-                    details=_lines(
-                        "baseline", None if accuracy is None else f"accuracy {accuracy:.4f}"
-                    ),
+                    title=name if name and name != model.uri else f"Model {model.id}",
+                    details=("baseline",)
+                    if accuracy is None
+                    else ("baseline", f"accuracy {share(accuracy)}"),
                     aside=True,
                     record=model.id,
                 )
@@ -293,15 +274,3 @@ class _Picture:
 
 def _lines(*lines: str | None) -> tuple[str, ...]:
     return tuple(line for line in lines if line)[:3]
-
-
-def _digest(digest: str | None) -> str | None:
-    return None if digest is None else f"digest {digest[:12]}"
-
-
-def _count(number: int | None, what: str) -> str | None:
-    return None if number is None else f"{number:,} {what}"
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

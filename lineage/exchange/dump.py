@@ -8,20 +8,17 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
 from lineage.exchange import portable
-from lineage.exchange.portable import EVENT_TYPES, KINDS, PROPERTY_TYPES, Record
+from lineage.exchange.identity import parent_contexts
+from lineage.exchange.portable import EVENT_TYPES, KINDS, PROPERTY_TYPES, TYPE_KINDS, Record
 from lineage.store.reader import SCHEMA_VERSION, Reader
 from lineage.store.records import ARTIFACT_STATES, EXECUTION_STATES, IMPORTED
-from lineage.store.sql import STRUCT, Query, SqlReader, times
+from lineage.store.sql import STRUCT, Query, SqlReader, batches, id_list, times
 
 OWN_ID = "visionline:"
 """What the external ids begin with that `lineage import` gives to nodes without one."""
-_BATCH = 1000
-_TYPE_KINDS = ("execution", "artifact", "context")
-"""By MLMD's type_kind."""
 _STATES = {"artifact": ARTIFACT_STATES, "execution": EXECUTION_STATES}
 _MORE = {"artifact": ", state, uri", "execution": ", last_known_state", "context": ""}
 
@@ -35,14 +32,16 @@ class Selection:
     contexts: frozenset[int]
 
 
-def dump(query: Query, part: Selection | None = None, about: str | None = None) -> Iterator[bytes]:
+def dump_of(reader: Reader, part: Selection | None, about: str | None) -> Iterator[bytes]:
     """The lines of an export.
 
     Args:
-      query: of a store whose schema version was checked.
+      reader: of the store, by SQL.
       part: what is exported; None: everything.
       about: what the part is about, for people.
     """
+    if not isinstance(reader, SqlReader):
+        raise TypeError(f"expected a SqlReader, got {type(reader).__name__}")
     header = {
         "format": portable.FORMAT,
         "mlmd_schema_version": SCHEMA_VERSION,
@@ -51,17 +50,10 @@ def dump(query: Query, part: Selection | None = None, about: str | None = None) 
     }
     yield portable.line(header)
     counts: Counter[str] = Counter()
-    for kind, value in _Dump(query, part).records():
+    for kind, value in _Dump(reader.query, part).records():
         counts[kind] += 1
         yield portable.line({kind: value})
     yield portable.line({"end": dict(counts)})
-
-
-def dump_of(reader: Reader, part: Selection | None, about: str | None) -> Iterator[bytes]:
-    """See `dump`; of what a reader reads, which must do it by SQL."""
-    if not isinstance(reader, SqlReader):
-        raise TypeError(f"expected a SqlReader, got {type(reader).__name__}")
-    return dump(reader.query, part, about)
 
 
 class _Dump:
@@ -85,10 +77,10 @@ class _Dump:
         for type_ in self._types():
             yield "type", type_
         for kind in ("context", "artifact", "execution"):
-            for ids in _batches(self._ids[kind]):
+            for ids in batches(self._ids[kind]):
                 for node in self._nodes(kind, ids):
                     yield kind, node
-        for ids in _batches(self._ids["execution"]):
+        for ids in batches(self._ids["execution"]):
             for event in self._events(ids):
                 yield "event", event
         for kind, other in (("association", "execution"), ("attribution", "artifact")):
@@ -98,9 +90,7 @@ class _Dump:
 
     def _with_parents(self, contexts: Collection[int]) -> set[int]:
         parents = defaultdict(set)
-        for child, parent in self._query(
-            "SELECT context_id, parent_context_id FROM ParentContext", []
-        ):
+        for child, parent in parent_contexts(self._query):
             parents[child].add(parent)
         found: set[int] = set()
         new = set(contexts)
@@ -130,7 +120,7 @@ class _Dump:
             if self._all or id_ in used:
                 yield {
                     "id": id_,
-                    "kind": _TYPE_KINDS[kind],
+                    "kind": TYPE_KINDS[kind],
                     "name": name,
                     "version": version or None,
                     "description": description or None,
@@ -145,9 +135,9 @@ class _Dump:
         return {
             row[0]
             for kind in KINDS
-            for ids in _batches(self._ids[kind])
+            for ids in batches(self._ids[kind])
             for row in self._query(
-                f"SELECT DISTINCT type_id FROM {kind.capitalize()} WHERE id IN ({_list(ids)})", []
+                f"SELECT DISTINCT type_id FROM {kind.capitalize()} WHERE id IN ({id_list(ids)})", []
             )
         }
 
@@ -157,7 +147,7 @@ class _Dump:
         table, owner = kind.capitalize(), f"{kind}_id"
         for id_, name, is_custom, *values in self._query(
             f"SELECT {owner}, name, is_custom_property, int_value, double_value, string_value, "
-            f"proto_value, bool_value FROM {table}Property WHERE {owner} IN ({_list(ids)}) "
+            f"proto_value, bool_value FROM {table}Property WHERE {owner} IN ({id_list(ids)}) "
             f"ORDER BY {owner}, name",
             [],
         ):
@@ -167,7 +157,7 @@ class _Dump:
         rows = self._query(
             "SELECT id, type_id, name, external_id, create_time_since_epoch, "
             f"last_update_time_since_epoch{_MORE[kind]} FROM {table} "
-            f"WHERE id IN ({_list(ids)}) ORDER BY id",
+            f"WHERE id IN ({id_list(ids)}) ORDER BY id",
             [],
         )
         for id_, type_id, name, external_id, created, updated, *more in rows:
@@ -194,16 +184,16 @@ class _Dump:
             r
             for r in self._query(
                 "SELECT id, execution_id, artifact_id, type, milliseconds_since_epoch FROM Event "
-                f"WHERE execution_id IN ({_list(execution_ids)}) ORDER BY id",
+                f"WHERE execution_id IN ({id_list(execution_ids)}) ORDER BY id",
                 [],
             )
             if r[2] in self._known["artifact"] and 0 < r[3] < len(EVENT_TYPES)
         ]
         paths: dict[int, list[str | int]] = defaultdict(list)
-        for ids in _batches([r[0] for r in rows]):
+        for ids in batches([r[0] for r in rows]):
             for event, is_index, index, key in self._query(
                 "SELECT event_id, is_index_step, step_index, step_key FROM EventPath "
-                f"WHERE event_id IN ({_list(ids)})",
+                f"WHERE event_id IN ({id_list(ids)})",
                 [],
             ):
                 paths[event].append((index or 0) if is_index else (key or ""))
@@ -223,16 +213,16 @@ class _Dump:
         column, ids = f"{one}_id", self._ids[one]
         if not self._all:
             column, ids = f"{other}_id", self._ids[other]
-        for batch in _batches(ids):
+        for batch in batches(ids):
             rows = self._query(
-                f"SELECT {one}_id, {other}_id FROM {table} WHERE {column} IN ({_list(batch)})", []
+                f"SELECT {one}_id, {other}_id FROM {table} WHERE {column} IN ({id_list(batch)})", []
             )
             yield from sorted([a, b] for a, b in rows if a in self._known[one] and b in known)
 
     def _parents(self) -> Iterator[list[int]]:
-        rows = self._query("SELECT context_id, parent_context_id FROM ParentContext", [])
         known = self._known["context"]
-        yield from sorted([a, b] for a, b in rows if a in known and b in known)
+        pairs = parent_contexts(self._query)
+        yield from sorted([a, b] for a, b in pairs if a in known and b in known)
 
 
 def _external(id_: str | None) -> str | None:
@@ -274,13 +264,3 @@ def _struct(text: str) -> Record:
     except (ValueError, json_format.SerializeToJsonError):  # an infinity
         plain = message.SerializeToString(deterministic=True)
         return {"struct": base64.b64encode(plain).decode()}
-
-
-def _list(ids: Collection[int]) -> str:
-    return ",".join(str(int(i)) for i in ids)
-
-
-def _batches(ids: Collection[int]) -> Iterator[list[int]]:
-    iterator = iter(ids)
-    while batch := list(islice(iterator, _BATCH)):
-        yield batch

@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lineage.exchange.portable import KINDS, Record
+from lineage.exchange.portable import KINDS, TYPE_KINDS, Record
 from lineage.store.records import IMPORTED
-from lineage.store.sql import Query, times
+from lineage.store.sql import Query, batches, id_list, times
 
 Identity = tuple[Any, ...]
 TypeKey = tuple[str, str, str]
 """Kind, name and version ("" where there is none)."""
-_TYPE_KINDS = ("execution", "artifact", "context")
 
 
 class Identities:
@@ -71,7 +70,7 @@ class Known:
         known = cls()
         keys: dict[int, TypeKey] = {}
         for id_, kind, name, version in query("SELECT id, type_kind, name, version FROM Type", []):
-            keys[id_] = (_TYPE_KINDS[kind], name, version or "")
+            keys[id_] = (TYPE_KINDS[kind], name, version or "")
             known.types[keys[id_]] = {}
         for id_, name, number in query("SELECT type_id, name, data_type FROM TypeProperty", []):
             if id_ in keys:
@@ -114,16 +113,13 @@ class Known:
 def events_of(query: Query, execution_ids: list[int]) -> set[tuple[int, int, int]]:
     """Execution, artifact and type's number of the events of executions."""
     found: set[tuple[int, int, int]] = set()
-    for start in range(0, len(execution_ids), 1000):
-        ids = ",".join(map(str, execution_ids[start : start + 1000]))
-        rows = query(
-            f"SELECT execution_id, artifact_id, type FROM Event WHERE execution_id IN ({ids})", []
-        )
-        found |= {(r[0], r[1], r[2]) for r in rows}
+    sql = "SELECT execution_id, artifact_id, type FROM Event WHERE execution_id IN ({})"
+    for ids in batches(execution_ids):
+        found |= {(r[0], r[1], r[2]) for r in query(sql.format(id_list(ids)), [])}
     return found
 
 
-def parents(query: Query) -> set[tuple[int, int]]:
+def parent_contexts(query: Query) -> set[tuple[int, int]]:
     """Child and parent of contexts."""
     rows = query("SELECT context_id, parent_context_id FROM ParentContext", [])
     return {(r[0], r[1]) for r in rows}

@@ -27,7 +27,7 @@ from lineage.exchange.identity import (
     Present,
     events_of,
     external_id,
-    parents,
+    parent_contexts,
     type_key,
 )
 from lineage.exchange.portable import (
@@ -38,9 +38,10 @@ from lineage.exchange.portable import (
     Contents,
     Record,
 )
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from lineage.store.records import IMPORTED
-from lineage.store.sql import Query, SqlReader
+from lineage.store.sql import Query
 
 _BATCH = 500
 _NOTHING = "Nothing was imported."
@@ -87,8 +88,6 @@ def load(path: Path, connection: Connection) -> Imported:
         make_ready(connection)
     reader = open_reader(connection)
     try:
-        if not isinstance(reader, SqlReader):
-            raise TypeError(type(reader))
         known = Known.of(reader.query)
         _refuse_conflicts(contents, known, reader.where)
         plan = _Plan.of(path, contents, known, reader.query)
@@ -176,7 +175,7 @@ class _Plan:
                 plan.nodes[kind][value["id"]] = found
         if query is not None:
             plan.events = events_of(query, [p.id for p in plan.nodes["execution"].values()])
-            plan.parents = parents(query)
+            plan.parents = parent_contexts(query)
         return plan
 
 

@@ -29,6 +29,8 @@ from lineage.store.records import ARTIFACT_STATES, EXECUTION_STATES
 
 FORMAT = "visionline.lineage.export/1"
 KINDS = ("artifact", "execution", "context")
+TYPE_KINDS = ("execution", "artifact", "context")
+"""By the number that MLMD gives to what a type is of."""
 BASES = {
     "artifact": ("mlmd.Dataset", "mlmd.Model", "mlmd.Metrics", "mlmd.Statistics"),
     "execution": ("mlmd.Train", "mlmd.Transform", "mlmd.Process", "mlmd.Evaluate", "mlmd.Deploy"),

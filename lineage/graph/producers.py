@@ -1,4 +1,4 @@
-"""Who made an artifact, and what was made from it.
+"""Who made an artifact.
 
 TFX reuses artifacts through its cache, and an Evaluator takes the last good model as
 a baseline.  Followed blindly, either drags half the store in: so reuse leads to the
@@ -47,25 +47,11 @@ def ancestry(
                 events.add(event)
         frontier = {e.artifact_id for e in events if e.kind == "input"} - seen
         seen |= frontier
-    return _graph(reader, seen, executions, events)
-
-
-def descendants(
-    reader: Reader, artifact_ids: Collection[int], cut: Collection[str] = BASELINE
-) -> Graph:
-    """What was made from artifacts, directly or not."""
-    seen, executions, events = set(artifact_ids), set[int](), set[Event]()
-    frontier = set(artifact_ids)
-    while frontier:
-        inputs = [e for e in reader.consumers(frontier) if e.key not in cut]
-        events |= set(inputs)
-        new = {e.execution_id for e in inputs} - executions
-        executions |= new
-        outputs = [e for e in reader.events(new) if e.kind == "output"]
-        events |= set(outputs)
-        frontier = {e.artifact_id for e in outputs} - seen
-        seen |= frontier
-    return _graph(reader, seen, executions, events)
+    artifacts = reader.artifacts(seen)
+    makers_of = reader.executions(executions)
+    # An event may name what is no longer, or never was, in the store.
+    whole = (e for e in events if e.artifact_id in artifacts and e.execution_id in makers_of)
+    return Graph(artifacts=artifacts, executions=makers_of, events=tuple(sorted(whole)))
 
 
 def runs_of(reader: Reader, executions: Collection[Execution]) -> dict[int, Context]:
@@ -82,13 +68,3 @@ def runs_of(reader: Reader, executions: Collection[Execution]) -> dict[int, Cont
         contexts = reader.contexts_of(missing, RUN)
         found |= {execution_id: c[-1] for execution_id, c in contexts.items()}
     return found
-
-
-def _graph(
-    reader: Reader, artifact_ids: set[int], execution_ids: set[int], events: set[Event]
-) -> Graph:
-    artifacts = reader.artifacts(artifact_ids)
-    executions = reader.executions(execution_ids)
-    # An event may name what is no longer, or never was, in the store.
-    whole = (e for e in events if e.artifact_id in artifacts and e.execution_id in executions)
-    return Graph(artifacts=artifacts, executions=executions, events=tuple(sorted(whole)))

@@ -20,7 +20,6 @@ from lineage.store.records import RUN, Artifact, Context
 from modelstore.artifact import MANIFEST, PushManifest
 from modelstore.versions import list_versions
 
-REFERENCE_HELP = "A served path, NAME@VERSION, NAME, artifact URI or id, or run name."
 MODEL = "Model"
 
 

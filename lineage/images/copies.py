@@ -13,7 +13,7 @@ from components.example_gen.image_index import IndexedImage
 from lineage.graph.built import Built
 from lineage.graph.refs import MODEL
 from lineage.images.uses import Uses
-from lineage.storage.gc import local_path
+from lineage.store.places import local_path
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact
 from modelstore.artifact import GOLDEN, MODEL_CARD, SERVING_FORMAT, PushManifest

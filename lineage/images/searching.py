@@ -16,7 +16,7 @@ from typing import Literal
 from components.example_gen.image_index import IndexedImage
 from lineage.images.example_records import RecordsError, find_in_records
 from lineage.images.index import REPORT, NoIndexError, Unsearchable, find, image_count, index_path
-from lineage.storage.gc import local_path
+from lineage.store.places import local_path
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact
 

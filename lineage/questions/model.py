@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from lineage.graph import facts
+from lineage.graph.marks import Erasure, erasures
 from lineage.graph.producers import BASELINE, Graph, ancestry, runs_of
-from lineage.graph.refs import PUSHED_MODEL, find_model, model_of
-from lineage.storage.erasures import Erasure, erasures
+from lineage.graph.refs import PUSHED_MODEL, find_model
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Context, Event, Execution
 
@@ -176,11 +176,6 @@ def pushed_as(reader: Reader, model: Artifact) -> str | None:
         if pushed.get("pushed"):
             return f"{pushed.get('model_name')}@{pushed.get('pushed_version')}"
     return None
-
-
-def pushed_model(reader: Reader, pushed: Artifact) -> ModelLineage | None:
-    model = model_of(reader, pushed)
-    return None if model is None else lineage_of(reader, model)
 
 
 def _upstream(graph: Graph, artifact_id: int) -> set[int]:

@@ -19,10 +19,11 @@ from common.errors import RunError
 from lineage.images.copies import Copy, served_model
 from lineage.images.uses import USES, Use
 from lineage.questions.affected_images import AffectedImages, affected_by_images
-from lineage.storage.erasures import record_erasure
 from lineage.storage.gc import TRASH, GcItem, GcPlan, Places, tree_size
+from lineage.storage.marking import record_erasure
 from lineage.storage.removal import Failure, remove_files, set_states
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact
 from lineage.store.workspace import Workspace

@@ -16,6 +16,7 @@ from typing import Literal
 
 from common.errors import RunError
 from lineage.storage.needs import Needs, Record, needs
+from lineage.store.places import local_path
 from lineage.store.reader import Reader
 
 TRASH = ".visionline-trash"
@@ -206,12 +207,6 @@ class Places:
 
 def _climbs(path: str) -> bool:
     return ".." in path.split(os.sep)
-
-
-def local_path(uri: str) -> str | None:
-    """The absolute path of a URI on this machine; None where it means another place."""
-    path = uri.removeprefix("file://")
-    return path if path.startswith("/") else None
 
 
 def _touching(removable: Mapping[int, str], staying: Collection[str]) -> list[int]:

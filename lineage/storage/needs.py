@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lineage.graph.marks import pins
 from lineage.graph.refs import MODEL, PUSHED_MODEL
-from lineage.storage.pins import pins
 from lineage.store.reader import Reader
 from lineage.store.records import PIPELINE, RUN, Artifact, Context
 

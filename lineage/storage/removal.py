@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from common.errors import RunError
-from lineage.storage.gc import TRASH, GcItem, GcPlan, local_path, plan
+from lineage.storage.gc import TRASH, GcItem, GcPlan, plan
 from lineage.storage.needs import needs
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
+from lineage.store.places import local_path
 from lineage.store.reader import Reader
 from lineage.store.workspace import Workspace
 from lineage.store.writing import open_store

@@ -9,7 +9,7 @@ from common.errors import StoreError
 from common.process.user import user
 from lineage.store.connection import Connection
 from lineage.store.records import PIPELINE
-from lineage.store.writing import open_store
+from lineage.store.writing import annotate, open_store
 from modelstore.rollback import RolledBack
 
 ROLLBACK = "visionline.Rollback"
@@ -40,7 +40,7 @@ def record_rollback(connection: Connection, folder: Path, done: RolledBack, reas
             type_id=store.put_execution_type(mlmd.ExecutionType(name=ROLLBACK)),
             last_known_state=mlmd.Execution.COMPLETE,
         )
-        _annotate(
+        annotate(
             execution,
             user=user(),
             when=manifest.pushed_at,
@@ -56,7 +56,7 @@ def record_rollback(connection: Connection, folder: Path, done: RolledBack, reas
             ),
             state=mlmd.Artifact.LIVE,
         )
-        _annotate(
+        annotate(
             pushed,
             pushed=1,
             model_name=folder.name,
@@ -88,12 +88,3 @@ def _event(kind: Any, key: str) -> Any:
 
     steps = [mlmd.Event.Path.Step(key=key), mlmd.Event.Path.Step(index=0)]
     return mlmd.Event(type=kind, path=mlmd.Event.Path(steps=steps))
-
-
-def _annotate(target: Any, **values: str | int) -> None:
-    for key, value in values.items():
-        slot = target.custom_properties[key]
-        if isinstance(value, int):
-            slot.int_value = value
-        else:
-            slot.string_value = value

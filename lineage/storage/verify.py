@@ -18,10 +18,10 @@ from typing import Literal
 
 from common.errors import DataError, NotFoundError, nearest
 from common.files import tree_digest
+from lineage.graph.marks import erasures
 from lineage.graph.producers import ancestry
 from lineage.graph.refs import PUSHED_MODEL, model_of, pushed_versions
-from lineage.storage.erasures import erasures
-from lineage.storage.gc import local_path
+from lineage.store.places import local_path
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact
 from modelstore.artifact import PushManifest

@@ -17,7 +17,6 @@ from urllib.parse import quote, unquote, urlsplit
 from common.errors import ConfigError
 from common.paths import check_text, is_utf8
 from lineage.store.places import HERE, Places
-from lineage.store.reader import Reader
 
 PASSWORD_VARIABLE = "VISIONLINE_METADATA_PASSWORD"
 Kind = Literal["sqlite", "mysql", "postgresql"]
@@ -144,7 +143,7 @@ class Connection:
         process' environment, where this puts it.
 
         Args:
-          readonly: of SQLite alone; see `open_reader` for the others.
+          readonly: of SQLite alone; the others are asked by `lineage.store.opening`.
         """
         from ml_metadata.proto import metadata_store_pb2 as mlmd
 
@@ -169,34 +168,6 @@ class Connection:
             config.postgresql.user, config.postgresql.dbname = self.user, self.database
             config.postgresql.skip_db_creation = True
         return config
-
-
-def open_reader(connection: Connection, via: Literal["sql", "mlmd"] = "sql") -> Reader:
-    """Opens a store for reading only.
-
-    Args:
-      via: "sql" reads the tables; "mlmd" asks MLMD's own library, the reference.
-
-    Raises:
-      StoreError: there is no store, or none of the version that is read.
-    """
-    from lineage.store.backends import check_readable, connect
-    from lineage.store.sql import SqlReader
-
-    database = connect(connection)
-    try:
-        # MLMD would make what is not there, and say worse what is wrong.
-        check_readable(database, str(connection))
-    except BaseException:
-        database.close()
-        raise
-    if via == "sql":
-        return SqlReader(database.query, str(connection), database.close, connection.places)
-    database.close()
-    from lineage.store.api import ApiReader
-    from lineage.store.mlmd import open_mlmd
-
-    return ApiReader(open_mlmd(connection, readonly=True), str(connection), connection.places)
 
 
 def _expected(scheme: str) -> str:

@@ -104,6 +104,12 @@ _SERVED = frozenset({"pushed_destination", "destination"})
 _DIGESTS = "output_digests"
 
 
+def local_path(uri: str) -> str | None:
+    """The absolute path of a URI on this machine; None where it means another place."""
+    path = uri.removeprefix("file://")
+    return path if path.startswith("/") else None
+
+
 def root_of(uri: str) -> str | None:
     """The output folder that TFX made an artifact in; None for what it has not made.
 

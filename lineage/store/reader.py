@@ -5,12 +5,14 @@ Everything here is read-only: no reader creates, changes or upgrades a store.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Literal, Protocol
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 from lineage.store.places import Places
 from lineage.store.records import Artifact, Context, Event, Execution, Made, Taken, Value
 
+Row = Sequence[Any]
+"""Of a table."""
 SCHEMA_VERSION = 10
 """MLMD's, of ml-metadata 1.14 to 1.17; the only one that is read."""
 

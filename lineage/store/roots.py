@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable
 from contextlib import closing
 
 from common.errors import NoDatabaseError
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from lineage.store.places import root_of
 from lineage.store.reader import Reader
 from lineage.store.records import RUN, Artifact

@@ -7,8 +7,8 @@ and MLMD's tables where they are missing, and alone may do so.
 from __future__ import annotations
 
 from common.errors import NoDatabaseError, StoreError, UnreachableError
-from lineage.store.backends import backend, check_readable, connect
 from lineage.store.connection import Connection
+from lineage.store.opening import backend, check_readable, connect
 from lineage.store.patience import patiently
 
 _PATIENCE_SECONDS = 15.0

@@ -1,7 +1,7 @@
 """The fast reader: SQL on MLMD's tables, without loading `ml_metadata`.
 
 Works at one schema version (`store.SCHEMA_VERSION`) of MLMD on SQLite, MySQL/MariaDB
-and PostgreSQL.  `lineage.store.api` is the reference; tests hold them equal.
+and PostgreSQL.  Tests hold it equal to a reader by MLMD's own library.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, Literal, TypeVar
 
 from lineage.store.places import HERE, Places
+from lineage.store.reader import Row
 from lineage.store.records import (
     ARTIFACT_STATES,
     EXECUTION_STATES,
@@ -38,7 +39,6 @@ _BATCH, _MANY = 1000, 20_000
 _FEW = 50
 """Contexts that are looked up one by one."""
 
-Row = Sequence[Any]
 Query = Callable[[str, Sequence[Any]], Iterable[Row]]
 """Runs a SELECT with "?" for its parameters; raises StoreError."""
 
@@ -133,7 +133,7 @@ class SqlReader:
             "SELECT a.id, p.name, p.int_value, p.double_value, p.string_value, p.bool_value "
             "FROM Artifact a JOIN ArtifactProperty p ON p.artifact_id = a.id "
             f"AND p.is_custom_property = {self._true} AND p.name IN ({_marks(keys)}) "
-            f"WHERE a.type_id IN ({_list(types)})"
+            f"WHERE a.type_id IN ({id_list(types)})"
         )
         parameters: list[Value] = list(keys)
         if where:
@@ -151,7 +151,7 @@ class SqlReader:
     def contexts_named(self, type_name: str, names: Collection[str]) -> dict[str, Context]:
         ids: list[int] = []
         for type_id in self._type_ids(type_name, 2):
-            for batch in _batches(sorted(names)):
+            for batch in batches(sorted(names)):
                 sql = f"SELECT id FROM Context WHERE type_id = ? AND name IN ({_marks(batch)})"
                 ids += (row[0] for row in self._query(sql, [type_id, *batch]))
         return {c.name: c for c in self.contexts(ids).values() if c.name is not None}
@@ -169,7 +169,7 @@ class SqlReader:
             return []
         # "+": from the newest on; the index by type would have to be read whole, and sorted.
         column = "type_id" if limit is None else "+type_id"
-        sql = f"SELECT id FROM Context WHERE {column} IN ({_list(types)})"
+        sql = f"SELECT id FROM Context WHERE {column} IN ({id_list(types)})"
         parameters: list[str] = []
         if before is not None:
             sql += f" AND id < {int(before)}"
@@ -207,10 +207,10 @@ class SqlReader:
             types = self._type_ids(type_name, 2)
             if not types:
                 return {}
-            of_type = f"SELECT c.id FROM Context c WHERE c.type_id IN ({_list(types)})"
+            of_type = f"SELECT c.id FROM Context c WHERE c.type_id IN ({id_list(types)})"
             few = [row[0] for row in self._query(f"{of_type} LIMIT {_FEW}", [])]
             if len(few) < _FEW:
-                sql += f" AND a.context_id IN ({_list(few)})" if few else " AND 1 = 0"
+                sql += f" AND a.context_id IN ({id_list(few)})" if few else " AND 1 = 0"
             else:
                 sql += f" AND EXISTS ({of_type} AND c.id = a.context_id)"
         pairs = sorted(map(tuple, self._rows_in(sql, execution_ids, size=_MANY)))
@@ -224,7 +224,7 @@ class SqlReader:
     def events(self, execution_ids: Collection[int]) -> list[Event]:
         sql = (
             "SELECT id, execution_id, artifact_id, type FROM Event "
-            f"WHERE execution_id IN ({{}}) AND type IN ({_list(_INPUTS + _OUTPUTS)})"
+            f"WHERE execution_id IN ({{}}) AND type IN ({id_list(_INPUTS + _OUTPUTS)})"
         )
         return self._events(self._rows_in(sql, execution_ids))
 
@@ -233,7 +233,7 @@ class SqlReader:
         for artifact_id in artifact_ids:
             rows = self._query(
                 "SELECT e.execution_id FROM Event e JOIN Execution x ON x.id = e.execution_id "
-                f"WHERE e.artifact_id = ? AND e.type IN ({_list(_OUTPUTS)}) "
+                f"WHERE e.artifact_id = ? AND e.type IN ({id_list(_OUTPUTS)}) "
                 f"AND COALESCE(x.last_known_state, 0) <> {_CACHED} "
                 "ORDER BY e.execution_id LIMIT 1",
                 [artifact_id],
@@ -246,7 +246,7 @@ class SqlReader:
         sql = (
             "SELECT e.id, e.execution_id, e.artifact_id, e.type FROM Event e "
             "JOIN Execution x ON x.id = e.execution_id "
-            f"WHERE e.artifact_id IN ({{}}) AND e.type IN ({_list(_INPUTS)}) "
+            f"WHERE e.artifact_id IN ({{}}) AND e.type IN ({id_list(_INPUTS)}) "
             f"AND COALESCE(x.last_known_state, 0) <> {_CACHED}"
         )
         return self._events(self._rows_in(sql, artifact_ids))
@@ -257,7 +257,7 @@ class SqlReader:
         sql = (
             "SELECT DISTINCT e.artifact_id, e.execution_id FROM Event e "
             "JOIN Execution x ON x.id = e.execution_id "
-            f"WHERE e.artifact_id IN ({{}}) AND e.type IN ({_list(_INPUTS)}) "
+            f"WHERE e.artifact_id IN ({{}}) AND e.type IN ({id_list(_INPUTS)}) "
             f"AND COALESCE(x.last_known_state, 0) <> {_CACHED}"
             + (f" AND NOT EXISTS ({path})" if cut else "")
         )
@@ -267,7 +267,7 @@ class SqlReader:
         sql = (
             "SELECT DISTINCT e.execution_id, e.artifact_id, a.type_id FROM Event e "
             "JOIN Artifact a ON a.id = e.artifact_id "
-            f"WHERE e.execution_id IN ({{}}) AND e.type IN ({_list(_OUTPUTS)})"
+            f"WHERE e.execution_id IN ({{}}) AND e.type IN ({id_list(_OUTPUTS)})"
         )
         rows = self._rows_in(sql, execution_ids)
         return sorted(Made(e, a, self._type_name(type_id)) for e, a, type_id in rows)
@@ -287,16 +287,16 @@ class SqlReader:
         return {id_: self.places.read(values) for id_, values in found.items()}
 
     def all_artifacts(self) -> Iterator[Artifact]:
-        for ids in _batches(r[0] for r in self._all("SELECT id FROM Artifact ORDER BY id")):
+        for ids in batches(r[0] for r in self._all("SELECT id FROM Artifact ORDER BY id")):
             yield from sorted(self._artifacts("id", ids), key=lambda a: a.id)
 
     def all_events(self) -> Iterator[Event]:
         sql = (
             "SELECT id, execution_id, artifact_id, type FROM Event "
-            f"WHERE type IN ({_list(_INPUTS + _OUTPUTS)}) "
+            f"WHERE type IN ({id_list(_INPUTS + _OUTPUTS)}) "
             "AND execution_id IN (SELECT id FROM Execution) ORDER BY id"
         )
-        for rows in _batches(self._all(sql)):
+        for rows in batches(self._all(sql)):
             yield from self._events(rows)
 
     def execution_states(self) -> dict[int, str]:
@@ -317,8 +317,8 @@ class SqlReader:
         parameters: Sequence[Any] = (),
         size: int = _BATCH,
     ) -> Iterator[Row]:
-        for batch in _batches(sorted(ids), size):
-            yield from self._query(sql.format(_list(batch)), parameters)
+        for batch in batches(sorted(ids), size):
+            yield from self._query(sql.format(id_list(batch)), parameters)
 
     def _type_ids(self, name: str, kind: int) -> list[int]:
         rows = self._query("SELECT id FROM Type WHERE name = ? AND type_kind = ?", [name, kind])
@@ -435,7 +435,8 @@ def _name(names: Sequence[str], number: int | None) -> str:
     return names[number] if number is not None and 0 <= number < len(names) else names[0]
 
 
-def _list(ids: Iterable[int]) -> str:
+def id_list(ids: Iterable[int]) -> str:
+    """Ids as SQL lists them."""
     return ",".join(str(int(i)) for i in ids)
 
 
@@ -443,7 +444,7 @@ def _marks(values: Collection[str]) -> str:
     return ",".join("?" * len(values))
 
 
-def _batches(values: Iterable[T], size: int = _BATCH) -> Iterator[list[T]]:
+def batches(values: Iterable[T], size: int = _BATCH) -> Iterator[list[T]]:
     iterator = iter(values)
     while batch := list(islice(iterator, size)):
         yield batch

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from common.errors import StoreError
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 
 
 @contextmanager
@@ -29,3 +30,13 @@ def open_store(connection: Connection) -> Iterator[Any]:
         yield open_mlmd(connection)
     except errors.StatusError as e:
         raise StoreError(f"Cannot write to the metadata store {connection}: {e}.") from None
+
+
+def annotate(target: Any, **values: str | int) -> None:
+    """Sets custom properties of an artifact, execution or context that is to be put."""
+    for key, value in values.items():
+        slot = target.custom_properties[key]
+        if isinstance(value, int):
+            slot.int_value = value
+        else:
+            slot.string_value = value

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common.errors import Exit
+from common.formats import size
 from pipeline.cli.image_list import DigestOption, ListOption, images_asked
 from pipeline.cli.lineage.group import JsonOption, MetadataOption, OutputOption, answer_json
-from pipeline.cli.lineage.storage import own_store, progress_bar, size
+from pipeline.cli.lineage.storage import own_store, progress_bar
 from pipeline.terminal import complain, table
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def erase(
     from common.errors import ConfigError
     from lineage.storage.erase import erase as carry_out
     from lineage.storage.erase import plan
-    from lineage.store.connection import open_reader
+    from lineage.store.opening import open_reader
 
     if dry_run == yes:
         raise ConfigError("erase: say --dry-run to see what would be done, or --yes to do it.")

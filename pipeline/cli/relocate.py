@@ -64,7 +64,7 @@ def _pushed_to(workspace: Workspace) -> set[str]:
     from contextlib import closing
 
     from lineage.graph.pushed import pushes
-    from lineage.store.connection import open_reader
+    from lineage.store.opening import open_reader
 
     with closing(open_reader(workspace.connection)) as reader:
         return {os.path.dirname(p.folder) for p in pushes(reader) if "://" not in p.destination}
@@ -74,7 +74,7 @@ def _count(workspace: Workspace, places: Places) -> None:
     from contextlib import closing
 
     from common.errors import NoDatabaseError
-    from lineage.store.connection import open_reader
+    from lineage.store.opening import open_reader
 
     try:
         reader = open_reader(workspace.connection)

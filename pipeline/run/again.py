@@ -16,6 +16,7 @@ from typing import Any
 
 from common.config.strict import parse
 from common.errors import ConfigError
+from common.formats import short
 from components.example_gen import spans
 from components.example_gen.digest import digest_source
 from components.example_gen.source import list_source
@@ -204,4 +205,4 @@ def _what(section: str, key: str) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, bool):
         return "some" if value else "none"
-    return value[:12] if isinstance(value, str) and len(value) in (40, 64) else str(value)
+    return short(value) if isinstance(value, str) and len(value) in (40, 64) else str(value)

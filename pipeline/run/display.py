@@ -13,6 +13,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from common.formats import duration
+
 _STYLES = {
     "waiting": "dim",
     "skipped": "dim",
@@ -77,7 +79,7 @@ class PlainDisplay:
     def handle(self, event: dict[str, Any]) -> None:
         if event["kind"] == "node":
             seconds = event.get("seconds")
-            took = f" ({_duration(seconds)})" if seconds is not None else ""
+            took = f" ({duration(seconds)})" if seconds is not None else ""
             self._print(f"{event['node']}: {event['state']}{took}")
         elif event["kind"] == "epoch":
             self._print(f"Trainer: {_epoch(event)}")
@@ -128,7 +130,7 @@ class LiveDisplay:
             table.add_row(
                 name,
                 Text(node.state, style=_STYLES[node.state]),
-                Text("" if seconds is None else _duration(seconds), justify="right"),
+                Text("" if seconds is None else duration(seconds), justify="right"),
                 self._detail(name, node),
             )
         return table
@@ -166,10 +168,3 @@ def _epoch(event: dict[str, Any]) -> str:
         f"accuracy {event['accuracy']:.3f}, validation loss {event['val_loss']:.3f}, "
         f"validation accuracy {event['val_accuracy']:.3f}"
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s"

@@ -2,6 +2,7 @@
 
 app.py         routes, errors, headers
 pages.py       what each page shows
+rendering.py   the templates; a model's page as a file of its own
 links.py       addresses of pages
 words.py       values as people read them
 chart.py       the picture of a model's history

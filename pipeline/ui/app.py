@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -20,12 +18,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import ConfigError, NotFoundError, StoreError
 from lineage.drawing.drawing import STYLE
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from lineage.store.reader import Reader
-from pipeline.ui import links, pages, words
+from pipeline.ui import pages
 from pipeline.ui.pages import Page, Redirect
+from pipeline.ui.rendering import HERE, templates
 
-_HERE = Path(__file__).parent
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; script-src 'none'; object-src 'none'; base-uri 'none'; "
@@ -55,10 +54,10 @@ def make_app(connection: Connection, hosts: Collection[str]) -> ASGIApp:
       hosts: names that a request may give as its Host, "*" for any. Others are refused:
         a web site that made its own name point here could read the page otherwise.
     """
-    templates = _templates(connection)
+    pages_of = templates(str(connection))
 
     def render(page: Page, status: int = 200) -> Response:
-        html = templates.get_template(page.template).render(page.values)
+        html = pages_of.get_template(page.template).render(page.values)
         return HTMLResponse(html, status_code=status)
 
     def endpoint(handler: Handler) -> Callable[[Request], Response]:
@@ -97,7 +96,7 @@ def make_app(connection: Connection, hosts: Collection[str]) -> ASGIApp:
         routes=[
             *(Route(path, endpoint(handler)) for path, handler in pages.ROUTES),
             Route("/static/lineage.css", _drawing_style),
-            Mount("/static", StaticFiles(directory=_HERE / "static")),
+            Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
@@ -116,26 +115,6 @@ def make_app(connection: Connection, hosts: Collection[str]) -> ASGIApp:
 
 def _drawing_style(request: Request) -> Response:
     return Response(STYLE, media_type="text/css")
-
-
-def _templates(connection: Connection) -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(words.FILTERS)
-    environment.globals.update(
-        store=str(connection),
-        run_url=links.run_url,
-        history_url=links.history_url,
-        model_url=links.model_url,
-        diff_url=links.diff_url,
-        with_query=links.with_query,
-    )
-    return environment
 
 
 def _error_page(status: int, said: str, query: str) -> Page:

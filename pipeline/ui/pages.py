@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from markupsafe import Markup
 from starlette.requests import Request
 
 from common.errors import ConfigError, NotFoundError
-from lineage.drawing.depict import depict
-from lineage.drawing.drawing import Node, svg
+from lineage.drawing.drawing import Node
 from lineage.graph.facts import Verdict
 from lineage.graph.pushed import PushRef, names_known
 from lineage.graph.refs import MODEL, PUSHED_MODEL, find_artifact, find_model, find_run, model_of
@@ -26,6 +24,7 @@ from lineage.store.records import PIPELINE, RUN, Artifact
 from pipeline.ui import links
 from pipeline.ui.chart import line_chart
 from pipeline.ui.names import named_models
+from pipeline.ui.rendering import model_values, name_of
 
 _RUNS, _FEW_RUNS, _MODELS, _VERSIONS, _OFFERED = 50, 8, 200, 200, 30
 """Rows of a table, at most: runs, runs on the overview, models, versions; choices offered."""
@@ -115,7 +114,6 @@ def _versions(reader: Reader, name: str) -> Page:
 
 def model(reader: Reader, request: Request) -> Page:
     artifact = find_model(reader, str(request.path_params["id"]))
-    found = lineage_of(reader, artifact)
 
     def link(node: Node) -> str | None:
         other = node.title == "Model" or node.aside
@@ -123,16 +121,7 @@ def model(reader: Reader, request: Request) -> Page:
             return links.model_url(node.record or 0)
         return links.run_url(node.run_id) if node.run_id else None
 
-    picture = Markup(svg(depict(reader, artifact, found), style=False, link=link))
-    return Page("model.html", {"found": found, "name": name_of(found), "picture": picture})
-
-
-def name_of(found: ModelLineage) -> str:
-    """What people call a model: its last name@version, or else its artifact's id."""
-    for push in reversed(found.pushes):
-        if push.name is not None:
-            return f"{push.name}@{push.version}"
-    return f"Model {found.model.artifact_id}"
+    return Page("model.html", {"layout": "base.html", **model_values(reader, artifact, link)})
 
 
 def compare(reader: Reader, request: Request) -> Page:

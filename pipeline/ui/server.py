@@ -10,7 +10,8 @@ from collections.abc import Callable
 import uvicorn
 
 from common.errors import ConfigError, RunError
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from pipeline.ui.app import make_app
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")

@@ -9,7 +9,8 @@ from lineage_store import COMPONENTS, Builder
 
 from lineage.questions.run_detail import RunDetail, run_detail
 from lineage.questions.runs import list_runs
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from lineage.store.reader import Reader
 from pipeline.kubeflow.task.cached import record_cached
 

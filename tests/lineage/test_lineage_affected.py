@@ -14,12 +14,13 @@ import pytest
 from conftest import Cli, Demo
 from lineage_store import STOCK, Builder, BuiltRun
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from reference_reader import open_reader
 
 from common.errors import CannotTellError, Exit, NotFoundError
 from components.example_gen.image_index import IMAGES_FILE, IndexedImage, to_lines
 from lineage.questions.affected import Affected, affected_by, affected_by_span
 from lineage.questions.affected_images import AffectedImages, affected_by_images
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
 from lineage.store.reader import Reader
 
 Via = Literal["sql", "mlmd"]

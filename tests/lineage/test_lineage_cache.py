@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lineage_store import COMPONENTS, Builder, BuiltRun
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from reference_reader import open_reader
 from typer.testing import CliRunner
 
 from common.errors import NotFoundError
 from lineage.cache.explain import CacheExplanation, explain_cache
 from lineage.cache.key_diff import differences
 from lineage.cache.key_parts import KEY, PARTS, Parts
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
 from pipeline.cli.main import app
 
 DATA = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")

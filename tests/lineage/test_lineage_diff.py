@@ -11,11 +11,12 @@ from typing import Any, Literal
 import pytest
 from conftest import Cli, Demo
 from lineage_store import Builder, BuiltRun
+from reference_reader import open_reader
 
 from common.errors import Exit, NotFoundError
 from components.example_gen.image_index import IMAGES_FILE, IndexedImage, to_lines
 from lineage.questions.diff import Difference, diff
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
 from pipeline.recording.provenance import installed_packages
 
 Via = Literal["sql", "mlmd"]

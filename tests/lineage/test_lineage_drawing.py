@@ -16,7 +16,8 @@ from lineage.drawing.depict import depict
 from lineage.drawing.drawing import Drawing, fitted, one_line, svg
 from lineage.drawing.layout import layout
 from lineage.graph.refs import find_model
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 NAMESPACE = "{http://www.w3.org/2000/svg}"

@@ -16,13 +16,14 @@ from served_versions import serve
 
 from common.errors import Exit, RunError
 from components.example_gen.image_index import IMAGES_FILE, IndexedImage, to_lines
+from lineage.graph.marks import erasures
 from lineage.questions.affected_images import affected_by_images
 from lineage.questions.model import model_lineage
 from lineage.storage import erase as erasing
 from lineage.storage.erase import Erased, erase, plan
-from lineage.storage.erasures import erasures
 from lineage.storage.verify import verify
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from lineage.store.workspace import Workspace
 from modelstore.artifact import PushManifest
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lineage_store import Builder
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from reference_reader import open_reader
 from servers import PASSWORD, Server
 
 from common.errors import ExportError, StoreError
@@ -24,7 +25,7 @@ from lineage.graph.refs import find_run
 from lineage.questions.model import model_lineage
 from lineage.questions.run_detail import run_detail
 from lineage.questions.runs import list_runs
-from lineage.store.connection import PASSWORD_VARIABLE, Connection, open_reader
+from lineage.store.connection import PASSWORD_VARIABLE, Connection
 from lineage.store.records import RUN
 from pipeline.recording.recorder import Recorder
 

@@ -15,14 +15,14 @@ import pytest
 from conftest import Cli
 from helpers import largest_file, python
 from lineage_store import COMPONENTS, Builder, BuiltRun
+from reference_reader import open_reader
 
 from common.errors import RunError, StoreError
 from lineage.storage import removal
 from lineage.storage.gc import TRASH, GcPlan, plan
-from lineage.storage.pins import pin
+from lineage.storage.marking import pin
 from lineage.storage.removal import GcResult, collect
 from lineage.storage.verify import verify
-from lineage.store.connection import open_reader
 from lineage.store.records import Artifact
 from lineage.store.workspace import Workspace
 
@@ -332,7 +332,7 @@ def test_command_line(folder: Folder, cli: Cli, tmp_path: Path) -> None:
     assert header.split("\t") == ["artifact", "type", "last used by", "size", "why", "files"]
     assert {int(row.split("\t")[0]) for row in rows} == folder.second
     assert kept == "Kept: 11 pushed, 16 reused."
-    assert last == "gc --yes removes 5 artifacts and frees 40.0 KiB."
+    assert last == "gc --yes removes 5 artifacts and frees 41.0 kB."
     answer = json.loads(cli("lineage", "gc", "--dry-run", "--json", *out).stdout)
     assert answer["format"] == "visionline.lineage.gc-plan/1"
     assert {i["artifact_id"] for i in answer["remove"]} == folder.second
@@ -344,5 +344,5 @@ def test_command_line(folder: Folder, cli: Cli, tmp_path: Path) -> None:
     stranger = cli("lineage", "gc", "--yes", "--metadata", copy)
     assert stranger.returncode == 1 and "not a visionline output folder" in stranger.stderr
     done = cli("lineage", "gc", "--yes", *out)
-    assert (done.returncode, done.stdout) == (0, "Removed 5 artifacts, freed 40.0 KiB.\n")
+    assert (done.returncode, done.stdout) == (0, "Removed 5 artifacts, freed 41.0 kB.\n")
     assert folder.is_done()

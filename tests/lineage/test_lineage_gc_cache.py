@@ -19,7 +19,7 @@ from tfx.types.standard_artifacts import Examples, Model
 
 from lineage.storage.gc import plan
 from lineage.storage.removal import collect, mark
-from lineage.store.connection import open_reader
+from lineage.store.opening import open_reader
 from lineage.store.workspace import Workspace
 from pipeline.recording.recorder import Recorder, recording
 

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from lineage_store import Builder
 
 from components.example_gen.image_index import IMAGES_FILE, IndexedImage, to_lines
-from lineage.questions.answers import ANSWERS
+from lineage.answers import ANSWERS
 from pipeline.cli.main import app
 
 SCHEMA = json.loads((ROOT / "docs" / "lineage.schema.json").read_text())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 from helpers import python
 from lineage_store import Builder
+
+import lineage
 
 HEAVY = {"ml_metadata", "google.protobuf", "tfx", "tensorflow", "apache_beam", "numpy", "rich"}
 CODE = """
@@ -64,3 +67,15 @@ def _loaded(words: list[str], modules: set[str], **env: str) -> list[str]:
     assert done.returncode == 0 and done.stdout, done.stderr
     found = done.stderr.splitlines()[-1]
     return [name.strip("' ") for name in found.strip("[]").split(",") if name]
+
+
+def test_the_front_door_shows_the_questions_and_loads_none_before_it_is_asked() -> None:
+    names = {name for names in lineage._DOOR.values() for name in names}
+    assert all(getattr(lineage, name).__name__ == name for name in names)
+    tree = ast.parse(Path(lineage.__file__).read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    assert {a.name for n in block.body for a in n.names} == names  # type: ignore[attr-defined]
+    done = python("-c", "import lineage, sys; print([m for m in sys.modules if 'lineage.' in m])")
+    assert done.stdout == "[]\n", done.stderr
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        lineage.nothing  # noqa: B018

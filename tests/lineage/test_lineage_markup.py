@@ -1,4 +1,4 @@
-"""Mermaid, Graphviz, the HTML page and OpenLineage; and the command line of export and import."""
+"""Mermaid, Graphviz, HTML and OpenLineage; and the command line of export and import."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from common.errors import ConfigError, DataError, Exit
 from lineage.drawing import markup
 from lineage.drawing.depict import depict
 from lineage.drawing.drawing import Drawing, Edge, Node
-from lineage.drawing.page import page
 from lineage.exchange.openlineage import events
 from lineage.graph.refs import find_model
-from lineage.questions.model import lineage_of
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from pipeline.cli.main import app
+from pipeline.ui.rendering import model_file
 
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 EVIL = '<script>alert("1")</script>&\\N"];\n%% end'
@@ -144,12 +144,12 @@ class Parsed(HTMLParser):
 def test_the_page_is_one_file_with_the_facts_and_no_markup_of_names(store: Path) -> None:
     reader = reader_of(store)
     model = find_model(reader, "digits-keras@1")
-    text = page(lineage_of(reader, model), depict(reader, model))
+    text = model_file(reader, model)
     parsed = Parsed(text)
     assert "script" not in parsed.tags and not parsed.addresses
     assert EVIL in "\n".join(parsed.words)
-    assert {"1,747", "run-a", "not recorded", "digits-keras", "blessed"} <= set(parsed.words)
-    assert parsed.tags.count("svg") == 1
+    assert {"1,747", "run-a", "not recorded", "digits-keras@1", "blessed"} <= set(parsed.words)
+    assert text.count('<svg xmlns="http://www.w3.org/2000/svg" class="lineage"') == 1
     assert "http:" not in text.replace("http://www.w3.org/2000/svg", "") and "https:" not in text
 
 

@@ -7,9 +7,10 @@ from typing import Literal
 
 import pytest
 from lineage_store import Builder
+from reference_reader import open_reader
 
 from lineage.questions.model import model_lineage
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
 
 Via = Literal["sql", "mlmd"]
 

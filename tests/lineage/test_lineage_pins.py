@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from conftest import Cli
 from lineage_store import Builder
+from reference_reader import open_reader
 
 from common.errors import NotFoundError
-from lineage.storage.pins import PIN, pin, pins, unpin
-from lineage.store.connection import Connection, open_reader
+from lineage.graph.marks import PIN, pins
+from lineage.storage.marking import pin, unpin
+from lineage.store.connection import Connection
 
 
 @pytest.fixture

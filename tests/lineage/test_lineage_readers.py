@@ -34,7 +34,8 @@ from lineage.questions.run_detail import run_detail
 from lineage.questions.runs import STATES, list_runs
 from lineage.questions.served import served
 from lineage.questions.verdicts import why_not_blessed
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from lineage.store.reader import Reader
 from lineage.store.structs import parse_struct
 

@@ -10,13 +10,14 @@ from typing import Any, Literal
 import pytest
 from lineage_store import COMPONENTS, Builder
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from reference_reader import open_reader
 from typer.testing import CliRunner
 
 from common.errors import ConfigError, Exit
 from common.process import folder_lock
 from lineage.questions.run_detail import run_detail
 from lineage.questions.runs import RunSummary, list_runs
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
 from lineage.store.reader import Reader
 from pipeline.cli.main import app
 

@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 import pytest
 from lineage_store import Builder, BuiltRun
+from reference_reader import open_reader
 
 from common.config.strict import dump
 from common.errors import NotFoundError
 from components.evaluator.verdict import FailedThreshold
 from lineage.questions.verdicts import why_not_blessed
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
 from lineage.store.reader import Reader
 
 CLASS = FailedThreshold(

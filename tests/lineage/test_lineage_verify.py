@@ -17,7 +17,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from common.errors import NotFoundError
 from common.files import tree_digest
 from lineage.storage.verify import Verification, verify
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from lineage.store.records import Artifact
 from modelstore.artifact import PushManifest
 from modelstore.versions import publish

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pytest
 from lineage_store import Builder, BuiltRun
+from reference_reader import open_reader
 from served_versions import NAME, serve
 
 from common.errors import DataError, NotFoundError
@@ -21,7 +22,7 @@ from lineage.questions.runs import list_runs
 from lineage.questions.served import served
 from lineage.storage.gc import plan
 from lineage.storage.verify import verify
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
 from lineage.store.reader import Reader
 from modelstore.rollback import roll_back
 from modelstore.versions import list_versions

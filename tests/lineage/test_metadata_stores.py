@@ -16,12 +16,13 @@ from helpers import start_python
 from lineage_store import Builder
 from ml_metadata.metadata_store import metadata_store
 from PIL import Image
+from reference_reader import open_reader
 from servers import PASSWORD, USER, Server, free_port
 
 from common.errors import ConfigError, Exit, StoreError
 from lineage.questions.model import model_lineage
-from lineage.store.backends import connect
-from lineage.store.connection import PASSWORD_VARIABLE, Connection, open_reader
+from lineage.store.connection import PASSWORD_VARIABLE, Connection
+from lineage.store.opening import connect
 from lineage.store.reader import Reader
 from lineage.store.setup import check_writable, make_ready
 

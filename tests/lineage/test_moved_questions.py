@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from conftest import Cli, Demo
 from helpers import python
+from reference_reader import open_reader
 
 from common.files import read_json, sha256_file, write_json
 from lineage.questions.affected_images import affected_by_images
 from lineage.questions.served import served
 from lineage.storage.gc import plan
 from lineage.storage.verify import Verification, verify
-from lineage.store.connection import open_reader
 from lineage.store.locate import locate
 from lineage.store.workspace import Workspace
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import store_writer
 from helpers import start_python
+from reference_reader import open_reader
 from servers import PASSWORD
 
-from lineage.store.backends import connect
-from lineage.store.connection import PASSWORD_VARIABLE, Connection, open_reader
+from lineage.store.connection import PASSWORD_VARIABLE, Connection
+from lineage.store.opening import connect
 from lineage.store.setup import make_ready
 
 WRITERS = 8

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from reference_reader import open_reader
 from servers import PASSWORD
 from tfx.orchestration import metadata
 from tfx.orchestration.portable import execution_publish_utils
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.types import standard_artifacts
 
-from lineage.store.connection import PASSWORD_VARIABLE, Connection, open_reader
+from lineage.store.connection import PASSWORD_VARIABLE, Connection
 from lineage.store.mlmd import mended
 from lineage.store.setup import make_ready
 from pipeline.recording.recorder import Recorder

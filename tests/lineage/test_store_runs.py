@@ -14,7 +14,8 @@ from conftest import command, environment
 from PIL import Image
 from servers import PASSWORD
 
-from lineage.store.connection import PASSWORD_VARIABLE, Connection, open_reader
+from lineage.store.connection import PASSWORD_VARIABLE, Connection
+from lineage.store.opening import open_reader
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 CLASSES = ("klein", "größe")

@@ -17,7 +17,8 @@ from pushes import visible
 from common.errors import DataError
 from common.files import checksums
 from lineage.storage.rollback_record import ROLLBACK
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
+from lineage.store.opening import open_reader
 from modelstore.artifact import PushManifest
 from modelstore.rollback import roll_back
 from modelstore.versions import damage, list_versions, publish, withdrawn_by

@@ -12,7 +12,7 @@ import pytest
 from conftest import Cli, Demo
 
 from common.errors import ConfigError, DataError
-from lineage.store.connection import open_reader
+from lineage.store.opening import open_reader
 from lineage.store.workspace import Workspace
 from modelstore.artifact import MODEL_ONNX, SERVING_FORMAT
 from pipeline.run import again

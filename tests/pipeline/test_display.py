@@ -91,12 +91,12 @@ def test_plain_lines():
         "cats: small_cnn (pytorch), data photos",
         f"log: {LOG}",
         "ImageExampleGen: running",
-        "ImageExampleGen: cached (0.0 s)",
+        "ImageExampleGen: cached (0.04 s)",
         "Transform: running",
         "Transform: done (1 min 15 s)",
         "Trainer: running",
         f"Trainer: {EPOCH_TEXT}",
-        "Trainer: failed (60 min 00 s)",
+        "Trainer: failed (1 h 00 min)",
     ]
 
 
@@ -112,9 +112,9 @@ def test_every_component_waits_at_first():
 
 def test_states_and_durations():
     lines = screen(RUN[:7])
-    assert line_of("ImageExampleGen", lines) == "ImageExampleGen | cached | 0.0 s"
+    assert line_of("ImageExampleGen", lines) == "ImageExampleGen | cached | 0.04 s"
     assert line_of("Transform", lines) == "Transform | done | 1 min 15 s"
-    assert line_of("Trainer", lines).startswith("Trainer | running | 0.0 s | starting the training")
+    assert line_of("Trainer", lines).startswith("Trainer | running | 0.00 s | starting the")
     assert line_of("Evaluator", lines) == "Evaluator | waiting"
 
 
@@ -147,7 +147,7 @@ def test_the_last_epoch_s_figures_stay_below_the_bar_and_after_training():
 
 
 def test_a_failed_component_is_shown_as_such():
-    assert line_of("Trainer", screen(RUN)).startswith("Trainer | failed | 60 min 00 s")
+    assert line_of("Trainer", screen(RUN)).startswith("Trainer | failed | 1 h 00 min")
 
 
 def test_a_cached_trainer_shows_no_figures_of_another():

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import Store
 from helpers import may_mount
+from reference_reader import open_reader
 from tfx.dsl.compiler import compiler, constants
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
@@ -26,7 +27,7 @@ from common.errors import RunError
 from common.files import read_json, write_json
 from lineage.storage.gc import plan
 from lineage.storage.verify import verify
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
 from lineage.store.mlmd import mended
 from lineage.store.places import Places, root_of
 from lineage.store.workspace import Workspace

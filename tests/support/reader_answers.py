@@ -8,7 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from lineage.store.connection import Connection, open_reader
+from reference_reader import open_reader
+
+from lineage.store.connection import Connection
 from lineage.store.reader import Reader
 from lineage.store.records import CACHE, NODE, PIPELINE, RUN
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from reference_reader import open_reader
 
-from lineage.store.connection import Connection, open_reader
+from lineage.store.connection import Connection
 from lineage.store.mlmd import open_mlmd
 from lineage.store.setup import make_ready
 

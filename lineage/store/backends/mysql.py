@@ -10,9 +10,9 @@ from typing import Any
 import pymysql
 
 from common.errors import StoreError
-from lineage.store.backends import Database, missing, refused, unreachable, unreadable
+from lineage.store.backends.base import Database, missing, refused, unreachable, unreadable
 from lineage.store.connection import Connection
-from lineage.store.sql import Row
+from lineage.store.reader import Row
 
 _CONNECT_SECONDS = 10
 _LOCK_SECONDS = 120

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from common.errors import NoDatabaseError, StoreError
-from lineage.store.backends import Database, unreadable
+from lineage.store.backends.base import Database, unreadable
 from lineage.store.connection import Connection
-from lineage.store.sql import Row
+from lineage.store.reader import Row
 
 _BUSY_SECONDS = 30
 

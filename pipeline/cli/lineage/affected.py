@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common.errors import ConfigError, Exit
+from common.formats import cell, share
 from pipeline.cli.image_list import (
     DigestOption,
     ImageOption,
@@ -216,7 +217,7 @@ def _show_models(found: Affected, uses: Mapping[int, str]) -> None:
             [
                 [
                     f"{v.name}@{v.version}" if v.name else v.destination or "-",
-                    *(serving(v.serving), _number(v.accuracy), _date(v.when)),
+                    *(serving(v.serving), cell(v.accuracy, share), _date(v.when)),
                     *(v.run_id or "-", str(v.model_id)),
                     *([uses.get(v.model_id, "-")] if uses else []),
                 ]
@@ -232,7 +233,7 @@ def _show_models(found: Affected, uses: Mapping[int, str]) -> None:
         [
             [
                 *(str(m.artifact_id), m.framework or "-", m.architecture or "-"),
-                *(_number(m.accuracy), _date(m.when), m.run_id or "-"),
+                *(cell(m.accuracy, share), _date(m.when), m.run_id or "-"),
                 *([uses.get(m.artifact_id, "-")] if uses else []),
             ]
             for m in found.models
@@ -300,10 +301,6 @@ def _data_row(data: AffectedData, seen: str) -> list[str]:
         str(known.images) if known and known.images is not None else "-",
         *(seen, (known.source if known else None) or data.uri),
     ]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _date(when: str) -> str:

@@ -79,19 +79,19 @@ def _chunks(reader: Reader, ref: str | None, format_: str) -> Iterable[bytes]:
         from lineage.exchange.openlineage import events
 
         return events(reader, ref)
-    from lineage.drawing import markup
-    from lineage.drawing.depict import depict
-    from lineage.drawing.page import page
     from lineage.graph.refs import find_model
-    from lineage.questions.model import lineage_of
 
     model = find_model(reader, str(ref))
-    lineage = lineage_of(reader, model)
-    drawing = depict(reader, model, lineage)
     if format_ == "html":
-        text = page(lineage, drawing)
+        from pipeline.ui.rendering import model_file
+
+        text = model_file(reader, model)
     else:
-        text = markup.dot(drawing) if format_ == "dot" else markup.mermaid(drawing)
+        from lineage.drawing import markup
+        from lineage.drawing.depict import depict
+
+        write = markup.dot if format_ == "dot" else markup.mermaid
+        text = write(depict(reader, model))
     return [text.encode(errors="replace")]
 
 

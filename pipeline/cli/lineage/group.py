@@ -65,8 +65,8 @@ def asking(output: Path | None, metadata: str | None, ref: str | None = None) ->
     Raises:
       StoreError: there is none, or it cannot be read.
     """
-    from lineage.store.connection import open_reader
     from lineage.store.locate import locate
+    from lineage.store.opening import open_reader
 
     reader = open_reader(locate(output, metadata, ref))
     try:
@@ -78,7 +78,7 @@ def asking(output: Path | None, metadata: str | None, ref: str | None = None) ->
 def answer_json(kind: str, value: Any) -> None:
     """Prints a dataclass as JSON that names its schema, see docs/lineage.schema.json."""
     from common.config.strict import dump
-    from lineage.questions.answers import format_name
+    from lineage.answers import format_name
 
     print_json({"format": format_name(kind), **dump(value)})
 

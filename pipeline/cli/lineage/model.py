@@ -70,12 +70,13 @@ def why_not_blessed(
 
 
 def _show_why_not(found: WhyNotBlessed) -> None:
+    from common.formats import NOT_RECORDED, cell, known, share
     from pipeline.cli.model_view import heading
-    from pipeline.cli.words import cell, known, moment, share
-    from pipeline.terminal import NOT_RECORDED, facts, table
+    from pipeline.cli.words import moment
+    from pipeline.terminal import facts, table
 
     verdict, infra = found.verdict, found.infra
-    accuracy = NOT_RECORDED if verdict.accuracy is None else share(verdict.accuracy)
+    accuracy = known(verdict.accuracy, share)
     which = [
         ("artifact", f"{found.model.artifact_id}, {found.model.uri}"),
         ("judged", f"{moment(verdict.when)}, by the run {known(verdict.run_id)}"),
@@ -101,10 +102,10 @@ def _show_why_not(found: WhyNotBlessed) -> None:
                     f.metric,
                     f.where,
                     f.kind,
-                    share(f.threshold),
-                    share(f.actual),
-                    share(f.baseline),
-                    share(f.shortfall),
+                    cell(f.threshold, share),
+                    cell(f.actual, share),
+                    cell(f.baseline, share),
+                    cell(f.shortfall, share),
                 )
                 for f in found.failed
             ],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common.errors import Exit
+from common.formats import NOT_RECORDED, cell, duration, known, share, short
 from pipeline.cli.lineage.group import (
     JsonOption,
     MetadataOption,
@@ -28,7 +29,6 @@ _OPTIONAL = ("started", "who", "cached", "pipeline", "model")
 """Columns of `runs` that a narrow terminal does without, these first."""
 _BAR_WIDTH = 90
 """A narrower terminal does without bars."""
-_NOT_RECORDED = "not recorded"
 _UNKNOWN = "unknown: it was imported from a record of before it ended"
 
 
@@ -122,9 +122,9 @@ def _run_row(r: RunSummary) -> dict[str, str]:
         "pipeline": r.pipeline or "-",
         "state": r.state,
         "started": r.started,
-        "time": _seconds(r.duration_seconds),
+        "time": cell(r.duration_seconds, duration),
         "model": model or "-",
-        "accuracy": "-" if r.accuracy is None else f"{r.accuracy:.4f}",
+        "accuracy": cell(r.accuracy, share),
         "pushed": _pushed(r),
         "cached": f"{r.cached} of {r.cached + r.executed}",
         "who": r.user or "-",
@@ -141,18 +141,18 @@ def _show_run(found: RunDetail) -> None:
     from pipeline.terminal import console, facts, is_terminal, table
 
     run = found.run
-    commit = run.git_commit and run.git_commit[:12] + (" (dirty)" if run.git_dirty else "")
-    known = [
+    commit = run.git_commit and short(run.git_commit) + (" (dirty)" if run.git_dirty else "")
+    values = [
         ("state", _UNKNOWN if run.state == "unknown" else run.state),
         ("pipeline", run.pipeline),
         ("started", run.started),
-        ("time", None if run.duration_seconds is None else _seconds(run.duration_seconds)),
+        ("time", known(run.duration_seconds, duration)),
         ("model", " ".join(filter(None, (run.framework, run.model)))),
-        ("data", run.dataset_digest and run.dataset_digest[:12]),
+        ("data", run.dataset_digest and short(run.dataset_digest)),
         ("commit", commit),
         ("who", run.user and (f"{run.user} on {run.host}" if run.host else run.user)),
     ]
-    pairs = [(k, v or _NOT_RECORDED) for k, v in known]
+    pairs = [(k, v or NOT_RECORDED) for k, v in values]
     if run.error:
         pairs.insert(1, ("error", run.error))
     facts(f"run {run.run_id}", pairs)
@@ -160,7 +160,7 @@ def _show_run(found: RunDetail) -> None:
     longest = max((s.duration_seconds or 0 for s in found.steps), default=0)
     rows = []
     for step in found.steps:
-        row = [step.component, step.state.lower(), _seconds(step.duration_seconds)]
+        row = [step.component, step.state.lower(), cell(step.duration_seconds, duration)]
         if drawn:
             row.append(_bar(step.duration_seconds, longest))
         rows.append([*row, _remark(step, run.error or "")])
@@ -175,10 +175,10 @@ def _remark(step: RunStep, said: str) -> str:
     if step.state != "CACHED":
         return ""
     if step.reused is None:
-        return f"who did the work is {_NOT_RECORDED}"
+        return f"who did the work is {NOT_RECORDED}"
     saved = step.reused.duration_seconds
-    time = "" if saved is None else f" ({_seconds(saved)})"
-    return f"of {step.reused.run_id or 'a run that is ' + _NOT_RECORDED}{time}"
+    time = "" if saved is None else f" ({cell(saved, duration)})"
+    return f"of {step.reused.run_id or 'a run that is ' + NOT_RECORDED}{time}"
 
 
 def _show_explanation(found: CacheExplanation) -> None:
@@ -195,7 +195,7 @@ def _show_explanation(found: CacheExplanation) -> None:
         typer.echo("")
     if found.compared_with is not None:
         work = found.compared_with
-        place = f"execution {work.execution_id} of run {work.run_id or _NOT_RECORDED}"
+        place = f"execution {work.execution_id} of run {work.run_id or NOT_RECORDED}"
         pairs = [("execution", str(found.execution_id)), ("compared with", place)]
         facts("nearest earlier execution", pairs)
     if found.outcome == "miss" and not found.exact:
@@ -208,12 +208,3 @@ def _bar(seconds: float | None, longest: float) -> str:
     if not seconds or not longest:
         return ""
     return "█" * max(1, round(_BAR * seconds / longest))
-
-
-def _seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s" if seconds >= 0.095 else f"{seconds:.2f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from common.errors import Exit
+from common.formats import size
 from pipeline.cli.lineage.group import (
     JsonOption,
     MetadataOption,
@@ -88,7 +89,7 @@ def gc(
     from common.errors import ConfigError
     from lineage.storage.gc import plan
     from lineage.storage.removal import collect
-    from lineage.store.connection import open_reader
+    from lineage.store.opening import open_reader
 
     if dry_run == yes:
         raise ConfigError(
@@ -126,7 +127,7 @@ def pin(
     metadata: MetadataOption = None,
 ) -> None:
     """Keep a model, and what it was made from, from being removed by gc."""
-    from lineage.storage.pins import pin as write
+    from lineage.storage.marking import pin as write
 
     connection, model = _model(output, metadata, ref)
     write(connection, model, reason)
@@ -136,7 +137,7 @@ def pin(
 @app.command()
 def unpin(ref: RefArgument, output: OutputOption = None, metadata: MetadataOption = None) -> None:
     """Take a model's pin away."""
-    from lineage.storage.pins import unpin as write
+    from lineage.storage.marking import unpin as write
 
     connection, model = _model(output, metadata, ref)
     write(connection, model)
@@ -148,7 +149,7 @@ def pins(
     output: OutputOption = None, metadata: MetadataOption = None, as_json: JsonOption = False
 ) -> None:
     """List pinned models."""
-    from lineage.storage.pins import pins as read
+    from lineage.graph.marks import pins as read
     from pipeline.terminal import table
 
     with asking(output, metadata) as reader:
@@ -168,8 +169,8 @@ def pins(
 def _model(output: Path | None, metadata: str | None, ref: str) -> tuple[Connection, Artifact]:
     """The model that `ref` means, and its store, which is not open any more."""
     from lineage.graph.refs import find_model
-    from lineage.store.connection import open_reader
     from lineage.store.locate import locate
+    from lineage.store.opening import open_reader
 
     connection = locate(output, metadata, ref)
     reader = open_reader(connection)
@@ -280,13 +281,3 @@ def _show_result(done: GcResult) -> None:
         complain(f"Cannot delete {failure.path}: {failure.reason}.")
     if done.failures:
         complain("They are marked as deleted; run the same command again to finish.")
-
-
-def size(count: int) -> str:
-    """Bytes for people, in powers of 1024."""
-    amount, units = float(count), ("bytes", "KiB", "MiB", "GiB", "TiB")
-    for unit in units:
-        if amount < 1024 or unit == units[-1]:
-            break
-        amount /= 1024
-    return f"{count} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"

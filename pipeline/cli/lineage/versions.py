@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common.errors import Exit
+from common.formats import cell, change, duration, share
 from pipeline.cli.lineage.group import (
     JsonOption,
     MetadataOption,
@@ -19,7 +20,7 @@ from pipeline.cli.lineage.group import (
     app,
     asking,
 )
-from pipeline.cli.words import cell, change, latency, moment, seconds, serving, share, short
+from pipeline.cli.words import latency, moment, serving, short
 from pipeline.terminal import facts, table
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _served_row(v: VersionRecord) -> tuple[str, ...]:
         serving(v.serving),
         cell(v.framework),
         cell(v.architecture),
-        share(v.accuracy),
+        cell(v.accuracy, share),
         moment(v.pushed),
         short(v.data_digest),
         cell(v.data_span),
@@ -155,13 +156,13 @@ def _history_row(v: VersionRecord, before: VersionRecord | None) -> tuple[str, .
         moment(v.pushed),
         cell(v.framework),
         cell(v.architecture),
-        share(v.accuracy),
-        change(_difference(v.accuracy, before.accuracy if before else None)),
-        share(v.baseline_accuracy),
+        cell(v.accuracy, share),
+        cell(_difference(v.accuracy, before.accuracy if before else None), change),
+        cell(v.baseline_accuracy, share),
         latency(v.latency_ms, v.latency_of),
         _percent(v.latency_ms, _latency_before(v, before)),
         cell(v.epochs),
-        seconds(v.seconds),
+        cell(v.seconds, duration),
         short(v.data_digest),
         serving(v.serving),
         cell(v.run_id),
@@ -190,7 +191,7 @@ def _show_rollback(found: Rollback) -> None:
     elif now is None:
         served = f"{found.served}, which this store did not push"
     else:
-        parts = [now.framework, now.architecture, f"accuracy {share(now.accuracy)}"]
+        parts = [now.framework, now.architecture, f"accuracy {cell(now.accuracy, share)}"]
         served = f"{found.served} ({', '.join(filter(None, parts))})"
     takes = "none, unless one is named with --to" if found.taken is None else str(found.taken)
     if found.taken in found.strangers:
@@ -224,8 +225,8 @@ def _candidate_row(c: Candidate) -> tuple[str, ...]:
         moment(v.pushed),
         cell(v.framework),
         cell(v.architecture),
-        share(v.accuracy),
-        change(c.accuracy_difference),
+        cell(v.accuracy, share),
+        cell(c.accuracy_difference, change),
         _classes(c.classes_added, c.classes_missing),
         "; ".join(c.cautions) or cell(None),
         latency(v.latency_ms, v.latency_of),

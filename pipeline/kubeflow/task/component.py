@@ -202,7 +202,7 @@ class _Task:
         from common.files import write_atomic
         from lineage.exchange.dump import dump_of
         from lineage.exchange.portable import check
-        from lineage.store.connection import open_reader
+        from lineage.store.opening import open_reader
 
         with contextlib.closing(open_reader(self._store)) as reader:
             lines = b"".join(dump_of(reader, None, f"{self._step.id} of run {self.run_id}"))

@@ -1,4 +1,4 @@
-"""The reference reader: MLMD's own library.  Slower than `lineage.store.sql`."""
+"""The reference that `lineage.store.sql` is held against: a reader by MLMD's own library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any, Literal
 from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from lineage.store import opening
+from lineage.store.connection import Connection
 from lineage.store.places import HERE, Places
+from lineage.store.reader import Reader
 from lineage.store.records import IMPORTED, Artifact, Context, Event, Execution, Made, Taken, Value
 from lineage.store.sql import times
 from lineage.store.structs import unwrap
@@ -17,9 +20,22 @@ from lineage.store.structs import unwrap
 _INPUTS = (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT)
 _OUTPUTS = (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT)
 
+Via = Literal["sql", "mlmd"]
+
+
+def open_reader(connection: Connection, via: Via = "sql") -> Reader:
+    """Opens a store for reading only, as `lineage.store.opening.open_reader` or by MLMD."""
+    reader = opening.open_reader(connection)  # MLMD would make what is not there
+    if via == "sql":
+        return reader
+    reader.close()
+    from lineage.store.mlmd import open_mlmd
+
+    return ApiReader(open_mlmd(connection, readonly=True), str(connection), connection.places)
+
 
 class ApiReader:
-    """See `store.Reader`."""
+    """See `lineage.store.reader.Reader`."""
 
     def __init__(self, store: Any, where: str, places: Places = HERE) -> None:
         self._store = store

@@ -16,7 +16,7 @@ ANSWERS = {
     "history": "questions.history.History",
     "import": "exchange.load.Imported",
     "model": "questions.model.ModelLineage",
-    "pins": "storage.pins.Pins",
+    "pins": "graph.marks.Pins",
     "rollback-candidates": "questions.rollback_candidates.Rollback",
     "run": "questions.run_detail.RunDetail",
     "runs": "questions.runs.RunList",

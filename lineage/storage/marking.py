@@ -1,0 +1,120 @@
+"""Writes the marks of `lineage.graph.marks`: `lineage pin` and `unpin`, and `erase`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from common.errors import NotFoundError, RunError
+from common.files import digest
+from common.process.user import user
+from lineage.graph.marks import ERASURE, PIN, PINNED
+from lineage.store.connection import Connection
+from lineage.store.records import Artifact
+from lineage.store.writing import annotate, open_store
+
+
+def pin(connection: Connection, model: Artifact, reason: str = "") -> None:
+    """Pins a model; a second pin renews who, when and why.
+
+    Raises:
+      RunError: its files were removed, perhaps only now.
+      StoreError: the store cannot be written.
+    """
+    from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+    with open_store(connection) as store:
+        context = _context(store, PIN, f"{PINNED}{model.id}")
+        _write(store, context, **_by(reason), active=1)
+        # Looked up after pinning: of a pin and a gc at once, one sees the other.
+        (found,) = store.get_artifacts_by_id([model.id])
+        if found.state == mlmd.Artifact.DELETED:
+            _write(store, context, active=0)
+            raise RunError(
+                f"The files of model {model.id} ({model.uri}) were removed by "
+                "`lineage gc`; there is nothing left to pin."
+            )
+        _attribute(store, context, [model.id])
+
+
+def unpin(connection: Connection, model: Artifact) -> None:
+    """Takes a model's pin away.
+
+    Raises:
+      NotFoundError: it is not pinned.
+      StoreError: the store cannot be written.
+    """
+    with open_store(connection) as store:
+        context = store.get_context_by_type_and_name(PIN, f"{PINNED}{model.id}")
+        if context is None or not context.custom_properties["active"].int_value:
+            raise NotFoundError(
+                f"Model {model.id} ({model.uri}) is not pinned. "
+                "`lineage pins` lists those that are."
+            )
+        _write(store, context, active=0)
+
+
+def record_erasure(
+    connection: Connection,
+    sha256: Collection[str],
+    models: Mapping[int, str],
+    removed: Collection[int],
+    reason: str,
+) -> str:
+    """Records an erasure; a second one of the same images is added to the first.
+
+    Returns:
+      The erasure's name.
+
+    Raises:
+      StoreError: the store cannot be written.
+    """
+    name = f"erasure-{digest(sorted(sha256))[:16]}"
+    with open_store(connection) as store:
+        context = _context(store, ERASURE, name)
+        before = {k: v.string_value for k, v in context.custom_properties.items()}
+        used = json.loads(before.get("models", "{}")) | {str(k): v for k, v in models.items()}
+        gone = {*json.loads(before.get("removed", "[]")), *removed}
+        _write(
+            store,
+            context,
+            **_by(reason or before.get("reason", "")),
+            sha256=json.dumps(sorted(sha256)),
+            models=json.dumps(used),
+            removed=json.dumps(sorted(gone)),
+        )
+        _attribute(store, context, {*map(int, used), *removed})
+    return name
+
+
+def _context(store: Any, type_name: str, name: str) -> Any:
+    """A mark's context; a new one, not yet in the store, where there is none."""
+    from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+    context = store.get_context_by_type_and_name(type_name, name)
+    if context is not None:
+        return context
+    type_id = store.put_context_type(mlmd.ContextType(name=type_name))
+    return mlmd.Context(type_id=type_id, name=name)
+
+
+def _by(reason: str) -> dict[str, str]:
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"who": user(), "when": when, "reason": reason}
+
+
+def _write(store: Any, context: Any, **values: str | int) -> None:
+    annotate(context, **values)
+    (context.id,) = store.put_contexts([context])
+
+
+def _attribute(store: Any, context: Any, artifact_ids: Collection[int]) -> None:
+    """Attributes a mark to artifacts that it isn't attributed to yet."""
+    from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+    already = {a.id for a in store.get_artifacts_by_context(context.id)}
+    new = sorted({*artifact_ids} - already)
+    attributions = [mlmd.Attribution(artifact_id=i, context_id=context.id) for i in new]
+    store.put_attributions_and_associations(attributions, [])

@@ -1,0 +1,87 @@
+"""What each database that a store can be in must do, and the errors that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from common.errors import NoDatabaseError, StoreError, UnreachableError
+from lineage.store.connection import PASSWORD_VARIABLE, Connection
+from lineage.store.reader import Row
+
+
+class Database(Protocol):
+    """An open connection that only reads."""
+
+    def query(self, sql: str, parameters: Sequence[Any]) -> Iterable[Row]:
+        """Runs a SELECT with "?" for its parameters.
+
+        Raises:
+          StoreError: it failed.
+        """
+        ...
+
+    def tables(self) -> set[str]:
+        """Their names in lower case."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Backend(Protocol):
+    def connect(self, connection: Connection) -> Database:
+        """Connects to a database that is there.
+
+        Raises:
+          UnreachableError, NoDatabaseError, StoreError: it cannot be opened.
+        """
+        ...
+
+    def check_suitable(self, database: Database, connection: Connection) -> None:
+        """Whether MLMD may write to it.
+
+        Raises:
+          StoreError: no; says what to do.
+        """
+        ...
+
+    def create(self, connection: Connection) -> None:
+        """Makes the database, empty, where it is missing."""
+        ...
+
+    def adapt(self, connection: Connection) -> None:
+        """Changes of MLMD's tables what would refuse what pipelines record."""
+        ...
+
+    def setting_up(self, connection: Connection) -> AbstractContextManager[None]:
+        """Keeps others from making the tables at the same time."""
+        ...
+
+
+def refused(connection: Connection, reason: str) -> StoreError:
+    """The server did not let the user in."""
+    given = "is set" if connection.password else "is not set"
+    return StoreError(
+        f"The server at {connection.host}:{connection.port} refused the user "
+        f"{connection.user!r}: {reason}. The password is taken from the environment variable "
+        f"{PASSWORD_VARIABLE}, which {given}."
+    )
+
+
+def unreachable(connection: Connection, reason: str) -> UnreachableError:
+    return UnreachableError(
+        f"No metadata store answers at {connection.host}:{connection.port}: {reason}. Is the "
+        "server running, and are host and port right?"
+    )
+
+
+def missing(connection: Connection) -> NoDatabaseError:
+    return NoDatabaseError(
+        f"The server at {connection.host}:{connection.port} has no database "
+        f"{connection.database!r}. The first run with --metadata {connection} makes it."
+    )
+
+
+def unreadable(where: object, reason: object) -> StoreError:
+    return StoreError(f"Cannot read the metadata store {where}: {reason}.")

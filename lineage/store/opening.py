@@ -1,0 +1,69 @@
+"""Opening a store to read it."""
+
+from __future__ import annotations
+
+from common.errors import StoreError
+from lineage.store.backends.base import Backend, Database
+from lineage.store.connection import Connection
+from lineage.store.reader import SCHEMA_VERSION
+from lineage.store.sql import SqlReader
+
+
+def open_reader(connection: Connection) -> SqlReader:
+    """Opens a store for reading only.
+
+    Raises:
+      StoreError: there is no store, or none of the version that is read.
+    """
+    database = connect(connection)
+    try:
+        check_readable(database, str(connection))
+    except BaseException:
+        database.close()
+        raise
+    return SqlReader(database.query, str(connection), database.close, connection.places)
+
+
+def backend(connection: Connection) -> Backend:
+    if connection.kind == "mysql":
+        from lineage.store.backends import mysql
+
+        return mysql
+    if connection.kind == "postgresql":
+        from lineage.store.backends import postgresql
+
+        return postgresql
+    from lineage.store.backends import sqlite
+
+    return sqlite
+
+
+def connect(connection: Connection) -> Database:
+    """See `Backend.connect`."""
+    return backend(connection).connect(connection)
+
+
+def check_readable(database: Database, where: str) -> None:
+    """Checks that a database is a store of the version that is read.
+
+    Raises:
+      StoreError: it is empty, something else, or of another version.
+    """
+    tables = database.tables()
+    if not tables:
+        raise StoreError(f"{where} is empty: no pipeline has written to it yet.")
+    if "mlmdenv" not in tables:
+        raise StoreError(f"{where} is a database, but not one of ML Metadata.")
+    versions = [r[0] for r in database.query("SELECT schema_version FROM MLMDEnv", [])]
+    if not versions:
+        raise StoreError(
+            f"{where} has no schema version yet: a pipeline is setting it up, or was stopped "
+            "while it did. Try again; if it stays so, remove it."
+        )
+    if versions != [SCHEMA_VERSION]:
+        raise StoreError(
+            f"{where} has schema version {', '.join(map(str, versions))} of ML Metadata; this "
+            f"visionline works with version {SCHEMA_VERSION}. Nothing was changed. Upgrade the "
+            "store with the ml-metadata library that fits it, or use the visionline that "
+            "wrote it."
+        )
