@@ -15,6 +15,7 @@ from tfx.orchestration import data_types_utils, metadata
 from tfx.orchestration.portable import base_driver, data_types
 from tfx.proto.orchestration import driver_output_pb2
 
+from common.record.record import annotate as add
 from components.example_gen.resolve import FINGERPRINT, SPAN, VERSION, resolve
 
 EXAMPLES = "examples"
@@ -24,10 +25,7 @@ CONFIG = "config"
 def annotate(examples: Any, properties: Mapping[str, Any]) -> None:
     """Says on an MLMD artifact which data it holds, as TFX's own driver does."""
     # Custom properties: TFX's resolvers read these.
-    examples.custom_properties[FINGERPRINT].string_value = properties[FINGERPRINT]
-    for name in (SPAN, VERSION):
-        if name in properties:
-            examples.custom_properties[name].int_value = properties[name]
+    add(examples, {k: v for k, v in properties.items() if k in (FINGERPRINT, SPAN, VERSION)})
 
 
 class Driver(legacy_base_driver.BaseDriver, base_driver.BaseDriver):

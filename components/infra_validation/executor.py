@@ -13,6 +13,8 @@ from tfx.types import artifact_utils
 
 from common.config.strict import parse
 from common.files import write_atomic
+from common.record.artifacts import Blessing
+from common.record.record import annotate
 from components import details
 from components.infra_validation.config import InfraValidationConfig
 from components.infra_validation.report import Report
@@ -20,7 +22,6 @@ from components.infra_validation.standby import discard, take
 from components.infra_validation.validate import Candidate, validate
 from modelstore.artifact import SERVING_FORMAT
 
-BLESSED = "blessed"
 BLESSED_FILE = "INFRA_BLESSED"
 NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
 """As TFX's own InfraValidator names them."""
@@ -39,7 +40,7 @@ class InfraValidatorExecutor(base_executor.BaseExecutor):
         (blessing,) = output_dict["blessing"]
         (model_blessing,) = input_dict["model_blessing"]
         # Until all is done and written, and however that ends.
-        blessing.set_int_custom_property(BLESSED, 0)
+        annotate(blessing, Blessing(blessed=False))
         if is_model_blessed(model_blessing):
             report = self._try(input_dict, exec_properties)
         else:
@@ -48,7 +49,7 @@ class InfraValidatorExecutor(base_executor.BaseExecutor):
         directory = Path(blessing.uri)
         directory.mkdir(parents=True, exist_ok=True)
         report.write(directory)
-        details.record(**report.facts())
+        details.record(report.record())
         if not report.tried:
             logging.warning("Infra validation skipped: %s", report.why_not)
             return
@@ -57,7 +58,7 @@ class InfraValidatorExecutor(base_executor.BaseExecutor):
             write_atomic(directory / NOT_BLESSED_FILE, b"")
             return
         write_atomic(directory / BLESSED_FILE, b"")
-        blessing.set_int_custom_property(BLESSED, 1)
+        annotate(blessing, Blessing(blessed=True))
 
     def _try(self, inputs: dict[str, list[Any]], properties: dict[str, Any]) -> Report:
         config = parse(InfraValidationConfig, json.loads(properties["config"]), "infra_validation.")

@@ -15,13 +15,14 @@ from typing import Any
 from google.protobuf import json_format
 from tfx import version
 
-from lineage.cache.key_parts import KEY, LONGEST, PARTS, short
+from common.record.steps import Step
+from lineage.cache.key_parts import LONGEST, short
 from lineage.store.places import Places
 from pipeline.recording.cache_key import key_artifact, key_parameters
 
 
-def cache_record(launcher: Any, prepared: Any, places: Places) -> dict[str, str]:
-    """Custom properties for the execution of a node.
+def cache_record(launcher: Any, prepared: Any, places: Places) -> Step:
+    """What is recorded of it on the execution of a node.
 
     Args:
       launcher: TFX's, of the node.
@@ -44,7 +45,7 @@ def cache_record(launcher: Any, prepared: Any, places: Places) -> dict[str, str]
         "tfx_version": version.__version__,
     }
     # The cache's context is the last that the launcher adds.
-    return {KEY: prepared.contexts[-1].name, PARTS: json.dumps(parts)}
+    return Step(cache_key=prepared.contexts[-1].name, cache_parts=parts)
 
 
 def _digest(*messages: Any) -> str:

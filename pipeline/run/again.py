@@ -101,14 +101,14 @@ def _changed(again: Again) -> Iterator[str]:
     values: dict[tuple[Section, str], Any] = {
         ("data", "digest"): digest_source(list_source(config.data, place.path)),
         ("code", "training code digest"): training_code(config.train),
-        ("code", "visionline commit"): now.get("visionline_git_commit"),
-        ("code", "visionline uncommitted changes"): now.get("visionline_git_changes")
-        or bool(now.get("visionline_git_dirty")),
-        ("code", "commit"): now.get("git_commit"),
-        ("code", "uncommitted changes"): now.get("git_changes") or bool(now.get("git_dirty")),
-        ("packages", "python"): now["python"],
-        ("hardware", "cpus"): now["cpus"],
-        ("hardware", "platform"): now["platform"],
+        ("code", "visionline commit"): now.visionline_git_commit,
+        ("code", "visionline uncommitted changes"): now.visionline_git_changes
+        or now.visionline_git_dirty,
+        ("code", "commit"): now.git_commit,
+        ("code", "uncommitted changes"): now.git_changes or now.git_dirty,
+        ("packages", "python"): now.python,
+        ("hardware", "cpus"): now.cpus,
+        ("hardware", "platform"): now.platform,
     }
     for (section, key), value in values.items():
         before = then.get((section, key))
@@ -116,7 +116,7 @@ def _changed(again: Again) -> Iterator[str]:
             yield f"{_what(section, key)}: {_short(before)} then, {_short(value)} now"
     before = again.then.tables.get(("packages", ""))
     if before is not None:
-        yield from _packages(before, json.loads(str(now["packages"])))
+        yield from _packages(before, now.packages or {})
 
 
 def _packages(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -8,7 +8,6 @@ alive while they are being imported.  It reports on the progress pipe.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -25,6 +24,7 @@ from common.config.strict import dump, parse
 from common.errors import VisionlineError
 from common.files import read_json, write_json
 from common.process.progress import emit
+from common.record.run import CANCELLED, COMPLETE, FAILED, RUNNING, Run
 from lineage.store.workspace import TRAINING, Workspace
 from pipeline.beam_args import NO_PRISM
 from pipeline.config import PipelineConfig
@@ -120,7 +120,7 @@ def _run(request: RunRequest) -> int:
 
     def cancel() -> None:
         recorder.interrupted()
-        recorder.annotate_run({"state": "cancelled"})
+        recorder.annotate_run(Run(state=CANCELLED))
         child.complete_curves(config.train, training)
 
     recorder = Recorder(pipeline.metadata_connection_config, config.pipeline_name, request.run_id)
@@ -147,16 +147,16 @@ def _recorded(
     began = time.monotonic()
     bound_batches()
     recorder.annotate_run(
-        {
-            **describe(workspace.run_dir(request.run_id), own_code(config.train.model)),
-            "pipeline": config.pipeline_name,
-            "config": json.dumps(dump(config), sort_keys=True),
-            "config_digest": config.digest,
-            "seed": config.train.seed,
-            "framework": config.train.framework,
-            "model": config.train.model,
-            "state": "running",
-        }
+        replace(
+            describe(workspace.run_dir(request.run_id), own_code(config.train.model)),
+            pipeline=config.pipeline_name,
+            config=dump(config),
+            config_digest=config.digest,
+            seed=config.train.seed,
+            framework=config.train.framework,
+            model=config.train.model,
+            state=RUNNING,
+        )
     )
     try:
         places = workspace.places
@@ -165,11 +165,7 @@ def _recorded(
     except Exception as e:
         failure = recorder.failure or NodeFailed("pipeline", explain(e))
         recorder.annotate_run(
-            {
-                "state": "failed",
-                "error": str(failure),
-                "duration_seconds": time.monotonic() - began,
-            }
+            Run(state=FAILED, error=str(failure), duration_seconds=time.monotonic() - began)
         )
         emit({"kind": "result", "state": "failed", "error": str(failure)})
         return exits.FAILED
@@ -178,11 +174,12 @@ def _recorded(
     summary = results.collect(recorder, config, workspace.run_dir(request.run_id))
     summary["seconds"] = time.monotonic() - began
     recorder.annotate_run(
-        {
-            "state": "complete",
-            "duration_seconds": summary["seconds"],
-            **{k: summary[k] for k in ("accelerator", "dataset_digest") if summary.get(k)},
-        }
+        Run(
+            state=COMPLETE,
+            duration_seconds=summary["seconds"],
+            accelerator=summary["accelerator"] or None,
+            dataset_digest=summary["dataset_digest"] or None,
+        )
     )
     write_json(workspace.run_dir(request.run_id) / "summary.json", summary)
     emit({"kind": "result", "state": "complete", **summary})
