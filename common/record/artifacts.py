@@ -15,6 +15,14 @@ IMPORTED = "visionline_imported"
 
 
 @record
+class Imported(Record):
+    """Any artifact, as TFX writes it."""
+
+    is_external: bool | None = None
+    """It was imported from a place of its own, and not made by a pipeline."""
+
+
+@record
 class Examples(Record):
     """The images, as ImageExampleGen wrote them."""
 
@@ -64,6 +72,11 @@ class Pushed(Record):
     already_served: bool | None = None
     why_not_pushed: tuple[str, ...] = ()
     withdrawn_by: int | None = None
+
+    @property
+    def ref(self) -> str | None:
+        """name@version; None where no name is recorded, as by TFX's own Pusher."""
+        return None if self.model_name is None else f"{self.model_name}@{self.pushed_version}"
 
 
 @record

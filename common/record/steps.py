@@ -161,6 +161,10 @@ class Parameters(Record):
     code_digest: str | None = None
     image_size: list[int] | None = None
     cache_dir: str | None = None
+    work_dir: str | None = None
+    serving_dir: str | None = None
+    serving_name: str | None = None
+    comparison: str | None = None
     input_base: str | None = None
     eval_config: dict[str, Any] | None = None
     example_splits: list[str] | None = None

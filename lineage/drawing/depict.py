@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+from common.record.kinds import BLESSING, EVALUATION, PUSHED_MODEL
 from lineage.drawing.drawing import Drawing, Edge, Node, State
 from lineage.graph import facts
 from lineage.graph.producers import BASELINE, Graph, ancestry
-from lineage.graph.refs import PUSHED_MODEL
 from lineage.questions.model import Judged, ModelLineage, lineage_of
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Event
@@ -17,7 +17,7 @@ from lineage.store.records import Artifact, Event
 _JUDGED = 4
 """Evaluations and pushes that are drawn: the newest."""
 _GONE = ("DELETED", "MARKED_FOR_DELETION")
-_VERDICT = ("ModelEvaluation", "ModelBlessing")
+_VERDICT = (EVALUATION, BLESSING)
 
 
 def depict(reader: Reader, model: Artifact, lineage: ModelLineage | None = None) -> Drawing:

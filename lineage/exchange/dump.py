@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
+from common.record.artifacts import IMPORTED
 from lineage.exchange import portable
 from lineage.exchange.portable import EVENT_TYPES, KINDS, PROPERTY_TYPES, Record
 from lineage.store.reader import SCHEMA_VERSION, Reader
-from lineage.store.records import ARTIFACT_STATES, EXECUTION_STATES, IMPORTED
+from lineage.store.records import ARTIFACT_STATES, EXECUTION_STATES
 from lineage.store.sql import STRUCT, Query, SqlReader, times
 
 OWN_ID = "visionline:"

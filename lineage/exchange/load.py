@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common.files import sync_directory
+from common.record.artifacts import IMPORTED
 from lineage.exchange import portable
 from lineage.exchange.dump import OWN_ID
 from lineage.exchange.identity import (
@@ -39,7 +40,6 @@ from lineage.exchange.portable import (
 )
 from lineage.store.connection import Connection, open_reader
 from lineage.store.reader import StoreError
-from lineage.store.records import IMPORTED
 from lineage.store.sql import Query, SqlReader
 
 _BATCH = 500

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from common.record.kinds import EXAMPLES, RUN, SCHEMA, TRAINER, TRANSFORM_GRAPH
+from common.record.record import value_of
+from common.record.steps import Parameters
 from lineage.graph import facts
 from lineage.graph.refs import find_model, outputs_of_run
 from lineage.questions.model import lineage_of
 from lineage.store.reader import NotFoundError, Reader
-from lineage.store.records import RUN, Context, Execution
+from lineage.store.records import Context, Execution
 
 Section = Literal[
     "data",
@@ -132,10 +134,10 @@ def _of_run(reader: Reader, run: Context) -> _Parts:
         return executions.get(makers.get(id_, 0))
 
     with_inputs = {e.execution_id for e in reader.events(makers.values()) if e.kind == "input"}
-    trainer = next((e for e in executions.values() if e.component == "Trainer"), None)
-    examples = [a for a in artifacts if a.type == "Examples"]
-    schemas = [a for a in artifacts if a.type == "Schema"]
-    graphs = [a for a in artifacts if a.type == "TransformGraph"]
+    trainer = next((e for e in executions.values() if e.component == TRAINER), None)
+    examples = [a for a in artifacts if a.type == EXAMPLES]
+    schemas = [a for a in artifacts if a.type == SCHEMA]
+    graphs = [a for a in artifacts if a.type == TRANSFORM_GRAPH]
     return _Parts(
         run=facts.run_facts(reader, run),
         data=tuple(
@@ -221,16 +223,13 @@ def _without(table: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any] 
 
 
 def _evaluation(
-    reader: Reader, settings: Any, verdict: facts.Verdict | None
+    reader: Reader, settings: Mapping[str, Any] | None, verdict: facts.Verdict | None
 ) -> dict[str, Any] | None:
     """Thresholds and the baseline; of another pipeline TFX's own config."""
     if not settings and verdict is not None:
         execution = reader.executions([verdict.execution_id])[verdict.execution_id]
-        try:
-            settings = json.loads(str(execution.get("eval_config")))
-        except ValueError:
-            settings = None
-    if not settings or not isinstance(settings, Mapping):
+        settings = value_of(execution, Parameters.eval_config)
+    if not settings:
         return None
     baseline = {"baseline": verdict.baseline} if verdict and verdict.baseline else {}
     return dict(flat(settings)) | baseline

@@ -7,18 +7,18 @@ properties are part of TFX's cache keys.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from common.files import digest
 from common.process.user import user
+from common.record.artifacts import Erasure as Recorded
+from common.record.kinds import ERASURE
+from common.record.record import annotate, annotated
 from lineage.store.connection import Connection
 from lineage.store.reader import Reader
 from lineage.store.writing import open_store
-
-ERASURE = "visionline_erasure"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,21 +41,20 @@ def erasures(reader: Reader) -> tuple[Erasure, ...]:
     """All of a store, the newest first."""
     found = []
     for context in reader.latest_contexts(ERASURE):
-        try:
-            models = json.loads(str(context.get("models")))
-            found.append(
-                Erasure(
-                    name=context.name or "",
-                    who=_text(context.get("who")),
-                    when=_text(context.get("when")),
-                    reason=_text(context.get("reason")),
-                    sha256=tuple(json.loads(str(context.get("sha256")))),
-                    models={int(k): str(v) for k, v in models.items()},
-                    removed=tuple(json.loads(str(context.get("removed")))),
-                )
-            )
-        except (ValueError, TypeError, AttributeError):
+        recorded = Recorded.read(context)
+        if recorded.sha256 is None or recorded.models is None or recorded.removed is None:
             continue  # somebody else's context of that type
+        found.append(
+            Erasure(
+                name=context.name or "",
+                who=recorded.who,
+                when=recorded.when,
+                reason=recorded.reason,
+                sha256=tuple(recorded.sha256),
+                models={int(k): str(v) for k, v in recorded.models.items()},
+                removed=tuple(recorded.removed),
+            )
+        )
     return tuple(found)
 
 
@@ -79,32 +78,24 @@ def record_erasure(
     name = f"erasure-{digest(sorted(sha256))[:16]}"
     with open_store(connection) as store:
         context = store.get_context_by_type_and_name(ERASURE, name)
-        before: list[int] = []
         if context is None:
             type_id = store.put_context_type(mlmd.ContextType(name=ERASURE))
             context = mlmd.Context(type_id=type_id, name=name)
-        else:
-            before = json.loads(context.custom_properties["removed"].string_value)
-            models = json.loads(context.custom_properties["models"].string_value) | {
-                str(k): v for k, v in models.items()
-            }
-        for key, value in {
-            "who": user(),
-            "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "reason": reason or context.custom_properties["reason"].string_value,
-            "sha256": json.dumps(sorted(sha256)),
-            "models": json.dumps({str(k): v for k, v in models.items()}),
-            "removed": json.dumps(sorted({*before, *removed})),
-        }.items():
-            context.custom_properties[key].string_value = value
+        before = Recorded.read(annotated(context))
+        uses = (before.models or {}) | {str(k): v for k, v in models.items()}
+        erasure = Recorded(
+            who=user(),
+            when=datetime.now(UTC).isoformat(timespec="seconds"),
+            reason=reason or before.reason,
+            sha256=sorted(sha256),
+            models=uses,
+            removed=sorted({*(before.removed or ()), *removed}),
+        )
+        annotate(context, erasure)
         context.id = int(store.put_contexts([context])[0])
         known = {a.id for a in store.get_artifacts_by_context(context.id)}
-        new = {*map(int, models), *removed} - known
+        new = {*map(int, uses), *removed} - known
         store.put_attributions_and_associations(
             [mlmd.Attribution(artifact_id=i, context_id=context.id) for i in sorted(new)], []
         )
     return name
-
-
-def _text(value: object) -> str | None:
-    return str(value) if value else None

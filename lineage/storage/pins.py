@@ -13,12 +13,14 @@ from typing import Any
 
 from common.errors import RunError
 from common.process.user import user
+from common.record.artifacts import Pin as Recorded
+from common.record.kinds import PIN
+from common.record.record import annotate, annotated, value_of
 from lineage.store.connection import Connection
 from lineage.store.reader import NotFoundError, Reader
 from lineage.store.records import Artifact
 from lineage.store.writing import open_store
 
-PIN = "visionline_pin"
 _PREFIX = "model-"
 
 
@@ -47,19 +49,19 @@ def pins(reader: Reader) -> Pins:
     found = {}
     for context in reader.latest_contexts(PIN):
         number = (context.name or "").removeprefix(_PREFIX)
-        if number.isdecimal() and context.custom.get("active"):
-            found[int(number)] = context.custom
+        if number.isdecimal() and value_of(context, Recorded.active):
+            found[int(number)] = Recorded.read(context)
     models = reader.artifacts(found.keys())
     return Pins(
         pins=tuple(
             Pin(
                 model_id=id_,
                 uri=models[id_].uri if id_ in models else None,
-                who=_text(custom.get("who")),
-                when=_text(custom.get("when")),
-                reason=_text(custom.get("reason")),
+                who=recorded.who,
+                when=recorded.when,
+                reason=recorded.reason,
             )
-            for id_, custom in found.items()
+            for id_, recorded in found.items()
         )
     )
 
@@ -78,14 +80,12 @@ def pin(connection: Connection, model: Artifact, reason: str = "") -> None:
         if context is None:
             type_id = store.put_context_type(mlmd.ContextType(name=PIN))
             context = mlmd.Context(type_id=type_id, name=_PREFIX + str(model.id))
-        context.custom_properties["who"].string_value = user()
-        context.custom_properties["when"].string_value = _now()
-        context.custom_properties["reason"].string_value = reason
-        context.id = _activate(store, context, 1)
+        annotate(context, Recorded(who=user(), when=_now(), reason=reason))
+        context.id = _activate(store, context, True)
         # Looked up after pinning: of a pin and a gc at once, one sees the other.
         (found,) = store.get_artifacts_by_id([model.id])
         if found.state == mlmd.Artifact.DELETED:
-            _activate(store, context, 0)
+            _activate(store, context, False)
             raise RunError(
                 f"The files of model {model.id} ({model.uri}) were removed by "
                 "`lineage gc`; there is nothing left to pin."
@@ -103,23 +103,19 @@ def unpin(connection: Connection, model: Artifact) -> None:
     """
     with open_store(connection) as store:
         context = store.get_context_by_type_and_name(PIN, _PREFIX + str(model.id))
-        if context is None or not context.custom_properties["active"].int_value:
+        if context is None or not value_of(annotated(context), Recorded.active):
             raise NotFoundError(
                 f"Model {model.id} ({model.uri}) is not pinned. "
                 "`lineage pins` lists those that are."
             )
-        _activate(store, context, 0)
+        _activate(store, context, False)
 
 
-def _activate(store: Any, context: Any, active: int) -> int:
+def _activate(store: Any, context: Any, active: bool) -> int:
     """Writes a pin; returns the context's id."""
-    context.custom_properties["active"].int_value = active
+    annotate(context, Recorded(active=active))
     return int(store.put_contexts([context])[0])
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _text(value: object) -> str | None:
-    return str(value) if value else None

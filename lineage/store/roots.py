@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from contextlib import closing
 
+from common.record.kinds import RUN
 from lineage.store.backends import NoDatabaseError
 from lineage.store.connection import Connection, open_reader
 from lineage.store.places import root_of
 from lineage.store.reader import Reader
-from lineage.store.records import RUN, Artifact
+from lineage.store.records import Artifact
 
 
 def recorded_roots(connection: Connection, run_ids: Collection[str]) -> tuple[str, ...]:

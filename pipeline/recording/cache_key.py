@@ -15,13 +15,19 @@ from typing import Any
 
 from tfx.orchestration.portable import cache_utils
 
-from components.pusher import MUST_PUSH
+from common.record.record import name_of, names_of
+from common.record.steps import Data, Parameters, Push
 from lineage.cache.key_parts import without_places
 from lineage.store.places import Places
 
-_PLACES = frozenset({"cache_dir", "resolved_path", "serving_dir", "work_dir"})
+_PLACES = frozenset(
+    {
+        name_of(Data.resolved_path),
+        *names_of(Parameters.cache_dir, Parameters.serving_dir, Parameters.work_dir),
+    }
+)
 """Parameters that say where, and not what."""
-_IMPLIED = frozenset({"comparison", "serving_name", MUST_PUSH})
+_IMPLIED = frozenset(names_of(Parameters.comparison, Parameters.serving_name, Parameters.must_push))
 """Parameters that `resolved_baseline` follows from, or that keep the cache from being asked."""
 
 
@@ -37,7 +43,7 @@ def key_parameters(parameters: Mapping[str, Any], places: Places) -> dict[str, A
             continue
         if isinstance(value, str):
             # Two output folders may push the same model, each to a place of its own.
-            named = places.first_name if name == "destination" else places.from_root
+            named = places.first_name if name == name_of(Push.destination) else places.from_root
             value = named(without_places(name, value))
         found[name] = value
     return found
@@ -75,7 +81,7 @@ def place_free(places: Places) -> Iterator[None]:
         }
         given = parameters or {}
         context = make_key(input_artifacts=inputs, parameters=key_parameters(given, places), **rest)
-        (to_run.add if given.get(MUST_PUSH) else to_run.discard)(context.id)
+        (to_run.add if given.get(name_of(Parameters.must_push)) else to_run.discard)(context.id)
         return context
 
     def get_cached_outputs(metadata_handle: Any, cache_context: Any) -> Any:

@@ -14,6 +14,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from common.record.kinds import TRAINER
+
 if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
 
@@ -145,7 +147,7 @@ class LiveDisplay:
 
     def _detail(self, name: str, node: _Node) -> RenderableType:
         progress = self._progress
-        if name != "Trainer" or node.state in ("waiting", "cached"):
+        if name != TRAINER or node.state in ("waiting", "cached"):
             return ""
         last = Text(_epoch(progress.validated) if progress.validated else "", style="dim")
         if node.state != "running":

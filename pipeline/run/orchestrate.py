@@ -24,6 +24,7 @@ from common.config.strict import dump, parse
 from common.errors import VisionlineError
 from common.files import read_json, write_json
 from common.process.progress import emit
+from common.record.kinds import BASELINE
 from common.record.run import CANCELLED, COMPLETE, FAILED, RUNNING, Run
 from lineage.store.workspace import TRAINING, Workspace
 from pipeline.beam_args import NO_PRISM
@@ -88,7 +89,6 @@ def _run(request: RunRequest) -> int:
     from components.trainer import child
     from pipeline import beam_args
     from pipeline.dag import (
-        BASELINE_NODE,
         BEFORE_INFRA_VALIDATOR,
         BEFORE_TRAINER,
         create_pipeline,
@@ -105,7 +105,7 @@ def _run(request: RunRequest) -> int:
     runtime_parameter_utils.substitute_runtime_parameter(
         ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: request.run_id}
     )
-    emit({"kind": "nodes", "nodes": [c.id for c in pipeline.components if c.id != BASELINE_NODE]})
+    emit({"kind": "nodes", "nodes": [c.id for c in pipeline.components if c.id != BASELINE]})
 
     def warm_up(node: str) -> None:
         # Whatever is new before the Trainer makes its cache miss.

@@ -16,6 +16,7 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from servers import PASSWORD, Server
 
+from common.record.kinds import RUN
 from lineage.exchange.closure import closure
 from lineage.exchange.dump import dump_of
 from lineage.exchange.load import load
@@ -26,7 +27,6 @@ from lineage.questions.run_detail import run_detail
 from lineage.questions.runs import list_runs
 from lineage.store.connection import PASSWORD_VARIABLE, Connection, open_reader
 from lineage.store.reader import StoreError
-from lineage.store.records import RUN
 from pipeline.recording.recorder import Recorder
 
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_reader import MemoryReader
 
+from common.record.kinds import PIN
 from lineage.storage.gc import TRASH, plan
-from lineage.storage.pins import PIN
 from lineage.storage.removal import remove_files
 from lineage.store.records import Artifact, Context, Event, Execution
 

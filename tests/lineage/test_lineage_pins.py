@@ -9,7 +9,8 @@ import pytest
 from conftest import Cli
 from lineage_store import Builder
 
-from lineage.storage.pins import PIN, pin, pins, unpin
+from common.record.kinds import PIN
+from lineage.storage.pins import pin, pins, unpin
 from lineage.store.connection import Connection, open_reader
 from lineage.store.reader import NotFoundError
 

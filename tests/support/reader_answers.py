@@ -8,9 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from common.record.kinds import CACHE, NODE, PIPELINE, RUN
 from lineage.store.connection import Connection, open_reader
 from lineage.store.reader import Reader
-from lineage.store.records import CACHE, NODE, PIPELINE, RUN
 
 NOWHERE = 1_000_003
 """An id that is in no store."""

@@ -17,6 +17,15 @@ from typing import Any
 from common.config.strict import dump
 from common.errors import ConfigError, nearest
 from common.paths import check_folder
+from common.record.kinds import (
+    BASELINE,
+    EVALUATOR,
+    EXAMPLES,
+    MODEL,
+    PUSHED_MODEL,
+    PUSHER,
+    TRAINER,
+)
 from common.yaml_text import to_yaml
 from pipeline import beam_args
 from pipeline.config import PipelineConfig
@@ -33,14 +42,14 @@ SCHEMA_VERSION = "2.1.0"
 _ENTRYPOINT = ["python", "-P", "-m", "pipeline.kubeflow.entrypoint"]
 _TYPES = {"str": "STRING", "int": "NUMBER_INTEGER", "float": "NUMBER_DOUBLE"}
 _SHOWN = {
-    "Trainer": {names.METRICS: "system.Metrics", names.REPORT: "system.HTML"},
-    "Evaluator": {names.METRICS: "system.Metrics", names.REPORT: "system.HTML"},
+    TRAINER: {names.METRICS: "system.Metrics", names.REPORT: "system.HTML"},
+    EVALUATOR: {names.METRICS: "system.Metrics", names.REPORT: "system.HTML"},
 }
 """Outputs that the UI draws."""
 _SYSTEM_TYPES = {
-    "Model": "system.Model",
-    "PushedModel": "system.Model",
-    "Examples": "system.Dataset",
+    MODEL: "system.Model",
+    PUSHED_MODEL: "system.Model",
+    EXAMPLES: "system.Dataset",
 }
 _RESOLVE = "resolve-data"
 _BASELINE = "baseline"
@@ -175,12 +184,9 @@ class _Compiled:
     def __init__(
         self, config: PipelineConfig, ir: Spec, scratch: str, frozen_as: str | None
     ) -> None:
-        from pipeline.dag import BASELINE_NODE
-
         self._config = config
         self._scratch = scratch
         self._frozen_as = frozen_as
-        self._baseline_node = BASELINE_NODE
         self._deployment = ir["deploymentConfig"]
         self._nodes: dict[str, Spec] = {
             n["pipelineNode"]["nodeInfo"]["id"]: n["pipelineNode"] for n in ir["nodes"]
@@ -194,7 +200,7 @@ class _Compiled:
     def spec(self) -> Spec:
         self._add_resolve_data()
         for id_, node in self._nodes.items():
-            if id_ == self._baseline_node:
+            if id_ == BASELINE:
                 self._add_baseline(node)
             else:
                 self._add_node(id_, node)
@@ -290,14 +296,14 @@ class _Compiled:
         for key, spec in node.get("inputs", {}).get("inputs", {}).items():
             (channel,) = spec["channels"]
             producer = channel["producerNodeQuery"]["id"]
-            if producer == self._baseline_node:
+            if producer == BASELINE:
                 parameters[names.BASELINE] = _from_task(_BASELINE, names.BASELINE)
             else:
                 inputs[key] = (producer, channel["outputKey"])
         if id_ in names.OVERRIDES and "data_path" in names.OVERRIDES[id_]:
             parameters[names.RESOLVED] = _from_task(_RESOLVE, names.RESOLVED)
         run_parameters = names.OVERRIDES.get(id_, ())
-        if id_ == "Pusher":  # never cached, so it alone may know the whole config
+        if id_ == PUSHER:  # never cached, so it alone may know the whole config
             parameters[names.CONFIG] = _constant(json.dumps(self._recorded(), sort_keys=True))
             run_parameters = tuple(names.PARAMETERS)
         step = Step(
@@ -321,8 +327,8 @@ class _Compiled:
                 **_SHOWN.get(id_, {}),
                 names.LINEAGE: "system.Artifact",
             },
-            after=[u for u in node.get("upstreamNodes", ()) if u != self._baseline_node],
-            cached=id_ != "Pusher",
+            after=[u for u in node.get("upstreamNodes", ()) if u != BASELINE],
+            cached=id_ != PUSHER,
         )
 
     def _recorded(self) -> Spec:
@@ -447,7 +453,7 @@ class _Compiled:
         return dict(_LITTLE) if alone else _resources(self._resources(owner))
 
     def _components_before(self, id_: str) -> set[str]:
-        return {n for n in self._nodes if n not in (id_, self._baseline_node)}
+        return {n for n in self._nodes if n not in (id_, BASELINE)}
 
     def _type(self, producer: str, key: str) -> str:
         if key == names.LINEAGE or producer not in self._nodes:
