@@ -12,9 +12,10 @@ from common.record.record import Record, Value
 _details: dict[str, Value] = {}
 
 
-def record(what: Record) -> None:
+def record(*records: Record) -> None:
     """Leaves properties for the execution that is running in this process."""
-    _details.update(what.properties())
+    for each in records:
+        _details.update(each.properties())
 
 
 def take() -> dict[str, Value]:

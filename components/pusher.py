@@ -26,7 +26,7 @@ from common.files import read_json, sync_directory, write_json
 from common.mounts import remote_uri
 from common.record.artifacts import Blessing, Pushed
 from common.record.record import annotate, annotated, lines, name_of, value_of
-from common.record.steps import Parameters, Push
+from common.record.steps import Parameters, Push, PushOutcome
 from components import details
 from components.evaluator.verdict import WHY_NOT_FILE
 from components.infra_validation.report import REPORT, Report
@@ -100,21 +100,11 @@ class PusherExecutor(tfx_executor.Executor):
         )
         self._MarkPushed(pushed_model, pushed_destination=str(target))
         before = served is not None
-        details.record(
-            Push(
-                pushed=True,
-                model_name=name,
-                pushed_version=version,
-                destination=str(target),
-                already_served=before,
-            )
+        outcome = PushOutcome(
+            pushed=True, model_name=name, pushed_version=version, already_served=before
         )
-        annotate(
-            pushed_model,
-            Pushed(
-                model_name=name, model_id=model.id, pushed_version=version, already_served=before
-            ),
-        )
+        annotate(pushed_model, outcome, Pushed(model_id=model.id))
+        details.record(outcome, Push(destination=str(target)))
         _tell(
             pushed_model,
             pushed=True,
@@ -138,10 +128,10 @@ class PusherExecutor(tfx_executor.Executor):
         why_not = lines(reasons)
         for line in why_not:
             print(f"{name} is not pushed: {line}", flush=True)
-        left = Pushed(model_name=name, why_not_pushed=why_not, withdrawn_by=withdrawn_by)
-        annotate(pushed_model, left)
+        outcome = PushOutcome(pushed=False, why_not_pushed=why_not, withdrawn_by=withdrawn_by)
+        annotate(pushed_model, outcome, Pushed(model_name=name))
         _tell(pushed_model, pushed=False, name=name, why_not=why_not)
-        details.record(Push(pushed=False, why_not_pushed=why_not, withdrawn_by=withdrawn_by))
+        details.record(outcome)
 
 
 class PusherSpec(component_spec.ComponentSpec):

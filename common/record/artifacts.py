@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.record.record import Record, record
+from common.record.steps import PushOutcome
 
 IMPORTED = "visionline_imported"
 """Of what `lineage import` wrote: its original times, as JSON."""
@@ -60,18 +61,12 @@ class Blessing(Record):
 
 
 @record
-class Pushed(Record):
+class Pushed(PushOutcome):
     """A PushedModel; its file `push.json` says the same."""
 
-    pushed: bool | None = None
-    model_name: str | None = None
     model_id: int | None = None
     """Artifact id of the model."""
-    pushed_version: int | None = None
     pushed_destination: str | None = None
-    already_served: bool | None = None
-    why_not_pushed: tuple[str, ...] = ()
-    withdrawn_by: int | None = None
 
     @property
     def ref(self) -> str | None:

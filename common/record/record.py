@@ -73,10 +73,11 @@ def value_of(properties: Properties, field: T) -> T:
     return _readers(field.__objclass__)[key](properties.get(key))  # type: ignore[attr-defined,no-any-return]
 
 
-def annotate(message: Any, record: Record | Mapping[str, Value]) -> None:
+def annotate(message: Any, *records: Record | Mapping[str, Value]) -> None:
     """Adds custom properties to an MLMD message, or to an artifact of TFX."""
     message = getattr(message, "mlmd_artifact", message)
-    for key, each in (record.properties() if isinstance(record, Record) else record).items():
+    found = (r.properties() if isinstance(r, Record) else r for r in records)
+    for key, each in (pair for properties in found for pair in properties.items()):
         slot = message.custom_properties[key]
         if isinstance(each, bool | int) and abs(each) <= _LARGEST_INT:
             slot.int_value = int(each)

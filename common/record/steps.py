@@ -118,21 +118,27 @@ class Trial(Record):
 
 
 @record
-class Push(Record):
-    """Pusher."""
+class PushOutcome(Record):
+    """What came of a push, on the execution and on the PushedModel."""
 
     pushed: bool | None = None
     model_name: str | None = None
     pushed_version: int | None = None
-    destination: str | None = None
     already_served: bool | None = None
     """The version was in serving before, and holds this very model."""
-    removed_versions: str | None = None
-    """Older ones that were removed after it."""
     why_not_pushed: tuple[str, ...] = ()
     """The reasons, one a line."""
     withdrawn_by: int | None = None
     """The version of the rollback for which a model is not pushed again."""
+
+
+@record
+class Push(PushOutcome):
+    """Pusher."""
+
+    destination: str | None = None
+    removed_versions: str | None = None
+    """Older ones that were removed after it."""
 
 
 @record

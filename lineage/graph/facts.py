@@ -180,13 +180,11 @@ class Push:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFacts:
+class ModelFacts(Model):
     artifact_id: int
     uri: str
     state: str
     """LIVE, DELETED …"""
-    framework: str | None
-    architecture: str | None
     created: str
 
 

@@ -11,7 +11,7 @@ from common.errors import DataError
 from common.files import read_json, sha256_file
 from common.record.artifacts import Pushed
 from common.record.kinds import EXAMPLES, MODEL, MODEL_RUN
-from common.record.record import names_of, value_of
+from common.record.record import Properties, names_of, value_of
 from common.record.steps import Data, Parameters
 from components.example_gen.image_index import IndexedImage
 from lineage.graph.built import Built
@@ -100,7 +100,7 @@ def _sources(reader: Reader, artifacts: Mapping[int, Artifact]) -> dict[int, str
     executions = reader.executions(set(makers.values()))
     found = {}
     for dataset, maker in makers.items():
-        execution = executions.get(maker) or {}
+        execution: Properties = executions.get(maker) or {}
         place = value_of(execution, Data.resolved_path)
         found[dataset] = place or value_of(execution, Parameters.input_base) or ""
     return found

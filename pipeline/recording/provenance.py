@@ -16,7 +16,6 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from common.files import digest, sha256_file, write_atomic
@@ -33,6 +32,9 @@ LOCK_FILE = _ROOT / "requirements" / "dev.txt"
 CODE = "code"
 """In the folder of a run."""
 _LARGEST_PATCH = 16 * 2**20
+_Git = tuple[str | None, bool | None, str | None]
+"""A commit, whether something is not in it, and the digest of the patch of that."""
+_UNKNOWN: _Git = (None, None, None)
 
 
 def describe(run_dir: Path | None = None, own: Mapping[str, Path] | None = None) -> Run:
@@ -45,8 +47,8 @@ def describe(run_dir: Path | None = None, own: Mapping[str, Path] | None = None)
     kept = None if run_dir is None else run_dir / CODE
     own = own or {}
     packages = installed_packages()
-    theirs = _git(Path.cwd(), kept and kept / "changes.patch", own.values())
-    ours = _code(kept and kept / "visionline.patch")
+    commit, dirty, changes = _git(Path.cwd(), kept and kept / "changes.patch", own.values())
+    our_commit, our_dirty, our_changes = _code(kept and kept / "visionline.patch")
     if kept is not None:
         _keep(own, kept / "own")
     return Run(
@@ -59,12 +61,12 @@ def describe(run_dir: Path | None = None, own: Mapping[str, Path] | None = None)
         cpus=available_cpus(),
         user=user(),
         directory=os.getcwd(),
-        git_commit=theirs.commit,
-        git_dirty=theirs.dirty,
-        git_changes=theirs.changes,
-        visionline_git_commit=ours.commit,
-        visionline_git_dirty=ours.dirty,
-        visionline_git_changes=ours.changes,
+        git_commit=commit,
+        git_dirty=dirty,
+        git_changes=changes,
+        visionline_git_commit=our_commit,
+        visionline_git_dirty=our_dirty,
+        visionline_git_changes=our_changes,
         own_code={name: sha256_file(path) for name, path in own.items()} or None,
     )
 
@@ -89,24 +91,14 @@ def _keep(own: Mapping[str, Path], folder: Path) -> None:
         shutil.copyfile(path, place.with_name(f"{place.name}.py.txt"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Git:
-    """A commit, and what is not in it; None: not known."""
-
-    commit: str | None = None
-    dirty: bool | None = None
-    changes: str | None = None
-    """Digest of the patch."""
-
-
 def _code(patch: Path | None) -> _Git:
     """Of visionline itself: of a checkout, or what an image was built from."""
     if (_ROOT / ".git").exists():
         return _git(_ROOT, patch)
     commit, _, changed = os.environ.get(BUILT_FROM, "unknown").partition("-")
     if commit == "unknown":
-        return _Git()
-    return _Git(commit, bool(changed))
+        return _UNKNOWN
+    return commit, bool(changed), None
 
 
 def _git(directory: Path, patch: Path | None, own: Collection[Path] = ()) -> _Git:
@@ -122,13 +114,13 @@ def _git(directory: Path, patch: Path | None, own: Collection[Path] = ()) -> _Gi
         commit = _run_git(root, "rev-parse", "HEAD").decode().strip()
         changes = _changes(root, [p for p in own if p.resolve().is_relative_to(root)])
     except (OSError, subprocess.SubprocessError):
-        return _Git()
+        return _UNKNOWN
     if not changes:
-        return _Git(commit, False)
+        return commit, False, None
     if patch is not None and len(changes) <= _LARGEST_PATCH:
         patch.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(patch, changes)
-    return _Git(commit, True, hashlib.sha256(changes).hexdigest())
+    return commit, True, hashlib.sha256(changes).hexdigest()
 
 
 def _changes(root: Path, own: Collection[Path]) -> bytes:

@@ -278,8 +278,7 @@ def _output_digests(
 
 
 def _annotate(target: Any, *records: Record) -> None:
-    for record in records:
-        annotate(target, record)
+    annotate(target, *records)
     if IMPORTED in target.custom_properties:
         _touch(target.custom_properties[IMPORTED])
 

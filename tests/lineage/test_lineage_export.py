@@ -17,6 +17,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from servers import PASSWORD, Server
 
 from common.record.kinds import RUN
+from common.record.run import COMPLETE, Run
 from lineage.exchange.closure import closure
 from lineage.exchange.dump import dump_of
 from lineage.exchange.load import load
@@ -202,7 +203,7 @@ def test_how_a_run_ended_is_told_by_the_export_that_knows(tmp_path: Path) -> Non
     assert run_detail(reader_of(between), "run-a").run.state == "unknown"
     # As a task of Kubeflow goes on with what the tasks before it recorded.
     connection = Connection.parse(str(between)).mlmd_config()
-    Recorder(connection, "digits", "run-a").annotate_run({"state": "complete"})
+    Recorder(connection, "digits", "run-a").annotate_run(Run(state=COMPLETE))
     late = export(between, tmp_path / "late.json")
     for number, order in enumerate([(early, late), (late, early)]):
         target = tmp_path / f"{number}.sqlite"
