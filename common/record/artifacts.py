@@ -42,7 +42,7 @@ class Examples(Record):
 
 @record
 class Model(Record):
-    """A model."""
+    """The model."""
 
     framework: str | None = None
     architecture: str | None = None
@@ -62,7 +62,7 @@ class Blessing(Record):
 
 @record
 class Pushed(PushOutcome):
-    """A PushedModel; its file `push.json` says the same."""
+    """The PushedModel; its file `push.json` says the same."""
 
     model_id: int | None = None
     """Artifact id of the model."""

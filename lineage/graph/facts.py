@@ -181,6 +181,8 @@ class Push:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts(Model):
+    """A model's artifact."""
+
     artifact_id: int
     uri: str
     state: str
