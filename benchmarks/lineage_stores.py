@@ -28,7 +28,7 @@ from common.record import kinds
 from common.record import run as run_record
 from common.record.artifacts import Blessing, Pushed
 from common.record.record import name_of
-from common.record.steps import PushOutcome, Step, Verdict
+from common.record.steps import Push, PushOutcome, Step, Verdict
 
 BEGIN = datetime(2025, 1, 1, 6, tzinfo=UTC)
 KEPT_VERSIONS = 5
@@ -304,7 +304,7 @@ class Generator:
         where = self._destination(name, version)
         found = PushOutcome(model_name=name, pushed=True, pushed_version=version).properties()
         custom = found | Pushed(model_id=model, pushed_destination=where).properties()
-        return {**found, "destination": where}, {"pushed_model": (custom, {})}
+        return found | Push(destination=where).properties(), {"pushed_model": (custom, {})}
 
     def _model(self, run: Run) -> int:
         return run.artifacts["Trainer.model"]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from common.record.kinds import BLESSING, EVALUATION, PUSHED_MODEL
+from common.record.record import name_of
+from common.record.steps import Training
 from lineage.drawing.drawing import Drawing, Edge, Node, State
 from lineage.graph import facts
 from lineage.graph.producers import BASELINE, Graph, ancestry
@@ -202,7 +204,11 @@ class _Picture:
             return _lines(how, _digest(found.transform.digest))
         if found.model.artifact_id == artifact.id:
             what = ", ".join(_lines(found.model.architecture, found.model.framework))
-            accuracy = found.training.metrics.get("val_accuracy") if found.training else None
+            accuracy = (
+                found.training.metrics.get(name_of(Training.val_accuracy))
+                if found.training
+                else None
+            )
             return _lines(
                 what,
                 None if accuracy is None else f"validation accuracy {accuracy:.4f}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -136,7 +136,7 @@ class Verdict:
     baseline: str | None
     """Its name@version, or its URI."""
     baseline_accuracy: float | None
-    why_not_blessed: list[str]
+    why_not_blessed: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,10 +213,8 @@ def run_facts(reader: Reader, run: Context) -> RunFacts:
     if state in (None, RUNNING):
         executions = reader.executions(reader.executions_in([run.id]).get(run.id, []))
         state = run_state(run, executions.values())
-    own = {"state": state, "pipeline": recorded.pipeline or pipeline_of(reader, run)}
-    return RunFacts(
-        run_id=run.name or "", started=when(run.created), **_same(RunFacts, recorded) | own
-    )
+    recorded = replace(recorded, state=state, pipeline=pipeline_of(reader, run))
+    return RunFacts(run_id=run.name or "", started=when(run.created), **_same(RunFacts, recorded))
 
 
 def _same(cls: type, record: Record) -> dict[str, Any]:
@@ -322,11 +320,12 @@ def training_facts(execution: Execution) -> TrainingFacts:
     recorded = Training.read(execution)
     figures = {k: getattr(recorded, k) for k in METRICS}
     hyper = recorded.hyper_parameters or value_of(execution, Parameters.custom_config)
+    recorded = replace(recorded, hyper_parameters=hyper)
     return TrainingFacts(
         execution_id=execution.id,
         metrics={k: v for k, v in figures.items() if v is not None},
         latency_ms=recorded.latency_onnx_ms,
-        **_same(TrainingFacts, recorded) | {"hyper_parameters": hyper},
+        **_same(TrainingFacts, recorded),
     )
 
 
@@ -337,14 +336,13 @@ def verdict(
     blessed = recorded.blessed
     if blessed is None and blessing is not None:
         blessed = value_of(blessing, Blessing.blessed)
-    own = {"blessed": blessed, "why_not_blessed": list(recorded.why_not_blessed)}
     return Verdict(
         execution_id=execution.id,
         run_id=run.name if run else None,
         when=when(ended(execution)),
         baseline_model_id=baseline.id if baseline else None,
         baseline=baseline.uri if baseline else recorded.baseline_version,
-        **_same(Verdict, recorded) | own,
+        **_same(Verdict, replace(recorded, blessed=blessed)),
     )
 
 
@@ -360,12 +358,12 @@ def infra_verdict(
         blessed = None
     elif blessed is None:
         blessed = recorded.blessed
-    own = {"blessed": blessed, "skipped": skipped, "why_not_blessed": why_not}
+    told = replace(recorded, blessed=blessed, skipped=skipped, why_not_blessed=why_not)
     return InfraVerdict(
         execution_id=execution.id,
         run_id=run.name if run else None,
         when=when(ended(execution)),
-        **_same(InfraVerdict, recorded) | own,
+        **_same(InfraVerdict, told),
     )
 
 
