@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from common.record.kinds import EXAMPLES, RUN, SCHEMA, TRAINER, TRANSFORM_GRAPH
 from common.record.record import value_of
+from common.record.run import Run
 from common.record.steps import Parameters
 from lineage.graph import facts
 from lineage.graph.refs import find_model, outputs_of_run
@@ -86,16 +87,9 @@ def recorded(reader: Reader, ref: str) -> Recorded:
             raise
         parts = _of_run(reader, run)
     else:
-        parts = _Parts(
-            model=found.model,
-            run=facts.run_facts(reader, run) if run else found.run,
-            data=found.data,
-            schema=found.schema,
-            transform=found.transform,
-            training=found.training,
-            verdicts=found.verdicts,
-            pushes=found.pushes,
-        )
+        parts = _Parts(**{f.name: getattr(found, f.name) for f in fields(_Parts)})
+        if run is not None:
+            parts.run = facts.run_facts(reader, run)
     own = [v for v in parts.verdicts if parts.run and v.run_id == parts.run.run_id]
     verdicts = own or list(parts.verdicts)
     verdict = verdicts[-1] if verdicts else None
@@ -150,40 +144,46 @@ def _of_run(reader: Reader, run: Context) -> _Parts:
 
 
 def _facts(parts: _Parts) -> dict[tuple[Section, str], Any]:
-    run, training, transform = parts.run, parts.training, parts.transform
+    run, training, transform = parts.run or Run(), parts.training, parts.transform
     found: dict[tuple[Section, str], Any] = {
         ("data", key): _one_or_all([getattr(d, key) for d in parts.data])
         for key in ("digest", "source", "span", "images", "classes", "quarantined")
     }
     # A run that failed early knows its data from looking the cache up.
-    found["data", "digest"] = found["data", "digest"] or (run and run.dataset_digest)
-    settings = _part(run, "transform")
+    found["data", "digest"] = found["data", "digest"] or run.dataset_digest
+    settings = _part(parts.run, "transform")
     size = settings.get("image_size")
-    seeds = (training and training.seed, run and run.seed)
+    seeds = (training and training.seed, run.seed)
     found |= {
-        ("framework", "framework"): (training and training.framework) or (run and run.framework),
-        ("framework", "architecture"): (training and training.architecture) or (run and run.model),
+        ("framework", "framework"): (training and training.framework) or run.framework,
+        ("framework", "architecture"): (training and training.architecture) or run.model,
         ("framework", "parameters"): training and training.parameter_count,
         ("transform", "image size"): (transform and transform.image_size)
         or ([size, size] if isinstance(size, int) else size),
         ("transform", "resize"): (transform and transform.resize) or settings.get("resize"),
         ("transform", "code digest"): transform and transform.code_digest,
         ("schema", "frozen"): parts.schema and parts.schema.frozen,
-        ("code", "commit"): run and run.git_commit,
-        ("code", "uncommitted changes"): run and (run.git_changes or run.git_dirty),
-        ("code", "visionline commit"): run and run.visionline_git_commit,
-        ("code", "visionline uncommitted changes"): run
-        and (run.visionline_git_changes or run.visionline_git_dirty),
+        **surroundings(run),
         ("code", "training code digest"): training and training.code_digest,
         ("seed", "seed"): next((s for s in seeds if s is not None), None),
-        ("packages", "python"): run and run.python,
-        ("hardware", "accelerator"): (training and training.accelerator)
-        or (run and run.accelerator),
-        ("hardware", "cpus"): run and run.cpus,
-        ("hardware", "host"): run and run.host,
-        ("hardware", "platform"): run and run.platform,
+        ("hardware", "accelerator"): (training and training.accelerator) or run.accelerator,
+        ("hardware", "host"): run.host,
     }
     return found
+
+
+def surroundings(run: Run) -> dict[tuple[Section, str], Any]:
+    """What a run was made in: commits, Python, the kind of machine."""
+    return {
+        ("code", "commit"): run.git_commit,
+        ("code", "uncommitted changes"): run.git_changes or run.git_dirty,
+        ("code", "visionline commit"): run.visionline_git_commit,
+        ("code", "visionline uncommitted changes"): run.visionline_git_changes
+        or run.visionline_git_dirty,
+        ("packages", "python"): run.python,
+        ("hardware", "cpus"): run.cpus,
+        ("hardware", "platform"): run.platform,
+    }
 
 
 def _tables(

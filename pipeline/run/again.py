@@ -6,11 +6,10 @@ the weights that came of it are compared afterwards.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from common.errors import ConfigError
 from components.example_gen import spans
 from components.example_gen.digest import digest_source
 from components.example_gen.source import list_source
-from lineage.questions.recorded import Recorded, Section, recorded
+from lineage.questions.recorded import Recorded, Section, recorded, surroundings
 from lineage.store.reader import Reader
 from lineage.store.workspace import Workspace
 from modelstore.artifact import MODEL_ONNX, SERVING_FORMAT
@@ -77,10 +76,10 @@ def read_back(reader: Reader, ref: str, output: str | None, serving: str | None)
     return Again(
         run_id=run.run_id,
         then=then,
-        config=dataclasses.replace(
+        config=replace(
             config,
-            run=dataclasses.replace(config.run, output=folder, metadata=None),
-            push=dataclasses.replace(config.push, destination=serving),
+            run=replace(config.run, output=folder, metadata=None),
+            push=replace(config.push, destination=serving),
         ),
     )
 
@@ -98,17 +97,14 @@ def _changed(again: Again) -> Iterator[str]:
     then, config = again.then.facts, again.config
     place = spans.resolve(config.data.path, config.data.span, config.data.version)
     now = describe(own=own_code(config.train.model))
+    # Outside a repository nothing is changed.
+    clean = replace(
+        now, git_dirty=bool(now.git_dirty), visionline_git_dirty=bool(now.visionline_git_dirty)
+    )
     values: dict[tuple[Section, str], Any] = {
         ("data", "digest"): digest_source(list_source(config.data, place.path)),
         ("code", "training code digest"): training_code(config.train),
-        ("code", "visionline commit"): now.visionline_git_commit,
-        ("code", "visionline uncommitted changes"): now.visionline_git_changes
-        or now.visionline_git_dirty,
-        ("code", "commit"): now.git_commit,
-        ("code", "uncommitted changes"): now.git_changes or now.git_dirty,
-        ("packages", "python"): now.python,
-        ("hardware", "cpus"): now.cpus,
-        ("hardware", "platform"): now.platform,
+        **surroundings(clean),
     }
     for (section, key), value in values.items():
         before = then.get((section, key))
