@@ -154,7 +154,7 @@ def _facts(parts: _Parts) -> dict[tuple[Section, str], Any]:
     settings = _part(parts.run, "transform")
     size = settings.get("image_size")
     seeds = (training and training.seed, run.seed)
-    found |= {
+    found |= surroundings(run) | {
         ("framework", "framework"): (training and training.framework) or run.framework,
         ("framework", "architecture"): (training and training.architecture) or run.model,
         ("framework", "parameters"): training and training.parameter_count,
@@ -163,7 +163,6 @@ def _facts(parts: _Parts) -> dict[tuple[Section, str], Any]:
         ("transform", "resize"): (transform and transform.resize) or settings.get("resize"),
         ("transform", "code digest"): transform and transform.code_digest,
         ("schema", "frozen"): parts.schema and parts.schema.frozen,
-        **surroundings(run),
         ("code", "training code digest"): training and training.code_digest,
         ("seed", "seed"): next((s for s in seeds if s is not None), None),
         ("hardware", "accelerator"): (training and training.accelerator) or run.accelerator,
