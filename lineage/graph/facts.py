@@ -17,7 +17,7 @@ from common.record import steps
 from common.record.artifacts import Blessing, Examples, Model, Pushed
 from common.record.kinds import PIPELINE
 from common.record.record import Record, names_of, value_of
-from common.record.run import FAILED, RUNNING, Run
+from common.record.run import CANCELLED, COMPLETE, FAILED, RUNNING, Run
 from common.record.steps import Data, Parameters, Training, Trial
 from common.record.steps import Step as Recorded
 from lineage.graph.alive import OPEN, is_alive
@@ -255,10 +255,10 @@ def run_state(run: Context, executions: Collection[Execution]) -> str:
 def state_of(states: Collection[str] | Any) -> str:
     """A run's state from those of its executions."""
     found = set(states)
-    for mlmd, ours in (("FAILED", "failed"), ("CANCELED", "cancelled"), ("RUNNING", "running")):
+    for mlmd, ours in (("FAILED", FAILED), ("CANCELED", CANCELLED), ("RUNNING", RUNNING)):
         if mlmd in found:
             return ours
-    return "complete"
+    return COMPLETE
 
 
 def step(execution: Execution, run: Context | None) -> Step:

@@ -10,7 +10,7 @@ from common.errors import ConfigError, nearest
 from common.record.artifacts import Blessing, Pushed
 from common.record.kinds import BLESSING, EVALUATION, INFRA_BLESSING, PIPELINE, PUSHED_MODEL, RUN
 from common.record.record import names_of, value_of
-from common.record.run import FAILED, RUNNING, Run
+from common.record.run import CANCELLED, COMPLETE, FAILED, RUNNING, Run
 from common.record.steps import Push, Step, Verdict
 from lineage.graph import facts
 from lineage.graph.alive import ENDED, OPEN
@@ -18,7 +18,7 @@ from lineage.graph.refs import find_run
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Context, Execution
 
-STATES = (RUNNING, "complete", FAILED, "cancelled", facts.UNKNOWN)
+STATES = (RUNNING, COMPLETE, FAILED, CANCELLED, facts.UNKNOWN)
 _RESOLVERS = ("tfx.dsl.components.common.resolver.", "tfx.dsl.components.common.importer.")
 """Types of nodes that only look something up: executions in MLMD, but no steps."""
 _PIPELINE, _STATE = names_of(Run.pipeline, Run.state)
