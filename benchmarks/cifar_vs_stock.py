@@ -26,6 +26,8 @@ from typing import Any
 
 from common.errors import ConfigError
 from common.paths import check_folder
+from common.record.record import annotated, value_of
+from common.record.steps import Step
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE_SIZE = 32
@@ -166,8 +168,9 @@ def executions(metadata: Path) -> Seconds:
 
 def _duration(execution: Any) -> float:
     # visionline's executions are annotated later, so their last update is no end.
-    if "duration_seconds" in execution.custom_properties:
-        return float(execution.custom_properties["duration_seconds"].double_value)
+    seconds = value_of(annotated(execution), Step.duration_seconds)
+    if seconds is not None:
+        return seconds
     begun, ended = execution.create_time_since_epoch, execution.last_update_time_since_epoch
     return float(ended - begun) / 1000
 

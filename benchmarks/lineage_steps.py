@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.mlmd_rows import Type
+from common.record import kinds
+from common.record.artifacts import Blessing, Examples, Imported, Model, Pushed
+from common.record.record import name_of, names_of
+from common.record.run import Run
+from common.record.steps import Data, Parameters, Training, Verdict
 
 PIPELINE = "photos"
 CLASSES = ("bus", "car", "cat", "dog", "fox", "horse", "lorry", "owl", "ship", "swan")
 _DATASET, _MODEL, _STATISTICS = 1, 2, 4
 _TRANSFORM, _PROCESS, _EVALUATE = 2, 3, 4
 """MLMD's base types of artifacts and of executions."""
+SPAN, VERSION, SPLIT_NAMES = names_of(Examples.span, Examples.version, Examples.split_names)
 SPLITS = '["train", "val", "test"]'
 _EMPTY_LIST = "mlmd-struct::Cg8KCV9fdmFsdWVfXxICMgA="
 _SAMPLED = (
@@ -39,90 +45,90 @@ class Node:
 
 
 NODES = {
-    "ImageExampleGen": Node(
+    kinds.IMAGE_EXAMPLE_GEN: Node(
         "components.example_gen.component.ImageExampleGen",
         {},
-        {"report": "IngestionReport", "examples": "Examples"},
+        {"report": kinds.REPORT, "examples": kinds.EXAMPLES},
         30,
     ),
-    "StatisticsGen": Node(
+    kinds.STATISTICS_GEN: Node(
         "components.statistics.StatisticsGen",
         {"examples": "ImageExampleGen.examples"},
-        {"statistics": "ExampleStatistics"},
+        {"statistics": kinds.STATISTICS},
         20,
     ),
-    "SchemaGen": Node(
+    kinds.SCHEMA_GEN: Node(
         "components.schema_gen.SchemaGen",
         {"statistics": "StatisticsGen.statistics"},
-        {"schema": "Schema"},
+        {"schema": kinds.SCHEMA},
         0.2,
     ),
-    "ExampleValidator": Node(
+    kinds.EXAMPLE_VALIDATOR: Node(
         "components.example_validator.ExampleValidator",
         {"statistics": "StatisticsGen.statistics", "schema": "SchemaGen.schema"},
-        {"anomalies": "ExampleAnomalies"},
+        {"anomalies": kinds.ANOMALIES},
         0.2,
     ),
-    "Transform": Node(
+    kinds.TRANSFORM: Node(
         "tfx.components.transform.component.Transform",
         {"examples": "ImageExampleGen.examples", "schema": "SchemaGen.schema"},
         {
-            "transform_graph": "TransformGraph",
-            "transformed_examples": "Examples",
+            "transform_graph": kinds.TRANSFORM_GRAPH,
+            "transformed_examples": kinds.EXAMPLES,
             "updated_analyzer_cache": "TransformCache",
         },
         60,
     ),
-    "Trainer": Node(
+    kinds.TRAINER: Node(
         "components.trainer.component.Trainer",
         {
             "transform_graph": "Transform.transform_graph",
             "examples": "Transform.transformed_examples",
             "raw_examples": "ImageExampleGen.examples",
         },
-        {"model_run": "ModelRun", "model": "Model"},
+        {"model_run": kinds.MODEL_RUN, "model": kinds.MODEL},
         400,
     ),
-    "Baseline": Node("tfx.dsl.components.common.resolver.Resolver", {}, {}, 0.1),
-    "Evaluator": Node(
+    kinds.BASELINE: Node("tfx.dsl.components.common.resolver.Resolver", {}, {}, 0.1),
+    kinds.EVALUATOR: Node(
         "tfx.components.evaluator.component.Evaluator",
         {
             "examples": "ImageExampleGen.examples",
             "model": "Trainer.model",
             "schema": "SchemaGen.schema",
         },
-        {"evaluation": "ModelEvaluation", "blessing": "ModelBlessing"},
+        {"evaluation": kinds.EVALUATION, "blessing": kinds.BLESSING},
         40,
     ),
-    "Pusher": Node(
+    kinds.PUSHER: Node(
         "components.pusher.Pusher",
         {
             "model_blessing": "Evaluator.blessing",
             "evaluation": "Evaluator.evaluation",
             "model": "Trainer.model",
         },
-        {"pushed_model": "PushedModel"},
+        {"pushed_model": kinds.PUSHED_MODEL},
         0.5,
     ),
 }
 ARTIFACTS: dict[str, tuple[int, dict[str, int]]] = {
     # base type, properties by number of their type
-    "IngestionReport": (0, {}),
-    "Examples": (_DATASET, {"span": 1, "version": 1, "split_names": 3}),
-    "ExampleStatistics": (_STATISTICS, {"span": 1, "split_names": 3}),
-    "Schema": (0, {}),
-    "ExampleAnomalies": (0, {"span": 1, "split_names": 3}),
-    "TransformGraph": (0, {}),
+    kinds.REPORT: (0, {}),
+    kinds.EXAMPLES: (_DATASET, {SPAN: 1, VERSION: 1, SPLIT_NAMES: 3}),
+    kinds.STATISTICS: (_STATISTICS, {SPAN: 1, SPLIT_NAMES: 3}),
+    kinds.SCHEMA: (0, {}),
+    kinds.ANOMALIES: (0, {SPAN: 1, SPLIT_NAMES: 3}),
+    kinds.TRANSFORM_GRAPH: (0, {}),
     "TransformCache": (0, {}),
-    "ModelRun": (0, {}),
-    "Model": (_MODEL, {}),
-    "ModelEvaluation": (0, {}),
-    "ModelBlessing": (0, {}),
-    "PushedModel": (_MODEL, {}),
+    kinds.MODEL_RUN: (0, {}),
+    kinds.MODEL: (_MODEL, {}),
+    kinds.EVALUATION: (0, {}),
+    kinds.BLESSING: (0, {}),
+    kinds.PUSHED_MODEL: (_MODEL, {}),
 }
-_BASES = {"StatisticsGen": _PROCESS, "Transform": _TRANSFORM, "Evaluator": _EVALUATE}
+_BASES = {kinds.STATISTICS_GEN: _PROCESS, kinds.TRANSFORM: _TRANSFORM, kinds.EVALUATOR: _EVALUATE}
 TYPES: list[Type] = [
-    *(("context", n, 0, {}) for n in ("pipeline_run", "pipeline", "node", "execution_cache")),
+    *(("context", n, 0, {}) for n in (kinds.RUN, kinds.PIPELINE, kinds.NODE, kinds.CACHE)),
     *(("execution", n.type, _BASES.get(k, 0), {}) for k, n in NODES.items()),
     *(("artifact", n, base, properties) for n, (base, properties) in ARTIFACTS.items()),
 ]
@@ -156,44 +162,41 @@ def packages() -> dict[str, str]:
 
 def parameters(node: str, plan: Plan) -> dict[str, Any]:
     """What TFX records of a component, and hashes for its cache."""
-    if node == "ImageExampleGen":
-        return {"config": json.dumps(_data_config(plan), sort_keys=True)}
-    if node == "StatisticsGen":
+    if node == kinds.IMAGE_EXAMPLE_GEN:
+        return Parameters(config=_data_config(plan)).properties()
+    if node == kinds.STATISTICS_GEN:
         return {"exclude_splits": "[]"}
-    if node == "SchemaGen":
+    if node == kinds.SCHEMA_GEN:
         return {"class_balance_threshold": 0.1}
-    if node == "ExampleValidator":
+    if node == kinds.EXAMPLE_VALIDATOR:
         return {"accepted": "[]", "exclude_splits": "[]", "slices": "[]"}
-    if node == "Transform":
+    if node == kinds.TRANSFORM:
         code = digest("transform", plan.transform_code)
         size = [plan.image_size, plan.image_size]
         config = {"code_digest": code, "image_size": size, "resize": "crop"}
         return {
-            "custom_config": json.dumps(config),
+            **Parameters(custom_config=config).properties(),
             "disable_statistics": 1,
             "force_tf_compat_v1": 0,
             "preprocessing_fn": "components.transform.preprocessing_fn",
             "splits_config": _SPLITS_CONFIG,
         }
-    if node == "Trainer":
-        return {
-            "cache_dir": f"{plan.root}/cache/shards",
-            "code_digest": digest("trainer", plan.trainer_code),
-            "config": json.dumps(plan.train, sort_keys=True),
-            "image_size": json.dumps([plan.image_size, plan.image_size]),
-        }
-    if node == "Evaluator":
-        return {
-            "eval_config": _EVAL_CONFIG,
-            "example_splits": '["test"]',
-            "fairness_indicator_thresholds": "null",
-        }
+    if node == kinds.TRAINER:
+        return Parameters(
+            cache_dir=f"{plan.root}/cache/shards",
+            code_digest=digest("trainer", plan.trainer_code),
+            config=plan.train,
+            image_size=[plan.image_size, plan.image_size],
+        ).properties()
+    if node == kinds.EVALUATOR:
+        judging = Parameters(eval_config=_EVAL_CONFIG, example_splits=["test"])
+        return {**judging.properties(), "fairness_indicator_thresholds": "null"}
     return {"destination": f"{plan.root}/serving", "name": plan.name}
 
 
-def config(plan: Plan) -> str:
-    """The resolved config, as JSON."""
-    found = {
+def config(plan: Plan) -> dict[str, Any]:
+    """The resolved config."""
+    return {
         "data": _data_config(plan),
         "evaluate": {
             **{"confidence_intervals": True, "max_regression": 0.01, "min_accuracy": 0.8},
@@ -207,37 +210,36 @@ def config(plan: Plan) -> str:
         "train": plan.train,
         "transform": {"image_size": plan.image_size, "resize": "crop"},
     }
-    return json.dumps(found, sort_keys=True)
 
 
-def run_properties(plan: Plan, installed: str) -> dict[str, Any]:
+def run_record(plan: Plan, installed: dict[str, str]) -> Run:
     """Of the pipeline_run context, as it begins.
 
     Args:
-      installed: version by package, as JSON.
+      installed: version by package.
     """
-    text = config(plan)
-    return {
-        "pipeline": PIPELINE,
-        "config": text,
-        "config_digest": digest(text),
-        "seed": plan.train["seed"],
-        "framework": plan.train["framework"],
-        "model": plan.train["model"],
-        "packages": installed,
-        "packages_digest": digest(installed),
-        "lock_digest": digest("lock", plan.lock),
-        "python": "3.11.7",
-        "git_commit": digest("commit", plan.commit)[:40],
-        "git_dirty": int(plan.commit % 10 == 0),
-        "visionline_git_commit": digest("visionline", plan.commit // 20)[:40],
-        "visionline_git_dirty": 0,
-        "host": "trainer-1",
-        "platform": "Linux-6.1.0-28-amd64-x86_64-with-glibc2.36",
-        "cpus": 16,
-        "user": ("ada", "grace", "alan")[plan.commit % 3],
-        "directory": plan.root,
-    }
+    resolved = config(plan)
+    return Run(
+        pipeline=PIPELINE,
+        config=resolved,
+        config_digest=digest(resolved),
+        seed=plan.train["seed"],
+        framework=plan.train["framework"],
+        model=plan.train["model"],
+        packages=installed,
+        packages_digest=digest(installed),
+        lock_digest=digest("lock", plan.lock),
+        python="3.11.7",
+        git_commit=digest("commit", plan.commit)[:40],
+        git_dirty=plan.commit % 10 == 0,
+        visionline_git_commit=digest("visionline", plan.commit // 20)[:40],
+        visionline_git_dirty=False,
+        host="trainer-1",
+        platform="Linux-6.1.0-28-amd64-x86_64-with-glibc2.36",
+        cpus=16,
+        user=("ada", "grace", "alan")[plan.commit % 3],
+        directory=plan.root,
+    )
 
 
 def image_count(data: int) -> int:
@@ -248,37 +250,39 @@ def ingested(plan: Plan) -> dict[str, Any]:
     """What ImageExampleGen says on its execution."""
     images = image_count(plan.data)
     test = val = images // 10
-    return {
-        "input_fingerprint": digest("data", plan.data),
-        "resolved_path": f"{plan.root}/images/span-{plan.data}",
-        "span": plan.data,
-        "split_counts": json.dumps({"train": images - test - val, "val": val, "test": test}),
-        "quarantined": plan.data % 4,
-    }
+    return Data(
+        input_fingerprint=digest("data", plan.data),
+        resolved_path=f"{plan.root}/images/span-{plan.data}",
+        span=plan.data,
+        split_counts={"train": images - test - val, "val": val, "test": test},
+        quarantined=plan.data % 4,
+    ).properties()
 
 
 def trained(plan: Plan, accuracy: float) -> dict[str, Any]:
     """What the Trainer says on its execution."""
-    return {
-        "framework": plan.train["framework"],
-        "architecture": plan.train["model"],
-        "accelerator": "cpu",
-        "seed": plan.train["seed"],
-        "parameter_count": 11_181_642,
-        "hyper_parameters": json.dumps(plan.train, sort_keys=True),
-        "dataset_digest": digest("data", plan.data),
-        "epochs_run": plan.train["epochs"],
-        "best_epoch": plan.train["epochs"] - 1,
-        "peak_memory_bytes": 3_138_970_624,
-        "train_seconds": 400.25,
-        "images_per_second": 841.525438,
-        "loss": round(1.1 - accuracy, 6),
-        "accuracy": round(accuracy + 0.01, 6),
-        "val_loss": round(1.2 - accuracy, 6),
-        "val_accuracy": round(accuracy + 0.002, 6),
-        "latency_onnx_ms": 4.25,
-        **{"parity_onnx": 1e-06, "parity_savedmodel": 0.0, "parity_savedmodel_bytes": 0.0},
-    }
+    return Training(
+        framework=plan.train["framework"],
+        architecture=plan.train["model"],
+        accelerator="cpu",
+        seed=plan.train["seed"],
+        parameter_count=11_181_642,
+        hyper_parameters=plan.train,
+        dataset_digest=digest("data", plan.data),
+        epochs_run=plan.train["epochs"],
+        best_epoch=plan.train["epochs"] - 1,
+        peak_memory_bytes=3_138_970_624,
+        train_seconds=400.25,
+        images_per_second=841.525438,
+        loss=round(1.1 - accuracy, 6),
+        accuracy=round(accuracy + 0.01, 6),
+        val_loss=round(1.2 - accuracy, 6),
+        val_accuracy=round(accuracy + 0.002, 6),
+        latency_onnx_ms=4.25,
+        parity_onnx=1e-06,
+        parity_savedmodel=0.0,
+        parity_savedmodel_bytes=0.0,
+    ).properties()
 
 
 def judged(plan: Plan, accuracy: float, blessed: bool, chance: random.Random) -> dict[str, Any]:
@@ -292,50 +296,49 @@ def judged(plan: Plan, accuracy: float, blessed: bool, chance: random.Random) ->
         }
         for name in CLASSES
     ]
-    found = {
-        "accuracy": accuracy,
-        "loss": round(1.15 - accuracy, 6),
-        "top_k_accuracy": 0.998,
-        "expected_calibration_error": 0.012,
-        "examples": image_count(plan.data) // 10,
-        "blessed": int(blessed),
-        "per_class": json.dumps(classes),
-    }
-    if not blessed:
-        found["why_not_blessed"] = f"accuracy {accuracy:.4f} is below the threshold 0.8"
-    return found
+    why_not = () if blessed else (f"accuracy {accuracy:.4f} is below the threshold 0.8",)
+    return Verdict(
+        accuracy=accuracy,
+        loss=round(1.15 - accuracy, 6),
+        top_k_accuracy=0.998,
+        expected_calibration_error=0.012,
+        examples=image_count(plan.data) // 10,
+        blessed=blessed,
+        per_class=classes,
+        why_not_blessed=why_not,
+    ).properties()
 
 
 def artifact_properties(kind: str, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
     """Custom ones and those of the type, that every artifact of the type has."""
-    custom: dict[str, Any] = {"is_external": 0, "tfx_version": "1.21.0"}
+    custom: dict[str, Any] = {**Imported(is_external=False).properties(), "tfx_version": "1.21.0"}
     typed: dict[str, Any] = {}
-    if kind in ("ExampleStatistics", "ExampleAnomalies"):
-        typed = {"span": plan.data, "split_names": SPLITS}
-    if kind == "ExampleStatistics":
+    if kind in (kinds.STATISTICS, kinds.ANOMALIES):
+        typed = {SPAN: plan.data, SPLIT_NAMES: SPLITS}
+    if kind == kinds.STATISTICS:
         custom |= {"sample_rate_by_split": _SAMPLED, "stats_dashboard_link": ""}
-    elif kind == "ExampleAnomalies":
-        custom["blessed"] = _CLEAN
-    elif kind == "Model":
-        custom |= {"framework": plan.train["framework"], "architecture": plan.train["model"]}
-    elif kind == "PushedModel":
-        custom["model_name"] = plan.name
+    elif kind == kinds.ANOMALIES:
+        custom[name_of(Blessing.blessed)] = _CLEAN
+    elif kind == kinds.MODEL:
+        model = Model(framework=plan.train["framework"], architecture=plan.train["model"])
+        custom |= model.properties()
+    elif kind == kinds.PUSHED_MODEL:
+        custom |= Pushed(model_name=plan.name).properties()
     return custom, typed
 
 
 def raw_examples(plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
     """Further properties of ImageExampleGen's examples, as above."""
-    custom = {
-        "class_count": len(CLASSES),
-        "dataset_digest": digest("data", plan.data),
-        "extra_columns": _EMPTY_LIST,
-        "file_format": "tfrecords_gzip",
-        "image_count": image_count(plan.data),
-        "input_fingerprint": digest("data", plan.data),
-        "payload_format": "FORMAT_TF_EXAMPLE",
-        "span": plan.data,
-    }
-    return custom, {"span": plan.data}
+    images = Examples(
+        class_count=len(CLASSES),
+        dataset_digest=digest("data", plan.data),
+        image_count=image_count(plan.data),
+        input_fingerprint=digest("data", plan.data),
+        payload_format="FORMAT_TF_EXAMPLE",
+        span=plan.data,
+    )
+    tfx = {name_of(Examples.extra_columns): _EMPTY_LIST, "file_format": "tfrecords_gzip"}
+    return {**images.properties(), **tfx}, {SPAN: plan.data}
 
 
 def _data_config(plan: Plan) -> dict[str, Any]:
@@ -355,30 +358,27 @@ _SECOND = (
     *("api", "bigquery-storage", "client", "core", "io", "lib", "metadata", "tools", "utils"),
 )
 _SPLITS_CONFIG = json.dumps({"analyze": ["train"], "transform": ["train", "val", "test"]}, indent=2)
-_EVAL_CONFIG = json.dumps(
-    {
-        "model_specs": [
-            {"name": n, "is_baseline": n == "baseline", "label_key": "label_id"}
-            for n in ("candidate", "baseline")
-        ],
-        "slicing_specs": [{}, {"feature_keys": ["label"]}],
-        "metrics_specs": [
-            {
-                "metrics": [
-                    {
-                        "class_name": metric,
-                        "config": json.dumps({"name": metric.lower()}),
-                        "per_slice_thresholds": [
-                            {
-                                "slicing_specs": [{}],
-                                "threshold": {"value_threshold": {"lower_bound": 0.8}},
-                            }
-                        ],
-                    }
-                    for metric in ("SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy")
-                ]
-            }
-        ],
-    },
-    indent=2,
-)
+_EVAL_CONFIG: dict[str, Any] = {
+    "model_specs": [
+        {"name": n, "is_baseline": n == "baseline", "label_key": "label_id"}
+        for n in ("candidate", "baseline")
+    ],
+    "slicing_specs": [{}, {"feature_keys": ["label"]}],
+    "metrics_specs": [
+        {
+            "metrics": [
+                {
+                    "class_name": metric,
+                    "config": json.dumps({"name": metric.lower()}),
+                    "per_slice_thresholds": [
+                        {
+                            "slicing_specs": [{}],
+                            "threshold": {"value_threshold": {"lower_bound": 0.8}},
+                        }
+                    ],
+                }
+                for metric in ("SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy")
+            ]
+        }
+    ],
+}

@@ -12,12 +12,11 @@ models are not blessed.  The same seed and folder give the same store.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,15 +24,20 @@ from typing import Any
 from benchmarks import lineage_steps as steps
 from benchmarks.lineage_steps import NODES, PIPELINE, TYPES, Plan, digest
 from benchmarks.mlmd_rows import CACHED, COMPLETE, FAILED, INPUT, INTERNAL_OUTPUT, OUTPUT, Rows
+from common.record import kinds
+from common.record import run as run_record
+from common.record.artifacts import Blessing, Pushed
+from common.record.record import name_of
+from common.record.steps import Push, PushOutcome, Step, Verdict
 
 BEGIN = datetime(2025, 1, 1, 6, tzinfo=UTC)
 KEPT_VERSIONS = 5
 """Version folders by model that were not cleared away."""
 WORDS = ("birds", "cars", "crops", "digits", "dishes", "insects", "leaves", "shells", "signs")
 FAILURES = {
-    "ExampleValidator": "The data has anomalies: label: unexpected value 'unicorn'.",
-    "Trainer": "Out of memory: the training was killed. Try a smaller batch size.",
-    "Evaluator": "No room left on the disk. Free some, then run the same command again.",
+    kinds.EXAMPLE_VALIDATOR: "The data has anomalies: label: unexpected value 'unicorn'.",
+    kinds.TRAINER: "Out of memory: the training was killed. Try a smaller batch size.",
+    kinds.EVALUATOR: "No room left on the disk. Free some, then run the same command again.",
 }
 
 
@@ -78,9 +82,10 @@ class Generator:
         self._data_runs = data_runs
         self._names = [f"{w}-{f}" for w in WORDS for f in ("keras", "pytorch")][:names]
         self._now = int(BEGIN.timestamp() * 1000)
-        self._pipeline = self._rows.context("pipeline", PIPELINE, self._now, self._now)
+        self._pipeline = self._rows.context(kinds.PIPELINE, PIPELINE, self._now, self._now)
         self._nodes = {
-            n: self._rows.context("node", f"{PIPELINE}.{n}", self._now, self._now) for n in NODES
+            n: self._rows.context(kinds.NODE, f"{PIPELINE}.{n}", self._now, self._now)
+            for n in NODES
         }
         self._cache: dict[str, Work] = {}
         self._cache_contexts: dict[str, int] = {}
@@ -124,17 +129,19 @@ class Generator:
                 break
             self._step(node, run)
         self._now = run.now
-        custom = steps.run_properties(run.plan, json.dumps(self._packages))
+        record = steps.run_record(run.plan, self._packages)
         if not self._run_ids:
-            del custom["pipeline"]
+            record = replace(record, pipeline=None)
         if error is None:
             self._last[name] = run.plan
             data = digest("data", run.plan.data)
-            custom |= {"state": "complete", "accelerator": "cpu", "dataset_digest": data}
+            record = replace(
+                record, state=run_record.COMPLETE, accelerator="cpu", dataset_digest=data
+            )
         else:
-            custom |= {"state": "failed", "error": error}
-        custom["duration_seconds"] = (run.now - began) / 1000
-        self._rows.context("pipeline_run", run.id, began, run.now, custom, id_=run.context)
+            record = replace(record, state=run_record.FAILED, error=error)
+        custom = replace(record, duration_seconds=(run.now - began) / 1000).properties()
+        self._rows.context(kinds.RUN, run.id, began, run.now, custom, id_=run.context)
 
     def _plan(self, name: str) -> Plan:
         pick = self._random.choice
@@ -167,12 +174,12 @@ class Generator:
     def _key(self, node: str, run: Run) -> str:
         """Of TFX's cache: a digest of node, parameters and inputs."""
         inputs = [run.artifacts[source] for source in NODES[node].inputs.values()]
-        data = run.plan.data if node == "ImageExampleGen" else None
-        baseline = run.baseline if node == "Evaluator" else None
+        data = run.plan.data if node == kinds.IMAGE_EXAMPLE_GEN else None
+        baseline = run.baseline if node == kinds.EVALUATOR else None
         return digest(node, steps.parameters(node, run.plan), inputs, data, baseline)
 
     def _step(self, node: str, run: Run) -> None:
-        if node == "Baseline":
+        if node == kinds.BASELINE:
             self._resolve(run)
             return
         key = self._key(node, run)
@@ -186,20 +193,20 @@ class Generator:
             run.now += int(NODES[node].seconds * self._random.uniform(600, 1500)) + 20
             id_ = self._rows.reserve("Execution")
             found, described = self._results(node, run)
-            work = self._cache[key] = Work({}, found if node == "Evaluator" else {})
+            work = self._cache[key] = Work({}, found if node == kinds.EVALUATOR else {})
             for output, kind in NODES[node].outputs.items():
                 custom, typed = steps.artifact_properties(kind, run.plan)
                 custom |= described.get(output, ({}, {}))[0]
                 typed |= described.get(output, ({}, {}))[1]
                 uri = f"{self._root}/artifacts/{node}/{output}/{id_}"
                 work.artifacts[output] = self._rows.artifact(kind, uri, run.now, custom, typed)
-                if kind == "Model":
+                if kind == kinds.MODEL:
                     self._model_uri[work.artifacts[output]] = uri
-            if node == "Evaluator" and found["blessed"]:
+            if node == kinds.EVALUATOR and found[name_of(Verdict.blessed)]:
                 self._blessed.add(work.artifacts["blessing"])
             uris = (f"{self._root}/artifacts/{node}/{output}/{id_}" for output in work.artifacts)
-            digests = {"output_digests": json.dumps({uri: digest(uri) for uri in uris})}
-            self._execution(id_, node, run, COMPLETE, began, found | digests)
+            digests = Step(output_digests={uri: digest(uri) for uri in uris})
+            self._execution(id_, node, run, COMPLETE, began, found | digests.properties())
         for output, artifact in work.artifacts.items():
             self._rows.event(id_, artifact, OUTPUT, output, run.now)
             for context in self._contexts(node, run, key):
@@ -210,7 +217,7 @@ class Generator:
         began = run.now
         run.now += int(NODES[node].seconds * self._random.uniform(100, 900)) + 20
         id_ = self._rows.reserve("Execution")
-        self._execution(id_, node, run, FAILED, began, {"error": FAILURES[node]})
+        self._execution(id_, node, run, FAILED, began, Step(error=FAILURES[node]).properties())
         return f"{node}: {FAILURES[node]}"
 
     def _resolve(self, run: Run) -> None:
@@ -218,9 +225,9 @@ class Generator:
         others = (m for m in reversed(self._pushed[run.plan.name]) if m != self._model(run))
         run.baseline = next(others, None)
         id_ = self._rows.reserve("Execution")
-        resolver = NODES["Baseline"].type
+        resolver = NODES[kinds.BASELINE].type
         self._rows.execution(resolver, COMPLETE, self._uuid(), run.now, run.now + 3, {}, id_=id_)
-        for context in (self._pipeline, run.context, self._nodes["Baseline"]):
+        for context in (self._pipeline, run.context, self._nodes[kinds.BASELINE]):
             self._rows.associate(context, id_)
             if run.baseline is not None:
                 self._rows.attribute(context, run.baseline)
@@ -238,13 +245,13 @@ class Generator:
     ) -> None:
         """An execution with its inputs."""
         custom = {**steps.parameters(node, run.plan), **found}
-        custom["duration_seconds"] = (run.now - began) / 1000
+        custom |= Step(duration_seconds=(run.now - began) / 1000).properties()
         if self._run_ids:
-            custom |= {"run_id": run.id, "node_id": node}
+            custom |= Step(run_id=run.id, node_id=node).properties()
         kind = NODES[node].type
         self._rows.execution(kind, state, self._uuid(), began, run.now, custom, id_=id_)
         inputs = {key: run.artifacts[source] for key, source in NODES[node].inputs.items()}
-        if node == "Evaluator" and run.baseline is not None:
+        if node == kinds.EVALUATOR and run.baseline is not None:
             inputs["baseline_model"] = run.baseline
         contexts = self._contexts(node, run, self._key(node, run))
         for context in contexts:
@@ -257,48 +264,47 @@ class Generator:
     def _contexts(self, node: str, run: Run, key: str) -> tuple[int, ...]:
         """Of pipeline, run, node and cache."""
         if key not in self._cache_contexts:
-            self._cache_contexts[key] = self._rows.context("execution_cache", key, run.now, run.now)
+            self._cache_contexts[key] = self._rows.context(kinds.CACHE, key, run.now, run.now)
         return (self._pipeline, run.context, self._nodes[node], self._cache_contexts[key])
 
     def _results(self, node: str, run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
         """What a step found, and further properties of its outputs: (custom, of the type)."""
         plan = run.plan
-        if node == "ImageExampleGen":
+        if node == kinds.IMAGE_EXAMPLE_GEN:
             return steps.ingested(plan), {"examples": steps.raw_examples(plan)}
-        if node == "Transform":
-            return {}, {"transformed_examples": ({}, {"split_names": steps.SPLITS})}
-        if node == "Trainer":
+        if node == kinds.TRANSFORM:
+            return {}, {"transformed_examples": ({}, {steps.SPLIT_NAMES: steps.SPLITS})}
+        if node == kinds.TRAINER:
             return steps.trained(plan, self._random.uniform(0.8, 0.98)), {}
-        if node == "Evaluator":
+        if node == kinds.EVALUATOR:
             blessed = self._random.random() > 0.15
             accuracy = round(self._random.uniform(0.82, 0.99) - (0.2 if not blessed else 0), 6)
-            model: dict[str, Any] = {
-                "current_model": self._model_uri[self._model(run)],
-                "current_model_id": self._model(run),
-                "blessed": int(blessed),
-            }
+            blessing = Blessing(blessed=blessed, current_model_id=self._model(run))
             found = steps.judged(plan, accuracy, blessed, self._random)
             if run.baseline is not None:
-                model["baseline_model"] = self._model_uri[run.baseline]
-                model["baseline_model_id"] = run.baseline
-                found["baseline_accuracy"] = round(self._random.uniform(0.8, 0.9), 6)
+                served = round(self._random.uniform(0.8, 0.9), 6)
+                found |= Verdict(baseline_accuracy=served).properties()
+                uri = self._model_uri[run.baseline]
+                blessing = replace(blessing, baseline_model=uri, baseline_model_id=run.baseline)
+            model = {"current_model": self._model_uri[self._model(run)], **blessing.properties()}
             return found, {"blessing": (model, {})}
-        if node == "Pusher":
+        if node == kinds.PUSHER:
             return self._push(run)
         return {}, {}
 
     def _push(self, run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
         if run.artifacts["Evaluator.blessing"] not in self._blessed:
-            return {"pushed": 0}, {"pushed_model": ({"pushed": 0}, {})}
+            nothing = PushOutcome(pushed=False).properties()
+            return nothing, {"pushed_model": (nothing, {})}
         name, model = run.plan.name, self._model(run)
         pushed = self._pushed[name]
         if pushed[-1:] != [model]:
             pushed.append(model)
         version = len(pushed)
         where = self._destination(name, version)
-        found = {"model_name": name, "pushed": 1, "pushed_version": version}
-        custom = {**found, "model_id": model, "pushed_destination": where}
-        return {**found, "destination": where}, {"pushed_model": (custom, {})}
+        found = PushOutcome(model_name=name, pushed=True, pushed_version=version).properties()
+        custom = found | Pushed(model_id=model, pushed_destination=where).properties()
+        return found | Push(destination=where).properties(), {"pushed_model": (custom, {})}
 
     def _model(self, run: Run) -> int:
         return run.artifacts["Trainer.model"]

@@ -7,15 +7,18 @@ runner, or the container entrypoint) takes them and writes them.
 
 from __future__ import annotations
 
-_details: dict[str, str | int | float] = {}
+from common.record.record import Record, Value
+
+_details: dict[str, Value] = {}
 
 
-def record(**values: str | int | float) -> None:
+def record(*records: Record) -> None:
     """Leaves properties for the execution that is running in this process."""
-    _details.update(values)
+    for each in records:
+        _details.update(each.properties())
 
 
-def take() -> dict[str, str | int | float]:
+def take() -> dict[str, Value]:
     """Returns what was recorded and forgets it."""
     taken = dict(_details)
     _details.clear()

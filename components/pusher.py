@@ -22,6 +22,9 @@ from tfx.types.channel import BaseChannel, OutputChannel
 from common.errors import DataError
 from common.files import read_json, sync_directory, write_json
 from common.mounts import remote_uri
+from common.record.artifacts import Blessing, Pushed
+from common.record.record import annotate, annotated, lines, name_of, value_of
+from common.record.steps import Parameters, Push, PushOutcome
 from components import details, executor_io
 from components.driver import Driver, driven
 from components.evaluator.verdict import WHY_NOT_FILE
@@ -32,20 +35,8 @@ from modelstore.retention import prune
 from modelstore.versions import damage, list_versions, next_version, publish, withdrawn_by
 
 VERSION = "version"
-MUST_PUSH = "must_push"
-"""Set where there is something to push; such an execution is never taken from the cache,
-see `pipeline.recording.cache_key`."""
-PUSHED = "pushed"
-MODEL_NAME = "model_name"
-MODEL_ID = "model_id"
-DESTINATION = "pushed_destination"
-PUSHED_VERSION = "pushed_version"
-WITHDRAWN_BY = "withdrawn_by"
-"""The version of the rollback for which a model is not pushed again."""
-WHY_NOT_PUSHED = "why_not_pushed"
-"""The reasons, one a line."""
-ALREADY_SERVED = "already_served"
-"""1: the version was in serving before, and holds this very model."""
+MUST_PUSH = name_of(Parameters.must_push)
+"""See `pipeline.recording.cache_key`."""
 PUSH = "push.json"
 """In the artifact, what came of the push.  TFX's cache believes in an artifact while its
 directory is there, and object stores keep no directory without a file."""
@@ -81,17 +72,15 @@ class PusherExecutor(tfx_executor.Executor):
     ) -> None:
         pushed_model = one(output_dict, "pushed_model")
         name = exec_properties["name"]
-        pushed_model.set_string_custom_property(MODEL_NAME, name)
         if not _is_blessed(input_dict):
-            self._leave(pushed_model, _why_not_blessed(input_dict))
+            self._leave(pushed_model, name, _why_not_blessed(input_dict))
             return
         model = one(input_dict, "model")
         folder = _folder(exec_properties)
         version = served = _serving_version(folder, _source(model))
         if version is None and (by := _withdrawn_by(folder, model)) is not None:
-            self._leave(pushed_model, [f"version {by} was made to roll back from this model"])
-            pushed_model.set_int_custom_property(WITHDRAWN_BY, by)
-            details.record(withdrawn_by=by)
+            why_not = f"version {by} was made to roll back from this model"
+            self._leave(pushed_model, name, [why_not], by)
             return
         if version is None:
             version = _publish(self._context, folder, input_dict).version
@@ -103,40 +92,39 @@ class PusherExecutor(tfx_executor.Executor):
             flush=True,
         )
         self._MarkPushed(pushed_model, pushed_destination=str(target))
-        pushed_model.set_int_custom_property(PUSHED_VERSION, version)
-        pushed_model.set_int_custom_property(MODEL_ID, model.id)
-        already_served = int(served is not None)
-        pushed_model.set_int_custom_property(ALREADY_SERVED, already_served)
+        before = served is not None
+        outcome = PushOutcome(
+            pushed=True, model_name=name, pushed_version=version, already_served=before
+        )
+        annotate(pushed_model, outcome, Pushed(model_id=model.id))
+        details.record(outcome, Push(destination=str(target)))
         _tell(
             pushed_model,
             pushed=True,
             name=name,
             version=version,
             destination=str(target),
-            already_served=bool(already_served),
-        )
-        details.record(
-            pushed=1,
-            model_name=name,
-            pushed_version=version,
-            destination=str(target),
-            already_served=already_served,
+            already_served=before,
         )
         if (keep := exec_properties.get("keep_versions")) is not None:
             _prune(folder, keep)
 
-    def _leave(self, pushed_model: Any, reasons: Sequence[str]) -> None:
+    def _leave(
+        self,
+        pushed_model: Any,
+        name: str,
+        reasons: Sequence[str],
+        withdrawn_by: int | None = None,
+    ) -> None:
         """Pushes nothing, and says why to whoever looks."""
         self._MarkNotPushed(pushed_model)
-        name = pushed_model.get_string_custom_property(MODEL_NAME)
-        # One a line, whatever ends lines in the name of a slice.
-        lines = [" ".join(reason.splitlines()) for reason in reasons]
-        for line in lines:
+        why_not = lines(reasons)
+        for line in why_not:
             print(f"{name} is not pushed: {line}", flush=True)
-        why_not = "\n".join(lines)
-        pushed_model.set_string_custom_property(WHY_NOT_PUSHED, why_not)
-        _tell(pushed_model, pushed=False, name=name, why_not=lines)
-        details.record(pushed=0, why_not_pushed=why_not)
+        outcome = PushOutcome(pushed=False, why_not_pushed=why_not, withdrawn_by=withdrawn_by)
+        annotate(pushed_model, outcome, Pushed(model_name=name))
+        _tell(pushed_model, pushed=False, name=name, why_not=why_not)
+        details.record(outcome)
 
 
 class PusherSpec(component_spec.ComponentSpec):
@@ -239,7 +227,7 @@ def _prune(folder: Path, keep: int) -> None:
     except (DataError, OSError) as e:
         logging.warning("No old versions of %s were removed: %s", folder.name, e)
         return
-    details.record(removed_versions=", ".join(map(str, pruned.removed)))
+    details.record(Push(removed_versions=", ".join(map(str, pruned.removed))))
     for version, reason in pruned.spared.items():
         logging.info("%s version %d is kept: %s.", folder.name, version, reason)
 
@@ -254,19 +242,23 @@ def _source(model: Any) -> Path:
 
 def _is_blessed(inputs: Mapping[str, Sequence[Any]]) -> bool:
     verdicts = [*inputs["model_blessing"], *inputs.get("infra_blessing", ())]
-    return bool(verdicts) and all(v.get_int_custom_property("blessed") == 1 for v in verdicts)
+    return bool(verdicts) and all(map(_blessed, verdicts))
+
+
+def _blessed(verdict: Any) -> bool:
+    return bool(value_of(annotated(verdict), Blessing.blessed))
 
 
 def _why_not_blessed(inputs: Mapping[str, Sequence[Any]]) -> list[str]:
     """What the Evaluator missed, and what was wrong in the server."""
     reasons = []
-    if any(v.get_int_custom_property("blessed") != 1 for v in inputs["model_blessing"]):
+    if not all(map(_blessed, inputs["model_blessing"])):
         reasons += _failures(inputs) or ["the Evaluator did not bless it"]
     for verdict in inputs.get("infra_blessing", ()):
         folder = Path(verdict.uri)
         if (folder / REPORT).exists():
             reasons += Report.read(folder).failures()
-        elif verdict.get_int_custom_property("blessed") != 1:
+        elif not _blessed(verdict):
             reasons.append("infra validation did not bless it")
     return reasons
 

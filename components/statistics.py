@@ -14,6 +14,8 @@ from tfx.types import standard_component_specs
 import tensorflow_data_validation as tfdv  # isort: skip
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2  # isort: skip
 
+from common.record.artifacts import Examples
+from common.record.record import name_of
 from components.executor_io import Artifacts, Properties, one
 from modelstore import raw_example as features
 
@@ -64,7 +66,9 @@ class Executor(base.Executor):
         self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         examples = one(input_dict, standard_component_specs.EXAMPLES_KEY)
-        extra_columns = examples.get_json_value_custom_property("extra_columns") or []
+        extra_columns = (
+            examples.get_json_value_custom_property(name_of(Examples.extra_columns)) or []
+        )
         options = stats_options(extra_columns).to_json()
         properties = exec_properties | {standard_component_specs.STATS_OPTIONS_JSON_KEY: options}
         super().Do(input_dict, output_dict, properties)

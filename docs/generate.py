@@ -1,7 +1,7 @@
 """Writes the generated parts of the documentation: `python docs/generate.py [FOLDER]`.
 
-lineage.schema.json describes what `visionline lineage --json` prints. In
-configuration.md and cli.md, what stands between `<!-- generated: NAME -->`
+lineage.schema.json describes what `visionline lineage --json` prints. In the pages of
+PAGES, what stands between `<!-- generated: NAME -->`
 and `<!-- end -->` comes from the code; tests/project/test_docs.py compares.
 """
 
@@ -25,12 +25,16 @@ sys.path.insert(0, str(ROOT))
 
 from json_schema import schema_of  # noqa: E402
 
+from common.record.artifacts import Blessing, Erasure, Examples, Model, Pin, Pushed  # noqa: E402
+from common.record.record import Record  # noqa: E402
+from common.record.run import Run  # noqa: E402
+from common.record.steps import Data, Push, Rollback, Step, Training, Trial, Verdict  # noqa: E402
 from lineage.answers import ANSWERS, answer_class, format_name  # noqa: E402
 from pipeline.config import PipelineConfig  # noqa: E402
 from pipeline.deploy.config import DeployConfig  # noqa: E402
 
 ANSWERS_SCHEMA = "lineage.schema.json"
-PAGES = ("configuration.md", "cli.md", "kubernetes-serving.md")
+PAGES = ("configuration.md", "cli.md", "kubernetes-serving.md", "provenance.md")
 
 MEANINGS = {
     "data.format": "What the path names, see [data.md](data.md); auto guesses.",
@@ -48,12 +52,22 @@ MEANINGS = {
 }
 """Of the fields that have no docstring of their own; `table` refuses any other."""
 
+EXECUTIONS = (Step, Data, Training, Verdict, Trial, Push, Rollback)
+ARTIFACTS = (Examples, Model, Blessing, Pushed, Pin, Erasure)
+STORED = {
+    **{"str": "text", "int": "number", "float": "number", "bool": "0 or 1"},
+    **{"tuple": "lines", "dict": "JSON", "list": "JSON"},
+}
+"""How a field's type is stored."""
+
 DEFAULTS = {"name": "the name of the data folder"}
 """Of the fields whose default `load_config` finds."""
 
 
 def main(folder: Path) -> None:
     parts = {"cli": cli(), **{name: table(name, cls) for name, cls in tables()}}
+    parts |= {"record.run": properties(Run), "record.executions": records(*EXECUTIONS)}
+    parts |= {"record.artifacts": records(*ARTIFACTS)}
     stale = MEANINGS.keys() - documented_keys()
     if stale:
         raise SystemExit(f"MEANINGS has keys that no config has: {', '.join(sorted(stale))}.")
@@ -159,17 +173,34 @@ def table(name: str, cls: type) -> str:
     return "\n".join(lines) + "\n"
 
 
+def records(*classes: type[Record]) -> str:
+    """A table of properties for each class, under its docstring."""
+    return "\n".join(f"### {str(cls.__doc__).rstrip('.')}\n\n{properties(cls)}" for cls in classes)
+
+
+def properties(cls: type[Record]) -> str:
+    """What is recorded: property, type, meaning."""
+    said = docstrings(cls)
+    lines = ["| property | type | what |", "|---|---|---|"]
+    for field in dataclasses.fields(cls):
+        kind = str(field.type).removesuffix(" | None").replace(", ...]", "]")
+        kind = STORED.get(kind.partition("[")[0], kind)
+        lines.append(f"| `{field.name}` | {kind} | {said.get(field.name, '')} |")
+    return "\n".join(lines) + "\n"
+
+
 def in_words(meaning: str) -> str:
     """A docstring for readers of TOML: links, and no None."""
     return re.sub(r"\bdocs/(\w+\.md)", r"[\1](\1)", meaning).replace("None:", "not set:")
 
 
 def docstrings(cls: type) -> dict[str, str]:
-    """The strings below the fields of a dataclass, by field."""
+    """The strings below the fields of a dataclass, those of its bases among them, by field."""
+    bases = (base for base in cls.__bases__ if dataclasses.is_dataclass(base))
+    found = {k: v for base in bases for k, v in docstrings(base).items()}
     source = Path(sys.modules[cls.__module__].__file__ or "").read_text()
     (node,) = (n for n in ast.parse(source).body if getattr(n, "name", "") == cls.__name__)
     assert isinstance(node, ast.ClassDef)
-    found = {}
     for field, after in zip(node.body, node.body[1:], strict=False):
         if (
             isinstance(field, ast.AnnAssign)

@@ -18,6 +18,7 @@ from tfx.types.standard_artifacts import Model
 
 from common.config.strict import dump
 from common.files import digest, sha256_file
+from common.record.kinds import BASELINE, EVALUATOR, IMAGE_EXAMPLE_GEN, SCHEMA_GEN, TRANSFORM
 from components import transform
 from components.evaluator.baseline import ServedModel
 from components.evaluator.component import Evaluator
@@ -34,10 +35,8 @@ from pipeline import beam_args
 from pipeline.config import PipelineConfig
 from pipeline.recording.code_digest import serving_code, training_code
 
-BEFORE_TRAINER = frozenset({"ImageExampleGen", "Transform"})
-BEFORE_INFRA_VALIDATOR = "Evaluator"
-BASELINE_NODE = "Baseline"
-"""TFX's Resolver: it looks something up, takes no time and is never cached."""
+BEFORE_TRAINER = frozenset({IMAGE_EXAMPLE_GEN, TRANSFORM})
+BEFORE_INFRA_VALIDATOR = EVALUATOR
 
 
 def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
@@ -87,7 +86,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         },
         candidate=trainer.outputs["model"],
         model=Channel(type=Model),
-    ).with_id(BASELINE_NODE)
+    ).with_id(BASELINE)
     evaluator = Evaluator(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
@@ -149,4 +148,4 @@ def _schema(config: PipelineConfig, workspace: Workspace, statistics_gen: BaseNo
     kept = workspace.cache / "schemas" / sha256_file(source) / "schema.pbtxt"
     kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, kept)
-    return ImportSchemaGen(schema_file=str(kept)).with_id("SchemaGen")
+    return ImportSchemaGen(schema_file=str(kept)).with_id(SCHEMA_GEN)

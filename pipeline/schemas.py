@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common.errors import DataError
+from common.record.kinds import SCHEMA
 from components import schema as schemas
 from lineage.store.opening import open_reader
 from lineage.store.workspace import Workspace
@@ -24,7 +25,7 @@ def latest_schema(output: Path) -> Path:
     try:
         found = [
             a
-            for a in reader.artifacts_by_type("Schema")
+            for a in reader.artifacts_by_type(SCHEMA)
             if a.state == "LIVE" and Path(a.uri, schemas.FILE_NAME).exists()
         ]
     finally:

@@ -16,13 +16,16 @@ from tfx.proto.orchestration import driver_output_pb2
 
 from common.config.strict import dump
 from common.mounts import remote_uri
+from common.record.artifacts import Pushed
+from common.record.kinds import PIPELINE, PUSHED_MODEL
+from common.record.record import annotated, name_of
+from common.record.steps import Parameters
 from components.driver import Driver, driven
-from components.pusher import DESTINATION, MODEL_ID, MODEL_NAME, PUSHED
 from modelstore.artifact import SERVING_FORMAT, PushManifest
 from modelstore.baseline import OFF, Baseline, find_baseline, unusable
 from modelstore.versions import list_versions
 
-RESOLVED = "resolved_baseline"
+RESOLVED = name_of(Parameters.resolved_baseline)
 """An execution property: a `Baseline` as JSON."""
 
 
@@ -104,17 +107,17 @@ def resolve(store: Any, pipeline: str, folder: Path, candidate: Any, comparison:
 
 def _last_pushed(store: Any, pipeline: str, name: str, candidate: int) -> Path | None:
     """The version that another model of the pipeline was pushed to last under the name."""
-    context = store.get_context_by_type_and_name("pipeline", pipeline)
-    type_ = [t.id for t in store.get_artifact_types() if t.name == "PushedModel"]
+    context = store.get_context_by_type_and_name(PIPELINE, pipeline)
+    type_ = [t.id for t in store.get_artifact_types() if t.name == PUSHED_MODEL]
     if context is None or not type_:
         return None
     found = None
     for artifact in store.get_artifacts_by_context(context.id):
-        said = artifact.custom_properties
-        if artifact.type_id not in type_ or not said[PUSHED].int_value:
+        if artifact.type_id not in type_:
             continue
-        if said[MODEL_NAME].string_value == name and said[MODEL_ID].int_value != candidate:
-            where = said[DESTINATION].string_value
+        pushed = Pushed.read(annotated(artifact))
+        if pushed.pushed and pushed.model_name == name and pushed.model_id != candidate:
+            where = pushed.pushed_destination
             if where and (found is None or artifact.id > found[0]):
                 found = (artifact.id, Path(where))
     return found[1] if found else None

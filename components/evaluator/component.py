@@ -18,6 +18,9 @@ from tfx.types.channel import BaseChannel, OutputChannel
 
 from common.config.strict import dump
 from common.files import write_json
+from common.record.artifacts import Blessing
+from common.record.record import annotate
+from common.record.steps import Verdict
 from components import details, executor_io
 from components.evaluator.baseline import RESOLVED, EvaluatorDriver
 from components.evaluator.result import read_failures
@@ -55,15 +58,15 @@ class EvaluatorExecutor(tfx_executor.Executor):  # type: ignore[misc]
             super().Do(inputs, output_dict, exec_properties)
         blessing = one(output_dict, "blessing")
         if baseline.where is not None:
-            for artifact in recorded:
-                blessing.set_int_custom_property("baseline_model_id", artifact.id)
-            blessing.set_string_custom_property("baseline_model", baseline.where)
+            ids = [artifact.id for artifact in recorded][-1:] or [None]
+            compared = Blessing(baseline_model=baseline.where, baseline_model_id=ids[0])
+            annotate(blessing, compared)
         if baseline.state == "unusable":
             _withhold(blessing, baseline.why)
         folder = executor_io.folder(output_dict, "evaluation")
         write_json(folder / BASELINE_FILE, dump(baseline))
         write_json(folder / WHY_NOT_FILE, [*read_failures(folder)])
-        details.record(baseline_state=baseline.state, baseline_version=baseline.version or "")
+        details.record(Verdict(baseline_state=baseline.state, baseline_version=baseline.version))
 
 
 class EvaluatorSpec(component_spec.ComponentSpec):
@@ -140,7 +143,7 @@ def _withhold(blessing: Any, why: str) -> None:
     for verdict in Path(blessing.uri).iterdir():
         verdict.unlink()
     (Path(blessing.uri) / "NOT_BLESSED").touch()
-    blessing.set_int_custom_property("blessed", 0)
+    annotate(blessing, Blessing(blessed=False))
 
 
 def eval_config(config: EvaluateConfig) -> tfma.EvalConfig:

@@ -22,6 +22,9 @@ from tfx.types import artifact_utils
 
 from common import files
 from common.errors import DataError, RunError
+from common.record.artifacts import Examples
+from common.record.record import annotate, name_of
+from common.record.steps import Data
 from components import details
 from components.example_gen import ingest
 from components.example_gen.config import DataConfig, from_json
@@ -77,8 +80,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         contents = outcome.report
         _set_properties(examples, contents, exec_properties)
         details.record(
-            split_counts=json.dumps({k: v["images"] for k, v in contents["splits"].items()}),
-            quarantined=contents["quarantined"]["count"],
+            Data(
+                split_counts={k: v["images"] for k, v in contents["splits"].items()},
+                quarantined=contents["quarantined"]["count"],
+            )
         )
         logging.info("Ingested %d images", contents["images"])
 
@@ -132,10 +137,14 @@ def _set_properties(examples: Any, contents: dict[str, Any], properties: dict[st
     examples.span = properties[SPAN]
     if VERSION in properties:
         examples.version = properties[VERSION]
-    examples.set_string_custom_property("dataset_digest", contents["dataset_digest"])
-    examples.set_int_custom_property("image_count", contents["images"])
-    examples.set_int_custom_property("class_count", len(contents["classes"]))
-    examples.set_json_value_custom_property("extra_columns", contents["extra_columns"])
+    read = Examples(
+        dataset_digest=contents["dataset_digest"],
+        image_count=contents["images"],
+        class_count=len(contents["classes"]),
+    )
+    annotate(examples, read)
+    columns = name_of(Examples.extra_columns)
+    examples.set_json_value_custom_property(columns, contents["extra_columns"])
 
 
 def _raise_if_full(error: BaseException, uri: str) -> None:

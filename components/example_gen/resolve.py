@@ -6,15 +6,16 @@ from typing import Any
 
 from absl import logging
 
+from common.record.record import names_of
+from common.record.steps import Data
 from components.example_gen import spans
 from components.example_gen.config import from_json
 from components.example_gen.digest import digest_source
 from components.example_gen.source import list_source
 
-RESOLVED_PATH = "resolved_path"
-SPAN = "span"
-VERSION = "version"
-FINGERPRINT = "input_fingerprint"
+RESOLVED_PATH, SPAN, VERSION, FINGERPRINT = names_of(
+    Data.resolved_path, Data.span, Data.version, Data.input_fingerprint
+)
 """As `tfx.components.example_gen.utils` names them."""
 
 

@@ -9,6 +9,8 @@ from tfx.components.util.model_utils import is_model_blessed
 from tfx.dsl.components.base import base_executor
 
 from common.files import write_atomic
+from common.record.artifacts import Blessing
+from common.record.record import annotate
 from components import details, executor_io
 from components.executor_io import Artifacts, Properties, one, split
 from components.infra_validation.config import InfraValidationConfig
@@ -17,7 +19,6 @@ from components.infra_validation.standby import discard, take
 from components.infra_validation.validate import Candidate, validate
 from modelstore.artifact import SERVING_FORMAT
 
-BLESSED = "blessed"
 BLESSED_FILE = "INFRA_BLESSED"
 NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
 """As TFX's own InfraValidator names them."""
@@ -32,7 +33,7 @@ class InfraValidatorExecutor(base_executor.BaseExecutor):
     ) -> None:
         blessing = one(output_dict, "blessing")
         # Until all is done and written, and however that ends.
-        blessing.set_int_custom_property(BLESSED, 0)
+        annotate(blessing, Blessing(blessed=False))
         if is_model_blessed(one(input_dict, "model_blessing")):
             report = self._try(input_dict, exec_properties)
         else:
@@ -41,7 +42,7 @@ class InfraValidatorExecutor(base_executor.BaseExecutor):
         directory = Path(blessing.uri)
         directory.mkdir(parents=True, exist_ok=True)
         report.write(directory)
-        details.record(**report.facts())
+        details.record(report.record())
         if not report.tried:
             logging.warning("Infra validation skipped: %s", report.why_not)
             return
@@ -50,7 +51,7 @@ class InfraValidatorExecutor(base_executor.BaseExecutor):
             write_atomic(directory / NOT_BLESSED_FILE, b"")
             return
         write_atomic(directory / BLESSED_FILE, b"")
-        blessing.set_int_custom_property(BLESSED, 1)
+        annotate(blessing, Blessing(blessed=True))
 
     def _try(self, inputs: Artifacts, properties: Properties) -> Report:
         config = executor_io.config(InfraValidationConfig, properties, where="infra_validation.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.config.strict import dump, parse
 from common.files import read_json, write_json
+from common.record.steps import Trial
 
 REPORT = "infra_validation.json"
 
@@ -56,20 +57,21 @@ class Report:
         """Returns why a candidate that was tried will not do, if so."""
         return [f"infra validation: {self.why_not}"] if self.tried and not self.blessed else []
 
-    def facts(self) -> dict[str, str | int | float]:
-        """Properties for the execution; of a model that was not tried there is no verdict."""
+    def record(self) -> Trial:
+        """What the execution says; of a model that was not tried there is no verdict."""
         if not self.tried:
-            return {"skipped": self.why_not}
-        found: dict[str, str | int | float | None] = {
-            "blessed": int(self.blessed),
-            "why_not_blessed": self.why_not or None,
-            "examples": self.examples,
-            "probes": self.probes,
-            "engine": self.engine or None,
-            "loading_seconds": self.loading_seconds,
-            "largest_difference": self.largest_difference,
-        }
-        for protocol, latency in sorted(self.latency.items()):
-            found[f"{protocol}_p50_ms"] = latency.p50_ms
-            found[f"{protocol}_p99_ms"] = latency.p99_ms
-        return {k: v for k, v in found.items() if v is not None}
+            return Trial(skipped=self.why_not)
+        rest, grpc = self.latency.get("rest"), self.latency.get("grpc")
+        return Trial(
+            blessed=self.blessed,
+            why_not_blessed=self.why_not or None,
+            examples=self.examples,
+            probes=self.probes,
+            engine=self.engine or None,
+            loading_seconds=self.loading_seconds,
+            largest_difference=self.largest_difference,
+            rest_p50_ms=rest.p50_ms if rest else None,
+            rest_p99_ms=rest.p99_ms if rest else None,
+            grpc_p50_ms=grpc.p50_ms if grpc else None,
+            grpc_p99_ms=grpc.p99_ms if grpc else None,
+        )

@@ -6,12 +6,16 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from tfx.dsl.components.base import base_executor
 
 from common.config.strict import parse
 from common.files import tree_digest
 from common.process.progress import emit
+from common.record.artifacts import Examples, Model
+from common.record.record import annotate, annotated, value_of
+from common.record.steps import Training
 from components import details, executor_io
 from components.executor_io import Artifacts, Properties, folder, one, split
 from components.trainer.child import run_dir, run_job
@@ -48,27 +52,28 @@ class TrainerExecutor(base_executor.BaseExecutor):
             transform_graph=str(graph),
             model_dir=os.path.join(model.uri, SERVING_FORMAT),
             run_dir=str(directory),
-            dataset_digest=raw_examples.get_string_custom_property("dataset_digest"),
+            dataset_digest=value_of(annotated(raw_examples), Examples.dataset_digest) or "",
             transform_digest=tree_digest(graph / "transform_fn"),
         )
         result = run_job(job, output)
         card = parse(ModelCard, result["card"])
-        model.set_string_custom_property("framework", card.framework)
-        model.set_string_custom_property("architecture", card.architecture)
+        annotate(model, Model(framework=card.framework, architecture=card.architecture))
+        figures: dict[str, Any] = card.metrics | {f"parity_{k}": v for k, v in card.parity.items()}
         details.record(
-            framework=card.framework,
-            architecture=card.architecture,
-            accelerator=card.accelerator,
-            seed=card.seed,
-            parameter_count=card.parameter_count,
-            hyper_parameters=json.dumps(card.config, sort_keys=True),
-            epochs_run=card.epochs_run,
-            best_epoch=card.best_epoch,
-            dataset_digest=card.dataset_digest,
-            peak_memory_bytes=result["peak_memory_bytes"],
-            **card.metrics,
-            **({} if card.latency_onnx_ms is None else {"latency_onnx_ms": card.latency_onnx_ms}),
-            **{f"parity_{k}": v for k, v in card.parity.items()},
+            Training(
+                framework=card.framework,
+                architecture=card.architecture,
+                accelerator=card.accelerator,
+                seed=card.seed,
+                parameter_count=card.parameter_count,
+                hyper_parameters=card.config,
+                epochs_run=card.epochs_run,
+                best_epoch=card.best_epoch,
+                dataset_digest=card.dataset_digest,
+                peak_memory_bytes=result["peak_memory_bytes"],
+                latency_onnx_ms=card.latency_onnx_ms,
+                **figures,
+            )
         )
         if directory != output:
             shutil.copytree(directory, output, dirs_exist_ok=True)

@@ -7,19 +7,23 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from common.record.artifacts import Pushed
+from common.record.kinds import PUSHED_MODEL
+from common.record.record import name_of, value_of
+from common.record.run import Run
+from common.record.steps import Parameters
 from lineage.cache.key_diff import Difference, Kind, differences, sentence
 from lineage.cache.key_parts import Parts, parts_of
 from lineage.cache.reuse import why_not_reused
 from lineage.graph.producers import BASELINE, runs_of
-from lineage.graph.refs import PUSHED_MODEL
 from lineage.store.reader import Reader
 from lineage.store.records import Execution
 
 ReasonKind = Kind | Literal["before", "disabled", "first", "unusable", "unknown"]
 PUSHER = "components.pusher.Pusher"
-_EVALUATION, _EVALUATE = "eval_config", "evaluate"
+_EVALUATION, _EVALUATE = name_of(Parameters.eval_config), "evaluate"
 """The Evaluator's parameter, and the table of our config that it is made from."""
-_COMPARED = "resolved_baseline"
+_COMPARED = name_of(Parameters.resolved_baseline)
 """What the Evaluator's driver found to compare with; the input is the record of the same."""
 _NOT_RECORDED = (
     "its key changed in something that is not recorded, such as its code or TFX's version"
@@ -92,7 +96,7 @@ class Causes:
         found = differences(old, new, after.type)
         if not found:
             known = old.key is not None and old.key == new.key
-            if known and after.get("must_push"):
+            if known and value_of(after, Parameters.must_push):
                 self.add(after, "unusable", _TO_PUSH, before, depth)
                 return
             text = why_not_reused(self._reader, [before], after) if known else _NOT_RECORDED
@@ -163,10 +167,7 @@ class Causes:
     def _readable(self, parts: Parts, execution: Execution) -> Parts:
         """With the config's `evaluate` table in the place of what TFX is given for it."""
         run = runs_of(self._reader, [execution]).get(execution.id)
-        try:
-            table = json.loads(str(run.get("config")))["evaluate"] if run else None
-        except (ValueError, KeyError, TypeError):
-            table = None
+        table = ((value_of(run, Run.config) if run else None) or {}).get(_EVALUATE)
         if table is None:
             return parts
         parameters = {k: v for k, v in parts.parameters.items() if k != _EVALUATION}
@@ -207,10 +208,11 @@ class Causes:
         """A baseline, by the name that it was last pushed under before it was one."""
         if artifact_id is None:
             return "none"
-        pushes = self._reader.artifacts_by_type(PUSHED_MODEL, {"model_id": int(artifact_id)})
-        for pushed in reversed(pushes):
-            if pushed.get("pushed") and pushed.created <= judged.created:
-                return f"{pushed.get('model_name')}@{pushed.get('pushed_version')}"
+        model = {name_of(Pushed.model_id): int(artifact_id)}
+        for pushed in reversed(self._reader.artifacts_by_type(PUSHED_MODEL, model)):
+            recorded = Pushed.read(pushed)
+            if recorded.pushed and pushed.created <= judged.created:
+                return str(recorded.ref)
         return f"artifact {artifact_id}"
 
 

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common.errors import NotFoundError, nearest
+from common.record.kinds import CACHE, NODE
+from common.record.record import value_of
+from common.record.run import Run
+from common.record.steps import Step
 from lineage.cache.causes import CacheReason, Causes, RootCause
 from lineage.cache.key_diff import differences
-from lineage.cache.key_parts import KEY, PARTS, parts_of
+from lineage.cache.key_parts import parts_of
 from lineage.cache.reuse import why_not_reused
 from lineage.graph import facts
 from lineage.graph.producers import runs_of
@@ -23,7 +27,7 @@ from lineage.graph.refs import find_run
 from lineage.questions.run_detail import Work, executions_of, works_of
 from lineage.questions.runs import is_resolver
 from lineage.store.reader import Reader
-from lineage.store.records import CACHE, NODE, Context, Execution
+from lineage.store.records import Context, Execution
 
 _RECENT = 100
 """Earlier executions of a node that are compared."""
@@ -98,7 +102,7 @@ class _Question:
         if execution.state == "CACHED":
             return self._hit()
         if self._key is None and execution.state == "FAILED":
-            error = execution.get("error") or "the reason is not recorded"
+            error = value_of(execution, Step.error) or "the reason is not recorded"
             return self._miss("before", f"it failed before the cache was looked at: {error}")
         if not self._parts.enabled:
             return self._miss("disabled", "the cache was disabled for it")
@@ -148,7 +152,7 @@ class _Question:
             f"was executed because {causes.summary(self._execution.component)}",
             compared_with=self._work(closest),
             causes=causes,
-            exact=self._parts.recorded and PARTS in closest.custom,
+            exact=self._parts.recorded and value_of(closest, Step.cache_parts) is not None,
         )
 
     def _miss(
@@ -189,7 +193,7 @@ class _Question:
         if self._key is None:
             return []
         # One that was stopped is not in the key's context, and says its key itself.
-        same = {e.id: e for e in recent if e.get(KEY) == self._key}
+        same = {e.id: e for e in recent if value_of(e, Step.cache_key) == self._key}
         context = self._reader.context(CACHE, self._key)
         if context is not None:
             ids = self._reader.executions_in([context.id]).get(context.id, [])
@@ -214,8 +218,8 @@ class _Question:
 
     def _named_node(self) -> Context | None:
         """The node's context, where the execution says its name."""
-        node = self._execution.custom.get("node_id")
-        pipeline = self._run.get("pipeline")
+        node = value_of(self._execution, Step.node_id)
+        pipeline = value_of(self._run, Run.pipeline)
         if not node or not pipeline:
             return None
         return self._reader.context(NODE, f"{pipeline}.{node}")

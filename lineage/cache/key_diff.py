@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from common.formats import short
+from common.record.record import name_of
+from common.record.steps import Data, Parameters
 from lineage.cache.key_parts import Parts
 
 Kind = Literal["parameter", "input", "record", "executor", "node", "tfx_version"]
@@ -19,9 +21,9 @@ _CONFIG_TABLES = {
 }
 """Parameters that are a part of the pipeline's config, by component's type."""
 _MEANINGS = {
-    "input_fingerprint": "the data changed: its digest",
-    "code_digest": "the code changed: its digest",
-    "custom_config.code_digest": "the code changed: its digest",
+    name_of(Data.input_fingerprint): "the data changed: its digest",
+    name_of(Parameters.code_digest): "the code changed: its digest",
+    f"{name_of(Parameters.custom_config)}.code_digest": "the code changed: its digest",
 }
 _LONGEST = 60
 """Characters of a value in a sentence."""

@@ -12,34 +12,18 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from common.record.record import name_of
+from common.record.steps import RESULTS, Parameters, Step
 from lineage.store.records import Event, Execution
 
-KEY = "cache_key"
-"""Custom property: the key itself, in hexadecimal."""
-PARTS = "cache_parts"
-"""Custom property: what it was made of, as JSON."""
 LONGEST = 200
 """Characters of a parameter's value in the parts; a longer one is a digest there."""
-_OWN = frozenset(
-    {
-        *("accelerator", "accuracy", "architecture", "baseline_accuracy", "best_epoch"),
-        *("baseline_state", "baseline_version", "must_push"),
-        *("blessed", "dataset_digest", "destination", "duration_seconds", "epochs_run"),
-        *("engine", "error", "examples", "expected_calibration_error", "framework"),
-        *("grpc_p50_ms", "grpc_p99_ms", "largest_difference", "loading_seconds"),
-        *("hyper_parameters", "images_per_second", "latency_onnx_ms", "loss", "model_name"),
-        *("node_id", "output_digests", "parameter_count", "parity_onnx", "parity_savedmodel"),
-        *("parity_savedmodel_bytes", "peak_memory_bytes", "per_class", "probes", "pushed"),
-        *("pushed_version", "quarantined", "resolved_path", "rest_p50_ms", "rest_p99_ms"),
-        *("run_id", "seed"),
-        *("split_counts", "top_k_accuracy", "train_seconds", "val_accuracy", "val_loss"),
-        *("why_not_blessed", "why_not_pushed", "already_served", "withdrawn_by", KEY, PARTS),
-    }
-)
-"""What visionline adds to executions, see docs/provenance.md; no parameters."""
-
-_IN_TABLES = {"config": ("path", "pretrained"), "resolved_baseline": ("where", "why")}
+_IN_TABLES = {
+    name_of(Parameters.config): ("path", "pretrained"),
+    name_of(Parameters.resolved_baseline): ("where", "why"),
+}
 """Keys of parameters that are JSON which are not part of the key, since they are places;
 of all that lies there a digest is."""
 
@@ -98,14 +82,15 @@ def parts_of(execution: Execution, events: Sequence[Event]) -> Parts:
     for event in sorted(events, key=lambda e: (e.key, e.index, e.artifact_id)):
         if event.execution_id == execution.id and event.kind == "input":
             ids.setdefault(event.key, []).append(event.artifact_id)
-    key = execution.get(KEY)
-    text = key if isinstance(key, str) else None
+    recorded = Step.read(execution)
+    key = recorded.cache_key
     try:
-        return _recorded(execution, text)
+        if recorded.cache_parts is not None:
+            return _recorded(execution, key, recorded.cache_parts)
     except (ValueError, TypeError, AttributeError):
-        pass  # not recorded, or somebody else's property of that name
+        pass  # somebody else's property of that name
     return Parts(
-        key=text,
+        key=key,
         enabled=True,
         parameters={
             k: str(v) for k, v in execution.custom.items() if is_parameter(k) and v is not None
@@ -118,8 +103,7 @@ def parts_of(execution: Execution, events: Sequence[Event]) -> Parts:
     )
 
 
-def _recorded(execution: Execution, key: str | None) -> Parts:
-    parts = json.loads(str(execution.get(PARTS)))
+def _recorded(execution: Execution, key: str | None, parts: dict[str, Any]) -> Parts:
     inputs = {
         key: Input(ids=tuple(int(i) for i, _ in pairs), digests=tuple(str(d) for _, d in pairs))
         for key, pairs in parts.get("inputs", {}).items()
@@ -149,4 +133,4 @@ def _whole(execution: Execution, name: str, value: str) -> str:
 
 def is_parameter(name: str) -> bool:
     """Whether a property is a parameter, and nothing that came of the execution."""
-    return name not in _OWN
+    return name not in RESULTS

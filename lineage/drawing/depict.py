@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from common.formats import duration, known, share
+from common.record.kinds import BLESSING, EVALUATION, PUSHED_MODEL
 from lineage.drawing.drawing import Drawing, Edge, Node, State
 from lineage.drawing.sections import sections
 from lineage.graph import facts
 from lineage.graph.producers import BASELINE, Graph, ancestry
-from lineage.graph.refs import PUSHED_MODEL
 from lineage.questions.model import Judged, ModelLineage, lineage_of
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Event
@@ -19,7 +19,7 @@ from lineage.store.records import Artifact, Event
 _JUDGED = 4
 """Evaluations and pushes that are drawn: the newest."""
 _GONE = ("DELETED", "MARKED_FOR_DELETION")
-_VERDICT = ("ModelEvaluation", "ModelBlessing")
+_VERDICT = (EVALUATION, BLESSING)
 
 
 def depict(reader: Reader, model: Artifact, lineage: ModelLineage | None = None) -> Drawing:

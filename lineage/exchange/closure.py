@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from common.record.artifacts import Pushed
+from common.record.kinds import MODEL, PUSHED_MODEL, RUN
+from common.record.record import name_of
 from lineage.exchange.dump import Selection
 from lineage.exchange.portable import REFERENCES
 from lineage.graph.producers import BASELINE, ancestry, runs_of
-from lineage.graph.refs import MODEL, PUSHED_MODEL, find_model, outputs_of_run
+from lineage.graph.refs import find_model, outputs_of_run
 from lineage.questions.model import Judged
 from lineage.store.reader import Reader
-from lineage.store.records import RUN, Artifact, Context
+from lineage.store.records import Artifact, Context
 
 
 def closure(reader: Reader, ref: str) -> Selection:
@@ -64,5 +67,7 @@ def _mentioned(reader: Reader, artifact_ids: set[int]) -> set[int]:
     ids = {v for a in found.values() for k in REFERENCES if isinstance(v := a.get(k), int)}
     models = {a.id for a in found.values() if a.type == MODEL} | ids
     for model in sorted(models):
-        ids |= {a.id for a in reader.artifacts_by_type(PUSHED_MODEL, {"model_id": model})}
+        ids |= {
+            a.id for a in reader.artifacts_by_type(PUSHED_MODEL, {name_of(Pushed.model_id): model})
+        }
     return ids

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from common.record.artifacts import IMPORTED
 from lineage.exchange import portable
 from lineage.exchange.identity import parent_contexts
 from lineage.exchange.portable import EVENT_TYPES, KINDS, PROPERTY_TYPES, TYPE_KINDS, Record
 from lineage.store.reader import SCHEMA_VERSION, Reader
-from lineage.store.records import ARTIFACT_STATES, EXECUTION_STATES, IMPORTED
+from lineage.store.records import ARTIFACT_STATES, EXECUTION_STATES
 from lineage.store.sql import STRUCT, Query, SqlReader, batches, id_list, times
 
 OWN_ID = "visionline:"

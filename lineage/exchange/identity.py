@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.record.artifacts import IMPORTED
 from lineage.exchange.portable import KINDS, TYPE_KINDS, Record
-from lineage.store.records import IMPORTED
 from lineage.store.sql import Query, batches, id_list, times
 
 Identity = tuple[Any, ...]

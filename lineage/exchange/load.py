@@ -19,6 +19,7 @@ from typing import Any
 
 from common.errors import StoreError
 from common.files import sync_directory
+from common.record.artifacts import IMPORTED
 from lineage.exchange import portable
 from lineage.exchange.dump import OWN_ID
 from lineage.exchange.identity import (
@@ -40,7 +41,6 @@ from lineage.exchange.portable import (
 )
 from lineage.store.connection import Connection
 from lineage.store.opening import open_reader
-from lineage.store.records import IMPORTED
 from lineage.store.sql import Query
 
 _BATCH = 500

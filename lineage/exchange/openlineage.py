@@ -18,10 +18,13 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from common.record.artifacts import Examples, Pushed
+from common.record.kinds import MODEL, PUSHED_MODEL
+from common.record.record import value_of
+from common.record.steps import Data, Step
 from lineage.exchange.closure import closure
 from lineage.graph import facts
 from lineage.graph.producers import BASELINE, runs_of
-from lineage.graph.refs import MODEL, PUSHED_MODEL
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Context, Event, Execution, Value
 
@@ -168,11 +171,11 @@ def _of_execution(
     inputs = [_input(artifacts[e.artifact_id]) for e in known if e.kind == "input"]
     inputs += _source(execution)
     outputs = [_output(artifacts[e.artifact_id]) for e in known if e.kind == "output"]
-    error = execution.get("error")
+    error = value_of(execution, Step.error)
     facets = {
         **({"parent": run.parent} if run else {}),
         **(run.engine if run else {}),
-        **(_error(str(error)) if error else {}),
+        **(_error(error) if error else {}),
         "visionline_execution": _facet(
             None,
             "RunFacet",
@@ -222,10 +225,10 @@ def _input(artifact: Artifact) -> Json:
 
 
 def _output(artifact: Artifact) -> Json:
-    images = artifact.get("image_count")
+    images = value_of(artifact, Examples.image_count)
     statistics = (
         {"outputStatistics": _facet("1-0-2/OutputStatisticsOutputDatasetFacet", rowCount=images)}
-        if isinstance(images, int)
+        if images is not None
         else {}
     )
     return {**_dataset(artifact), "outputFacets": statistics}
@@ -245,7 +248,7 @@ def _dataset(artifact: Artifact) -> Json:
             uri=artifact.uri,
             type=artifact.type,
             state=artifact.state,
-            datasetDigest=artifact.get("dataset_digest"),
+            datasetDigest=value_of(artifact, Examples.dataset_digest),
         ),
     }
     if version is not None:
@@ -259,8 +262,8 @@ def _place(artifact: Artifact) -> dict[str, str | None]:
     A model that was pushed is a version of what it is served as.
     """
     uri = artifact.uri
-    destination = artifact.get("pushed_destination")
-    if artifact.type == PUSHED_MODEL and isinstance(destination, str) and destination:
+    destination = value_of(artifact, Pushed.pushed_destination)
+    if artifact.type == PUSHED_MODEL and destination:
         uri = destination
     numbered = _NUMBERED.fullmatch(uri)
     place, version = numbered.groups() if numbered else (uri, None)
@@ -278,12 +281,12 @@ def _place(artifact: Artifact) -> dict[str, str | None]:
 
 def _source(execution: Execution) -> list[Json]:
     """The images that an ExampleGen read, which are no artifact."""
-    source = execution.get("resolved_path")
-    if not isinstance(source, str) or not source:
+    read = Data.read(execution)
+    source, digest = read.resolved_path, read.input_fingerprint
+    if source is None:
         return []
-    digest = execution.get("input_fingerprint")
     facets = {"datasetType": _facet("1-0-1/DatasetTypeDatasetFacet", datasetType="FILE")}
-    if isinstance(digest, str) and digest:
+    if digest is not None:
         facets["version"] = _facet("1-0-1/DatasetVersionDatasetFacet", datasetVersion=digest)
     return [{"namespace": "file", "name": source, "facets": facets, "inputFacets": {}}]
 

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ExportError
+from common.record.artifacts import Blessing, Pushed
+from common.record.record import names_of
 from lineage.store.reader import SCHEMA_VERSION
 from lineage.store.records import ARTIFACT_STATES, EXECUTION_STATES
 
@@ -48,7 +50,7 @@ EVENT_TYPES = (
     *("INTERNAL_INPUT", "INTERNAL_OUTPUT", "PENDING_OUTPUT"),
 )
 """MLMD's enums, by number."""
-REFERENCES = ("model_id", "current_model_id", "baseline_model_id")
+REFERENCES = names_of(Pushed.model_id, Blessing.current_model_id, Blessing.baseline_model_id)
 """Properties of artifacts whose value is the id of an artifact."""
 
 Record = dict[str, Any]

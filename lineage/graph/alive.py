@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from pathlib import Path
 
 from common.process import folder_lock
+from common.record.run import Run
 from lineage.store.records import Context
 
 OPEN = ("RUNNING", "NEW")
@@ -22,11 +22,11 @@ def is_alive(run: Context) -> bool | None:
 
 def _folder(run: Context) -> Path | None:
     """The output folder, of a run on this machine."""
-    directory, pipeline = run.get("directory"), run.get("pipeline")
-    if run.get("host") != socket.gethostname() or not isinstance(directory, str):
+    recorded = Run.read(run)
+    if recorded.host != socket.gethostname() or recorded.directory is None:
         return None
     try:
-        output = json.loads(str(run.get("config")))["run"]["output"]
-    except (ValueError, KeyError, TypeError):
+        output = (recorded.config or {})["run"]["output"]
+    except (KeyError, TypeError):
         return None
-    return Path(directory, output or f"visionline-runs/{pipeline}")
+    return Path(recorded.directory, output or f"visionline-runs/{recorded.pipeline}")

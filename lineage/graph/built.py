@@ -11,14 +11,27 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from common.record.artifacts import Model
+from common.record.kinds import (
+    ANOMALIES,
+    BLESSING,
+    EVALUATION,
+    INFRA_BLESSING,
+    MODEL,
+    MODEL_RUN,
+    PUSHED_MODEL,
+)
+from common.record.record import names_of, value_of
+from common.record.run import Run
+from common.record.steps import Parameters, Training
 from lineage.graph.producers import BASELINE, runs_of
 from lineage.graph.pushed import pushes
-from lineage.graph.refs import MODEL, PUSHED_MODEL
 from lineage.store.reader import Reader
 
-VERDICTS = frozenset({"ModelEvaluation", "ModelBlessing"})
+VERDICTS = frozenset({EVALUATION, BLESSING})
+_SETTINGS = names_of(Training.hyper_parameters, Parameters.config)
 _FRESH = '"pretrained": null'
-_ENDS = VERDICTS | {PUSHED_MODEL, "InfraBlessing", "ModelRun", "ExampleAnomalies"}
+_ENDS = VERDICTS | {PUSHED_MODEL, INFRA_BLESSING, MODEL_RUN, ANOMALIES}
 """Made from data, and never what a model is built on."""
 
 
@@ -123,9 +136,9 @@ class Built:
 
 def weights_of(reader: Reader) -> Weights:
     """Which models of a store began with which weights."""
-    ours = reader.artifact_values(MODEL, ("framework",))
+    ours = reader.artifact_values(MODEL, names_of(Model.framework))
     makers = reader.producers(ours)
-    recorded = reader.values("Execution", set(makers.values()), ("hyper_parameters", "config"))
+    recorded = reader.values("Execution", set(makers.values()), _SETTINGS)
     paths = {m: path for m, maker in makers.items() if (path := _pretrained(recorded.get(maker)))}
     if not paths:
         return Weights(derived={}, foreign={})
@@ -138,7 +151,7 @@ def weights_of(reader: Reader) -> Weights:
     for model_id, path in paths.items():
         run = runs.get(makers[model_id])
         if not os.path.isabs(path) and run is not None:
-            path = os.path.join(str(run.get("directory") or ""), path)
+            path = os.path.join(value_of(run, Run.directory) or "", path)
         path = reader.places.here(path)
         base = next((places[p] for p in _above(path) if p in places), None)
         if base is None:

@@ -6,68 +6,41 @@ has fewer.  Times are ISO 8601, UTC; durations are seconds.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from common.record import steps
+from common.record.artifacts import Blessing, Examples, Model, Pushed
+from common.record.kinds import PIPELINE
+from common.record.record import Record, names_of, value_of
+from common.record.run import CANCELLED, COMPLETE, FAILED, RUNNING, Run
+from common.record.steps import Data, Parameters, Training, Trial
+from common.record.steps import Step as Recorded
 from lineage.graph.alive import OPEN, is_alive
 from lineage.store.reader import Reader
-from lineage.store.records import PIPELINE, Artifact, Context, Execution, Value
+from lineage.store.records import Artifact, Context, Execution
 from modelstore.versions import list_versions
 
-RUNNING = "running"
-FAILED = "failed"
 UNKNOWN = "unknown"
+METRICS = names_of(Training.loss, Training.accuracy, Training.val_loss, Training.val_accuracy)
+"""Of the best epoch."""
 _SKIPPED_BEFORE = "the server was not asked: "
 """How records began that called a model which was not tried not blessed."""
 ServingState = Literal["latest", "kept", "removed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunFacts:
+class RunFacts(Run):
     """One run of a pipeline, and what it was run with."""
 
     run_id: str
-    pipeline: str | None
+    started: str
     state: str
     """One of `runs.STATES`."""
-    error: str | None
-    started: str
-    duration_seconds: float | None
-    framework: str | None
-    model: str | None
-    """The architecture's name."""
-    seed: int | None
-    config: dict[str, Any] | None
-    """The resolved config."""
-    config_digest: str | None
-    dataset_digest: str | None
-    git_commit: str | None
-    """Of the folder it was run in."""
-    git_dirty: bool | None
-    """Whether anything was not committed, modules that were never added among it."""
-    git_changes: str | None
-    """Digest of the patch of it, which the run keeps in code/changes.patch."""
-    visionline_git_commit: str | None
-    visionline_git_dirty: bool | None
-    visionline_git_changes: str | None
-    own_code: dict[str, str] | None
-    """Digest by module, of the user's own that made the model; the run keeps them in code/own."""
-    packages: dict[str, str] | None
-    """Version by package."""
-    packages_digest: str | None
-    lock_digest: str | None
-    python: str | None
-    host: str | None
-    platform: str | None
-    cpus: int | None
-    accelerator: str | None
-    user: str | None
-    directory: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +136,7 @@ class Verdict:
     baseline: str | None
     """Its name@version, or its URI."""
     baseline_accuracy: float | None
-    why_not_blessed: list[str]
+    why_not_blessed: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,13 +180,13 @@ class Push:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFacts:
+class ModelFacts(Model):
+    """A model's artifact."""
+
     artifact_id: int
     uri: str
     state: str
     """LIVE, DELETED …"""
-    framework: str | None
-    architecture: str | None
     created: str
 
 
@@ -228,54 +201,31 @@ def ended(execution: Execution) -> int:
     Not when it was last updated: what is known of it is written down once the run ends,
     after others have built on it.
     """
-    seconds = _float(execution.get("duration_seconds"))
+    seconds = value_of(execution, Recorded.duration_seconds)
     if seconds is None:
         return execution.updated
     return min(execution.created + round(seconds * 1000), execution.updated)
 
 
 def run_facts(reader: Reader, run: Context) -> RunFacts:
-    get = run.get
-    state = _text(get("state"))
+    recorded = Run.read(run)
+    state = recorded.state
     if state in (None, RUNNING):
         executions = reader.executions(reader.executions_in([run.id]).get(run.id, []))
         state = run_state(run, executions.values())
-    return RunFacts(
-        run_id=run.name or "",
-        pipeline=pipeline_of(reader, run),
-        state=str(state),
-        error=_text(get("error")),
-        started=when(run.created),
-        duration_seconds=_float(get("duration_seconds")),
-        framework=_text(get("framework")),
-        model=_text(get("model")),
-        seed=_int(get("seed")),
-        config=_table(get("config")),
-        config_digest=_text(get("config_digest")),
-        dataset_digest=_text(get("dataset_digest")),
-        git_commit=_text(get("git_commit")),
-        git_dirty=_bool(get("git_dirty")),
-        git_changes=_text(get("git_changes")),
-        visionline_git_commit=_text(get("visionline_git_commit")),
-        visionline_git_dirty=_bool(get("visionline_git_dirty")),
-        visionline_git_changes=_text(get("visionline_git_changes")),
-        own_code=_table(get("own_code")),
-        packages=_table(get("packages")),
-        packages_digest=_text(get("packages_digest")),
-        lock_digest=_text(get("lock_digest")),
-        python=_text(get("python")),
-        host=_text(get("host")),
-        platform=_text(get("platform")),
-        cpus=_int(get("cpus")),
-        accelerator=_text(get("accelerator")),
-        user=_text(get("user")),
-        directory=_text(get("directory")),
-    )
+    recorded = replace(recorded, state=state, pipeline=pipeline_of(reader, run))
+    return RunFacts(run_id=run.name or "", started=when(run.created), **_same(RunFacts, recorded))
+
+
+def _same(cls: type, record: Record) -> dict[str, Any]:
+    """What facts have in common with a record."""
+    names = {f.name for f in fields(cls)}
+    return {f.name: getattr(record, f.name) for f in fields(record) if f.name in names}
 
 
 def pipeline_of(reader: Reader, run: Context) -> str | None:
     """The pipeline's name: recorded on the run, or else that of its executions' context."""
-    recorded = _text(run.get("pipeline"))
+    recorded = value_of(run, Run.pipeline)
     if recorded is not None:
         return recorded
     executions = reader.executions_in([run.id]).get(run.id, [])[:1]
@@ -290,9 +240,9 @@ def run_state(run: Context, executions: Collection[Execution]) -> str:
     An import that says "running" was exported before the run had ended, and how it ended is
     told by a later export alone.
     """
-    recorded = run.get("state")
+    recorded = value_of(run, Run.state)
     found = {e.state for e in executions}
-    if isinstance(recorded, str) and recorded != RUNNING:
+    if recorded not in (None, RUNNING):
         return recorded
     if recorded == RUNNING and ("FAILED" not in found or found & set(OPEN)):
         alive = is_alive(run)
@@ -305,14 +255,15 @@ def run_state(run: Context, executions: Collection[Execution]) -> str:
 def state_of(states: Collection[str] | Any) -> str:
     """A run's state from those of its executions."""
     found = set(states)
-    for mlmd, ours in (("FAILED", "failed"), ("CANCELED", "cancelled"), ("RUNNING", "running")):
+    for mlmd, ours in (("FAILED", FAILED), ("CANCELED", CANCELLED), ("RUNNING", RUNNING)):
         if mlmd in found:
             return ours
-    return "complete"
+    return COMPLETE
 
 
 def step(execution: Execution, run: Context | None) -> Step:
-    seconds = _float(execution.get("duration_seconds"))
+    recorded = Recorded.read(execution)
+    seconds = recorded.duration_seconds
     ended = execution.state in ("COMPLETE", "CACHED", "FAILED", "CANCELED")
     if seconds is None and ended and execution.updated > execution.created:
         seconds = (execution.updated - execution.created) / 1000
@@ -323,23 +274,23 @@ def step(execution: Execution, run: Context | None) -> Step:
         run_id=run.name if run else None,
         started=when(execution.created),
         duration_seconds=seconds,
-        error=_text(execution.get("error")),
+        error=recorded.error,
     )
 
 
 def data_facts(examples: Artifact, maker: Execution | None) -> DataFacts:
-    get = maker.get if maker else _nothing
+    read, images = Data.read(maker or {}), Examples.read(examples)
     return DataFacts(
         artifact_id=examples.id,
         uri=examples.uri,
-        source=_text(get("resolved_path")) or _text(get("input_base")),
-        digest=_text(examples.get("dataset_digest")) or _text(examples.get("input_fingerprint")),
-        span=_int(examples.get("span")),
-        version=_int(examples.get("version")),
-        images=_int(examples.get("image_count")),
-        classes=_int(examples.get("class_count")),
-        splits=_table(get("split_counts")),
-        quarantined=_int(get("quarantined")),
+        source=read.resolved_path or value_of(maker or {}, Parameters.input_base),
+        digest=images.dataset_digest or images.input_fingerprint,
+        span=images.span,
+        version=images.version,
+        images=images.image_count,
+        classes=images.class_count,
+        splits=read.split_counts,
+        quarantined=read.quarantined,
     )
 
 
@@ -353,102 +304,78 @@ def schema_facts(schema: Artifact, maker: Execution | None) -> SchemaFacts:
 def transform_facts(
     graph: Artifact, maker: Execution | None, trainer: Execution | None
 ) -> TransformFacts:
-    settings = (_table(maker.get("custom_config")) if maker else None) or {}
-    size = settings.get("image_size") or _parsed(trainer.get("image_size") if trainer else None)
+    settings = value_of(maker or {}, Parameters.custom_config) or {}
+    size = settings.get("image_size") or value_of(trainer or {}, Parameters.image_size)
     return TransformFacts(
         artifact_id=graph.id,
         uri=graph.uri,
         digest=output_digest(graph, maker),
         image_size=size if isinstance(size, list) else None,
-        resize=_text(settings.get("resize")),
-        code_digest=_text(settings.get("code_digest")),
+        resize=settings.get("resize"),
+        code_digest=settings.get("code_digest"),
     )
 
 
 def training_facts(execution: Execution) -> TrainingFacts:
-    get = execution.get
-    metrics = {k: _float(get(k)) for k in ("loss", "accuracy", "val_loss", "val_accuracy")}
+    recorded = Training.read(execution)
+    figures = {k: getattr(recorded, k) for k in METRICS}
+    hyper = recorded.hyper_parameters or value_of(execution, Parameters.custom_config)
+    recorded = replace(recorded, hyper_parameters=hyper)
     return TrainingFacts(
         execution_id=execution.id,
-        framework=_text(get("framework")),
-        architecture=_text(get("architecture")),
-        parameter_count=_int(get("parameter_count")),
-        hyper_parameters=_table(get("hyper_parameters")) or _table(get("custom_config")),
-        seed=_int(get("seed")),
-        accelerator=_text(get("accelerator")),
-        code_digest=_text(get("code_digest")),
-        epochs_run=_int(get("epochs_run")),
-        best_epoch=_int(get("best_epoch")),
-        train_seconds=_float(get("train_seconds")),
-        peak_memory_bytes=_int(get("peak_memory_bytes")),
-        metrics={k: v for k, v in metrics.items() if v is not None},
-        latency_ms=_float(get("latency_onnx_ms")),
+        metrics={k: v for k, v in figures.items() if v is not None},
+        latency_ms=recorded.latency_onnx_ms,
+        **_same(TrainingFacts, recorded),
     )
 
 
 def verdict(
     execution: Execution, run: Context | None, blessing: Artifact | None, baseline: Artifact | None
 ) -> Verdict:
-    get = execution.get
-    blessed = _bool(get("blessed"))
+    recorded = steps.Verdict.read(execution)
+    blessed = recorded.blessed
     if blessed is None and blessing is not None:
-        blessed = _bool(blessing.get("blessed"))
-    reasons = _text(get("why_not_blessed"))
+        blessed = value_of(blessing, Blessing.blessed)
     return Verdict(
         execution_id=execution.id,
         run_id=run.name if run else None,
         when=when(ended(execution)),
-        blessed=blessed,
-        accuracy=_float(get("accuracy")),
-        loss=_float(get("loss")),
-        top_k_accuracy=_float(get("top_k_accuracy")),
-        expected_calibration_error=_float(get("expected_calibration_error")),
-        examples=_int(get("examples")),
         baseline_model_id=baseline.id if baseline else None,
-        baseline=baseline.uri if baseline else _text(get("baseline_version")) or None,
-        baseline_accuracy=_float(get("baseline_accuracy")),
-        why_not_blessed=reasons.split("\n") if reasons else [],
+        baseline=baseline.uri if baseline else recorded.baseline_version,
+        **_same(Verdict, replace(recorded, blessed=blessed)),
     )
 
 
 def infra_verdict(
     execution: Execution, run: Context | None, blessing: Artifact | None
 ) -> InfraVerdict:
-    get = execution.get
-    blessed = _bool(blessing.get("blessed")) if blessing else None
-    why_not, skipped = _text(get("why_not_blessed")), _text(get("skipped"))
+    recorded = Trial.read(execution)
+    blessed = value_of(blessing, Blessing.blessed) if blessing else None
+    why_not, skipped = recorded.why_not_blessed, recorded.skipped
     if why_not is not None and why_not.startswith(_SKIPPED_BEFORE):
         skipped, why_not = f"not tried, since {why_not.removeprefix(_SKIPPED_BEFORE)}", None
     if skipped is not None:
         blessed = None
     elif blessed is None:
-        blessed = _bool(get("blessed"))
+        blessed = recorded.blessed
+    told = replace(recorded, blessed=blessed, skipped=skipped, why_not_blessed=why_not)
     return InfraVerdict(
         execution_id=execution.id,
         run_id=run.name if run else None,
         when=when(ended(execution)),
-        blessed=blessed,
-        skipped=skipped,
-        why_not_blessed=why_not,
-        examples=_int(get("examples")),
-        engine=_text(get("engine")),
-        loading_seconds=_float(get("loading_seconds")),
-        rest_p50_ms=_float(get("rest_p50_ms")),
-        rest_p99_ms=_float(get("rest_p99_ms")),
-        grpc_p50_ms=_float(get("grpc_p50_ms")),
-        grpc_p99_ms=_float(get("grpc_p99_ms")),
+        **_same(InfraVerdict, told),
     )
 
 
 def push(pushed: Artifact, model: Artifact | None, run: Context | None) -> Push:
-    destination = _text(pushed.get("pushed_destination"))
-    version = pushed.get("pushed_version")
+    recorded = Pushed.read(pushed)
+    destination = recorded.pushed_destination
     return Push(
         artifact_id=pushed.id,
-        model_id=model.id if model else _int(pushed.get("model_id")),
+        model_id=model.id if model else recorded.model_id,
         run_id=run.name if run else None,
-        name=_text(pushed.get("model_name")),
-        version=version if isinstance(version, int | str) else None,
+        name=recorded.model_name,
+        version=recorded.pushed_version,
         destination=destination,
         when=when(pushed.created),
         serving=None if destination is None else serving_state(destination),
@@ -460,9 +387,8 @@ def model_facts(model: Artifact) -> ModelFacts:
         artifact_id=model.id,
         uri=model.uri,
         state=model.state,
-        framework=_text(model.get("framework")),
-        architecture=_text(model.get("architecture")),
         created=when(model.created),
+        **_same(ModelFacts, Model.read(model)),
     )
 
 
@@ -507,53 +433,6 @@ def state_among(version: str, there: Sequence[str] | None) -> ServingState | Non
     return "latest" if version == there[-1] else "kept"
 
 
-def dataset_digest(trainer: Execution | None) -> str | None:
-    """Of the images that a Trainer was given, as it recorded."""
-    return _text(trainer.get("dataset_digest")) if trainer else None
-
-
-def user_of(run: Context) -> str | None:
-    return _text(run.get("user"))
-
-
 def output_digest(artifact: Artifact, maker: Execution | None) -> str | None:
     """SHA-256 over an artifact's files, as recorded by the run that made it."""
-    digests = _table(maker.get("output_digests")) if maker else None
-    return _text((digests or {}).get(artifact.uri))
-
-
-def _nothing(key: str) -> Value:
-    return None
-
-
-def _text(value: Value) -> str | None:
-    return None if value is None or value == "" else str(value)
-
-
-def _int(value: Value) -> int | None:
-    if isinstance(value, str) and value.lstrip("-").isdecimal():
-        return int(value)
-    return int(value) if isinstance(value, int | float) else None
-
-
-def _float(value: Value) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _bool(value: Value) -> bool | None:
-    return bool(value) if isinstance(value, int | float) else None
-
-
-def _parsed(value: Value) -> Any:
-    """TFX records tables and lists as JSON text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        return None
-
-
-def _table(value: Value) -> dict[str, Any] | None:
-    found = _parsed(value)
-    return dict(found) if isinstance(found, Mapping) else None
+    return (value_of(maker or {}, Recorded.output_digests) or {}).get(artifact.uri)

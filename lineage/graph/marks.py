@@ -7,14 +7,13 @@ writes them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from common.record import artifacts as record
+from common.record.kinds import ERASURE, PIN
 from lineage.store.reader import Reader
-from lineage.store.records import Context
 
-ERASURE, PIN = "visionline_erasure", "visionline_pin"
 PINNED = "model-"
 """Begins a pin's name, before the model's artifact id."""
 
@@ -56,42 +55,38 @@ class Erasure(_Mark):
 
 
 def pins(reader: Reader) -> Pins:
-    """The pins that hold now; MLMD deletes no contexts, so what is unpinned has `active` = 0."""
-    contexts = {}
+    """The pins that hold now."""
+    recorded = {}
     for context in reader.latest_contexts(PIN):
         number = (context.name or "").removeprefix(PINNED)
-        if number.isdecimal() and context.custom.get("active"):
-            contexts[int(number)] = context
-    models = reader.artifacts(contexts.keys())
+        mark = record.Pin.read(context)
+        if number.isdecimal() and mark.active:
+            recorded[int(number)] = mark
+    models = reader.artifacts(recorded.keys())
     return Pins(
         pins=tuple(
-            Pin(model_id=id_, uri=models[id_].uri if id_ in models else None, **_by(context))
-            for id_, context in contexts.items()
+            Pin(model_id=id_, uri=models[id_].uri if id_ in models else None, **_by(mark))
+            for id_, mark in recorded.items()
         )
     )
 
 
 def erasures(reader: Reader) -> tuple[Erasure, ...]:
     """All of a store, the newest first."""
-    found = []
-    for context in reader.latest_contexts(ERASURE):
-        try:
-            models = json.loads(str(context.get("models")))
-            found.append(
-                Erasure(
-                    name=context.name or "",
-                    **_by(context),
-                    sha256=tuple(json.loads(str(context.get("sha256")))),
-                    models={int(k): str(v) for k, v in models.items()},
-                    removed=tuple(json.loads(str(context.get("removed")))),
-                )
-            )
-        except (ValueError, TypeError, AttributeError):
-            continue  # somebody else's context of that type
-    return tuple(found)
+    marks = [(c.name or "", record.Erasure.read(c)) for c in reader.latest_contexts(ERASURE)]
+    return tuple(
+        Erasure(
+            name=name,
+            **_by(mark),
+            sha256=tuple(mark.sha256),
+            models={int(k): str(v) for k, v in mark.models.items()},
+            removed=tuple(mark.removed),
+        )
+        for name, mark in marks  # of another kind where it is somebody else's
+        if mark.sha256 is not None and mark.models is not None and mark.removed is not None
+    )
 
 
-def _by(context: Context) -> dict[str, str | None]:
+def _by(mark: record.Pin | record.Erasure) -> dict[str, str | None]:
     """Who left a mark, when and why."""
-    values = {key: context.custom.get(key) for key in ("who", "when", "reason")}
-    return {key: str(value) if value else None for key, value in values.items()}
+    return {"who": mark.who, "when": mark.when, "reason": mark.reason}

@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from common.record.kinds import RUN
+from common.record.record import value_of
+from common.record.steps import Step
 from lineage.store.reader import Reader
-from lineage.store.records import RUN, Artifact, Context, Event, Execution
+from lineage.store.records import Artifact, Context, Event, Execution
 
 BASELINE = frozenset({"baseline_model"})
 """Inputs that a thing is compared with, and not made from."""
@@ -60,7 +63,7 @@ def runs_of(reader: Reader, executions: Collection[Execution]) -> dict[int, Cont
     visionline records the run's id on the execution.  Where it is not, the store is
     searched, which takes longer the larger it is.
     """
-    said = {e.id: name for e in executions if isinstance(name := e.custom.get("run_id"), str)}
+    said = {e.id: name for e in executions if (name := value_of(e, Step.run_id))}
     runs = reader.contexts_named(RUN, set(said.values())) if said else {}
     found = {id_: runs[name] for id_, name in said.items() if name in runs}
     missing = {e.id for e in executions} - found.keys()

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import NotFoundError, nearest
+from common.record.artifacts import Pushed
+from common.record.kinds import PUSHED_MODEL
+from common.record.record import name_of, names_of
 from lineage.graph import facts
 from lineage.store.reader import Reader
 from lineage.store.records import Value
 from modelstore.versions import parse_version
 
-PUSHED_MODEL = "PushedModel"
+_PLACE = names_of(Pushed.pushed_destination, Pushed.model_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,9 @@ def pushes(reader: Reader, name: str | None = None) -> list[PushRef]:
         folders = spellings(name)
         return [r for r in _refs(reader) if r.folder in folders]
     # TFX's own Pusher does not record a name.
-    return _refs(reader, {"model_name": name}) or [r for r in _refs(reader) if r.name == name]
+    return _refs(reader, {name_of(Pushed.model_name): name}) or [
+        r for r in _refs(reader) if r.name == name
+    ]
 
 
 def spellings(path: str) -> set[str]:
@@ -76,20 +81,20 @@ def pushes_of_version(reader: Reader, name: str, version: str) -> list[PushRef]:
     Raises:
       NotFoundError: nothing was pushed under the name.
     """
-    number = {} if (parsed := parse_version(version)) is None else {"pushed_version": parsed}
-    found = _refs(reader, {**number, "model_name": name}) or known_pushes(reader, name)
+    where: dict[str, Value] = {name_of(Pushed.model_name): name}
+    if (parsed := parse_version(version)) is not None:
+        where[name_of(Pushed.pushed_version)] = parsed
+    found = _refs(reader, where) or known_pushes(reader, name)
     return [r for r in found if str(r.version) == version]
 
 
 def _refs(reader: Reader, where: Mapping[str, Value] | None = None) -> list[PushRef]:
-    found = reader.artifact_values(PUSHED_MODEL, ("pushed_destination", "model_id"), where)
+    found = reader.artifact_values(PUSHED_MODEL, _PLACE, where)
     refs = []
     for id_, values in sorted(found.items()):
-        # What was not pushed has no destination.
-        destination, model_id = values.get("pushed_destination"), values.get("model_id")
-        if isinstance(destination, str):
-            model_id = model_id if isinstance(model_id, int) else None
-            refs.append(PushRef(id_, destination.rstrip("/"), model_id))
+        pushed = Pushed.read(values)
+        if pushed.pushed_destination is not None:  # what was not pushed has none
+            refs.append(PushRef(id_, pushed.pushed_destination.rstrip("/"), pushed.model_id))
     return refs
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.errors import DataError, NotFoundError
-from lineage.graph.pushed import PUSHED_MODEL as PUSHED_MODEL
+from common.record.artifacts import Blessing, Pushed
+from common.record.kinds import MODEL, RUN
+from common.record.record import value_of
 from lineage.graph.pushed import (
     PushRef,
     known_pushes,
@@ -16,11 +18,9 @@ from lineage.graph.pushed import (
     spellings,
 )
 from lineage.store.reader import Reader
-from lineage.store.records import RUN, Artifact, Context
+from lineage.store.records import Artifact, Context
 from modelstore.artifact import MANIFEST, PushManifest
 from modelstore.versions import list_versions
-
-MODEL = "Model"
 
 
 def find_model(reader: Reader, ref: str) -> Artifact:
@@ -117,9 +117,9 @@ def model_of(reader: Reader, artifact: Artifact) -> Artifact | None:
     """The model that an artifact is, was pushed from, judges or describes."""
     if artifact.type == MODEL:
         return artifact
-    for key in ("model_id", "current_model_id"):
-        id_ = artifact.get(key)
-        model = reader.artifacts([id_]).get(id_) if isinstance(id_, int) else None
+    for field in (Pushed.model_id, Blessing.current_model_id):
+        id_ = value_of(artifact, field)
+        model = reader.artifacts([id_]).get(id_) if id_ is not None else None
         if model is not None and model.type == MODEL:
             return model
     events = reader.events(reader.producers([artifact.id]).values())

@@ -7,6 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from common.record.kinds import BLESSING, EVALUATOR, EXAMPLES, INFRA_BLESSING, INFRA_VALIDATOR
+from common.record.record import value_of
+from common.record.run import Run
+from common.record.steps import Training, Verdict
 from lineage.graph import facts
 from lineage.graph.producers import BASELINE, runs_of
 from lineage.graph.pushed import PushRef
@@ -15,9 +19,8 @@ from lineage.store.records import Artifact, Context, Execution
 
 V = TypeVar("V")
 
-_EVALUATOR = "Evaluator"
-_JUDGES = (_EVALUATOR, "InfraValidator")
-_BLESSINGS = ("ModelBlessing", "InfraBlessing")
+_JUDGES = (EVALUATOR, INFRA_VALIDATOR)
+_BLESSINGS = (BLESSING, INFRA_BLESSING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,10 +153,11 @@ def _record(
         latency_of="server" if served_ms is not None else None if onnx_ms is None else "onnx",
         epochs=training.epochs_run if training else None,
         seconds=training.train_seconds if training else None,
-        data_digest=(images.digest if images else None) or facts.dataset_digest(trainer),
+        data_digest=(images.digest if images else None)
+        or (value_of(trainer, Training.dataset_digest) if trainer else None),
         data_span=images.span if images else None,
         run_id=run.name if run else None,
-        user=facts.user_of(run) if run else None,
+        user=value_of(run, Run.user) if run else None,
     )
 
 
@@ -191,7 +195,7 @@ def _examples_given(reader: Reader, executions: Collection[int]) -> dict[int, se
     found: dict[int, set[int]] = defaultdict(set)
     for event in events:
         artifact = artifacts.get(event.artifact_id)
-        if artifact is not None and artifact.type == "Examples":
+        if artifact is not None and artifact.type == EXAMPLES:
             found[event.execution_id].add(event.artifact_id)
     return dict(found)
 
@@ -225,14 +229,16 @@ def _judged(reader: Reader, models: Collection[int]) -> _Judged:
         for i, x in reader.executions({e.execution_id for e in events}).items()
         if x.state == "COMPLETE" and x.type.rpartition(".")[2] in _JUDGES
     }
-    blessings = _blessings(reader, [i for i, x in executions.items() if x.get("blessed") is None])
+    blessings = _blessings(
+        reader, [i for i, x in executions.items() if value_of(x, Verdict.blessed) is None]
+    )
     found = _Judged(defaultdict(list), defaultdict(list))
     for event in sorted(events):
         execution = executions.get(event.execution_id)
         if execution is None:
             continue
         blessing = blessings.get(execution.id)
-        if execution.type.rpartition(".")[2] == _EVALUATOR:
+        if execution.type.rpartition(".")[2] == EVALUATOR:
             verdict = facts.verdict(execution, None, blessing, None)
             found.verdicts[event.artifact_id].append((execution, verdict))
         else:

@@ -9,9 +9,12 @@ from typing import Literal
 
 from common.errors import DataError
 from common.files import read_json, sha256_file
+from common.record.artifacts import Pushed
+from common.record.kinds import EXAMPLES, MODEL, MODEL_RUN
+from common.record.record import Properties, names_of, value_of
+from common.record.steps import Data, Parameters
 from components.example_gen.image_index import IndexedImage
 from lineage.graph.built import Built
-from lineage.graph.refs import MODEL
 from lineage.images.uses import Uses
 from lineage.store.places import local_path
 from lineage.store.reader import Reader
@@ -97,9 +100,9 @@ def _sources(reader: Reader, artifacts: Mapping[int, Artifact]) -> dict[int, str
     executions = reader.executions(set(makers.values()))
     found = {}
     for dataset, maker in makers.items():
-        execution = executions.get(maker)
-        place = (execution.get("resolved_path") or execution.get("input_base")) if execution else ""
-        found[dataset] = str(place or "")
+        execution: Properties = executions.get(maker) or {}
+        place = value_of(execution, Data.resolved_path)
+        found[dataset] = place or value_of(execution, Parameters.input_base) or ""
     return found
 
 
@@ -124,7 +127,7 @@ def _in_sources(splits: Collection[_Split], sources: Mapping[int, str]) -> Itera
 
 def _derived(reader: Reader, built: Built) -> dict[int, Artifact]:
     """Examples that were made of others."""
-    made = {a for outputs in built.made.values() for a, type_ in outputs if type_ == "Examples"}
+    made = {a for outputs in built.made.values() for a, type_ in outputs if type_ == EXAMPLES}
     return reader.artifacts(made)
 
 
@@ -144,7 +147,7 @@ def _in_examples(
 
 
 def _of_split(kind: Kind, artifact: Artifact, split: _Split) -> Iterator[Copy]:
-    if artifact.type != "Examples" or not _is_there(artifact):
+    if artifact.type != EXAMPLES or not _is_there(artifact):
         return
     path = local_path(artifact.uri)
     folder = f"{artifact.uri}/Split-{split.name}"
@@ -166,12 +169,11 @@ def _in_arrays(
     runs = {
         made.execution_id: made.artifact_id
         for made in reader.made_by(trainers)
-        if made.type == "ModelRun"
+        if made.type == MODEL_RUN
     }
     artifacts = reader.artifacts(set(runs.values()))
-    caches = {
-        str(v["cache_dir"]) for v in reader.values("Execution", trainers, ("cache_dir",)).values()
-    }
+    values = reader.values("Execution", trainers, names_of(Parameters.cache_dir))
+    caches = {value_of(v, Parameters.cache_dir) or "" for v in values.values()}
     known: dict[str, int] = {}
     for model, splits in sorted(of_model.items()):
         run = artifacts.get(runs.get(built.trainers[model], 0))
@@ -220,10 +222,9 @@ def _in_golden(
             continue
         if (place := _real_golden(Path(path) / SERVING_FORMAT)) is not None:
             yield _golden(place, artifact.id, held[artifact.id])
-    keys = ("pushed_destination",)
-    values = reader.values("Artifact", built.pushes, keys)
-    folders = {str(v["pushed_destination"]).rpartition("/")[0] for v in values.values()}
-    for folder in sorted(f for f in folders if "://" not in f):
+    values = reader.values("Artifact", built.pushes, names_of(Pushed.pushed_destination))
+    places = (value_of(v, Pushed.pushed_destination) or "" for v in values.values())
+    for folder in sorted({f for p in places if "://" not in (f := p.rpartition("/")[0])}):
         for version in list_versions(Path(folder)):
             directory = Path(folder) / str(version)
             model = by_uri.get(served_model(reader, directory) or "")

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Literal
 
 from common.errors import DataError
+from common.record.artifacts import Examples
+from common.record.kinds import REPORT
+from common.record.record import value_of
 from components.example_gen.image_index import IMAGES_FILE, SHA256_LENGTH, IndexedImage, from_line
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact
 
-REPORT = "IngestionReport"
 _BLOCK = 2**20
 LISTED = 10
 """Images that a comparison names of each kind."""
@@ -103,8 +105,7 @@ def reports_of(reader: Reader, examples_ids: Collection[int]) -> dict[int, Artif
 
 def image_count(examples: Artifact) -> int | None:
     """As the dataset says that it has; None where it does not."""
-    count = examples.get("image_count")
-    return count if isinstance(count, int) else None
+    return value_of(examples, Examples.image_count)
 
 
 def index_path(report: Artifact | None) -> Path:

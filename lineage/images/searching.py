@@ -6,21 +6,22 @@ the index is gone), by the records themselves.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from common.record.artifacts import Examples
+from common.record.kinds import EXAMPLES, REPORT
+from common.record.record import value_of
 from components.example_gen.image_index import IndexedImage
 from lineage.images.example_records import RecordsError, find_in_records
-from lineage.images.index import REPORT, NoIndexError, Unsearchable, find, image_count, index_path
+from lineage.images.index import NoIndexError, Unsearchable, find, image_count, index_path
 from lineage.store.places import local_path
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact
 
-EXAMPLES = "Examples"
 _TF_EXAMPLE = ("FORMAT_TF_EXAMPLE", "6", None)
 
 
@@ -138,16 +139,12 @@ def _by_records(examples: Artifact, wanted: Collection[str]) -> dict[str, list[I
         raise RecordsError("they were removed")
     if not Path(path).is_dir():
         raise RecordsError("their files are not there")
-    payload = examples.get("payload_format")
-    if payload not in _TF_EXAMPLE and str(payload) not in _TF_EXAMPLE:
+    payload = value_of(examples, Examples.payload_format)
+    if payload not in _TF_EXAMPLE:
         raise RecordsError(f"they are no tf.Examples but {payload}")
     return find_in_records(Path(path), split_names(examples), image_count(examples), wanted)
 
 
 def split_names(examples: Artifact) -> list[str]:
     """As the artifact says; none where it does not."""
-    try:
-        names = json.loads(str(examples.get("split_names")))
-    except ValueError:
-        return []
-    return [str(n) for n in names] if isinstance(names, list) else []
+    return [str(n) for n in value_of(examples, Examples.split_names) or ()]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable
-from typing import Literal
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal
 
+from common.record.kinds import EXAMPLES, MODEL
+from common.record.record import value_of
+from common.record.steps import Parameters
 from lineage.graph.built import VERDICTS, Built
 from lineage.graph.producers import BASELINE
-from lineage.graph.refs import MODEL
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Execution
 
@@ -39,7 +40,7 @@ class Uses:
         self._trainers = reader.executions(set(built.trainers.values()))
         taken = set[int]().union(*(built.inputs.get(e, ()) for e in self._trainers))
         self._inputs = reader.artifacts(taken)
-        makers = reader.producers([a.id for a in self._inputs.values() if a.type == "Examples"])
+        makers = reader.producers([a.id for a in self._inputs.values() if a.type == EXAMPLES])
         kinds = reader.executions(set(makers.values()))
         self._makers = {a: kinds[e].type for a, e in makers.items() if e in kinds}
 
@@ -67,7 +68,7 @@ class Uses:
                 continue
             if artifact.type == MODEL:  # it began with its weights
                 found |= self._of(artifact.id, dataset, split) - {"judged", "unused"}
-            elif artifact.type == "Examples" and trainer is not None:
+            elif artifact.type == EXAMPLES and trainer is not None:
                 found.add(self._trained(trainer, artifact, split))
         return found
 
@@ -83,10 +84,14 @@ class Uses:
             return "unknown"  # the splits may be others now
         if not trainer.type.endswith(".Trainer"):
             return "unknown"
-        if split in _splits(trainer.get("train_args"), ["train"]):
+        if split in _splits(value_of(trainer, Parameters.train_args), ["train"]):
             return "trained"
         # What a training does with them is in its own code.
-        return "unknown" if split in _splits(trainer.get("eval_args"), ["eval"]) else "unused"
+        return (
+            "unknown"
+            if split in _splits(value_of(trainer, Parameters.eval_args), ["eval"])
+            else "unused"
+        )
 
 
 def _judges(
@@ -107,27 +112,15 @@ def _judges(
             models.setdefault(event.execution_id, set()).add(event.artifact_id)
     found: dict[tuple[int, int], list[frozenset[str] | None]] = {}
     for execution_id, judged in models.items():
-        splits = _listed(executions[execution_id].get("example_splits"))
+        splits = value_of(executions[execution_id], Parameters.example_splits)
         for dataset in built.inputs[execution_id] & set(datasets):
             for model_id in judged:
-                of = None if splits is None else frozenset(splits)
+                of = frozenset(map(str, splits)) if splits else None
                 found.setdefault((model_id, dataset), []).append(of)
     return found
 
 
-def _splits(arguments: object, default: list[str]) -> list[str]:
-    """Of `train_args` or `eval_args`, as TFX records them."""
-    try:
-        found = json.loads(arguments) if isinstance(arguments, str) else arguments
-    except ValueError:
-        found = None
-    splits = found.get("splits") if isinstance(found, dict) else None
+def _splits(arguments: Mapping[str, Any] | None, default: list[str]) -> list[str]:
+    """Of a Trainer's arguments, as TFX records them."""
+    splits = (arguments or {}).get("splits")
     return [str(s) for s in splits] if isinstance(splits, list) and splits else default
-
-
-def _listed(value: object) -> list[str] | None:
-    try:
-        found = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        return None
-    return [str(s) for s in found] if isinstance(found, list) and found else None

@@ -11,16 +11,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from common.errors import CannotTellError, NotFoundError
+from common.record.artifacts import Examples, Pushed
+from common.record.kinds import EXAMPLES, RUN, SCHEMA, TRANSFORM_GRAPH
+from common.record.record import name_of, names_of, value_of
+from common.record.steps import Step, Verdict
 from lineage.graph import facts
 from lineage.graph.built import Built, weights_of, without_data
 from lineage.graph.producers import ancestry, runs_of
 from lineage.graph.refs import find_artifact, model_of, outputs_of_run
 from lineage.questions.model import lineage_of
 from lineage.store.reader import Reader
-from lineage.store.records import RUN, Artifact, Value
+from lineage.store.records import Artifact, Value
 
-EXAMPLES = "Examples"
-_STARTS = frozenset({EXAMPLES, "Schema", "TransformGraph"})
+_STARTS = frozenset({EXAMPLES, SCHEMA, TRANSFORM_GRAPH})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +122,12 @@ def affected_by_span(
     Raises:
       NotFoundError: no dataset of that span was ingested.
     """
-    wanted: dict[str, Value] = {"span": span}
+    wanted: dict[str, Value] = {name_of(Examples.span): span}
     if version is not None:
-        wanted["version"] = version
+        wanted[name_of(Examples.version)] = version
     found = reader.artifacts_by_type(EXAMPLES, wanted)
     if not found:  # other versions of TFX record it as text, or among the type's properties
-        same = [a for a in reader.artifacts_by_type(EXAMPLES) if _is_of(a, wanted)]
+        same = [a for a in reader.artifacts_by_type(EXAMPLES) if _is_of(a, span, version)]
         found = _raw(reader, same, f"span {span}") if same else []
     if not found:
         of = f"span {span}" + ("" if version is None else f", version {version}")
@@ -132,15 +135,20 @@ def affected_by_span(
     return _affected(reader, limit, found)
 
 
-def _is_of(examples: Artifact, wanted: Mapping[str, Value]) -> bool:
-    return all(str(examples.get(key)) == str(value) for key, value in wanted.items())
+def _is_of(examples: Artifact, span: int, version: int | None) -> bool:
+    recorded = Examples.read(examples)
+    return recorded.span == span and version in (None, recorded.version)
 
 
 def _starts(reader: Reader, ref: str) -> list[Artifact]:
     if re.fullmatch("[0-9a-f]{64}", ref):
-        if found := reader.artifacts_by_type(EXAMPLES, {"dataset_digest": ref}):
+        if found := reader.artifacts_by_type(EXAMPLES, {name_of(Examples.dataset_digest): ref}):
             return found
-        datasets = [a for a in reader.artifacts_by_type(EXAMPLES) if not a.get("dataset_digest")]
+        datasets = [
+            a
+            for a in reader.artifacts_by_type(EXAMPLES)
+            if value_of(a, Examples.dataset_digest) is None
+        ]
         if unsaid := _raw(reader, datasets, ref, required=False):
             raise CannotTellError(
                 f"No dataset has recorded the digest {ref}, and {len(unsaid)} of them record "
@@ -251,7 +259,7 @@ class _Push:
     id: int
     model_id: int
     name: str | None
-    version: Value
+    version: int | None
     destination: str | None
     serving: facts.ServingState | None
 
@@ -265,22 +273,22 @@ _ORDER: Mapping[facts.ServingState | None, int] = {"latest": 0, "kept": 1, "remo
 
 def _pushes(reader: Reader, built: Built) -> list[_Push]:
     """The newest first."""
-    keys = ("pushed", "model_name", "pushed_version", "pushed_destination")
-    values = reader.values("Artifact", built.pushes, keys)
+    values = reader.values("Artifact", built.pushes, names_of(Pushed))
     # TFX's own Pusher makes the artifact, and says in it that it pushed nothing.
-    values = {i: v for i, v in values.items() if v.get("pushed")}
-    places = {i: str(v.get("pushed_destination") or "") for i, v in values.items()}
-    serving = facts.serving_states({p for p in places.values() if p})
+    records = {i: r for i, v in values.items() if (r := Pushed.read(v)).pushed}
+    serving = facts.serving_states(
+        {r.pushed_destination for r in records.values() if r.pushed_destination}
+    )
     return [
         _Push(
             id=id_,
             model_id=built.pushes[id_][0],
-            name=str(name) if (name := values[id_].get("model_name")) else None,
-            version=values[id_].get("pushed_version"),
-            destination=place or None,
-            serving=serving.get(place),
+            name=record.model_name,
+            version=record.pushed_version,
+            destination=record.pushed_destination,
+            serving=serving.get(record.pushed_destination or ""),
         )
-        for id_, place in sorted(places.items(), reverse=True)
+        for id_, record in sorted(records.items(), reverse=True)
     ]
 
 
@@ -289,15 +297,14 @@ def _models(
 ) -> dict[int, AffectedModel]:
     runs = _run_ids(reader, {built.trainers[i] for i in ids})
     judged = {built.evaluations[i] for i in ids if i in built.evaluations}
-    verdicts = reader.values("Execution", judged, ("accuracy", "blessed"))
+    verdicts = reader.values("Execution", judged, names_of(Verdict.accuracy, Verdict.blessed))
     pushed: dict[int, list[str]] = {}
     for push in pushes:
         pushed.setdefault(push.model_id, []).insert(0, push.shown)
     found = {}
     for model in reader.artifacts(ids).values():
         known = facts.model_facts(model)
-        verdict = verdicts.get(built.evaluations.get(model.id, 0), {})
-        accuracy, blessed = verdict.get("accuracy"), verdict.get("blessed")
+        verdict = Verdict.read(verdicts.get(built.evaluations.get(model.id, 0), {}))
         found[model.id] = AffectedModel(
             artifact_id=model.id,
             uri=model.uri,
@@ -306,8 +313,8 @@ def _models(
             when=known.created,
             framework=known.framework,
             architecture=known.architecture,
-            accuracy=float(accuracy) if isinstance(accuracy, int | float) else None,
-            blessed=bool(blessed) if isinstance(blessed, int) else None,
+            accuracy=verdict.accuracy,
+            blessed=verdict.blessed,
             pushed=tuple(pushed.get(model.id, ())),
         )
     return found
@@ -321,7 +328,7 @@ def _versions(
     return tuple(
         AffectedVersion(
             name=p.name,
-            version=p.version if isinstance(p.version, int | str) else None,
+            version=p.version,
             serving=p.serving,
             destination=p.destination,
             model_id=p.model_id,
@@ -336,8 +343,8 @@ def _versions(
 
 def _run_ids(reader: Reader, execution_ids: Collection[int]) -> dict[int, str]:
     """The name of the run of each execution, by execution id."""
-    recorded = reader.values("Execution", execution_ids, ["run_id"])
-    found = {i: str(values["run_id"]) for i, values in recorded.items()}
+    recorded = reader.values("Execution", execution_ids, names_of(Step.run_id))
+    found = {i: run for i, values in recorded.items() if (run := value_of(values, Step.run_id))}
     missing = reader.executions(set(execution_ids) - found.keys())
     runs = runs_of(reader, list(missing.values())) if missing else {}
     return found | {i: run.name for i, run in runs.items() if run.name}

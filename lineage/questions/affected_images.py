@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from common.record.kinds import EXAMPLES
 from lineage.graph.built import Built, weights_of, without_data
 from lineage.images.copies import Copy, copies
 from lineage.images.index import reports_of
-from lineage.images.searching import EXAMPLES, Found, Unsearched, search
+from lineage.images.searching import Found, Unsearched, search
 from lineage.images.uses import Use, Uses
 from lineage.questions import affected
 from lineage.store.reader import Reader

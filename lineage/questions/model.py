@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from common.record.artifacts import Pushed
+from common.record.kinds import (
+    BLESSING,
+    EVALUATION,
+    EXAMPLES,
+    INFRA_BLESSING,
+    PUSHED_MODEL,
+    SCHEMA,
+    TRANSFORM_GRAPH,
+)
+from common.record.record import name_of, value_of
 from lineage.graph import facts
 from lineage.graph.marks import Erasure, erasures
 from lineage.graph.producers import BASELINE, Graph, ancestry, runs_of
-from lineage.graph.refs import PUSHED_MODEL, find_model
+from lineage.graph.refs import find_model
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Context, Event, Execution
-
-INFRA_BLESSING = "InfraBlessing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +79,9 @@ def lineage_of(reader: Reader, model: Artifact, cut: Collection[str] = BASELINE)
     near = [graph.artifacts[i] for i in sorted(own)]
     # Transformed examples have a maker with examples among its inputs; raw ones do not.
     derived = {e.execution_id for e in graph.events if e.kind == "input"}
-    raw = [a for a in near if a.type == "Examples" and maker.get(a.id) not in derived]
-    schemas = [a for a in near if a.type == "Schema"]
-    graphs = [a for a in near if a.type == "TransformGraph"]
+    raw = [a for a in near if a.type == EXAMPLES and maker.get(a.id) not in derived]
+    schemas = [a for a in near if a.type == SCHEMA]
+    graphs = [a for a in near if a.type == TRANSFORM_GRAPH]
     run = runs.get(trainer.id) if trainer else None
     producers = sorted(
         [*graph.executions.values(), *judged.executions.values()], key=lambda e: e.id
@@ -110,7 +119,7 @@ class Judged:
         inputs = [e for e in reader.consumers([model.id]) if e.key not in BASELINE]
         events = reader.events({e.execution_id for e in inputs})
         artifacts = reader.artifacts({e.artifact_id for e in events})
-        kinds = {"ModelEvaluation", "ModelBlessing", INFRA_BLESSING, PUSHED_MODEL}
+        kinds = {EVALUATION, BLESSING, INFRA_BLESSING, PUSHED_MODEL}
         wanted = {
             e.execution_id
             for e in events
@@ -134,10 +143,10 @@ class Judged:
         found = []
         for id_, execution in sorted(self.executions.items()):
             made = self.made(id_)
-            if not {"ModelEvaluation", "ModelBlessing"} & made.keys():
+            if not {EVALUATION, BLESSING} & made.keys():
                 continue
             baseline = self.baselines.get(id_)
-            verdict = facts.verdict(execution, runs.get(id_), made.get("ModelBlessing"), baseline)
+            verdict = facts.verdict(execution, runs.get(id_), made.get(BLESSING), baseline)
             if baseline is not None and (name := pushed_as(reader, baseline)) is not None:
                 verdict = replace(verdict, baseline=name)
             found.append(verdict)
@@ -156,7 +165,7 @@ class Judged:
         for id_ in sorted(self.executions):
             pushed = self.made(id_).get(PUSHED_MODEL)
             # TFX's own Pusher makes the artifact, and says in it that it pushed nothing.
-            if pushed is not None and pushed.get("pushed"):
+            if pushed is not None and value_of(pushed, Pushed.pushed):
                 found.append(facts.push(pushed, model, runs.get(id_)))
         return tuple(found)
 
@@ -172,9 +181,9 @@ class Judged:
 
 def pushed_as(reader: Reader, model: Artifact) -> str | None:
     """`name@version` of a model's first push; None if it was not pushed."""
-    for pushed in reader.artifacts_by_type(PUSHED_MODEL, {"model_id": model.id}):
-        if pushed.get("pushed"):
-            return f"{pushed.get('model_name')}@{pushed.get('pushed_version')}"
+    for pushed in reader.artifacts_by_type(PUSHED_MODEL, {name_of(Pushed.model_id): model.id}):
+        if (recorded := Pushed.read(pushed)).pushed:
+            return recorded.ref
     return None
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from common.errors import NotFoundError
+from common.record.kinds import EXAMPLES, RUN, SCHEMA, TRAINER, TRANSFORM_GRAPH
+from common.record.record import value_of
+from common.record.run import Run
+from common.record.steps import Parameters
 from lineage.graph import facts
 from lineage.graph.refs import find_model, outputs_of_run
 from lineage.questions.model import lineage_of
 from lineage.store.reader import Reader
-from lineage.store.records import RUN, Context, Execution
+from lineage.store.records import Context, Execution
 
 Section = Literal[
     "data",
@@ -85,16 +88,9 @@ def recorded(reader: Reader, ref: str) -> Recorded:
             raise
         parts = _of_run(reader, run)
     else:
-        parts = _Parts(
-            model=found.model,
-            run=facts.run_facts(reader, run) if run else found.run,
-            data=found.data,
-            schema=found.schema,
-            transform=found.transform,
-            training=found.training,
-            verdicts=found.verdicts,
-            pushes=found.pushes,
-        )
+        parts = _Parts(**{f.name: getattr(found, f.name) for f in fields(_Parts)})
+        if run is not None:
+            parts.run = facts.run_facts(reader, run)
     own = [v for v in parts.verdicts if parts.run and v.run_id == parts.run.run_id]
     verdicts = own or list(parts.verdicts)
     verdict = verdicts[-1] if verdicts else None
@@ -133,10 +129,10 @@ def _of_run(reader: Reader, run: Context) -> _Parts:
         return executions.get(makers.get(id_, 0))
 
     with_inputs = {e.execution_id for e in reader.events(makers.values()) if e.kind == "input"}
-    trainer = next((e for e in executions.values() if e.component == "Trainer"), None)
-    examples = [a for a in artifacts if a.type == "Examples"]
-    schemas = [a for a in artifacts if a.type == "Schema"]
-    graphs = [a for a in artifacts if a.type == "TransformGraph"]
+    trainer = next((e for e in executions.values() if e.component == TRAINER), None)
+    examples = [a for a in artifacts if a.type == EXAMPLES]
+    schemas = [a for a in artifacts if a.type == SCHEMA]
+    graphs = [a for a in artifacts if a.type == TRANSFORM_GRAPH]
     return _Parts(
         run=facts.run_facts(reader, run),
         data=tuple(
@@ -149,40 +145,45 @@ def _of_run(reader: Reader, run: Context) -> _Parts:
 
 
 def _facts(parts: _Parts) -> dict[tuple[Section, str], Any]:
-    run, training, transform = parts.run, parts.training, parts.transform
+    run, training, transform = parts.run or Run(), parts.training, parts.transform
     found: dict[tuple[Section, str], Any] = {
         ("data", key): _one_or_all([getattr(d, key) for d in parts.data])
         for key in ("digest", "source", "span", "images", "classes", "quarantined")
     }
     # A run that failed early knows its data from looking the cache up.
-    found["data", "digest"] = found["data", "digest"] or (run and run.dataset_digest)
-    settings = _part(run, "transform")
+    found["data", "digest"] = found["data", "digest"] or run.dataset_digest
+    settings = _part(parts.run, "transform")
     size = settings.get("image_size")
-    seeds = (training and training.seed, run and run.seed)
-    found |= {
-        ("framework", "framework"): (training and training.framework) or (run and run.framework),
-        ("framework", "architecture"): (training and training.architecture) or (run and run.model),
+    seeds = (training and training.seed, run.seed)
+    found |= surroundings(run) | {
+        ("framework", "framework"): (training and training.framework) or run.framework,
+        ("framework", "architecture"): (training and training.architecture) or run.model,
         ("framework", "parameters"): training and training.parameter_count,
         ("transform", "image size"): (transform and transform.image_size)
         or ([size, size] if isinstance(size, int) else size),
         ("transform", "resize"): (transform and transform.resize) or settings.get("resize"),
         ("transform", "code digest"): transform and transform.code_digest,
         ("schema", "frozen"): parts.schema and parts.schema.frozen,
-        ("code", "commit"): run and run.git_commit,
-        ("code", "uncommitted changes"): run and (run.git_changes or run.git_dirty),
-        ("code", "visionline commit"): run and run.visionline_git_commit,
-        ("code", "visionline uncommitted changes"): run
-        and (run.visionline_git_changes or run.visionline_git_dirty),
         ("code", "training code digest"): training and training.code_digest,
         ("seed", "seed"): next((s for s in seeds if s is not None), None),
-        ("packages", "python"): run and run.python,
-        ("hardware", "accelerator"): (training and training.accelerator)
-        or (run and run.accelerator),
-        ("hardware", "cpus"): run and run.cpus,
-        ("hardware", "host"): run and run.host,
-        ("hardware", "platform"): run and run.platform,
+        ("hardware", "accelerator"): (training and training.accelerator) or run.accelerator,
+        ("hardware", "host"): run.host,
     }
     return found
+
+
+def surroundings(run: Run) -> dict[tuple[Section, str], Any]:
+    """What a run was made in: commits, Python, the kind of machine."""
+    return {
+        ("code", "commit"): run.git_commit,
+        ("code", "uncommitted changes"): run.git_changes or run.git_dirty,
+        ("code", "visionline commit"): run.visionline_git_commit,
+        ("code", "visionline uncommitted changes"): run.visionline_git_changes
+        or run.visionline_git_dirty,
+        ("packages", "python"): run.python,
+        ("hardware", "cpus"): run.cpus,
+        ("hardware", "platform"): run.platform,
+    }
 
 
 def _tables(
@@ -222,16 +223,13 @@ def _without(table: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any] 
 
 
 def _evaluation(
-    reader: Reader, settings: Any, verdict: facts.Verdict | None
+    reader: Reader, settings: Mapping[str, Any] | None, verdict: facts.Verdict | None
 ) -> dict[str, Any] | None:
     """Thresholds and the baseline; of another pipeline TFX's own config."""
     if not settings and verdict is not None:
         execution = reader.executions([verdict.execution_id])[verdict.execution_id]
-        try:
-            settings = json.loads(str(execution.get("eval_config")))
-        except ValueError:
-            settings = None
-    if not settings or not isinstance(settings, Mapping):
+        settings = value_of(execution, Parameters.eval_config)
+    if not settings:
         return None
     baseline = {"baseline": verdict.baseline} if verdict and verdict.baseline else {}
     return dict(flat(settings)) | baseline

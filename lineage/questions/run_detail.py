@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from common.record.run import FAILED
 from lineage.graph import facts
 from lineage.graph.alive import OPEN
 from lineage.graph.producers import runs_of
@@ -78,7 +79,7 @@ def run_detail(reader: Reader, ref: str, *, resolvers: bool = False) -> RunDetai
     works = _works(reader, executions, events)
     state = facts.run_state(run, executions)
     error = first_error(state, executions)
-    if state == facts.FAILED:
+    if state == FAILED:
         # Of a run that has ended, nothing runs, whatever was recorded last.
         executions = [replace(e, state="FAILED") if e.state in OPEN else e for e in executions]
     known = facts.run_facts(reader, run)

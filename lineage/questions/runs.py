@@ -7,15 +7,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from common.errors import ConfigError, nearest
+from common.record.artifacts import Blessing, Pushed
+from common.record.kinds import BLESSING, EVALUATION, INFRA_BLESSING, PIPELINE, PUSHED_MODEL, RUN
+from common.record.record import names_of, value_of
+from common.record.run import CANCELLED, COMPLETE, FAILED, RUNNING, Run
+from common.record.steps import Push, Step, Verdict
 from lineage.graph import facts
 from lineage.graph.alive import ENDED, OPEN
 from lineage.graph.refs import find_run
 from lineage.store.reader import Reader
-from lineage.store.records import PIPELINE, RUN, Artifact, Context, Execution
+from lineage.store.records import Artifact, Context, Execution
 
-STATES = (facts.RUNNING, "complete", facts.FAILED, "cancelled", facts.UNKNOWN)
+STATES = (RUNNING, COMPLETE, FAILED, CANCELLED, facts.UNKNOWN)
 _RESOLVERS = ("tfx.dsl.components.common.resolver.", "tfx.dsl.components.common.importer.")
 """Types of nodes that only look something up: executions in MLMD, but no steps."""
+_PIPELINE, _STATE = names_of(Run.pipeline, Run.state)
 _PAGE = 200
 """Runs looked at together where not all of them are asked for."""
 
@@ -80,15 +86,15 @@ def list_runs(
             + nearest(state, STATES)
         )
     before = None if older_than is None else find_run(reader, older_than).id
-    wanted = {k: v for k, v in (("pipeline", pipeline), ("state", state)) if v is not None}
+    wanted = {k: v for k, v in ((_PIPELINE, pipeline), (_STATE, state)) if v is not None}
     pipelines = _Pipelines(reader, pipeline)
     like: dict[str, Collection[str | None]] = {k: (v, None) for k, v in wanted.items()}
-    if state == facts.FAILED:
-        like["state"] = (facts.FAILED, facts.RUNNING, None)  # what a killed run still says
+    if state == FAILED:
+        like[_STATE] = (FAILED, RUNNING, None)  # what a killed run still says
     if state == facts.UNKNOWN:
-        like["state"] = (facts.RUNNING,)
+        like[_STATE] = (RUNNING,)
     if pipeline is not None and not pipelines.is_known:
-        like["pipeline"] = (pipeline,)
+        like[_PIPELINE] = (pipeline,)
     found: list[RunSummary] = []
     size = limit
     while len(found) < limit:
@@ -108,10 +114,10 @@ def is_resolver(execution: Execution) -> bool:
 
 def duration(run: Context, state: str, executions: Collection[Execution]) -> float | None:
     """Seconds; from the executions' times where it was not recorded, None if it has not ended."""
-    recorded = run.get("duration_seconds")
-    if isinstance(recorded, int | float):
-        return float(recorded)
-    if state in (facts.RUNNING, facts.UNKNOWN) or not executions:
+    recorded = value_of(run, Run.duration_seconds)
+    if recorded is not None:
+        return recorded
+    if state in (RUNNING, facts.UNKNOWN) or not executions:
         return None
     return (max(map(facts.ended, executions)) - min(e.created for e in executions)) / 1000
 
@@ -156,9 +162,9 @@ def _judges(reader: Reader, parts: Sequence[_Parts]) -> dict[int, Execution]:
     found: dict[int, Execution] = {}
     reused: dict[int, int] = {}
     for part in parts:
-        if "ModelEvaluation" not in part.outputs:
+        if EVALUATION not in part.outputs:
             continue
-        execution, evaluation = part.outputs["ModelEvaluation"]
+        execution, evaluation = part.outputs[EVALUATION]
         if execution.state == "CACHED":
             reused[part.run.id] = evaluation.id
         else:
@@ -193,8 +199,8 @@ class _Pipelines:
         found: dict[int, str] = {}
         unsaid: dict[int, int] = {}
         for part in parts:
-            recorded = part.run.get("pipeline")
-            if isinstance(recorded, str):
+            recorded = value_of(part.run, Run.pipeline)
+            if recorded is not None:
                 found[part.run.id] = recorded
             elif part.executions:
                 unsaid[part.executions[0].id] = part.run.id
@@ -224,40 +230,40 @@ def _summary(part: _Parts, pipeline: str | None, judge: Execution | None) -> Run
     run = part.run
     state = facts.run_state(run, part.executions)
     cached = sum(e.state == "CACHED" for e in part.executions)
-    _, blessing = part.outputs.get("ModelBlessing", (None, None))
-    pusher, pushed = part.outputs.get("PushedModel", (None, None))
+    _, blessing = part.outputs.get(BLESSING, (None, None))
+    pusher, pushed = part.outputs.get(PUSHED_MODEL, (None, None))
     name = _pushed_name(pushed) if pushed else None
-    accuracy = judge.get("accuracy") if judge else None
-    blessed = blessing.get("blessed") if blessing else None
-    _, infra = part.outputs.get("InfraBlessing", (None, None))
-    if blessed is not None and infra is not None and not infra.get("blessed"):
-        blessed = 0
+    accuracy = value_of(judge, Verdict.accuracy) if judge else None
+    blessed = value_of(blessing, Blessing.blessed) if blessing else None
+    _, infra = part.outputs.get(INFRA_BLESSING, (None, None))
+    if blessed is not None and infra is not None and not value_of(infra, Blessing.blessed):
+        blessed = False
     return RunSummary(
         run_id=run.name or "",
         pipeline=pipeline,
         state=state,
-        error=_text(run, "error") or first_error(state, part.executions),
+        error=value_of(run, Run.error) or first_error(state, part.executions),
         started=facts.when(run.created),
         duration_seconds=duration(run, state, part.executions),
-        framework=_text(run, "framework"),
-        model=_text(run, "model"),
-        accuracy=float(accuracy) if isinstance(accuracy, int | float) else None,
-        blessed=None if blessed is None else bool(blessed),
+        framework=value_of(run, Run.framework),
+        model=value_of(run, Run.model),
+        accuracy=accuracy,
+        blessed=blessed,
         pushed=name,
         pushed_before=name is not None and pusher is not None and _left_alone(pusher),
         cached=cached,
         executed=len(part.executions) - cached,
-        user=_text(run, "user"),
+        user=value_of(run, Run.user),
     )
 
 
 def first_error(state: str, executions: Sequence[Execution]) -> str | None:
     """What a run's executions say went wrong, where the run itself does not."""
-    if state != facts.FAILED:
+    if state != FAILED:
         return None
     for execution in executions:
         if execution.state == "FAILED":
-            reason = execution.get("error")
+            reason = value_of(execution, Step.error)
             return f"{execution.component}: {reason or 'failed; the reason is not recorded'}"
     # Recorded as running, and nothing of it is alive.
     left = next((f"{e.component}: " for e in executions if e.state in OPEN), "")
@@ -266,18 +272,12 @@ def first_error(state: str, executions: Sequence[Execution]) -> str | None:
 
 def _left_alone(pusher: Execution) -> bool:
     """Whether it found the model in serving already."""
-    return pusher.state == "CACHED" or bool(pusher.get("already_served"))
+    return pusher.state == "CACHED" or bool(value_of(pusher, Push.already_served))
 
 
 def _pushed_name(pushed: Artifact) -> str | None:
     """name@version; of TFX's own Pusher the folder it pushed to."""
-    if not pushed.get("pushed"):
+    recorded = Pushed.read(pushed)
+    if not recorded.pushed:
         return None
-    if pushed.get("model_name") is not None:
-        return f"{pushed.get('model_name')}@{pushed.get('pushed_version')}"
-    return str(pushed.get("pushed_destination") or pushed.uri)
-
-
-def _text(run: Context, key: str) -> str | None:
-    value = run.get(key)
-    return str(value) if value not in (None, "") else None
+    return recorded.ref or recorded.pushed_destination or pushed.uri

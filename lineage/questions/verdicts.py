@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.config.strict import parse
 from common.errors import ConfigError, NotFoundError
+from common.record.kinds import BLESSING, EVALUATION, EVALUATOR
+from common.record.record import value_of
+from common.record.steps import Verdict
 from components.evaluator.verdict import FailedThreshold
 from lineage.graph import facts
 from lineage.graph.producers import BASELINE, runs_of
@@ -54,7 +56,7 @@ def why_not_blessed(reader: Reader, ref: str) -> WhyNotBlessed:
         raise NotFoundError(_never_judged(reader, model))
     verdict = _meant(reader, ref, verdicts)
     execution = judged.executions[verdict.execution_id]
-    evaluation = judged.made(execution.id).get("ModelEvaluation")
+    evaluation = judged.made(execution.id).get(EVALUATION)
     return WhyNotBlessed(
         model=facts.model_facts(model),
         verdict=verdict,
@@ -68,7 +70,7 @@ def _after(
     judged: Judged, verdict: facts.Verdict, found: Sequence[facts.InfraVerdict]
 ) -> facts.InfraVerdict | None:
     """The trial in the server that followed a verdict."""
-    blessing = judged.made(verdict.execution_id).get("ModelBlessing")
+    blessing = judged.made(verdict.execution_id).get(BLESSING)
     given = {
         e.execution_id
         for e in judged.events
@@ -91,11 +93,11 @@ def _meant(reader: Reader, ref: str, verdicts: Sequence[facts.Verdict]) -> facts
 
 
 def _failed(evaluator: Execution) -> tuple[FailedThreshold, ...] | None:
-    recorded = evaluator.get("failed_thresholds")
-    if not isinstance(recorded, str):
+    recorded = value_of(evaluator, Verdict.failed_thresholds)
+    if recorded is None:
         return None
     try:
-        return tuple(parse(FailedThreshold, each) for each in json.loads(recorded))
+        return tuple(parse(FailedThreshold, each) for each in recorded)
     except (ValueError, TypeError, ConfigError):
         return None  # of a later version; the words are still there
 
@@ -106,7 +108,7 @@ def _never_judged(reader: Reader, model: Artifact) -> str:
     inputs = [e for e in reader.consumers([model.id]) if e.key not in BASELINE]
     tried = reader.executions({e.execution_id for e in inputs})
     for execution in sorted(tried.values(), key=lambda e: -e.id):
-        if execution.type.rpartition(".")[2] != "Evaluator":
+        if execution.type.rpartition(".")[2] != EVALUATOR:
             continue
         error = facts.step(execution, None).error
         return f"{said} to the end: its {execution.component} is {execution.state}" + (

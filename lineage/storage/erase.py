@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from common.errors import RunError
+from common.record.kinds import EXAMPLES
 from lineage.images.copies import Copy, served_model
 from lineage.images.uses import USES, Use
 from lineage.questions.affected_images import AffectedImages, affected_by_images
@@ -207,8 +208,8 @@ def _holding(reader: Reader, found: AffectedImages) -> list[Artifact]:
 
     Others at the same place hold it as well, such as one that was imported.
     """
-    raw = {d.artifact_id for d in found.data if d.type == "Examples"}
-    examples = {a.id: a for a in reader.artifacts_by_type("Examples")}
+    raw = {d.artifact_id for d in found.data if d.type == EXAMPLES}
+    examples = {a.id: a for a in reader.artifacts_by_type(EXAMPLES)}
     makers = reader.producers(examples)
     inputs: dict[int, set[int]] = {}
     for event in reader.events(set(makers.values())):

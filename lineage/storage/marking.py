@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -10,10 +9,13 @@ from typing import Any
 from common.errors import NotFoundError, RunError
 from common.files import digest
 from common.process.user import user
-from lineage.graph.marks import ERASURE, PIN, PINNED
+from common.record.artifacts import Erasure, Pin
+from common.record.kinds import ERASURE, PIN
+from common.record.record import Record, annotate, annotated, value_of
+from lineage.graph.marks import PINNED
 from lineage.store.connection import Connection
 from lineage.store.records import Artifact
-from lineage.store.writing import annotate, open_store
+from lineage.store.writing import open_store
 
 
 def pin(connection: Connection, model: Artifact, reason: str = "") -> None:
@@ -27,11 +29,11 @@ def pin(connection: Connection, model: Artifact, reason: str = "") -> None:
 
     with open_store(connection) as store:
         context = _context(store, PIN, f"{PINNED}{model.id}")
-        _write(store, context, **_by(reason), active=1)
+        _write(store, context, Pin(active=True, **_by(reason)))
         # Looked up after pinning: of a pin and a gc at once, one sees the other.
         (found,) = store.get_artifacts_by_id([model.id])
         if found.state == mlmd.Artifact.DELETED:
-            _write(store, context, active=0)
+            _write(store, context, Pin(active=False))
             raise RunError(
                 f"The files of model {model.id} ({model.uri}) were removed by "
                 "`lineage gc`; there is nothing left to pin."
@@ -48,12 +50,12 @@ def unpin(connection: Connection, model: Artifact) -> None:
     """
     with open_store(connection) as store:
         context = store.get_context_by_type_and_name(PIN, f"{PINNED}{model.id}")
-        if context is None or not context.custom_properties["active"].int_value:
+        if context is None or not value_of(annotated(context), Pin.active):
             raise NotFoundError(
                 f"Model {model.id} ({model.uri}) is not pinned. "
                 "`lineage pins` lists those that are."
             )
-        _write(store, context, active=0)
+        _write(store, context, Pin(active=False))
 
 
 def record_erasure(
@@ -74,17 +76,15 @@ def record_erasure(
     name = f"erasure-{digest(sorted(sha256))[:16]}"
     with open_store(connection) as store:
         context = _context(store, ERASURE, name)
-        before = {k: v.string_value for k, v in context.custom_properties.items()}
-        used = json.loads(before.get("models", "{}")) | {str(k): v for k, v in models.items()}
-        gone = {*json.loads(before.get("removed", "[]")), *removed}
-        _write(
-            store,
-            context,
-            **_by(reason or before.get("reason", "")),
-            sha256=json.dumps(sorted(sha256)),
-            models=json.dumps(used),
-            removed=json.dumps(sorted(gone)),
+        before = Erasure.read(annotated(context))
+        used = (before.models or {}) | {str(k): v for k, v in models.items()}
+        mark = Erasure(
+            **_by(reason or before.reason or ""),
+            sha256=sorted(sha256),
+            models=used,
+            removed=sorted({*(before.removed or ()), *removed}),
         )
+        _write(store, context, mark)
         _attribute(store, context, {*map(int, used), *removed})
     return name
 
@@ -105,8 +105,8 @@ def _by(reason: str) -> dict[str, str]:
     return {"who": user(), "when": when, "reason": reason}
 
 
-def _write(store: Any, context: Any, **values: str | int) -> None:
-    annotate(context, **values)
+def _write(store: Any, context: Any, mark: Record) -> None:
+    annotate(context, mark)
     (context.id,) = store.put_contexts([context])
 
 

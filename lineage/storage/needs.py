@@ -9,16 +9,18 @@ together or not at all; all inputs, baselines among them.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.record.artifacts import Blessing, Imported, Pushed
+from common.record.kinds import BLESSING, MODEL, PIPELINE, PUSHED_MODEL, RUN
+from common.record.record import value_of
+from common.record.run import COMPLETE, RUNNING, Run
 from lineage.graph.marks import pins
-from lineage.graph.refs import MODEL, PUSHED_MODEL
 from lineage.store.reader import Reader
-from lineage.store.records import PIPELINE, RUN, Artifact, Context
+from lineage.store.records import Artifact, Context
 
 Need = Literal["pushed", "blessed", "pinned", "running", "reused"]
 """pushed: from a pushed model, in serving or not; blessed: from the newest blessed
@@ -82,13 +84,13 @@ def needs(reader: Reader, keep_runs: int) -> Needs:
     """
     records, pushes, blessings = {}, [], []
     for artifact in reader.all_artifacts():
-        external = bool(artifact.get("is_external"))
+        external = bool(value_of(artifact, Imported.is_external))
         records[artifact.id] = Record(
             **{k: getattr(artifact, k) for k in ("id", "type", "uri", "state")}, external=external
         )
-        if artifact.type == PUSHED_MODEL and artifact.get("pushed"):
+        if artifact.type == PUSHED_MODEL and value_of(artifact, Pushed.pushed):
             pushes.append(artifact)
-        elif artifact.type == "ModelBlessing" and artifact.get("blessed"):
+        elif artifact.type == BLESSING and value_of(artifact, Blessing.blessed):
             blessings.append(artifact)
     links, runs, states = _links(reader), _runs(reader), reader.execution_states()
     roots: dict[Need, Iterable[int]] = {
@@ -104,7 +106,7 @@ def needs(reader: Reader, keep_runs: int) -> Needs:
         links=links,
         runs=runs.by_execution,
         destinations=frozenset(
-            d for p in pushes if isinstance(d := p.get("pushed_destination"), str)
+            d for p in pushes if (d := value_of(p, Pushed.pushed_destination)) is not None
         ),
     )
 
@@ -146,11 +148,8 @@ def _runs(reader: Reader) -> _Runs:
     runs = _Runs(newest_first=newest_first, executions=executions, pipelines={})
     for run in newest_first:
         mine = executions.get(run.id, [])
-        recorded = run.get("pipeline")
-        runs.pipelines[run.id] = (
-            recorded
-            if isinstance(recorded, str)
-            else next((pipeline_of[e] for e in mine if e in pipeline_of), None)
+        runs.pipelines[run.id] = value_of(run, Run.pipeline) or next(
+            (pipeline_of[e] for e in mine if e in pipeline_of), None
         )
         runs.by_execution.update(dict.fromkeys(mine, run))
     return runs
@@ -161,7 +160,7 @@ def _pushed(
 ) -> Iterable[int]:
     for push in pushes:
         yield push.id
-        yield from _models(push, "model_id", links, records)
+        yield from _models(push, Pushed.model_id, links, records)
 
 
 def _newest_blessed(
@@ -175,7 +174,7 @@ def _newest_blessed(
         group = (runs.pipelines[run.id], _model_name(run)) if run else (None, None)
         models = [
             m
-            for m in _models(blessing, "current_model_id", links, records)
+            for m in _models(blessing, Blessing.current_model_id, links, records)
             if records[m].state != "DELETED"
         ]
         if models and group not in seen:
@@ -184,11 +183,11 @@ def _newest_blessed(
 
 
 def _models(
-    artifact: Artifact, key: str, links: Links, records: Mapping[int, Record]
+    artifact: Artifact, field: int | None, links: Links, records: Mapping[int, Record]
 ) -> Iterable[int]:
     """The model that was pushed or judged: as recorded, or what its maker was given."""
-    recorded = artifact.get(key)
-    if isinstance(recorded, int) and recorded in records:
+    recorded = value_of(artifact, field)
+    if recorded is not None and recorded in records:
         return [recorded]
     given = (a for e in links.makers.get(artifact.id, ()) for a in links.inputs.get(e, ()))
     return [a for a in given if a in records and records[a].type == MODEL]
@@ -196,18 +195,15 @@ def _models(
 
 def _model_name(run: Context) -> str | None:
     """The name that a run pushes under, which one pipeline may have several of."""
-    try:
-        config = json.loads(str(run.get("config")))
-        return str(config["name"])
-    except (ValueError, KeyError, TypeError):
-        return None
+    name = (value_of(run, Run.config) or {}).get("name")
+    return None if name is None else str(name)
 
 
 def _running(runs: _Runs, states: Mapping[int, str]) -> set[int]:
     """Executions that have not ended, and all of the runs that have not."""
     found = {e for e, state in states.items() if state in ("NEW", "RUNNING")}
     for run in runs.newest_first:
-        if run.get("state") == "running":
+        if value_of(run, Run.state) == RUNNING:
             found.update(runs.executions.get(run.id, ()))
     return found
 
@@ -226,7 +222,7 @@ def _latest(runs: _Runs, states: Mapping[int, str], keep_runs: int) -> set[int]:
             continue
         found.update(mine)
         ended_well = bool(mine) and all(states.get(e) in ("COMPLETE", "CACHED") for e in mine)
-        complete[pipeline] += ended_well and run.get("state") in (None, "complete")
+        complete[pipeline] += ended_well and value_of(run, Run.state) in (None, COMPLETE)
     return found
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from common.errors import StoreError
 from common.process.user import user
+from common.record.artifacts import Pushed
+from common.record.kinds import PIPELINE, PUSHED_MODEL, ROLLBACK
+from common.record.record import annotate
+from common.record.steps import Rollback
 from lineage.store.connection import Connection
-from lineage.store.records import PIPELINE
-from lineage.store.writing import annotate, open_store
+from lineage.store.writing import open_store
 from modelstore.rollback import RolledBack
-
-ROLLBACK = "visionline.Rollback"
-"""The type of the executions: the model is their input, a PushedModel their output."""
 
 
 def record_rollback(connection: Connection, folder: Path, done: RolledBack, reason: str) -> int:
@@ -42,27 +42,31 @@ def record_rollback(connection: Connection, folder: Path, done: RolledBack, reas
         )
         annotate(
             execution,
-            user=user(),
-            when=manifest.pushed_at,
-            reason=reason,
-            model_name=folder.name,
-            pushed_version=manifest.version,
-            rolled_back_to=done.copied,
-            rolled_back_from=done.replaced,
+            Rollback(
+                user=user(),
+                when=manifest.pushed_at,
+                reason=reason,
+                model_name=folder.name,
+                pushed_version=manifest.version,
+                rolled_back_to=done.copied,
+                rolled_back_from=done.replaced,
+            ),
         )
         pushed = mlmd.Artifact(
             type_id=store.put_artifact_type(
-                mlmd.ArtifactType(name="PushedModel"), can_add_fields=True, can_omit_fields=True
+                mlmd.ArtifactType(name=PUSHED_MODEL), can_add_fields=True, can_omit_fields=True
             ),
             state=mlmd.Artifact.LIVE,
         )
         annotate(
             pushed,
-            pushed=1,
-            model_name=folder.name,
-            model_id=model.id,
-            pushed_version=manifest.version,
-            pushed_destination=str(folder.absolute() / str(manifest.version)),
+            Pushed(
+                pushed=True,
+                model_name=folder.name,
+                model_id=model.id,
+                pushed_version=manifest.version,
+                pushed_destination=str(folder.absolute() / str(manifest.version)),
+            ),
         )
         events = [
             (model, _event(mlmd.Event.INPUT, "model")),

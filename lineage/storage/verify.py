@@ -6,11 +6,10 @@ recorded, and each served version with its manifest and its record.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,9 +17,13 @@ from typing import Literal
 
 from common.errors import DataError, NotFoundError, nearest
 from common.files import tree_digest
+from common.record.artifacts import Pushed
+from common.record.kinds import PUSHED_MODEL
+from common.record.record import value_of
+from common.record.steps import Step
 from lineage.graph.marks import erasures
 from lineage.graph.producers import ancestry
-from lineage.graph.refs import PUSHED_MODEL, model_of, pushed_versions
+from lineage.graph.refs import model_of, pushed_versions
 from lineage.store.places import local_path
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact
@@ -137,11 +140,12 @@ _LEFTOVER = "left by a push that was killed; the next push removes it"
 
 def _pushes(reader: Reader, names: Collection[str]) -> list[Artifact]:
     if not names:
-        return [a for a in reader.artifacts_by_type(PUSHED_MODEL) if a.get("pushed")]
+        return [a for a in reader.artifacts_by_type(PUSHED_MODEL) if value_of(a, Pushed.pushed)]
     found = {name: pushed_versions(reader, name) for name in names}
     for name, pushed in found.items():
         if not pushed:
-            known = {str(a.get("model_name")) for a in reader.artifacts_by_type(PUSHED_MODEL)}
+            pushes = reader.artifacts_by_type(PUSHED_MODEL)
+            known = {str(value_of(a, Pushed.model_name)) for a in pushes}
             raise NotFoundError(
                 f"No model was pushed under the name {name!r}.{nearest(name, known)}"
             )
@@ -160,17 +164,9 @@ def _digests(reader: Reader, uris: Collection[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     while batch := list(islice(worked, _BATCH)):
         for _, execution in sorted(reader.executions(batch).items()):
-            recorded = _table(execution.custom.get("output_digests"))
+            recorded = value_of(execution, Step.output_digests) or {}
             found.update({u: d for u, d in recorded.items() if u in uris})
     return found
-
-
-def _table(text: object) -> Mapping[str, str]:
-    try:
-        found = json.loads(text) if isinstance(text, str) else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _artifact_problems(path: str, found: list[Artifact], digest: str | None) -> list[Problem]:
@@ -233,10 +229,10 @@ def _folders(
     """Folders of pushed models, by their real paths."""
     found = set()
     for push in pushes:
-        destination = push.get("pushed_destination")
+        recorded = Pushed.read(push)
         # TFX's own Pusher records no name and writes no manifest.
-        if push.get("model_name") and isinstance(destination, str):
-            found.add(os.path.realpath(os.path.dirname(destination)))
+        if recorded.model_name and recorded.pushed_destination:
+            found.add(os.path.realpath(os.path.dirname(recorded.pushed_destination)))
     for folder in serving:
         for model in folder.iterdir() if folder.is_dir() else ():
             if not names or model.name in names:
@@ -251,7 +247,8 @@ class _Known:
         self._reader = reader
         self._pushes: dict[tuple[str, str], list[Artifact]] = defaultdict(list)
         for push in pushes:
-            key = (str(push.get("model_name")), str(push.get("pushed_version")))
+            recorded = Pushed.read(push)
+            key = (str(recorded.model_name), str(recorded.pushed_version))
             self._pushes[key].append(push)
 
     def here(self, model_uri: str) -> str:

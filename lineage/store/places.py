@@ -15,6 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.record.artifacts import Pushed
+from common.record.record import name_of, names_of
+from common.record.steps import Push, Step
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
@@ -100,8 +104,8 @@ class Places:
 
 
 HERE = Places()
-_SERVED = frozenset({"pushed_destination", "destination"})
-_DIGESTS = "output_digests"
+_SERVED = frozenset(names_of(Pushed.pushed_destination, Push.destination))
+_DIGESTS = name_of(Step.output_digests)
 
 
 def local_path(uri: str) -> str | None:

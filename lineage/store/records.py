@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from common.record.record import value_of
+from common.record.steps import Step
+
 Value = str | int | float | bool | list[Any] | dict[str, Any] | None
 """A property.  MLMD's structs are dicts and lists; protos are not read (None)."""
 
@@ -19,10 +22,6 @@ ARTIFACT_STATES = (
 )
 EXECUTION_STATES = ("UNKNOWN", "NEW", "RUNNING", "COMPLETE", "FAILED", "CACHED", "CANCELED")
 """MLMD's enums, by number."""
-RUN, PIPELINE, NODE, CACHE = "pipeline_run", "pipeline", "node", "execution_cache"
-"""The types of TFX's contexts."""
-IMPORTED = "visionline_imported"
-"""Custom property of what `lineage import` wrote: its original times, as JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +57,7 @@ class Execution(_Node):
     @property
     def component(self) -> str:
         """The node's id where it was recorded, else the last part of the type."""
-        node = self.custom.get("node_id")
-        return str(node) if node else self.type.rpartition(".")[2]
+        return value_of(self, Step.node_id) or self.type.rpartition(".")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable
 from contextlib import closing
 
 from common.errors import NoDatabaseError
+from common.record.kinds import RUN
 from lineage.store.connection import Connection
 from lineage.store.opening import open_reader
 from lineage.store.places import root_of
 from lineage.store.reader import Reader
-from lineage.store.records import RUN, Artifact
+from lineage.store.records import Artifact
 
 
 def recorded_roots(connection: Connection, run_ids: Collection[str]) -> tuple[str, ...]:

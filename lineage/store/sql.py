@@ -13,12 +13,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import islice
 from typing import Any, Literal, TypeVar
 
+from common.record.artifacts import IMPORTED
 from lineage.store.places import HERE, Places
 from lineage.store.reader import Row
 from lineage.store.records import (
     ARTIFACT_STATES,
     EXECUTION_STATES,
-    IMPORTED,
     Artifact,
     Context,
     Event,

@@ -30,13 +30,3 @@ def open_store(connection: Connection) -> Iterator[Any]:
         yield open_mlmd(connection)
     except errors.StatusError as e:
         raise StoreError(f"Cannot write to the metadata store {connection}: {e}.") from None
-
-
-def annotate(target: Any, **values: str | int) -> None:
-    """Sets custom properties of an artifact, execution or context that is to be put."""
-    for key, value in values.items():
-        slot = target.custom_properties[key]
-        if isinstance(value, int):
-            slot.int_value = value
-        else:
-            slot.string_value = value

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+from common.record.kinds import IMAGE_EXAMPLE_GEN, TRAINER
+from common.record.record import name_of
+from common.record.steps import Parameters
+
 RELEASE = version("visionline")
 """A spec is run by images of the release that compiled it."""
 WORKSPACE = "/tmp/visionline"
@@ -16,7 +20,7 @@ LINEAGE = "lineage"
 and of all that this stands on."""
 RESOLVED = "resolved_data"
 """What the data is, found by a task that is never cached: the Ingestion's cache key."""
-BASELINE = "resolved_baseline"
+BASELINE = name_of(Parameters.resolved_baseline)
 """What the candidate is compared with, found likewise; see `components.evaluator.baseline`."""
 METRICS = "ui_metrics"
 REPORT = "ui_report"
@@ -36,8 +40,8 @@ PARAMETERS = {
 }
 """What can be changed for each run, and where it stands in the config."""
 OVERRIDES = {
-    "ImageExampleGen": ("data_path",),
-    "Trainer": ("framework", "model", "epochs", "learning_rate", "seed"),
+    IMAGE_EXAMPLE_GEN: ("data_path",),
+    TRAINER: ("framework", "model", "epochs", "learning_rate", "seed"),
 }
 """The parameters that go into a component's `config`."""
 

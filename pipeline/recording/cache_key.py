@@ -13,14 +13,20 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from components.pusher import MUST_PUSH
+from common.record.record import name_of, names_of
+from common.record.steps import Data, Parameters, Push
 from components.tfx_private import Artifacts, cache_keys
 from lineage.cache.key_parts import without_places
 from lineage.store.places import Places
 
-_PLACES = frozenset({"cache_dir", "resolved_path", "serving_dir", "work_dir"})
+_PLACES = frozenset(
+    {
+        name_of(Data.resolved_path),
+        *names_of(Parameters.cache_dir, Parameters.serving_dir, Parameters.work_dir),
+    }
+)
 """Parameters that say where, and not what."""
-_IMPLIED = frozenset({"comparison", "serving_name", MUST_PUSH})
+_IMPLIED = frozenset(names_of(Parameters.comparison, Parameters.serving_name, Parameters.must_push))
 """Parameters that `resolved_baseline` follows from, or that keep the cache from being asked."""
 
 
@@ -36,7 +42,7 @@ def key_parameters(parameters: Mapping[str, Any], places: Places) -> dict[str, A
             continue
         if isinstance(value, str):
             # Two output folders may push the same model, each to a place of its own.
-            named = places.first_name if name == "destination" else places.from_root
+            named = places.first_name if name == name_of(Push.destination) else places.from_root
             value = named(without_places(name, value))
         found[name] = value
     return found
@@ -65,7 +71,8 @@ def place_free(places: Places) -> AbstractContextManager[None]:
         stripped = {key: [_Stripped(a) for a in artifacts] for key, artifacts in inputs.items()}
         return stripped, key_parameters(parameters, places)
 
-    return cache_keys(parts, must_run=lambda parameters: bool(parameters.get(MUST_PUSH)))
+    must_push = name_of(Parameters.must_push)
+    return cache_keys(parts, must_run=lambda parameters: bool(parameters.get(must_push)))
 
 
 class _Stripped:

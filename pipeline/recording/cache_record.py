@@ -14,14 +14,15 @@ from typing import Any
 from google.protobuf import json_format
 from tfx import version
 
+from common.record.steps import Step
 from components.tfx_private import Prepared
-from lineage.cache.key_parts import KEY, LONGEST, PARTS, short
+from lineage.cache.key_parts import LONGEST, short
 from lineage.store.places import Places
 from pipeline.recording.cache_key import key_artifact, key_parameters
 
 
-def cache_record(prepared: Prepared, places: Places) -> dict[str, str]:
-    """Custom properties for the execution of a node.
+def cache_record(prepared: Prepared, places: Places) -> Step:
+    """What is recorded of it on the execution of a node.
 
     Args:
       places: of the output folder.
@@ -38,7 +39,7 @@ def cache_record(prepared: Prepared, places: Places) -> dict[str, str]:
         "node": _digest(*prepared.identity),
         "tfx_version": version.__version__,
     }
-    return {KEY: prepared.cache_key, PARTS: json.dumps(parts)}
+    return Step(cache_key=prepared.cache_key, cache_parts=parts)
 
 
 def _digest(*messages: Any) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import shutil
@@ -22,6 +21,7 @@ from pathlib import Path
 from common.files import digest, sha256_file, write_atomic
 from common.process.cpus import available_cpus
 from common.process.user import POD, user
+from common.record.run import Run
 
 _ROOT = Path(__file__).parents[2]
 BUILT_FROM = "VISIONLINE_REVISION"
@@ -32,12 +32,13 @@ LOCK_FILE = _ROOT / "requirements" / "dev.txt"
 CODE = "code"
 """In the folder of a run."""
 _LARGEST_PATCH = 16 * 2**20
+_Git = tuple[str | None, bool | None, str | None]
+"""A commit, whether something is not in it, and the digest of the patch of that."""
+_UNKNOWN: _Git = (None, None, None)
 
 
-def describe(
-    run_dir: Path | None = None, own: Mapping[str, Path] | None = None
-) -> dict[str, str | int]:
-    """Properties for the pipeline_run context; "not recorded" is left out.
+def describe(run_dir: Path | None = None, own: Mapping[str, Path] | None = None) -> Run:
+    """The record of a run, as far as its surroundings go.
 
     Args:
       run_dir: where the code that is in no commit is kept; None: it is not.
@@ -46,25 +47,28 @@ def describe(
     kept = None if run_dir is None else run_dir / CODE
     own = own or {}
     packages = installed_packages()
-    facts: dict[str, str | int] = {
-        "packages": json.dumps(packages, sort_keys=True),
-        "packages_digest": digest(packages),
-        "python": platform.python_version(),
-        "host": os.environ.get(POD) or socket.gethostname(),
-        "platform": platform.platform(),
-        "cpus": available_cpus(),
-        "user": user(),
-        "directory": os.getcwd(),
-        **_git(Path.cwd(), "git", kept and kept / "changes.patch", own.values()),
-        **_code(kept and kept / "visionline.patch"),
-    }
-    if own:
-        facts["own_code"] = json.dumps({name: sha256_file(path) for name, path in own.items()})
-        if kept is not None:
-            _keep(own, kept / "own")
-    if LOCK_FILE.exists():
-        facts["lock_digest"] = sha256_file(LOCK_FILE)
-    return facts
+    commit, dirty, changes = _git(Path.cwd(), kept and kept / "changes.patch", own.values())
+    our_commit, our_dirty, our_changes = _code(kept and kept / "visionline.patch")
+    if kept is not None:
+        _keep(own, kept / "own")
+    return Run(
+        packages=packages,
+        packages_digest=digest(packages),
+        lock_digest=sha256_file(LOCK_FILE) if LOCK_FILE.exists() else None,
+        python=platform.python_version(),
+        host=os.environ.get(POD) or socket.gethostname(),
+        platform=platform.platform(),
+        cpus=available_cpus(),
+        user=user(),
+        directory=os.getcwd(),
+        git_commit=commit,
+        git_dirty=dirty,
+        git_changes=changes,
+        visionline_git_commit=our_commit,
+        visionline_git_dirty=our_dirty,
+        visionline_git_changes=our_changes,
+        own_code={name: sha256_file(path) for name, path in own.items()} or None,
+    )
 
 
 def installed_packages() -> dict[str, str]:
@@ -87,19 +91,17 @@ def _keep(own: Mapping[str, Path], folder: Path) -> None:
         shutil.copyfile(path, place.with_name(f"{place.name}.py.txt"))
 
 
-def _code(patch: Path | None) -> dict[str, str | int]:
+def _code(patch: Path | None) -> _Git:
     """Of visionline itself: of a checkout, or what an image was built from."""
     if (_ROOT / ".git").exists():
-        return _git(_ROOT, "visionline_git", patch)
+        return _git(_ROOT, patch)
     commit, _, changed = os.environ.get(BUILT_FROM, "unknown").partition("-")
     if commit == "unknown":
-        return {}
-    return {"visionline_git_commit": commit, "visionline_git_dirty": int(bool(changed))}
+        return _UNKNOWN
+    return commit, bool(changed), None
 
 
-def _git(
-    directory: Path, prefix: str, patch: Path | None, own: Collection[Path] = ()
-) -> dict[str, str | int]:
+def _git(directory: Path, patch: Path | None, own: Collection[Path] = ()) -> _Git:
     """The commit, and what is not in it: changed files, and modules that were never added.
 
     Args:
@@ -112,17 +114,13 @@ def _git(
         commit = _run_git(root, "rev-parse", "HEAD").decode().strip()
         changes = _changes(root, [p for p in own if p.resolve().is_relative_to(root)])
     except (OSError, subprocess.SubprocessError):
-        return {}
-    facts: dict[str, str | int] = {
-        f"{prefix}_commit": commit,
-        f"{prefix}_dirty": int(bool(changes)),
-    }
-    if changes:
-        facts[f"{prefix}_changes"] = hashlib.sha256(changes).hexdigest()
-        if patch is not None and len(changes) <= _LARGEST_PATCH:
-            patch.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(patch, changes)
-    return facts
+        return _UNKNOWN
+    if not changes:
+        return commit, False, None
+    if patch is not None and len(changes) <= _LARGEST_PATCH:
+        patch.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(patch, changes)
+    return commit, True, hashlib.sha256(changes).hexdigest()
 
 
 def _changes(root: Path, own: Collection[Path]) -> bytes:

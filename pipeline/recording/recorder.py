@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import math
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,17 @@ from tfx.orchestration import metadata
 from common.errors import VisionlineError
 from common.files import tree_digest
 from common.process.progress import emit
+from common.record.artifacts import IMPORTED
+from common.record.kinds import PIPELINE, RUN
+from common.record.record import Record, annotate, annotated, value_of
+from common.record.run import FAILED, RUNNING, Run
+from common.record.steps import Step
 from components import details
 from components.tfx_private import Prepared, launches_watched
 from lineage.graph.alive import ENDED
 from lineage.store.places import HERE, Places
-from lineage.store.records import IMPORTED
 from pipeline.recording.cache_record import cache_record
 
-Value = str | int | float
-
-_LARGEST_INT = 2**31 - 1
-"""MLMD's columns on MySQL and PostgreSQL hold no larger ones; doubles do."""
 _OPEN = (mlmd.Execution.RUNNING, mlmd.Execution.NEW)
 
 
@@ -72,11 +71,11 @@ class Recorder:
         details.take()
         emit({"kind": "node", "node": node, "state": "running"})
 
-    def node_prepared(self, node: str, execution_id: int, values: Mapping[str, Value]) -> None:
+    def node_prepared(self, node: str, execution_id: int, cache: Step) -> None:
         """Says whose execution it is and what its cache key was, before it does any work."""
         with self._store() as store:
             (execution,) = store.get_executions_by_id([execution_id])
-            _annotate(execution, {**values, **self._place(node)})
+            _annotate(execution, cache, self._place(node))
             store.put_executions([execution])
 
     def node_finished(self, node: str, execution_id: int, seconds: float) -> None:
@@ -87,10 +86,10 @@ class Recorder:
             cached = execution.last_known_state == mlmd.Execution.CACHED
             if execution.last_known_state == mlmd.Execution.FAILED:
                 raise RuntimeError("its inputs could not be resolved; the log file says which.")
-            values = {**details.take(), **self._place(node), "duration_seconds": seconds}
-            if not cached:
-                values["output_digests"] = _output_digests(store, execution_id, self._path_of)
-            _annotate(execution, values)
+            annotate(execution, details.take())
+            digests = None if cached else _output_digests(store, execution_id, self._path_of)
+            done = Step(duration_seconds=seconds, output_digests=digests)
+            _annotate(execution, self._place(node), done)
             store.put_executions([execution])
         emit(
             {
@@ -111,23 +110,23 @@ class Recorder:
         emit({"kind": "node", "node": node, "state": "failed", "seconds": seconds, "error": reason})
         return failure
 
-    def annotate(self, node: str, values: Mapping[str, Value]) -> None:
+    def annotate(self, node: str, record: Record) -> None:
         """Adds properties to a node's execution."""
         with self._store() as store:
             (execution,) = store.get_executions_by_id([self.executions[node]])
-            _annotate(execution, values)
+            _annotate(execution, record)
             store.put_executions([execution])
 
-    def annotate_run(self, values: Mapping[str, Value]) -> None:
+    def annotate_run(self, record: Run) -> None:
         """Adds properties to the pipeline_run context, made if it is not there yet."""
         with self._store() as store:
-            context = store.get_context_by_type_and_name("pipeline_run", self.run_id)
+            context = store.get_context_by_type_and_name(RUN, self.run_id)
             if context is None:
                 context = mlmd.Context(
-                    type_id=store.put_context_type(mlmd.ContextType(name="pipeline_run")),
+                    type_id=store.put_context_type(mlmd.ContextType(name=RUN)),
                     name=self.run_id,
                 )
-            _annotate(context, values)
+            _annotate(context, record)
             store.put_contexts([context])
 
     def interrupted(self) -> None:
@@ -142,7 +141,7 @@ class Recorder:
             same store, and may be running.
         """
         with self._store() as store:
-            context = store.get_context_by_type_and_name("pipeline", self._pipeline)
+            context = store.get_context_by_type_and_name(PIPELINE, self._pipeline)
             if context is None:
                 return
             stale = [
@@ -153,21 +152,21 @@ class Recorder:
             ]
             for execution in stale:
                 execution.last_known_state = mlmd.Execution.FAILED
-                _annotate(execution, {"error": ENDED})
+                _annotate(execution, Step(error=ENDED))
             if stale:
                 store.put_executions(stale)
             self._end_runs(store, run_ids, stale)
 
     def _end_runs(self, store: Any, run_ids: Collection[str], stale: list[Any]) -> None:
         """Marks runs that were left running as failed, whether or not a step of them ran."""
-        own = [e.custom_properties for e in stale]
-        nodes = {o["run_id"].string_value: o["node_id"].string_value for o in own}
-        for run in store.get_contexts_by_type("pipeline_run"):
-            left = run.custom_properties["state"].string_value == "running"
+        steps = [Step.read(annotated(e)) for e in stale]
+        nodes = {step.run_id: step.node_id for step in steps}
+        for run in store.get_contexts_by_type(RUN):
+            left = value_of(annotated(run), Run.state) == RUNNING
             if left and run.name in run_ids and run.name != self.run_id:
                 node = nodes.get(run.name)
                 error = f"{node}: {ENDED}" if node else ENDED
-                _annotate(run, {"state": "failed", "error": error})
+                _annotate(run, Run(state=FAILED, error=error))
                 store.put_contexts([run])
 
     def _end_running(
@@ -179,7 +178,7 @@ class Recorder:
     ) -> None:
         """Ends this run's running executions, and explains the one that failed."""
         with self._store() as store:
-            run = store.get_context_by_type_and_name("pipeline_run", self.run_id)
+            run = store.get_context_by_type_and_name(RUN, self.run_id)
             if run is None:
                 return
             executions = store.get_executions_by_context(run.id)
@@ -191,17 +190,15 @@ class Recorder:
                     ended = [newest]
             for execution in ended:
                 execution.last_known_state = state
-                values: dict[str, Value] = {**details.take(), **self._place(failed_node)}
-                values["error"] = reason
-                if seconds is not None:
-                    values["duration_seconds"] = seconds
-                _annotate(execution, values)
+                annotate(execution, details.take())
+                ended_by = Step(error=reason, duration_seconds=seconds)
+                _annotate(execution, self._place(failed_node), ended_by)
             if ended:
                 store.put_executions(ended)
 
-    def _place(self, node: str | None) -> dict[str, Value]:
+    def _place(self, node: str | None) -> Step:
         """Says on an execution what MLMD says in contexts, where it is slow to find."""
-        return {"run_id": self.run_id, **({"node_id": node} if node else {})}
+        return Step(run_id=self.run_id, node_id=node)
 
     @contextlib.contextmanager
     def _store(self) -> Iterator[Any]:
@@ -248,27 +245,21 @@ def recording(
     return launches_watched(launch, prepared, before)
 
 
-def _output_digests(store: Any, execution_id: int, path_of: Callable[[str], Path]) -> str:
-    """SHA-256 over the files of each output, by URI, as JSON."""
+def _output_digests(
+    store: Any, execution_id: int, path_of: Callable[[str], Path]
+) -> dict[str, str]:
+    """SHA-256 over the files of each output, by URI."""
     ids = [
         e.artifact_id
         for e in store.get_events_by_execution_ids([execution_id])
         if e.type == mlmd.Event.OUTPUT
     ]
     uris = sorted({a.uri for a in store.get_artifacts_by_id(ids)})
-    digests = {uri: tree_digest(path_of(uri)) for uri in uris if path_of(uri).is_dir()}
-    return json.dumps(digests)
+    return {uri: tree_digest(path_of(uri)) for uri in uris if path_of(uri).is_dir()}
 
 
-def _annotate(target: Any, values: Mapping[str, Value]) -> None:
-    for key, value in values.items():
-        slot = target.custom_properties[key]
-        if isinstance(value, bool | int) and abs(value) <= _LARGEST_INT:
-            slot.int_value = int(value)
-        elif isinstance(value, int | float) and math.isfinite(value):
-            slot.double_value = value
-        else:
-            slot.string_value = str(value)
+def _annotate(target: Any, *records: Record) -> None:
+    annotate(target, *records)
     if IMPORTED in target.custom_properties:
         _touch(target.custom_properties[IMPORTED])
 

@@ -6,11 +6,10 @@ the weights that came of it are compared afterwards.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from common.formats import short
 from components.example_gen import spans
 from components.example_gen.digest import digest_source
 from components.example_gen.source import list_source
-from lineage.questions.recorded import Recorded, Section, recorded
+from lineage.questions.recorded import Recorded, Section, recorded, surroundings
 from lineage.store.reader import Reader
 from lineage.store.workspace import Workspace
 from modelstore.artifact import MODEL_ONNX, SERVING_FORMAT
@@ -78,10 +77,10 @@ def read_back(reader: Reader, ref: str, output: str | None, serving: str | None)
     return Again(
         run_id=run.run_id,
         then=then,
-        config=dataclasses.replace(
+        config=replace(
             config,
-            run=dataclasses.replace(config.run, output=folder, metadata=None),
-            push=dataclasses.replace(config.push, destination=serving),
+            run=replace(config.run, output=folder, metadata=None),
+            push=replace(config.push, destination=serving),
         ),
     )
 
@@ -99,17 +98,14 @@ def _changed(again: Again) -> Iterator[str]:
     then, config = again.then.facts, again.config
     place = spans.resolve(config.data.path, config.data.span, config.data.version)
     now = describe(own=own_code(config.train.model))
+    # Outside a repository nothing is changed.
+    clean = replace(
+        now, git_dirty=bool(now.git_dirty), visionline_git_dirty=bool(now.visionline_git_dirty)
+    )
     values: dict[tuple[Section, str], Any] = {
         ("data", "digest"): digest_source(list_source(config.data, place.path)),
         ("code", "training code digest"): training_code(config.train),
-        ("code", "visionline commit"): now.get("visionline_git_commit"),
-        ("code", "visionline uncommitted changes"): now.get("visionline_git_changes")
-        or bool(now.get("visionline_git_dirty")),
-        ("code", "commit"): now.get("git_commit"),
-        ("code", "uncommitted changes"): now.get("git_changes") or bool(now.get("git_dirty")),
-        ("packages", "python"): now["python"],
-        ("hardware", "cpus"): now["cpus"],
-        ("hardware", "platform"): now["platform"],
+        **surroundings(clean),
     }
     for (section, key), value in values.items():
         before = then.get((section, key))
@@ -117,7 +113,7 @@ def _changed(again: Again) -> Iterator[str]:
             yield f"{_what(section, key)}: {_short(before)} then, {_short(value)} now"
     before = again.then.tables.get(("packages", ""))
     if before is not None:
-        yield from _packages(before, json.loads(str(now["packages"])))
+        yield from _packages(before, now.packages or {})
 
 
 def _packages(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.formats import duration
+from common.record.kinds import TRAINER
 
 _STYLES = {
     "waiting": "dim",
@@ -137,7 +138,7 @@ class LiveDisplay:
 
     def _detail(self, name: str, node: _Node) -> RenderableType:
         progress = self._progress
-        if name != "Trainer" or node.state in ("waiting", "cached"):
+        if name != TRAINER or node.state in ("waiting", "cached"):
             return ""
         last = Text(_epoch(progress.validated) if progress.validated else "", style="dim")
         if node.state != "running":

@@ -8,7 +8,6 @@ alive while they are being imported.  It reports on the progress pipe.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -24,6 +23,8 @@ from common.config.strict import dump, parse
 from common.errors import Exit, VisionlineError
 from common.files import read_json, write_json
 from common.process.progress import emit
+from common.record.kinds import BASELINE
+from common.record.run import CANCELLED, COMPLETE, FAILED, RUNNING, Run
 from lineage.store.workspace import TRAINING, Workspace
 from pipeline.beam_args import NO_PRISM
 from pipeline.config import PipelineConfig
@@ -86,7 +87,6 @@ def _run(request: RunRequest) -> int:
     from components.trainer import child
     from pipeline import beam_args
     from pipeline.dag import (
-        BASELINE_NODE,
         BEFORE_INFRA_VALIDATOR,
         BEFORE_TRAINER,
         create_pipeline,
@@ -100,7 +100,7 @@ def _run(request: RunRequest) -> int:
     here = replace(config.run, beam_args=tuple(beam_args.counted(config.run.beam_args)))
     pipeline = create_pipeline(replace(config, run=here), workspace)
     ir = tfx_private.compile_ir(pipeline, request.run_id)
-    emit({"kind": "nodes", "nodes": [c.id for c in pipeline.components if c.id != BASELINE_NODE]})
+    emit({"kind": "nodes", "nodes": [c.id for c in pipeline.components if c.id != BASELINE]})
 
     def warm_up(node: str) -> None:
         # Whatever is new before the Trainer makes its cache miss.
@@ -115,7 +115,7 @@ def _run(request: RunRequest) -> int:
 
     def cancel() -> None:
         recorder.interrupted()
-        recorder.annotate_run({"state": "cancelled"})
+        recorder.annotate_run(Run(state=CANCELLED))
         child.complete_curves(config.train, training)
 
     recorder = Recorder(pipeline.metadata_connection_config, config.pipeline_name, request.run_id)
@@ -141,16 +141,16 @@ def _recorded(
     began = time.monotonic()
     tfx_private.bound_batches()
     recorder.annotate_run(
-        {
-            **describe(workspace.run_dir(request.run_id), own_code(config.train.model)),
-            "pipeline": config.pipeline_name,
-            "config": json.dumps(dump(config), sort_keys=True),
-            "config_digest": config.digest,
-            "seed": config.train.seed,
-            "framework": config.train.framework,
-            "model": config.train.model,
-            "state": "running",
-        }
+        replace(
+            describe(workspace.run_dir(request.run_id), own_code(config.train.model)),
+            pipeline=config.pipeline_name,
+            config=dump(config),
+            config_digest=config.digest,
+            seed=config.train.seed,
+            framework=config.train.framework,
+            model=config.train.model,
+            state=RUNNING,
+        )
     )
     try:
         places = workspace.places
@@ -159,11 +159,7 @@ def _recorded(
     except Exception as e:
         failure = recorder.failure or NodeFailed("pipeline", explain(e))
         recorder.annotate_run(
-            {
-                "state": "failed",
-                "error": str(failure),
-                "duration_seconds": time.monotonic() - began,
-            }
+            Run(state=FAILED, error=str(failure), duration_seconds=time.monotonic() - began)
         )
         emit({"kind": "result", "state": "failed", "error": str(failure)})
         return Exit.FAILED
@@ -172,11 +168,12 @@ def _recorded(
     summary = results.collect(recorder, config, workspace.run_dir(request.run_id))
     summary["seconds"] = time.monotonic() - began
     recorder.annotate_run(
-        {
-            "state": "complete",
-            "duration_seconds": summary["seconds"],
-            **{k: summary[k] for k in ("accelerator", "dataset_digest") if summary.get(k)},
-        }
+        Run(
+            state=COMPLETE,
+            duration_seconds=summary["seconds"],
+            accelerator=summary["accelerator"] or None,
+            dataset_digest=summary["dataset_digest"] or None,
+        )
     )
     write_json(workspace.run_dir(request.run_id) / "summary.json", summary)
     emit({"kind": "result", "state": "complete", **summary})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,10 @@ from tfx.orchestration import metadata
 
 from common.config.strict import dump
 from common.files import read_json, write_json
-from components import pusher
+from common.record.artifacts import Pushed
+from common.record.kinds import EVALUATOR, IMAGE_EXAMPLE_GEN, INFRA_VALIDATOR, PUSHER, TRAINER
+from common.record.record import annotated, lines
+from common.record.steps import Verdict
 from components.evaluator.result import Evaluation, read_evaluation
 from components.evaluator.verdict import too_fine
 from components.example_gen.report import QUARANTINE_FILE, REPORT_FILE
@@ -36,9 +38,9 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
             node: _outputs(handle.store, execution_id)
             for node, execution_id in recorder.executions.items()
         }
-    model = outputs["Trainer"]["model"]
+    model = outputs[TRAINER]["model"]
     card = ModelCard.read(Path(model.uri) / SERVING_FORMAT)
-    evaluation = read_evaluation(Path(outputs["Evaluator"]["evaluation"].uri), card.class_names)
+    evaluation = read_evaluation(Path(outputs[EVALUATOR]["evaluation"].uri), card.class_names)
     write_json(run_dir / EVALUATION, dump(evaluation))
     pictures.draw_evaluation(
         confusion_CC=evaluation.confusion,
@@ -47,14 +49,13 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         title=f"{config.name}: {card.architecture} ({card.framework})",
         path=run_dir / PICTURE,
     )
-    ingested = read_json(Path(outputs["ImageExampleGen"]["report"].uri) / REPORT_FILE)
-    pushed = outputs["Pusher"]["pushed_model"].custom_properties
+    ingested = read_json(Path(outputs[IMAGE_EXAMPLE_GEN]["report"].uri) / REPORT_FILE)
+    pushed = Pushed.read(annotated(outputs[PUSHER]["pushed_model"]))
     infra = None
-    if (validated := outputs.get("InfraValidator")) is not None:
+    if (validated := outputs.get(INFRA_VALIDATOR)) is not None:
         infra = Report.read(Path(validated["blessing"].uri))
-    was_pushed = bool(pushed[pusher.PUSHED].int_value)
-    where = pushed[pusher.DESTINATION].string_value if was_pushed else None
-    recorder.annotate("Evaluator", evaluation_properties(evaluation))
+    where = pushed.pushed_destination if pushed.pushed else None
+    recorder.annotate(EVALUATOR, verdict_of(evaluation))
     return {
         "name": config.name,
         "run_id": recorder.run_id,
@@ -63,7 +64,7 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         "parameter_count": card.parameter_count,
         "images": {name: split["images"] for name, split in ingested["splits"].items()},
         "quarantined": ingested["quarantined"]["count"],
-        "quarantine": str(Path(outputs["ImageExampleGen"]["report"].uri) / QUARANTINE_FILE),
+        "quarantine": str(Path(outputs[IMAGE_EXAMPLE_GEN]["report"].uri) / QUARANTINE_FILE),
         "accuracy": evaluation.accuracy,
         "accuracy_interval": evaluation.accuracy_interval,
         "examples": evaluation.examples,
@@ -77,15 +78,15 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         ),
         "why_not": [*evaluation.failures, *(infra.failures() if infra else ())],
         "infra_validation": None if infra is None else _infra(infra),
-        "version": pushed[pusher.PUSHED_VERSION].int_value if was_pushed else None,
-        "withdrawn_by": pushed[pusher.WITHDRAWN_BY].int_value or None,
+        "version": pushed.pushed_version if pushed.pushed else None,
+        "withdrawn_by": pushed.withdrawn_by,
         "where": where,
-        "already_pushed": _already_pushed(where, recorder.executions["Pusher"]),
+        "already_pushed": _already_pushed(where, recorder.executions[PUSHER]),
         "accelerator": card.accelerator,
         "dataset_digest": card.dataset_digest,
         "model_uri": model.uri,
         "train_seconds": card.metrics["train_seconds"],
-        "curves": str(Path(outputs["Trainer"]["model_run"].uri) / "training_curves.png"),
+        "curves": str(Path(outputs[TRAINER]["model_run"].uri) / "training_curves.png"),
         "evaluation": str(run_dir / EVALUATION),
     }
 
@@ -99,24 +100,20 @@ def _already_pushed(where: str | None, pusher_execution: int) -> str | None:
     return None if made_now and manifest.rolled_back_to is None else manifest.pushed_at
 
 
-def evaluation_properties(evaluation: Evaluation) -> dict[str, str | int | float]:
+def verdict_of(evaluation: Evaluation) -> Verdict:
     """What the Evaluator's execution says of the verdict."""
-    values: dict[str, str | int | float] = {
-        "accuracy": evaluation.accuracy,
-        "loss": evaluation.loss,
-        "top_k_accuracy": evaluation.top_k_accuracy,
-        "expected_calibration_error": evaluation.expected_calibration_error,
-        "examples": evaluation.examples,
-        "blessed": int(evaluation.blessed),
-        "per_class": json.dumps(dump(evaluation.classes)),
-    }
-    if evaluation.baseline_accuracy is not None:
-        values["baseline_accuracy"] = evaluation.baseline_accuracy
-    if evaluation.failures:
-        # One a line, whatever ends lines in the name of a slice.
-        values["why_not_blessed"] = "\n".join(" ".join(f.splitlines()) for f in evaluation.failures)
-        values["failed_thresholds"] = json.dumps(dump(evaluation.failed))
-    return values
+    return Verdict(
+        accuracy=evaluation.accuracy,
+        loss=evaluation.loss,
+        top_k_accuracy=evaluation.top_k_accuracy,
+        expected_calibration_error=evaluation.expected_calibration_error,
+        examples=evaluation.examples,
+        blessed=evaluation.blessed,
+        per_class=dump(evaluation.classes),
+        baseline_accuracy=evaluation.baseline_accuracy,
+        why_not_blessed=lines(evaluation.failures),
+        failed_thresholds=dump(evaluation.failed) if evaluation.failures else None,
+    )
 
 
 def _infra(infra: Report) -> dict[str, Any]:

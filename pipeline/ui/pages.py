@@ -9,10 +9,13 @@ from typing import Any
 from starlette.requests import Request
 
 from common.errors import ConfigError, NotFoundError
+from common.record.artifacts import Pushed
+from common.record.kinds import MODEL, PIPELINE, PUSHED_MODEL, RUN
+from common.record.record import value_of
 from lineage.drawing.drawing import Node
 from lineage.graph.facts import Verdict
 from lineage.graph.pushed import PushRef, names_known
-from lineage.graph.refs import MODEL, PUSHED_MODEL, find_artifact, find_model, find_run, model_of
+from lineage.graph.refs import find_artifact, find_model, find_run, model_of
 from lineage.graph.versions import comparable_latencies
 from lineage.questions.diff import diff
 from lineage.questions.history import history
@@ -20,7 +23,7 @@ from lineage.questions.model import ModelLineage, lineage_of
 from lineage.questions.run_detail import run_detail
 from lineage.questions.runs import STATES, list_runs
 from lineage.store.reader import Reader
-from lineage.store.records import PIPELINE, RUN, Artifact
+from lineage.store.records import Artifact
 from pipeline.ui import links
 from pipeline.ui.chart import line_chart
 from pipeline.ui.names import named_models
@@ -156,8 +159,8 @@ def search(reader: Reader, request: Request) -> Redirect:
 
 
 def _name_pushed(artifact: Artifact) -> str | None:
-    destination = artifact.get("pushed_destination")
-    if artifact.type != PUSHED_MODEL or not isinstance(destination, str):
+    destination = value_of(artifact, Pushed.pushed_destination)
+    if artifact.type != PUSHED_MODEL or destination is None:
         return None
     return PushRef(artifact.id, destination.rstrip("/"), None).name
 

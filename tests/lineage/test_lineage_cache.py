@@ -16,9 +16,11 @@ from reference_reader import open_reader
 from typer.testing import CliRunner
 
 from common.errors import NotFoundError
+from common.record.record import name_of
+from common.record.steps import Step
 from lineage.cache.explain import CacheExplanation, explain_cache
 from lineage.cache.key_diff import differences
-from lineage.cache.key_parts import KEY, PARTS, Parts
+from lineage.cache.key_parts import Parts
 from lineage.store.connection import Connection
 from pipeline.cli.main import app
 
@@ -57,7 +59,7 @@ def trainer(**config: Any) -> dict[str, Any]:
 
 
 def key(name: str, **parts: Any) -> dict[str, str]:
-    return {KEY: name, PARTS: json.dumps({"enabled": True, **parts})}
+    return Step(cache_key=name, cache_parts={"enabled": True, **parts}).properties()
 
 
 def test_hit(cached: Cached) -> None:
@@ -291,8 +293,10 @@ def test_recorded_parts(
 
 @pytest.mark.parametrize("parts", ["", "{", "[]", "7", '{"inputs": [1]}', '{"inputs": {"a": 1}}'])
 def test_parts_that_are_not_ours(cached: Cached, parts: str) -> None:
-    first = cached.run("run-a", properties={"Trainer": {"x": "1", PARTS: parts}})
-    again = {"Trainer": {"x": "2", PARTS: parts}}
+    first = cached.run(
+        "run-a", properties={"Trainer": {"x": "1", name_of(Step.cache_parts): parts}}
+    )
+    again = {"Trainer": {"x": "2", name_of(Step.cache_parts): parts}}
     cached.run("run-b", reused=dict.fromkeys(DATA, first), properties=again)
     found = cached.ask("run-b", "Trainer")
     assert [r.key for r in found.root_causes] == ["x"] and not found.exact

@@ -18,6 +18,8 @@ from reference_reader import open_reader
 from servers import PASSWORD, Server
 
 from common.errors import ExportError, StoreError
+from common.record.kinds import RUN
+from common.record.run import COMPLETE, Run
 from lineage.exchange.closure import closure
 from lineage.exchange.dump import dump_of
 from lineage.exchange.load import load
@@ -26,7 +28,6 @@ from lineage.questions.model import model_lineage
 from lineage.questions.run_detail import run_detail
 from lineage.questions.runs import list_runs
 from lineage.store.connection import PASSWORD_VARIABLE, Connection
-from lineage.store.records import RUN
 from pipeline.recording.recorder import Recorder
 
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
@@ -202,7 +203,7 @@ def test_how_a_run_ended_is_told_by_the_export_that_knows(tmp_path: Path) -> Non
     assert run_detail(reader_of(between), "run-a").run.state == "unknown"
     # As a task of Kubeflow goes on with what the tasks before it recorded.
     connection = Connection.parse(str(between)).mlmd_config()
-    Recorder(connection, "digits", "run-a").annotate_run({"state": "complete"})
+    Recorder(connection, "digits", "run-a").annotate_run(Run(state=COMPLETE))
     late = export(between, tmp_path / "late.json")
     for number, order in enumerate([(early, late), (late, early)]):
         target = tmp_path / f"{number}.sqlite"

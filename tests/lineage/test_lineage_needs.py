@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_reader import MemoryReader
 
-from lineage.graph.marks import PIN
+from common.record.kinds import PIN
 from lineage.storage.gc import TRASH, plan
 from lineage.storage.removal import remove_files
 from lineage.store.records import Artifact, Context, Event, Execution

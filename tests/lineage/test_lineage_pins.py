@@ -11,7 +11,8 @@ from lineage_store import Builder
 from reference_reader import open_reader
 
 from common.errors import NotFoundError
-from lineage.graph.marks import PIN, pins
+from common.record.kinds import PIN
+from lineage.graph.marks import pins
 from lineage.storage.marking import pin, unpin
 from lineage.store.connection import Connection
 

@@ -98,13 +98,13 @@ def test_what_was_recorded_is_told_in_numbers(
     found = why_not_blessed(reader_of(store, via), "recorded")
     assert found.verdict.blessed is False
     assert found.failed == (REGRESSION, CLASS)
-    assert found.verdict.why_not_blessed == [str(REGRESSION), str(CLASS)]
+    assert found.verdict.why_not_blessed == (str(REGRESSION), str(CLASS))
 
 
 def test_words_where_there_are_no_numbers(store: tuple[Path, dict[str, BuiltRun]]) -> None:
     found = why_not_blessed(reader_of(store), "words")
     assert found.failed is None
-    assert found.verdict.why_not_blessed == ["accuracy on all images is too low"]
+    assert found.verdict.why_not_blessed == ("accuracy on all images is too low",)
 
 
 def test_numbers_of_a_later_version_are_passed_over(
@@ -117,14 +117,14 @@ def test_another_pipelines_verdict_is_in_its_blessing(
     store: tuple[Path, dict[str, BuiltRun]],
 ) -> None:
     found = why_not_blessed(reader_of(store), "foreign")
-    assert (found.verdict.blessed, found.failed, found.verdict.why_not_blessed) == (False, None, [])
+    assert (found.verdict.blessed, found.failed, found.verdict.why_not_blessed) == (False, None, ())
     assert found.evaluation is not None and "Evaluator/evaluation" in found.evaluation
 
 
 def test_the_run_says_which_verdict_is_meant(store: tuple[Path, dict[str, BuiltRun]]) -> None:
     reader, (_, runs) = reader_of(store), store
     assert why_not_blessed(reader, "blessed").verdict.blessed is True
-    assert why_not_blessed(reader, "again").verdict.why_not_blessed == ["the bar was raised"]
+    assert why_not_blessed(reader, "again").verdict.why_not_blessed == ("the bar was raised",)
     model = runs["blessed"].artifacts["Trainer.model"]
     assert why_not_blessed(reader, str(model)).verdict.run_id == "again"
     blessing = runs["blessed"].artifacts["Evaluator.blessing"]

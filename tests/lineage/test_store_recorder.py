@@ -11,6 +11,8 @@ from tfx.orchestration.portable import execution_publish_utils
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.types import standard_artifacts
 
+from common.record.run import RUNNING, Run
+from common.record.steps import Step, Training
 from lineage.store.connection import PASSWORD_VARIABLE, Connection
 from lineage.store.mlmd import mended
 from lineage.store.setup import make_ready
@@ -50,7 +52,7 @@ def start(recorder, node, **parameters):
 
 def test_a_node_is_recorded(store, tmp_path):
     recorder = Recorder(store.mlmd_config(), "digits", "run-1")
-    recorder.annotate_run({"config": '{"name": "gr\\u00f6\\u00dfe"}', "seed": 2**40})
+    recorder.annotate_run(Run(config={"name": "größe"}, seed=2**40))
     execution, contexts = start(recorder, "Trainer", custom_config='{"path": "a\\\\b"}')
     model = standard_artifacts.Model()
     model.uri = str(tmp_path / "größe")
@@ -59,15 +61,9 @@ def test_a_node_is_recorded(store, tmp_path):
             handle, execution.id, contexts, {"model": [model]}
         )
     recorder.node_finished("Trainer", execution.id, 1.5)
-    recorder.annotate(
-        "Trainer",
-        {
-            "peak_memory_bytes": 3 * 2**30,
-            "loss": float("nan"),
-            "least": 1e-5,
-            "words": "it's \\ %s?",
-        },
-    )
+    training = Training(peak_memory_bytes=3 * 2**30, loss=float("nan"), parity_onnx=1e-5)
+    recorder.annotate("Trainer", training)
+    recorder.annotate("Trainer", Step(error="it's \\ %s?"))
     for via in ("sql", "mlmd"):
         reader = open_reader(store, via)
         run = reader.context("pipeline_run", "run-1")
@@ -76,12 +72,14 @@ def test_a_node_is_recorded(store, tmp_path):
         (recorded,) = reader.executions([execution.id]).values()
         assert recorded.state == "COMPLETE" and recorded.component == "Trainer"
         assert recorded.get("custom_config") == '{"path": "a\\\\b"}'
-        found = {k: recorded.custom[k] for k in ("peak_memory_bytes", "loss", "least", "words")}
+        found = {
+            k: recorded.custom[k] for k in ("peak_memory_bytes", "loss", "parity_onnx", "error")
+        }
         assert found == {
             "peak_memory_bytes": 3 * 2**30,
             "loss": "nan",
-            "least": 1e-5,
-            "words": "it's \\ %s?",
+            "parity_onnx": 1e-5,
+            "error": "it's \\ %s?",
         }
         (made,) = reader.artifacts_by_uri(model.uri)
         assert reader.producers([made.id]) == {made.id: execution.id}
@@ -89,10 +87,10 @@ def test_a_node_is_recorded(store, tmp_path):
 
 
 def test_a_run_that_was_killed_between_two_steps_has_ended(store):
-    Recorder(store.mlmd_config(), "digits", "killed").annotate_run({"state": "running"})
-    Recorder(store.mlmd_config(), "digits", "elsewhere").annotate_run({"state": "running"})
+    Recorder(store.mlmd_config(), "digits", "killed").annotate_run(Run(state=RUNNING))
+    Recorder(store.mlmd_config(), "digits", "elsewhere").annotate_run(Run(state=RUNNING))
     recorder = Recorder(store.mlmd_config(), "digits", "now")
-    recorder.annotate_run({"state": "running"})
+    recorder.annotate_run(Run(state=RUNNING))
     start(recorder, "Trainer")
     recorder.recover({"killed", "now"})
     reader = open_reader(store)

@@ -16,7 +16,7 @@ from pushes import visible
 
 from common.errors import DataError
 from common.files import checksums
-from lineage.storage.rollback_record import ROLLBACK
+from common.record.kinds import ROLLBACK
 from lineage.store.connection import Connection
 from lineage.store.opening import open_reader
 from modelstore.artifact import PushManifest

@@ -25,6 +25,7 @@ from tfx.types.standard_artifacts import Examples, Model
 
 from common.errors import RunError
 from common.files import read_json, write_json
+from common.record.run import COMPLETE, Run
 from lineage.storage.gc import plan
 from lineage.storage.verify import verify
 from lineage.store.connection import Connection
@@ -73,7 +74,7 @@ def run(root: Path, seed: int = 1, store: Connection | None = None) -> list[str]
         places = workspace.places
         with place_free(places), recording(recorder, lambda node: None, places):
             LocalDagRunner().run_with_ir(ir)
-        recorder.annotate_run({"state": "complete", "pipeline": "tiny"})
+        recorder.annotate_run(Run(state=COMPLETE, pipeline="tiny"))
     with closing(open_reader(connection)) as reader:
         context = reader.context("pipeline_run", run_id)
         assert context is not None

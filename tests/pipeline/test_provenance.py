@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
+from common.record.record import Value
 from pipeline.recording import provenance
 
 
@@ -25,8 +26,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def code() -> dict[str, str | int]:
-    return {k: v for k, v in provenance.describe().items() if k.startswith("visionline_git")}
+def code() -> dict[str, Value]:
+    found = provenance.describe().properties()
+    return {k: v for k, v in found.items() if k.startswith("visionline_git")}
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="no checkout")
@@ -74,8 +76,8 @@ def git(folder: Path, *args: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def changes(run_dir: Path | None = None, **own: Path) -> dict[str, str | int]:
-    found = provenance.describe(run_dir, own)
+def changes(run_dir: Path | None = None, **own: Path) -> dict[str, Value]:
+    found = provenance.describe(run_dir, own).properties()
     return {k: v for k, v in found.items() if k.startswith("git")}
 
 
@@ -141,7 +143,7 @@ def test_a_user_without_a_name_is_a_uid_and_a_pod_is_kubeflow_s(
     monkeypatch.setattr("getpass.getuser", unknown)
     monkeypatch.setattr("os.getuid", lambda: 65532)
     assert provenance.user() == "uid 65532"
-    assert provenance.describe()["host"] == socket.gethostname()
+    assert provenance.describe().host == socket.gethostname()
     monkeypatch.setenv(provenance.POD, "digits-x7k2p-1234")
     assert provenance.user() == "Kubeflow (uid 65532)"
-    assert provenance.describe()["host"] == "digits-x7k2p-1234"
+    assert provenance.describe().host == "digits-x7k2p-1234"

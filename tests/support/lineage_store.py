@@ -9,89 +9,95 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from common.record import kinds
+from common.record.artifacts import Blessing, Model, Pushed
+from common.record.record import Record, annotate, names_of
+from common.record.steps import Push, Step, Verdict
 from lineage.store.mlmd import Store
 
 COMPONENTS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
     # node id: type, inputs (key: "Node.key"), outputs (key: artifact type)
-    "ImageExampleGen": (
+    kinds.IMAGE_EXAMPLE_GEN: (
         "components.example_gen.component.ImageExampleGen",
         {},
-        {"report": "IngestionReport", "examples": "Examples"},
+        {"report": kinds.REPORT, "examples": kinds.EXAMPLES},
     ),
-    "StatisticsGen": (
+    kinds.STATISTICS_GEN: (
         "components.statistics.StatisticsGen",
         {"examples": "ImageExampleGen.examples"},
-        {"statistics": "ExampleStatistics"},
+        {"statistics": kinds.STATISTICS},
     ),
-    "SchemaGen": (
+    kinds.SCHEMA_GEN: (
         "components.schema_gen.SchemaGen",
         {"statistics": "StatisticsGen.statistics"},
-        {"schema": "Schema"},
+        {"schema": kinds.SCHEMA},
     ),
-    "ExampleValidator": (
+    kinds.EXAMPLE_VALIDATOR: (
         "components.example_validator.ExampleValidator",
         {"statistics": "StatisticsGen.statistics", "schema": "SchemaGen.schema"},
-        {"anomalies": "ExampleAnomalies"},
+        {"anomalies": kinds.ANOMALIES},
     ),
-    "Transform": (
+    kinds.TRANSFORM: (
         "tfx.components.transform.component.Transform",
         {"examples": "ImageExampleGen.examples", "schema": "SchemaGen.schema"},
-        {"transform_graph": "TransformGraph", "transformed_examples": "Examples"},
+        {"transform_graph": kinds.TRANSFORM_GRAPH, "transformed_examples": kinds.EXAMPLES},
     ),
-    "Trainer": (
+    kinds.TRAINER: (
         "components.trainer.component.Trainer",
         {
             "examples": "Transform.transformed_examples",
             "raw_examples": "ImageExampleGen.examples",
             "transform_graph": "Transform.transform_graph",
         },
-        {"model_run": "ModelRun", "model": "Model"},
+        {"model_run": kinds.MODEL_RUN, "model": kinds.MODEL},
     ),
-    "Evaluator": (
+    kinds.EVALUATOR: (
         "tfx.components.evaluator.component.Evaluator",
         {
             "examples": "ImageExampleGen.examples",
             "model": "Trainer.model",
             "schema": "SchemaGen.schema",
         },
-        {"evaluation": "ModelEvaluation", "blessing": "ModelBlessing"},
+        {"evaluation": kinds.EVALUATION, "blessing": kinds.BLESSING},
     ),
-    "Pusher": (
+    kinds.PUSHER: (
         "components.pusher.Pusher",
         {
             "model": "Trainer.model",
             "model_blessing": "Evaluator.blessing",
             "evaluation": "Evaluator.evaluation",
         },
-        {"pushed_model": "PushedModel"},
+        {"pushed_model": kinds.PUSHED_MODEL},
     ),
 }
 
 STOCK = {
     **COMPONENTS,
-    "ImageExampleGen": (
+    kinds.IMAGE_EXAMPLE_GEN: (
         "tfx.components.example_gen.import_example_gen.component.ImportExampleGen",
         {},
-        {"examples": "Examples"},
+        {"examples": kinds.EXAMPLES},
     ),
-    "Trainer": (
+    kinds.TRAINER: (
         "tfx.components.trainer.component.Trainer",
         {
             "examples": "Transform.transformed_examples",
             "transform_graph": "Transform.transform_graph",
         },
-        {"model_run": "ModelRun", "model": "Model"},
+        {"model_run": kinds.MODEL_RUN, "model": kinds.MODEL},
     ),
 }
 """A stock TFX pipeline, whose dataset has no index of images."""
 
-TFX_OWN = {"blessed", "current_model_id", "pushed", "pushed_destination"}
+TFX_OWN = names_of(
+    *(Blessing.blessed, Blessing.current_model_id, Pushed.pushed, Pushed.pushed_destination)
+)
 """Properties of artifacts that TFX's own Evaluator and Pusher write."""
 
 
@@ -157,23 +163,24 @@ class Builder:
         """
         number = next(self._numbers)
         run_id = run_id or f"run-{number:05d}"
-        context = self.context("pipeline_run", run_id, run_properties or {})
-        pipeline_context = self.context("pipeline", pipeline, {})
+        context = self.context(kinds.RUN, run_id, run_properties or {})
+        pipeline_context = self.context(kinds.PIPELINE, pipeline, {})
         built = BuiltRun(run_id=run_id, context_id=context)
         for node, (type_name, inputs, outputs) in components.items():
             cached = node in (reused or {})
             state = mlmd.Execution.CACHED if cached else mlmd.Execution.COMPLETE
             if node == fails:
                 state = mlmd.Execution.FAILED
-            values: dict[str, Any] = {"duration_seconds": 0.01 if cached else 1.5}
+            recorded: list[Record] = [Step(duration_seconds=0.01 if cached else 1.5)]
             if record_run:
-                values |= {"run_id": run_id, "node_id": node}
-            if node == "Pusher" and not cached:
-                values["pushed"] = int(version is not None)
-            if node == "Evaluator" and not cached:
-                values["blessed"] = int(version is not None)
-            if foreign:
-                values = {}
+                recorded.append(Step(run_id=run_id, node_id=node))
+            if node == kinds.PUSHER and not cached:
+                recorded.append(Push(pushed=version is not None))
+            if node == kinds.EVALUATOR and not cached:
+                recorded.append(Verdict(blessed=version is not None))
+            values: dict[str, Any] = {}
+            for record in recorded if not foreign else ():
+                values |= record.properties()
             values |= (properties or {}).get(node, {})
             execution = mlmd.Execution(
                 type_id=self.type("execution", type_name), last_known_state=state
@@ -182,7 +189,7 @@ class Builder:
             pairs = []
             for key, source in inputs.items():
                 pairs.append((built.artifacts[source], mlmd.Event.INPUT, key))
-            if node == "Evaluator" and baseline is not None:
+            if node == kinds.EVALUATOR and baseline is not None:
                 pairs.append((baseline, mlmd.Event.INPUT, "baseline_model"))
             if node != fails:
                 for key, artifact_type in outputs.items():
@@ -202,7 +209,7 @@ class Builder:
             (existing,) = self.store.get_contexts_by_id([context])
             (whole,) = self.store.get_contexts_by_id([pipeline_context])
             node_context = self.store.get_contexts_by_id(
-                [self.context("node", f"{pipeline}.{node}", {})]
+                [self.context(kinds.NODE, f"{pipeline}.{node}", {})]
             )[0]
             artifacts = self.store.get_artifacts_by_id([p[0] for p in pairs])
             by_id = {a.id: a for a in artifacts}
@@ -249,17 +256,19 @@ class Builder:
     ) -> dict[str, Any]:
         if place == "Evaluator.blessing":
             model = built.artifacts["Trainer.model"]
-            return {"blessed": int(version is not None), "current_model_id": model}
+            return Blessing(blessed=version is not None, current_model_id=model).properties()
         if place == "Pusher.pushed_model":
-            values: dict[str, Any] = {"model_name": name, "pushed": int(version is not None)}
+            pushed = Pushed(model_name=name, pushed=version is not None)
             if version is not None:
-                values["model_id"] = built.artifacts["Trainer.model"]
-                values["pushed_version"] = version
-                place_ = self.root.parent / "serving" / name / str(version)
-                values["pushed_destination"] = str(place_)
-            return values
+                pushed = replace(
+                    pushed,
+                    model_id=built.artifacts["Trainer.model"],
+                    pushed_version=version,
+                    pushed_destination=str(self.root.parent / "serving" / name / str(version)),
+                )
+            return pushed.properties()
         if place == "Trainer.model":
-            return {"framework": "keras", "architecture": "small_cnn"}
+            return Model(framework="keras", architecture="small_cnn").properties()
         return {}
 
 
@@ -271,13 +280,5 @@ def _event(kind: int, key: str) -> mlmd.Event:
 
 
 def _set(node: Any, values: Mapping[str, Any]) -> None:
-    for key, value in values.items():
-        slot = node.custom_properties[key]
-        if isinstance(value, bool | int):
-            slot.int_value = int(value)
-        elif isinstance(value, float):
-            slot.double_value = value
-        elif isinstance(value, str):
-            slot.string_value = value
-        else:
-            slot.string_value = json.dumps(value)
+    plain = (str, int, float)
+    annotate(node, {k: v if isinstance(v, plain) else json.dumps(v) for k, v in values.items()})

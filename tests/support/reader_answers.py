@@ -10,9 +10,9 @@ from typing import Any
 
 from reference_reader import open_reader
 
+from common.record.kinds import CACHE, NODE, PIPELINE, RUN
 from lineage.store.connection import Connection
 from lineage.store.reader import Reader
-from lineage.store.records import CACHE, NODE, PIPELINE, RUN
 
 NOWHERE = 1_000_003
 """An id that is in no store."""

@@ -9,11 +9,12 @@ from typing import Any, Literal
 from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from common.record.artifacts import IMPORTED
 from lineage.store import opening
 from lineage.store.connection import Connection
 from lineage.store.places import HERE, Places
 from lineage.store.reader import Reader
-from lineage.store.records import IMPORTED, Artifact, Context, Event, Execution, Made, Taken, Value
+from lineage.store.records import Artifact, Context, Event, Execution, Made, Taken, Value
 from lineage.store.sql import times
 from lineage.store.structs import unwrap
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from common.config.strict import dump
 from common.errors import ConfigError
+from common.record import kinds
 from pipeline.config import PipelineConfig
 from pipeline.kubeflow import step as names
 from pipeline.kubeflow.compiler.refusals import refuse_unknown_components
@@ -26,11 +27,11 @@ from pipeline.kubeflow.step import Step, task_name
 from pipeline.kubeflow.words import packed
 
 _FOR_THE_UI = {names.METRICS: "system.Metrics", names.REPORT: "system.HTML"}
-_SHOWN = {"Trainer": _FOR_THE_UI, "Evaluator": _FOR_THE_UI}
+_SHOWN = {kinds.TRAINER: _FOR_THE_UI, kinds.EVALUATOR: _FOR_THE_UI}
 _SYSTEM_TYPES = {
-    "Model": "system.Model",
-    "PushedModel": "system.Model",
-    "Examples": "system.Dataset",
+    kinds.MODEL: "system.Model",
+    kinds.PUSHED_MODEL: "system.Model",
+    kinds.EXAMPLES: "system.Dataset",
 }
 RESOLVE = "resolve-data"
 BASELINE = "baseline"
@@ -77,15 +78,13 @@ class _Tasks:
     def __init__(
         self, config: PipelineConfig, ir: Spec, scratch: str, frozen_as: str | None
     ) -> None:
-        from pipeline.dag import BASELINE_NODE
-
         self._config = config
         self._scratch = scratch
         self._frozen_as = frozen_as
         self._executors = ir["deploymentConfig"]["executorSpecs"]
         nodes = {n["pipelineNode"]["nodeInfo"]["id"]: n["pipelineNode"] for n in ir["nodes"]}
-        self._baseline_node = BASELINE_NODE
-        self._resolver = nodes.pop(BASELINE_NODE)
+        self._baseline_node = kinds.BASELINE
+        self._resolver = nodes.pop(kinds.BASELINE)
         self._nodes: dict[str, Spec] = nodes
         self._run = {name: of_run(name, value) for name, value in defaults_of_run(config).items()}
 
@@ -137,7 +136,7 @@ class _Tasks:
         )
 
     def _component(self, id_: str, node: Spec) -> Task:
-        last = id_ == "Pusher"  # never cached, so it alone may know the whole config and record
+        last = id_ == kinds.PUSHER  # never cached, so it alone may know the whole config and record
         properties = self._properties(id_)
         overrides = names.OVERRIDES.get(id_, ())
         parameters = {k: constant(v) for k, v in properties.items()}

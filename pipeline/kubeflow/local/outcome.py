@@ -9,6 +9,8 @@ from typing import Any
 
 from common.config.strict import dump, parse
 from common.files import read_json
+from common.record.artifacts import Pushed
+from common.record.steps import Verdict
 from components.evaluator.verdict import EvaluateConfig, too_fine
 from components.infra_validation.report import Report
 from modelstore.baseline import BASELINE_FILE
@@ -35,34 +37,31 @@ def summary_of(
         return None  # somebody else's pipeline
     figures = read_json(path_of(judge.artifacts[METRICS]["uri"]))
     evaluation = judge.artifacts[EVALUATION]
-    why_not = list(figures["why_not_blessed"])
+    verdict = Verdict.read(figures)
+    why_not = list(verdict.why_not_blessed)
     infra = None
     if (validator := outputs.get("infra-validator")) is not None:
         infra = Report.read(path_of(validator.artifacts[BLESSING]["uri"]))
         why_not += infra.failures()
-    pushed = pusher.artifacts[PUSHED_MODEL]["metadata"]
+    pushed = Pushed.read(pusher.artifacts[PUSHED_MODEL]["metadata"])
     return {
-        "name": pushed.get("model_name"),
-        "accuracy": figures.get("accuracy"),
+        "name": pushed.model_name,
+        "accuracy": verdict.accuracy,
         "accuracy_interval": None,
-        "examples": figures.get("examples"),
+        "examples": verdict.examples,
         "baseline": read_json(path_of(evaluation["uri"]) / BASELINE_FILE),
-        "baseline_accuracy": figures.get("baseline_accuracy"),
+        "baseline_accuracy": verdict.baseline_accuracy,
         "evaluation": str(path_of(evaluation["uri"])),
-        "blessed": figures.get("blessed") == 1 and (infra is None or infra.blessed),
-        "notes": _notes(spec, figures),
+        "blessed": bool(verdict.blessed) and (infra is None or infra.blessed),
+        "notes": _notes(spec, figures["examples_by_class"], verdict.baseline_accuracy is not None),
         "why_not": why_not,
         "infra_validation": None if infra is None else dump(infra),
-        "version": pushed.get("pushed_version"),
-        "withdrawn_by": pushed.get("withdrawn_by"),
-        "where": pushed.get("pushed_destination"),
+        "version": pushed.pushed_version,
+        "withdrawn_by": pushed.withdrawn_by,
+        "where": pushed.pushed_destination,
     }
 
 
-def _notes(spec: Spec, figures: Mapping[str, Any]) -> list[str]:
+def _notes(spec: Spec, by_class: Mapping[str, int], compared: bool) -> list[str]:
     config = json.loads(text_of(spec, "pusher", CONFIG))["evaluate"]
-    return too_fine(
-        parse(EvaluateConfig, config),
-        figures["examples_by_class"],
-        compared="baseline_accuracy" in figures,
-    )
+    return too_fine(parse(EvaluateConfig, config), by_class, compared=compared)

@@ -14,8 +14,11 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from common.record.artifacts import IMPORTED
+from common.record.kinds import CACHE, RUN
+from common.record.record import annotate, annotated
+from common.record.steps import Step
 from lineage.cache.key_parts import is_parameter
-from lineage.store.records import CACHE, IMPORTED, RUN
 from lineage.store.sql import times
 
 
@@ -47,19 +50,15 @@ def record_cached(store: Any, run_id: str, works: Mapping[str, str]) -> None:
 
 def _place(execution: Any) -> tuple[str, str]:
     """The component, and the run that it was executed in."""
-    own = execution.custom_properties
-    if "node_id" not in own or "run_id" not in own:
-        return "", ""
-    return own["node_id"].string_value, own["run_id"].string_value
+    step = Step.read(annotated(execution))
+    return (step.node_id, step.run_id) if step.node_id and step.run_id else ("", "")
 
 
 def _created(node: Any) -> int:
     """In milliseconds; where it was imported, the original time."""
-    own = node.custom_properties
-    original = own[IMPORTED].string_value if IMPORTED in own else None
-    return times(
-        {IMPORTED: original}, node.create_time_since_epoch, node.last_update_time_since_epoch
-    )[0]
+    return times(annotated(node), node.create_time_since_epoch, node.last_update_time_since_epoch)[
+        0
+    ]
 
 
 def _cached(work: Any, run_id: str, began: int) -> Any:
@@ -72,10 +71,8 @@ def _cached(work: Any, run_id: str, began: int) -> Any:
     for key, value in work.custom_properties.items():
         if is_parameter(key) and key != IMPORTED:
             found.custom_properties[key].CopyFrom(value)
-    found.custom_properties["node_id"].string_value = _place(work)[0]
-    found.custom_properties["run_id"].string_value = run_id
-    told = json.dumps({"created": began, "updated": began})
-    found.custom_properties[IMPORTED].string_value = told
+    annotate(found, Step(node_id=_place(work)[0], run_id=run_id))
+    annotate(found, {IMPORTED: json.dumps({"created": began, "updated": began})})
     return found
 
 

@@ -16,12 +16,15 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from common.config.strict import parse
 from common.errors import ConfigError, DataError, RunError
 from common.files import digest
+from common.record.record import annotated, names_of
+from common.record.run import COMPLETE, RUNNING, Run
 from lineage.store.connection import Connection
 from pipeline.beam_args import counted
 from pipeline.kubeflow import step as names
@@ -115,7 +118,7 @@ class _Task:
                     record_cached(handle.store, self.run_id, self._works())
                 self._execute(handle, recorder)
             if names.CONFIG in self._io.parameters:
-                recorder.annotate_run({"state": "complete"})
+                recorder.annotate_run(Run(state=COMPLETE))
         self._export()
 
     def _execute(self, handle: Any, recorder: Any) -> None:
@@ -152,8 +155,7 @@ class _Task:
                 artifact.uri = self._io.outputs[key].uri
         if (key := outcome.PUSHED_MODEL) in done.output_artifacts:
             (pushed,) = done.output_artifacts[key].artifacts
-            values = pushed.custom_properties.items()
-            self._io.metadata[key] = {k: getattr(v, v.WhichOneof("value")) for k, v in values}
+            self._io.metadata[key] = annotated(pushed)
         tfx_private.publish(handle, execution, contexts, outputs, done)
         recorder.node_finished(self._step.id, execution, time.monotonic() - began)
         self._show(recorder)
@@ -213,20 +215,18 @@ class _Task:
         write_atomic(path, lines)
         check(path)
 
-    def _about(self) -> dict[str, Any]:
+    def _about(self) -> Run:
         from pipeline.recording.provenance import describe
 
-        values: dict[str, Any] = {**describe(), "pipeline": self._step.pipeline, "state": "running"}
-        if names.CONFIG in self._io.parameters:
-            config = json.loads(self._io.parameters[names.CONFIG])
-            for name, (table, _) in names.PARAMETERS.items():
-                value = self._io.parameters[name]
-                config[table] = names.overridden(config[table], {name: value})
-            train = config["train"]
-            values |= {"config": json.dumps(config, sort_keys=True)}
-            values["config_digest"] = digest(config)
-            values |= {key: train[key] for key in ("framework", "model", "seed")}
-        return values
+        run = replace(describe(), pipeline=self._step.pipeline, state=RUNNING)
+        if names.CONFIG not in self._io.parameters:
+            return run
+        config = json.loads(self._io.parameters[names.CONFIG])
+        for name, (table, _) in names.PARAMETERS.items():
+            value = self._io.parameters[name]
+            config[table] = names.overridden(config[table], {name: value})
+        train = {key: config["train"][key] for key in names_of(Run.framework, Run.model, Run.seed)}
+        return replace(run, config=config, config_digest=digest(config), **train)
 
     def _recorded_inputs(self, store: Any) -> dict[str, list[Any]]:
         """The input artifacts as their producers recorded them.

@@ -12,6 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from common.files import write_atomic
+from common.record.kinds import EVALUATOR, TRAINER
+from common.record.record import name_of
+from common.record.steps import Training
 from modelstore.artifact import SERVING_FORMAT, ModelCard
 from pipeline.kubeflow.step import METRICS, REPORT
 from pipeline.kubeflow.task.io import TaskIO
@@ -21,7 +24,7 @@ CURVES = "training_curves.png"
 
 def show_training(io: TaskIO, recorder: Any) -> None:
     card = ModelCard.read(io.outputs["model"].path / SERVING_FORMAT)
-    figures = {**card.metrics, "parameter_count": card.parameter_count}
+    figures = {**card.metrics, name_of(Training.parameter_count): card.parameter_count}
     title = f"{card.architecture} ({card.framework})"
     _show(io, title, figures, io.outputs["model_run"].path / CURVES)
 
@@ -30,12 +33,12 @@ def show_evaluation(io: TaskIO, recorder: Any) -> None:
     """Also records the verdict's figures on the execution, as `visionline run` does."""
     from components.evaluator.result import read_evaluation
     from pipeline import pictures
-    from pipeline.run.results import evaluation_properties
+    from pipeline.run.results import verdict_of
 
     card = ModelCard.read(io.inputs["model"].path / SERVING_FORMAT)
     evaluation = read_evaluation(io.outputs["evaluation"].path, card.class_names)
-    properties = evaluation_properties(evaluation)
-    recorder.annotate("Evaluator", properties)
+    record = verdict_of(evaluation)
+    recorder.annotate(EVALUATOR, record)
     title = f"{card.architecture} ({card.framework})"
     picture = io.outputs[REPORT].path.with_suffix(".png")
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -48,14 +51,13 @@ def show_evaluation(io: TaskIO, recorder: Any) -> None:
     )
     verdict = "Blessed." if evaluation.blessed else "Not blessed: " + " ".join(evaluation.failures)
     examples = {c.name: c.examples for c in evaluation.classes}
-    more = {"why_not_blessed": list(evaluation.failures), "examples_by_class": examples}
-    _show(io, title, properties, picture, verdict, more)
+    _show(io, title, record.properties(), picture, verdict, {"examples_by_class": examples})
     picture.unlink()
 
 
 SHOW: Mapping[str, Callable[[TaskIO, Any], None]] = {
-    "Trainer": show_training,
-    "Evaluator": show_evaluation,
+    TRAINER: show_training,
+    EVALUATOR: show_evaluation,
 }
 
 
@@ -67,7 +69,11 @@ def _show(
     text: str = "",
     more: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Writes the page, and the figures: as metadata, which is small, and with more as a file."""
+    """Writes the page, and the figures: as metadata, which is small, and with more as a file.
+
+    Args:
+      figures: numbers, and texts that are for the file alone.
+    """
     numbers = {k: v for k, v in figures.items() if isinstance(v, int | float) and math.isfinite(v)}
     io.metadata[METRICS] = numbers
     rows = "".join(f"<tr><td>{html.escape(k)}<td>{v:.6g}" for k, v in sorted(numbers.items()))
@@ -79,7 +85,8 @@ def _show(
         f"<h1>{html.escape(title)}</h1><p>{html.escape(text)}</p><table>{rows}</table>"
         f'<img alt="" src="data:image/png;base64,{image}">'
     )
-    whole = json.dumps({**numbers, **more})
+    texts = {k: v for k, v in figures.items() if isinstance(v, str)}
+    whole = json.dumps({**numbers, **texts, **more})
     for key, content in ((REPORT, page), (METRICS, whole)):
         path = io.outputs[key].path
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,37 @@
+"""The ids of components, and the types of what is recorded: each written once."""
+
+from __future__ import annotations
+
+IMAGE_EXAMPLE_GEN = "ImageExampleGen"
+STATISTICS_GEN = "StatisticsGen"
+SCHEMA_GEN = "SchemaGen"
+EXAMPLE_VALIDATOR = "ExampleValidator"
+TRANSFORM = "Transform"
+TRAINER = "Trainer"
+BASELINE = "Baseline"
+"""TFX's Resolver: it looks something up, takes no time and is never cached."""
+EVALUATOR = "Evaluator"
+INFRA_VALIDATOR = "InfraValidator"
+PUSHER = "Pusher"
+
+EXAMPLES = "Examples"
+REPORT = "IngestionReport"
+STATISTICS = "ExampleStatistics"
+SCHEMA = "Schema"
+ANOMALIES = "ExampleAnomalies"
+TRANSFORM_GRAPH = "TransformGraph"
+MODEL = "Model"
+MODEL_RUN = "ModelRun"
+EVALUATION = "ModelEvaluation"
+BLESSING = "ModelBlessing"
+INFRA_BLESSING = "InfraBlessing"
+PUSHED_MODEL = "PushedModel"
+"""Types of artifacts."""
+
+ROLLBACK = "visionline.Rollback"
+"""A type of executions: the model is their input, a PushedModel their output."""
+
+RUN, PIPELINE, NODE, CACHE = "pipeline_run", "pipeline", "node", "execution_cache"
+PIN = "visionline_pin"
+ERASURE = "visionline_erasure"
+"""Types of contexts: TFX's, and visionline's own."""
