@@ -5,6 +5,7 @@ It is the real thing, `visionline demo`, as a newcomer runs it.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import costs
 import network_watch
 import pytest
 from servers import Server, running
@@ -26,6 +28,27 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # In the background of a script it is ignored, and so it would be by what tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.markexpr == "quick":
+        costs.keep_quick()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if config.option.markexpr == "quick" and collection_path.suffix == ".py":
+        return not costs.is_marked(collection_path, "quick") or None
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    costs.in_order(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    return costs.scheduler(config, log)
+
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -98,16 +121,29 @@ class Demo:
 
 
 @pytest.fixture(scope="session")
-def demo(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """Made once, also where several processes share the tests. To be read only."""
     if (finished := os.environ.get("VISIONLINE_TEST_DEMO")) is not None:
         root = Path(finished)  # saves minutes while one writes tests
         return Demo(root, "", json.loads((root / "summary.json").read_text()), None)
-    root = tmp_path_factory.mktemp("demo") / "demo"
-    done, sent = watched(command("demo", "--output", root), root.with_name("sent.json"))
-    if done.returncode:
-        logs = "\n".join(p.read_text()[-3000:] for p in root.glob("pipeline/runs/*/log.txt"))
-        pytest.fail(f"visionline demo exited with {done.returncode}:\n{done.stdout}\n{logs}")
-    return Demo(root, done.stdout, json.loads((root / "summary.json").read_text()), sent)
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    root, made = folder / "demo", folder / "demo.json"
+    with (folder / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            done, sent = watched(command("demo", "--output", root), folder / "sent.json")
+            if done.returncode:
+                logs = "\n".join(
+                    p.read_text()[-3000:] for p in root.glob("pipeline/runs/*/log.txt")
+                )
+                pytest.fail(
+                    f"visionline demo exited with {done.returncode}:\n{done.stdout}\n{logs}"
+                )
+            made.write_text(json.dumps({"output": done.stdout, "sent": sent}))
+    summary = json.loads((root / "summary.json").read_text())
+    return Demo(root, summary=summary, **json.loads(made.read_text()))
 
 
 class Store:

@@ -40,6 +40,8 @@ from components.statistics import StatisticsGen
 from components.trainer.executor import class_names
 from modelstore import raw_example as features
 
+pytestmark = pytest.mark.pipelines
+
 PER_CLASS = 20
 
 

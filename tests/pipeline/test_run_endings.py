@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 
 from lineage.store.workspace import Workspace
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.pipelines, pytest.mark.timeout(1800)]
 MULTI = ("--beam-arg=--direct_running_mode=multi_processing", "--beam-arg=--direct_num_workers=2")
 
 

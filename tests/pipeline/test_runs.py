@@ -21,6 +21,8 @@ from pipeline.config import PipelineConfig
 from pipeline.demo import demo_config
 from pipeline.run.session import Finished, run_pipelines
 
+pytestmark = pytest.mark.pipelines
+
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 
 
@@ -47,6 +49,14 @@ def _config(demo: Demo, framework: str = "keras", **changes: Any) -> PipelineCon
             value = dataclasses.replace(getattr(config, part), **values)
         config = dataclasses.replace(config, **{part: value})
     return config
+
+
+@pytest.fixture(scope="module")
+def demo(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """A copy, to be run on in."""
+    root = tmp_path_factory.mktemp("later") / "demo"
+    shutil.copytree(demo.root, root, symlinks=True)
+    return dataclasses.replace(demo, root=root)
 
 
 @pytest.fixture(scope="module")
