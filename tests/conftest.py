@@ -30,18 +30,24 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def is_quick(config: pytest.Config) -> bool:
+    return bool(config.option.markexpr == "quick")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.markexpr == "quick":
+    if is_quick(config):
         costs.keep_quick()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    if config.option.markexpr == "quick" and collection_path.suffix == ".py":
+    if is_quick(config) and collection_path.suffix == ".py":
         return not costs.is_marked(collection_path, "quick") or None
     return None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if is_quick(config):
+        costs.without_costly(config, items)
     costs.in_order(items)
 
 
@@ -144,6 +150,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
             made.write_text(json.dumps({"output": done.stdout, "sent": sent}))
     summary = json.loads((root / "summary.json").read_text())
     return Demo(root, summary=summary, **json.loads(made.read_text()))
+
+
+@pytest.fixture
+def heavy() -> None:
+    """Says that a test in a quick file imports TFX or a framework, so that it is not quick."""
 
 
 class Store:

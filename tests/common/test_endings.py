@@ -20,6 +20,8 @@ from processes import kill_all, marked
 from common.errors import RunError
 from common.process import folder_lock
 
+pytestmark = pytest.mark.quick
+
 KUBEFLOW = {
     "schemaVersion": "2.1.0",
     "sdkVersion": "kfp-2.14.3",
@@ -129,7 +131,7 @@ HOLD = """
 import subprocess, sys
 from pathlib import Path
 from common.process.children import inherited
-from pipeline import folder_lock
+from common.process import folder_lock
 with folder_lock.hold(Path(sys.argv[1])):
     subprocess.Popen(["sleep", sys.argv[2]], pass_fds=inherited(),
                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

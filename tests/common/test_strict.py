@@ -16,6 +16,8 @@ from common.config.strict import MissingKeyError, dump, parse
 from common.errors import ConfigError
 from trainers.config import AugmentConfig, TrainConfig
 
+pytestmark = pytest.mark.quick
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inner:

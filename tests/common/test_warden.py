@@ -17,11 +17,13 @@ from processes import kill_all, marked
 
 from common.process import warden
 
+pytestmark = pytest.mark.quick
+
 TREE = "(setsid sleep 600 &) ; sleep 600 & sleep 600; true"
 """Children, one of them in a session of its own whose parent is gone."""
 STARTER = """
 import os, sys
-from pipeline import warden
+from common.process import warden
 child = warden.start(sys.argv[2:], cleanup=[w for w in sys.argv[1].split(" ") if w])
 print(child.pid, flush=True)
 print(warden.wait(child), flush=True)

@@ -13,6 +13,8 @@ from lineage.store.connection import Connection, open_reader
 from lineage.store.reader import Reader
 from pipeline.kubeflow.task.cached import record_cached
 
+pytestmark = pytest.mark.quick
+
 TAKEN = [node for node in COMPONENTS if node != "Pusher"]
 
 

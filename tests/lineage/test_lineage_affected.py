@@ -22,6 +22,8 @@ from lineage.questions.affected_images import AffectedImages, affected_by_images
 from lineage.store.connection import Connection, open_reader
 from lineage.store.reader import CannotTellError, NotFoundError, Reader
 
+pytestmark = pytest.mark.quick
+
 Via = Literal["sql", "mlmd"]
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 SHA = "5" * 64

@@ -21,6 +21,8 @@ from lineage.store.connection import Connection, open_reader
 from lineage.store.reader import NotFoundError
 from pipeline.cli.main import app
 
+pytestmark = pytest.mark.quick
+
 DATA = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 MODEL = ("Trainer", "Evaluator", "Pusher")
 

@@ -19,6 +19,8 @@ from lineage.store.connection import Connection, open_reader
 from lineage.store.reader import NotFoundError
 from pipeline.recording.provenance import installed_packages
 
+pytestmark = pytest.mark.quick
+
 Via = Literal["sql", "mlmd"]
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 

@@ -8,6 +8,8 @@ import pytest
 from helpers import python
 from lineage_store import Builder
 
+pytestmark = pytest.mark.quick
+
 HEAVY = {"ml_metadata", "google.protobuf", "tfx", "tensorflow", "apache_beam", "numpy", "rich"}
 CODE = """
 import sys

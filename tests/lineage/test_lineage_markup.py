@@ -32,6 +32,8 @@ from lineage.questions.model import lineage_of
 from lineage.store.connection import Connection, open_reader
 from pipeline.cli.main import app
 
+pytestmark = pytest.mark.quick
+
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 EVIL = '<script>alert("1")</script>&\\N"];\n%% end'
 

@@ -11,6 +11,8 @@ from lineage_store import Builder
 from lineage.questions.model import model_lineage
 from lineage.store.connection import Connection, open_reader
 
+pytestmark = pytest.mark.quick
+
 Via = Literal["sql", "mlmd"]
 
 

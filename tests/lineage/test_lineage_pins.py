@@ -13,6 +13,8 @@ from lineage.storage.pins import PIN, pin, pins, unpin
 from lineage.store.connection import Connection, open_reader
 from lineage.store.reader import NotFoundError
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def builder(tmp_path: Path) -> Builder:

@@ -37,6 +37,8 @@ from lineage.store.connection import Connection, open_reader
 from lineage.store.reader import NotFoundError, Reader
 from lineage.store.structs import parse_struct
 
+pytestmark = pytest.mark.quick
+
 BY_NAME = (history, served, rollback_candidates)
 TYPES = ("Examples", "Model", "PushedModel", "ModelBlessing")
 STEPS = ("tfx.components.trainer.component.Trainer", "Transform", "a.Pusher<script>")

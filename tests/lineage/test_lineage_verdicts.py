@@ -17,6 +17,8 @@ from lineage.questions.verdicts import why_not_blessed
 from lineage.store.connection import Connection, open_reader
 from lineage.store.reader import NotFoundError, Reader
 
+pytestmark = pytest.mark.quick
+
 CLASS = FailedThreshold(
     metric="accuracy",
     slice={"label": "7"},

@@ -26,6 +26,8 @@ from lineage.store.reader import NotFoundError, Reader
 from modelstore.rollback import roll_back
 from modelstore.versions import list_versions
 
+pytestmark = pytest.mark.quick
+
 
 def push(builder: Builder, version: int | None, accuracy: float, **more: Any) -> BuiltRun:
     """A run that trained, judged and pushed."""

@@ -20,6 +20,8 @@ from lineage.store.connection import open_reader
 from lineage.store.locate import locate
 from lineage.store.workspace import Workspace
 
+pytestmark = pytest.mark.quick
+
 SQL_AND_MLMD = pytest.mark.parametrize("via", ["sql", "mlmd"])
 
 

@@ -12,6 +12,8 @@ from rich.console import Console
 from pipeline.config import load_config
 from pipeline.run.display import LiveDisplay, PlainDisplay, make_display
 
+pytestmark = pytest.mark.quick
+
 CONFIG = load_config(
     None,
     {

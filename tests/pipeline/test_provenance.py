@@ -13,6 +13,8 @@ from helpers import ROOT
 
 from pipeline.recording import provenance
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -24,6 +24,8 @@ from serving.errors import (
 )
 from serving.models.batching import Batcher, Observer
 
+pytestmark = pytest.mark.quick
+
 SMALL = BatchingConfig(max_batch=4, max_delay_ms=1, queue=64)
 
 

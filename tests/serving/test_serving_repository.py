@@ -27,6 +27,8 @@ from serving.config import ModelConfig
 from serving.errors import LoadError, UnavailableError, UnknownModelError
 from serving.models.repository import Slot
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Folder]:

@@ -16,8 +16,12 @@ from types import ModuleType
 
 import pytest
 
-HEAVY = ("apache_beam", "jax", "keras", "kfp", "onnxruntime", "tensorflow", "tfx", "torch")
+HEAVY = ("apache_beam", "jax", "keras", "onnxruntime", "tensorflow", "tfx", "torch")
 """What a quick test may not import."""
+
+
+COSTLY = {"demo", "heavy", "mariadb", "postgresql", "server"}
+"""Fixtures that a quick test may not ask for, wherever it lies."""
 
 
 @cache
@@ -33,13 +37,20 @@ class Refusing(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname.partition(".")[0] in HEAVY:
-            raise AssertionError(f"a quick test imports {fullname}; take its marker away")
+            raise AssertionError(f"a quick test imports {fullname}: take its marker away, or ask for the fixture "heavy"")
         return None
 
 
 def keep_quick() -> None:
     """Makes every later import of something heavy in this process an error."""
     sys.meta_path.insert(0, Refusing())
+
+
+def without_costly(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the tests of quick files that ask for something costly."""
+    costly = [i for i in items if COSTLY & set(getattr(i, "fixturenames", ()))]
+    config.hook.pytest_deselected(items=costly)
+    items[:] = [item for item in items if item not in costly]
 
 
 def in_order(items: list[pytest.Item]) -> None:

@@ -30,6 +30,8 @@ from pipeline.ui.app import make_app
 from pipeline.ui.chart import HEIGHT, WIDTH, line_chart
 from pipeline.ui.names import named_models
 
+pytestmark = pytest.mark.quick
+
 MARKUP = "<img src=x onerror=alert(1)>&amp;\"'</title><b>"
 ODD = "模型 ü?a=b#c+&"
 LONG = "long-name-" * 20
