@@ -37,7 +37,10 @@ class Refusing(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname.partition(".")[0] in HEAVY:
-            raise AssertionError(f"a quick test imports {fullname}: take its marker away, or ask for the fixture "heavy"")
+            raise AssertionError(
+                f"a quick test imports {fullname}: take its file's marker away, or have the test "
+                "ask for the fixture `heavy`"
+            )
         return None
 
 
