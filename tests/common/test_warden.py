@@ -50,8 +50,8 @@ def start(*command: str, cleanup: str = "") -> tuple[subprocess.Popen[str], int]
     return starter, int(starter.stdout.readline())
 
 
-@pytest.mark.parametrize("victim", ("starter", "warden", "command"))
-@pytest.mark.parametrize("number", (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP))
+@pytest.mark.parametrize("victim", ["starter", "warden", "command"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_whoever_is_killed_nothing_is_left(mark, victim, number):
     starter, warden_ = start("sh", "-c", TREE)
     wait_until(lambda: sleeping(mark) == 3)

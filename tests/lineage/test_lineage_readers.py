@@ -241,7 +241,7 @@ def test_structs_are_read_as_protobuf_reads_them(value: dict[str, Any]) -> None:
     "data", [b"\x0a", b"\x0a\x05ab", b"\x0b", b"\x08\x80", b"\x0a\x03\x0a\x01\xff", b"\x08\x01"]
 )
 def test_what_is_no_struct(data: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError):  # noqa: PT011
         parse_struct(data)
 
 

@@ -1,5 +1,7 @@
-"""Runs that are killed, in one order after the other, in one folder: nothing is left running,
-the next run starts at once, and what a training had learned is there."""
+"""Runs that are killed, in one order after the other, in one folder.
+
+Nothing is left running, the next run starts at once, and what a training had learned is there.
+"""
 
 from __future__ import annotations
 

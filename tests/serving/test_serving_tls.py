@@ -180,7 +180,6 @@ def test_tritons_client_brings_the_token(secured):
 
 def test_large_messages_without_the_token_take_no_memory(secured):
     """They are refused before they are read, on either port."""
-
     status = Path(f"/proc/{secured.running.process.pid}/status")
 
     def most():
