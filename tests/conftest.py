@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import costs
 import network_watch
 import pytest
+import skips
 from servers import Server, running
 from serving_server import model, of_model, rest, samples, server, still_fine  # noqa: F401
 
@@ -49,6 +50,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if is_quick(config):
         costs.without_costly(config, items)
     costs.in_order(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return skips.judge((yield))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (line := skips.last_line(config)) is not None:
+        print(line)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -45,10 +45,11 @@ def every_answer(reader: Reader) -> dict[str, Any]:
     contexts = {t: reader.latest_contexts(t) for t in CONTEXT_TYPES}
     context_ids = {c.id for found in contexts.values() for c in found} | {NOWHERE}
     types = sorted({a.type for a in artifacts} | {"none"})
-    known: list[tuple[str, Any]] = sorted(
+    known = sorted(
         {(k, v) for a in artifacts for k, v in a.custom.items() if _plain(v)}, key=repr
     )
     known = known[:: len(known) // 6 + 1]
+    parts: list[tuple[Any, ...]] = [(), *known]
     return {
         "all_artifacts": artifacts,
         "execution_states": states,
@@ -62,7 +63,7 @@ def every_answer(reader: Reader) -> dict[str, Any]:
         "artifacts_by_type": {
             (t, *where): reader.artifacts_by_type(t, dict([where]) if where else None)
             for t in types
-            for where in ((), *known)
+            for where in parts
         }
         | {("two", *pair): _having(reader, types, pair) for pair in pairwise(known)},
         "context": {
