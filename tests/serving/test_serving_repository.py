@@ -486,7 +486,7 @@ def test_a_model_that_cannot_be_read_does_not_hide_the_others(folder: Folder) ->
     try:
         with bound_by_modes():
             folder.see("m", 1)
-        assert "other: " in words(folder)[1] and "Permission denied" in words(folder)[1]
+            assert "other: " in words(folder)[1] and "Permission denied" in words(folder)[1]
     finally:
         (folder.serving / "other").chmod(0o755)
     folder.see("other", 1)
