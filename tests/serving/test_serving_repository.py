@@ -526,7 +526,7 @@ def test_closing_during_a_load(tmp_path: Path) -> None:
     wait_until(lambda: folder.available("other") == [1] and bool(folder.loads.under_way))
     began = time.monotonic()
     folder.repository.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert folder.loads.closed == [("other", 1)]
     with pytest.raises(UnavailableError, match="going down"):
         folder.answer("m")

@@ -45,9 +45,7 @@ def every_answer(reader: Reader) -> dict[str, Any]:
     contexts = {t: reader.latest_contexts(t) for t in CONTEXT_TYPES}
     context_ids = {c.id for found in contexts.values() for c in found} | {NOWHERE}
     types = sorted({a.type for a in artifacts} | {"none"})
-    known = sorted(
-        {(k, v) for a in artifacts for k, v in a.custom.items() if _plain(v)}, key=repr
-    )
+    known = sorted({(k, v) for a in artifacts for k, v in a.custom.items() if _plain(v)}, key=repr)
     known = known[:: len(known) // 6 + 1]
     parts: list[tuple[Any, ...]] = [(), *known]
     return {

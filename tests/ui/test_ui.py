@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -479,11 +478,9 @@ def test_the_command_serves_until_interrupted(ui: Ui) -> None:
     port = address.rpartition(":")[2]
     again = python("-m", "pipeline.cli.main", "ui", "--metadata", "x", "--port", port)
     assert again.returncode == 5 and "No metadata store" in again.stderr
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, output, errors) == (130, "", "")
-    assert time.monotonic() - began < 10
 
 
 def test_a_port_in_use_is_said(store: Path) -> None:
