@@ -40,8 +40,6 @@ from components.statistics import StatisticsGen
 from components.trainer.executor import class_names
 from modelstore import raw_example as features
 
-pytestmark = pytest.mark.pipelines
-
 PER_CLASS = 20
 
 

@@ -17,8 +17,6 @@ from trainers.backends import FRAMEWORKS, load_backend, model_names
 from trainers.config import TrainConfig
 from trainers.contract import Augmentation, Backend, Batch, Learner, Predictor, StepResult
 
-pytestmark = pytest.mark.pipelines
-
 SIZE = (16, 16)
 CLASSES = 3
 PROBE_SIZE = (4, 5)
