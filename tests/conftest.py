@@ -52,6 +52,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     costs.in_order(items)
 
 
+def pytest_collection_finish() -> None:
+    """Sets TensorFlow's threads, which Keras' backend cannot do once another test has used it."""
+    tf: Any = sys.modules.get("tensorflow")
+    if hasattr(tf, "config"):
+        tf.config.threading.set_intra_op_parallelism_threads(2)
+        tf.config.threading.set_inter_op_parallelism_threads(2)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     return skips.judge((yield))
