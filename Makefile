@@ -1,5 +1,5 @@
 # `make demo` and `make test` set everything up themselves.
-.PHONY: setup demo test test-all check format lock clean
+.PHONY: setup demo quick test test-all check format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,11 +13,15 @@ $(VENV)/.installed: $(REQUIREMENTS) pyproject.toml scripts/setup.sh
 demo: setup
 	$(BIN)/visionline demo
 
+quick: setup
+	$(BIN)/python -m pytest -m quick
+
+# Two processes: one runs pipelines, one at a time, the other the rest; see tests/support/costs.py.
 test: setup
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: setup
 	$(BIN)/ruff check .

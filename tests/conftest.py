@@ -5,18 +5,21 @@ It is the real thing, `visionline demo`, as a newcomer runs it.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import costs
 import network_watch
 import pytest
+import skips
 from servers import Server, running
 from serving_server import model, of_model, rest, samples, server, still_fine  # noqa: F401
 
@@ -26,6 +29,51 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # In the background of a script it is ignored, and so it would be by what tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def is_quick(config: pytest.Config) -> bool:
+    return bool(config.option.markexpr == "quick")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if is_quick(config):
+        costs.keep_quick()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if is_quick(config) and collection_path.suffix == ".py":
+        return not costs.is_marked(collection_path, "quick") or None
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if is_quick(config):
+        costs.without_costly(config, items)
+    costs.in_order(items)
+
+
+def pytest_collection_finish() -> None:
+    """Sets TensorFlow's threads, which Keras' backend cannot do once another test has used it."""
+    tf: Any = sys.modules.get("tensorflow")
+    if hasattr(tf, "config"):
+        tf.config.threading.set_intra_op_parallelism_threads(2)
+        tf.config.threading.set_inter_op_parallelism_threads(2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return skips.judge((yield))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (line := skips.last_line(config)) is not None:
+        print(line)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    return costs.scheduler(config, log)
+
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -98,16 +146,34 @@ class Demo:
 
 
 @pytest.fixture(scope="session")
-def demo(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """Made once, also where several processes share the tests. To be read only."""
     if (finished := os.environ.get("VISIONLINE_TEST_DEMO")) is not None:
         root = Path(finished)  # saves minutes while one writes tests
         return Demo(root, "", json.loads((root / "summary.json").read_text()), None)
-    root = tmp_path_factory.mktemp("demo") / "demo"
-    done, sent = watched(command("demo", "--output", root), root.with_name("sent.json"))
-    if done.returncode:
-        logs = "\n".join(p.read_text()[-3000:] for p in root.glob("pipeline/runs/*/log.txt"))
-        pytest.fail(f"visionline demo exited with {done.returncode}:\n{done.stdout}\n{logs}")
-    return Demo(root, done.stdout, json.loads((root / "summary.json").read_text()), sent)
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    root, made = folder / "demo", folder / "demo.json"
+    with (folder / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            done, sent = watched(command("demo", "--output", root), folder / "sent.json")
+            if done.returncode:
+                logs = "\n".join(
+                    p.read_text()[-3000:] for p in root.glob("pipeline/runs/*/log.txt")
+                )
+                pytest.fail(
+                    f"visionline demo exited with {done.returncode}:\n{done.stdout}\n{logs}"
+                )
+            made.write_text(json.dumps({"output": done.stdout, "sent": sent}))
+    summary = json.loads((root / "summary.json").read_text())
+    return Demo(root, summary=summary, **json.loads(made.read_text()))
+
+
+@pytest.fixture
+def heavy() -> None:
+    """Says that a test in a quick file imports TFX or a framework, so that it is not quick."""
 
 
 class Store:

@@ -1,5 +1,7 @@
-"""Mixed load for long: REST, gRPC, files, bad requests and pushes; whether any answer is wrong,
-and what memory does."""
+"""Mixed load for long: REST, gRPC, files, bad requests and pushes.
+
+Whether any answer is wrong, and what memory does.
+"""
 
 from __future__ import annotations
 

@@ -49,8 +49,7 @@ def wire(protocol: str, model: str, image: bytes) -> Wire:
 
 
 def scores(asked: Wire, body: bytes) -> list[float]:
-    """The numbers of an answer that are no whole ones and no times: its scores, whatever the
-    protocol."""
+    """The scores of an answer, whatever the protocol: its numbers but whole ones and times."""
     if asked.kind == GRPC:
         import numpy as np
         from tritonclient.grpc import service_pb2 as oip

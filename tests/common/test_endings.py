@@ -20,6 +20,8 @@ from processes import kill_all, marked
 from common.errors import RunError
 from common.process import folder_lock
 
+pytestmark = pytest.mark.quick
+
 KUBEFLOW = {
     "schemaVersion": "2.1.0",
     "sdkVersion": "kfp-2.14.3",
@@ -76,7 +78,7 @@ def start_task(mark: str, folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGKILL))
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_task_ends_with_the_run_and_the_folder_is_free(mark, tmp_path, number):
     process = start_task(mark, tmp_path)
     assert folder_lock.is_held(tmp_path / "out")
@@ -90,7 +92,7 @@ def test_a_task_ends_with_the_run_and_the_folder_is_free(mark, tmp_path, number)
     assert "Traceback" not in process.communicate()[0]
 
 
-@pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGHUP))
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_nohup_is_respected(number):
     ignoring = "import signal, sys, time; from common.process.endings import end_when_told; "
     ignoring += "end_when_told(); print('ready', flush=True); time.sleep(2); sys.exit(5)"

@@ -22,6 +22,8 @@ from common.files import (
     write_json,
 )
 
+pytestmark = pytest.mark.quick
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x, max_size=3),

@@ -16,6 +16,8 @@ from common.config.strict import dump, parse
 from common.errors import ConfigError, MissingKeyError
 from trainers.config import AugmentConfig, TrainConfig
 
+pytestmark = pytest.mark.quick
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inner:
@@ -139,4 +141,4 @@ def test_no_value_whatever_ends_in_anything_but_a_config_error(value):
             config = parse(Outer, {"name": "a", key: value})
         except ConfigError:
             continue
-        assert parse(Outer, dump(config)) == config or value != value
+        assert parse(Outer, dump(config)) == config or value != value  # noqa: PLR0124

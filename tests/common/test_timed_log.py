@@ -16,6 +16,8 @@ from helpers import ROOT, largest_file, wait_until
 from common.process import timed_log
 from common.process.timed_log import timed_logs, without_times
 
+pytestmark = pytest.mark.quick
+
 LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (.*)")
 PRINTS = """
 import os, subprocess, sys

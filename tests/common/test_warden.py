@@ -17,6 +17,8 @@ from processes import kill_all, marked
 
 from common.process import warden
 
+pytestmark = pytest.mark.quick
+
 TREE = "(setsid sleep 600 &) ; sleep 600 & sleep 600; true"
 """Children, one of them in a session of its own whose parent is gone."""
 STARTER = """
@@ -48,8 +50,8 @@ def start(*command: str, cleanup: str = "") -> tuple[subprocess.Popen[str], int]
     return starter, int(starter.stdout.readline())
 
 
-@pytest.mark.parametrize("victim", ("starter", "warden", "command"))
-@pytest.mark.parametrize("number", (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP))
+@pytest.mark.parametrize("victim", ["starter", "warden", "command"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_whoever_is_killed_nothing_is_left(mark, victim, number):
     starter, warden_ = start("sh", "-c", TREE)
     wait_until(lambda: sleeping(mark) == 3)

@@ -150,7 +150,7 @@ class Trials:
 
     def fails(self, *args: Any, **kwargs: Any) -> BaseException:
         """What the execution fails with; nothing may look like a blessing."""
-        with pytest.raises(BaseException) as raised:
+        with pytest.raises(BaseException) as raised:  # noqa: PT011
             self.run(*args, **kwargs)
         assert self.blessing.get_int_custom_property("blessed") == 0
         assert not (Path(self.blessing.uri) / "INFRA_BLESSED").exists()

@@ -15,6 +15,8 @@ from common.images.errors import BadImage
 from common.images.pixels import check_image
 from components.example_gen.digest import Unreadable, read_file
 
+pytestmark = pytest.mark.quick
+
 H, W = 24, 32
 
 
@@ -125,6 +127,7 @@ def test_is_normalised(name):
         assert image.channels == len(again.getbands())
 
 
+@pytest.mark.usefixtures("heavy")
 def test_tensorflow_decodes_everything_that_passes_to_the_same_pixels():
     import tensorflow as tf
 
@@ -137,6 +140,7 @@ def test_tensorflow_decodes_everything_that_passes_to_the_same_pixels():
         assert np.abs(decoded - decode(image.encoded)).max() <= tolerance, name
 
 
+@pytest.mark.usefixtures("heavy")
 def test_tensorflow_decodes_whatever_damage_passes():
     import tensorflow as tf
 

@@ -15,6 +15,8 @@ from components.example_gen.digest import digest_source, hash_file
 from components.example_gen.records import Source, check_label
 from components.example_gen.source import list_source
 
+pytestmark = pytest.mark.quick
+
 
 def touch_image(path, shade=0):
     os.makedirs(os.path.dirname(path), exist_ok=True)

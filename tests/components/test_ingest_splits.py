@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from common.errors import DataError
 from components.example_gen.splits import by_hash, plan_splits
 
+pytestmark = pytest.mark.quick
+
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 

@@ -1,5 +1,6 @@
-"""The private parts of TFX, Beam, TFX-BSL and MLMD are where `components.tfx_private` and the
-subclasses that it names expect them, and take what they are given.
+"""The private parts of TFX, Beam, TFX-BSL and MLMD are where `components.tfx_private` has them.
+
+Also those of the subclasses that it names; and they take what they are given.
 
 A part that an upgrade has moved fails here and not in a run.
 """

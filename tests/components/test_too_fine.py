@@ -17,6 +17,8 @@ from pipeline.config import load_config
 from pipeline.run.display import LiveDisplay, PlainDisplay
 from pipeline.run.session import run_pipelines
 
+pytestmark = pytest.mark.quick
+
 THIRTY = {"cat": 20, "dog": 10}
 
 
@@ -63,6 +65,7 @@ def test_what_is_told_of_a_least_accuracy_is_so(images: int, least: float) -> No
     assert told == (best_with_an_error < least < 1)
 
 
+@pytest.mark.usefixtures("heavy")
 @pytest.mark.parametrize("terminal", [False, True])
 def test_it_is_told_before_the_run_where_the_folder_says_the_splits(tmp_path, terminal) -> None:
     for split, count in (("train", 6), ("val", 3), ("test", 3)):

@@ -51,6 +51,8 @@ from pipeline.deploy.validate import schema, validate
 from serving.config import LimitsConfig, ServeConfig
 from serving.memory import memory_bytes
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

@@ -26,6 +26,8 @@ from common.errors import ConfigError
 from pipeline.deploy.kubernetes import quantity
 from pipeline.deploy.validate import validate
 
+pytestmark = pytest.mark.quick
+
 KNATIVE = {"mode": "knative", "version": 3}
 BASES = pytest.mark.parametrize("base", [OWN, TENSORFLOW], ids=["visionline", "tensorflow"])
 

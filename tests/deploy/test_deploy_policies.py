@@ -16,6 +16,8 @@ from pipeline.deploy.policies import policies
 from pipeline.deploy.render import render
 from pipeline.deploy.validate import validate
 
+pytestmark = pytest.mark.quick
+
 SELECTOR = {"matchLabels": {"serving.kserve.io/inferenceservice": "digits"}}
 
 

@@ -14,6 +14,8 @@ from lineage.store.opening import open_reader
 from lineage.store.reader import Reader
 from pipeline.kubeflow.task.cached import record_cached
 
+pytestmark = pytest.mark.quick
+
 TAKEN = [node for node in COMPONENTS if node != "Pusher"]
 
 

@@ -50,7 +50,7 @@ def whole(text: str) -> Any:
 
 
 def test_the_spec_is_the_one_that_is_kept(package):
-    """Renewed with: PYTHONPATH=.:tests/support python tests/kubeflow/test_kubeflow_compile.py"""
+    """Renew it with `PYTHONPATH=.:tests/support python tests/kubeflow/test_kubeflow_compile.py`."""
     assert whole(package.read_text()) == whole(GOLDEN.read_text())
 
 

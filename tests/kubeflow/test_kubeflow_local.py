@@ -16,6 +16,8 @@ from pipeline.kubeflow.local.runner import Finished, LocalRun
 from pipeline.kubeflow.spec import arguments, read_package
 from pipeline.kubeflow.words import LONGEST
 
+pytestmark = pytest.mark.quick
+
 
 @dsl.container_component
 def write(text: str, log: str, out: dsl.Output[dsl.Artifact], length: dsl.OutputPath(int)):

@@ -13,6 +13,8 @@ from conftest import Cli, Demo
 
 from pipeline.kubeflow.step import WORKSPACE
 
+pytestmark = pytest.mark.pipelines
+
 SMALL = 40
 """Images of each class."""
 PIPELINE = "trainer"

@@ -18,6 +18,8 @@ from pipeline.kubeflow.entrypoint import main
 from pipeline.kubeflow.step import RELEASE
 from pipeline.kubeflow.task.component import run_of
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize(
     ("uri", "path"),

@@ -23,6 +23,8 @@ from lineage.questions.affected_images import AffectedImages, affected_by_images
 from lineage.store.connection import Connection
 from lineage.store.reader import Reader
 
+pytestmark = pytest.mark.quick
+
 Via = Literal["sql", "mlmd"]
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 SHA = "5" * 64
@@ -204,6 +206,7 @@ def test_each_split_is_another_use(
     assert uses(found) == {"run-1": use}
 
 
+@pytest.mark.usefixtures("heavy")
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -289,6 +292,7 @@ def stock_store(tmp_path: Path) -> tuple[Builder, Path]:
     return builder, folder
 
 
+@pytest.mark.usefixtures("heavy")
 @pytest.mark.parametrize("via", ["sql", "mlmd"])
 def test_the_records_of_a_stock_pipeline_are_searched(tmp_path: Path, via: Via) -> None:
     stock_store(tmp_path)
@@ -320,6 +324,7 @@ def _gone(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
+@pytest.mark.usefixtures("heavy")
 @pytest.mark.parametrize(
     ("harm", "why"),
     [
@@ -368,6 +373,7 @@ def test_datasets_that_cannot_be_searched_are_listed(tmp_path: Path) -> None:
     assert [i.state for i in found.images] == ["found", "cannot tell"] and not found.cannot_tell
 
 
+@pytest.mark.usefixtures("heavy")
 def test_without_its_index_a_dataset_is_searched_by_its_records(tmp_path: Path) -> None:
     builder = Builder(tmp_path / "metadata.sqlite", files=True)
     run = builder.run("run-1", artifact_properties={"ImageExampleGen.examples": {"image_count": 2}})

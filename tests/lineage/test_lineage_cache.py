@@ -24,6 +24,8 @@ from lineage.cache.key_parts import Parts
 from lineage.store.connection import Connection
 from pipeline.cli.main import app
 
+pytestmark = pytest.mark.quick
+
 DATA = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 MODEL = ("Trainer", "Evaluator", "Pusher")
 

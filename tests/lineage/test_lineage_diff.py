@@ -19,6 +19,8 @@ from lineage.questions.diff import Difference, diff
 from lineage.store.connection import Connection
 from pipeline.recording.provenance import installed_packages
 
+pytestmark = pytest.mark.quick
+
 Via = Literal["sql", "mlmd"]
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 

@@ -19,6 +19,8 @@ from lineage.graph.refs import find_model
 from lineage.store.connection import Connection
 from lineage.store.opening import open_reader
 
+pytestmark = pytest.mark.quick
+
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 

@@ -27,6 +27,8 @@ from lineage.store.opening import open_reader
 from lineage.store.workspace import Workspace
 from modelstore.artifact import PushManifest
 
+pytestmark = pytest.mark.quick
+
 NAME = "digits-keras"
 
 

@@ -26,6 +26,8 @@ from lineage.storage.verify import verify
 from lineage.store.records import Artifact
 from lineage.store.workspace import Workspace
 
+pytestmark = pytest.mark.quick
+
 DATA = [n for n in COMPONENTS if n not in ("Trainer", "Evaluator", "Pusher")]
 TRAINING = {"ModelRun", "Model", "ModelEvaluation", "ModelBlessing", "PushedModel"}
 

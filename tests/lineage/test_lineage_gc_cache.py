@@ -4,7 +4,6 @@ A real pipeline of two small components, run by TFX's runner under our launcher.
 """
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -72,12 +71,12 @@ class Tiny:
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> Iterator[Tiny]:
+def tiny(tmp_path: Path) -> Tiny:
     tiny = Tiny(tmp_path / "out")
     assert tiny.run(seed=1) == ["COMPLETE"] * 2
     assert tiny.run(seed=1) == ["CACHED"] * 2
     assert tiny.run(seed=2) == ["COMPLETE"] * 2
-    yield tiny
+    return tiny
 
 
 def test_what_gc_removed_is_made_again_and_what_it_kept_is_reused(tiny: Tiny) -> None:

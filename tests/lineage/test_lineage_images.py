@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from components.example_gen.image_index import IndexedImage, from_line, to_line, to_lines
 from lineage.images.index import LISTED, ImageGroup, NoIndexError, compare, find
 
+pytestmark = pytest.mark.quick
+
 SHAS = [f"{n:x}".rjust(64, "a") for n in range(12)]
 """Few, so that two datasets share many, and some have copies."""
 

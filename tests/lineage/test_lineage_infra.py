@@ -23,6 +23,8 @@ from lineage.store.connection import Connection
 from lineage.store.opening import open_reader
 from lineage.store.reader import Reader
 
+pytestmark = pytest.mark.quick
+
 OURS = "components.infra_validation.component.InfraValidator"
 TFX = "tfx.components.infra_validator.component.InfraValidator"
 TIMES = {"rest_p50_ms": 3.5, "rest_p99_ms": 9.0, "grpc_p50_ms": 2.5, "grpc_p99_ms": 8.0}

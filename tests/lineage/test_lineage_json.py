@@ -15,6 +15,8 @@ from components.example_gen.image_index import IMAGES_FILE, IndexedImage, to_lin
 from lineage.answers import ANSWERS
 from pipeline.cli.main import app
 
+pytestmark = pytest.mark.quick
+
 SCHEMA = json.loads((ROOT / "docs" / "lineage.schema.json").read_text())
 QUESTIONS = {
     "affected": ["affected", "digits-keras@1", "--output"],

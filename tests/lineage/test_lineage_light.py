@@ -11,6 +11,8 @@ from lineage_store import Builder
 
 import lineage
 
+pytestmark = pytest.mark.quick
+
 HEAVY = {"ml_metadata", "google.protobuf", "tfx", "tensorflow", "apache_beam", "numpy", "rich"}
 CODE = """
 import sys

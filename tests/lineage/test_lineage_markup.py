@@ -31,6 +31,8 @@ from lineage.store.opening import open_reader
 from pipeline.cli.main import app
 from pipeline.ui.rendering import model_file
 
+pytestmark = pytest.mark.quick
+
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 EVIL = '<script>alert("1")</script>&\\N"];\n%% end'
 

@@ -12,6 +12,8 @@ from reference_reader import open_reader
 from lineage.questions.model import model_lineage
 from lineage.store.connection import Connection
 
+pytestmark = pytest.mark.quick
+
 Via = Literal["sql", "mlmd"]
 
 

@@ -12,6 +12,8 @@ from conftest import Cli, Demo, command, environment
 from lineage_store import Builder, BuiltRun
 from PIL import Image
 
+pytestmark = pytest.mark.quick
+
 NAME = "[red]<b>"
 """Markup of rich and of HTML: to be printed as it is."""
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")

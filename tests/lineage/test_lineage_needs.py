@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from helpers import EXAMPLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,8 @@ from common.record.kinds import PIN
 from lineage.storage.gc import TRASH, plan
 from lineage.storage.removal import remove_files
 from lineage.store.records import Artifact, Context, Event, Execution
+
+pytestmark = pytest.mark.quick
 
 SETTINGS = settings(EXAMPLES, max_examples=80)
 ROOT = "/ROOT"

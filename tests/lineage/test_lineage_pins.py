@@ -16,6 +16,8 @@ from lineage.graph.marks import pins
 from lineage.storage.marking import pin, unpin
 from lineage.store.connection import Connection
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def builder(tmp_path: Path) -> Builder:

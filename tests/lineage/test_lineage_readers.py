@@ -39,6 +39,8 @@ from lineage.store.opening import open_reader
 from lineage.store.reader import Reader
 from lineage.store.structs import parse_struct
 
+pytestmark = pytest.mark.quick
+
 BY_NAME = (history, served, rollback_candidates)
 TYPES = ("Examples", "Model", "PushedModel", "ModelBlessing")
 STEPS = ("tfx.components.trainer.component.Trainer", "Transform", "a.Pusher<script>")
@@ -241,7 +243,7 @@ def test_structs_are_read_as_protobuf_reads_them(value: dict[str, Any]) -> None:
     "data", [b"\x0a", b"\x0a\x05ab", b"\x0b", b"\x08\x80", b"\x0a\x03\x0a\x01\xff", b"\x08\x01"]
 )
 def test_what_is_no_struct(data: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError):  # noqa: PT011
         parse_struct(data)
 
 

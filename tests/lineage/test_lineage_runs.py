@@ -21,6 +21,8 @@ from lineage.store.connection import Connection
 from lineage.store.reader import Reader
 from pipeline.cli.main import app
 
+pytestmark = pytest.mark.quick
+
 Via = Literal["sql", "mlmd"]
 ERROR = "Trainer: [bold]out of memory[/bold] <b>\nTry a smaller batch."
 

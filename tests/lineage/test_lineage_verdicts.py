@@ -19,6 +19,8 @@ from lineage.questions.verdicts import why_not_blessed
 from lineage.store.connection import Connection
 from lineage.store.reader import Reader
 
+pytestmark = pytest.mark.quick
+
 CLASS = FailedThreshold(
     metric="accuracy",
     slice={"label": "7"},

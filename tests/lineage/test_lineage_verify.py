@@ -23,6 +23,8 @@ from lineage.store.records import Artifact
 from modelstore.artifact import PushManifest
 from modelstore.versions import publish
 
+pytestmark = pytest.mark.quick
+
 
 class Made:
     """Two pushed models in a store, their digests recorded and their files served."""

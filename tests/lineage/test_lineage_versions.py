@@ -27,6 +27,8 @@ from lineage.store.reader import Reader
 from modelstore.rollback import roll_back
 from modelstore.versions import list_versions
 
+pytestmark = pytest.mark.quick
+
 
 def push(builder: Builder, version: int | None, accuracy: float, **more: Any) -> BuiltRun:
     """A run that trained, judged and pushed."""

@@ -20,6 +20,8 @@ from lineage.storage.verify import Verification, verify
 from lineage.store.locate import locate
 from lineage.store.workspace import Workspace
 
+pytestmark = pytest.mark.quick
+
 SQL_AND_MLMD = pytest.mark.parametrize("via", ["sql", "mlmd"])
 
 

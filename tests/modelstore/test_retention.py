@@ -25,6 +25,8 @@ from modelstore.labels import FILE, Labels, change_labels, read_labels, write_la
 from modelstore.retention import prune
 from modelstore.versions import damage, leftovers, list_versions, publish
 
+pytestmark = pytest.mark.quick
+
 HOLD = """
 import sys
 from pathlib import Path

@@ -23,6 +23,8 @@ from modelstore.artifact import PushManifest
 from modelstore.rollback import roll_back
 from modelstore.versions import damage, list_versions, publish, withdrawn_by
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

@@ -20,6 +20,8 @@ from common.files import checksums
 from modelstore.artifact import MANIFEST, PushManifest
 from modelstore.versions import damage, list_versions, next_version, publish
 
+pytestmark = pytest.mark.quick
+
 PUSH = """
 import sys
 from pathlib import Path

@@ -16,6 +16,8 @@ from common.files import write_json
 from pipeline.config import PipelineConfig, load_config
 from trainers.config import AugmentConfig, TrainConfig
 
+pytestmark = pytest.mark.quick
+
 FLAGS = {
     "data.path": "photos",
     "train.framework": "pytorch",

@@ -10,6 +10,8 @@ import pytest
 from conftest import Cli, Demo, Store
 from PIL import Image
 
+pytestmark = pytest.mark.pipelines
+
 COMPONENTS = {
     "ImageExampleGen",
     "StatisticsGen",

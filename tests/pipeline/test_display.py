@@ -13,6 +13,8 @@ from pipeline.config import load_config
 from pipeline.run.display import LiveDisplay, PlainDisplay, make_display
 from pipeline.run.session import title_of
 
+pytestmark = pytest.mark.quick
+
 CONFIG = load_config(
     None,
     {
@@ -140,7 +142,7 @@ def test_the_last_epoch_s_figures_stay_below_the_bar_and_after_training():
     trainer = next(i for i, line in enumerate(lines) if line.startswith("Trainer"))
     assert "epoch 2/5" in lines[trainer]
     # The cell is narrower than the sentence, which is folded.
-    assert EPOCH_TEXT.split(",")[0] in lines[trainer + 1]
+    assert EPOCH_TEXT.partition(",")[0] in lines[trainer + 1]
     done = screen([*RUN[:10], node("Trainer", "done", seconds=9.0)])
     assert "epoch 1/5: loss 0.700" in line_of("Trainer", done)
     assert "━" not in "".join(done)

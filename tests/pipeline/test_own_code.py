@@ -10,6 +10,8 @@ from pipeline.recording.code_digest import training_code
 from pipeline.recording.own_code import own_code
 from trainers.config import TrainConfig
 
+pytestmark = pytest.mark.quick
+
 SOURCES = {
     "mine.py": "import json\nimport numpy\nimport nets.blocks\nfrom helper import size\n",
     "helper.py": "def later():\n    from nets import head\n",
@@ -47,6 +49,7 @@ def test_a_model_by_name_has_none() -> None:
     assert own_code("resnet18") == {}
 
 
+@pytest.mark.usefixtures("heavy")
 def test_an_installed_module_is_the_model_itself_alone() -> None:
     found = own_code("timm.models.resnet:resnet18")
     assert [*found] == ["timm", "timm.models", "timm.models.resnet"]

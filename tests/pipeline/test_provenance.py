@@ -14,6 +14,8 @@ from helpers import ROOT
 from common.record.record import Value
 from pipeline.recording import provenance
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

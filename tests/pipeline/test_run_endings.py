@@ -1,5 +1,7 @@
-"""Runs that are killed, in one order after the other, in one folder: nothing is left running,
-the next run starts at once, and what a training had learned is there."""
+"""Runs that are killed, in one order after the other, in one folder.
+
+Nothing is left running, the next run starts at once, and what a training had learned is there.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from sklearn.datasets import load_digits
 
 from lineage.store.workspace import Workspace
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.pipelines, pytest.mark.timeout(1800)]
 MULTI = ("--beam-arg=--direct_running_mode=multi_processing", "--beam-arg=--direct_num_workers=2")
 
 
@@ -35,8 +37,9 @@ class Run:
         self.mark = uuid.uuid4().hex
         arguments = ["--data", root / "images", "--framework", "pytorch", "--model", "small_cnn"]
         arguments += ["--image-size", "16", "--min-accuracy", "0.1", "--output", self.workspace]
+        self.words = ["run", *arguments, *options]
         self.front = subprocess.Popen(
-            command("run", *arguments, *options),
+            command(*self.words),
             env={**environment(), "VISIONLINE_TEST_MARK": self.mark},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -81,6 +84,11 @@ class Run:
     @property
     def recorded(self) -> dict[str, Any]:
         return Store(self.workspace).run(self.id)
+
+    @property
+    def trainer(self) -> dict[str, Any]:
+        """The properties of its Trainer's execution."""
+        return Store(self.workspace).executions(self.id)["Trainer"]
 
     @property
     def training(self) -> Path:
@@ -132,9 +140,9 @@ def test_killed_front_in_the_first_step_and_the_next_run_at_once(start: Any, cli
     assert first.recorded["state"] == "cancelled"
     second.wait_for("StatisticsGen: running")
     second.process("sdk_worker_main")
-    second.kill("front", signal.SIGHUP)
+    second.kill("front", signal.SIGTERM)
     printed = second.rest()
-    assert second.front.returncode == 128 + signal.SIGHUP
+    assert second.front.returncode == 128 + signal.SIGTERM
     assert "run the same command again" in printed and "Traceback" not in printed
     assert second.recorded["state"] == "cancelled"
 
@@ -151,20 +159,28 @@ def test_killed_in_each_order_while_it_trains(start: Any, cli: Cli) -> None:
 
     training = start("--epochs", "100000")
     training.wait_for("epoch 2/")
-    training.kill("trainers.job", signal.SIGTERM)
+    training.kill("trainers.job", signal.SIGKILL)
     printed = training.rest()
     assert training.front.returncode == 1
-    assert "killed by SIGTERM" in printed and str(training.training) in printed
+    assert "Trainer: failed" in printed and "memory" in printed, "what kills so, as a rule"
+    assert str(training.training) in printed and "Traceback" not in printed
     assert training.recorded["state"] == "failed"
+    assert training.trainer["state"] == "FAILED" and "SIGKILL" in training.trainer["error"]
     assert killed.recorded["state"] == "failed", "found by the next run"
 
     told = start("--epochs", "100000")
     told.wait_for("epoch 2/")
-    told.kill("front", signal.SIGTERM)
+    other = cli(*told.words)
+    assert other.returncode == 1 and "Another run is using" in other.stderr
+    told.kill("front", signal.SIGINT)
     printed = told.rest()
-    assert told.front.returncode == 128 + signal.SIGTERM
+    assert told.front.returncode == 128 + signal.SIGINT
+    assert "run the same command again" in printed
     assert str(told.training) in printed and "Traceback" not in printed
     assert told.recorded["state"] == "cancelled"
+    assert told.trainer["state"] == "CANCELED" and "interrupted" in told.trainer["error"]
+    with Workspace(told.workspace).lock():
+        pass
 
     unread = start("--epochs", "100000")
     unread.wait_for("epoch 2/")

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
-import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cli, Demo, Store, command, environment
+from conftest import Cli, Demo, Store
 from PIL import Image
 
-from lineage.store.workspace import Workspace
 from pipeline.config import PipelineConfig
 from pipeline.demo import demo_config
 from pipeline.run.session import Finished, run_pipelines
+
+pytestmark = pytest.mark.pipelines
 
 DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 
@@ -50,8 +47,35 @@ def _config(demo: Demo, framework: str = "keras", **changes: Any) -> PipelineCon
 
 
 @pytest.fixture(scope="module")
-def later_runs(demo: Demo) -> list[Finished]:
-    """Seven more runs in one process, so that TFX is loaded once."""
+def demo(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """A copy, to be run on in."""
+    root = tmp_path_factory.mktemp("later") / "demo"
+    shutil.copytree(demo.root, root, symlinks=True)
+    return dataclasses.replace(demo, root=root)
+
+
+@pytest.fixture(scope="module")
+def frozen(demo: Demo, cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The schema of the demo's images."""
+    path = tmp_path_factory.mktemp("frozen") / "schema.pbtxt"
+    assert cli("schema", "--output", demo.workspace, "--freeze", path).returncode == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def eleven_classes(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's images, and some of another class."""
+    images = tmp_path_factory.mktemp("eleven") / "images"
+    shutil.copytree(demo.images, images)
+    (images / "ten").mkdir()
+    for index, path in enumerate(sorted(demo.images.glob("1/*.png"))[:20]):
+        Image.open(path).rotate(90 + index).save(images / "ten" / path.name)
+    return images
+
+
+@pytest.fixture(scope="module")
+def later_runs(demo: Demo, frozen: Path, eleven_classes: Path) -> list[Finished]:
+    """Eight more runs in one process, so that TFX is loaded once."""
     (demo.serving / "digits-broken" / "1").mkdir(parents=True)
     configs = [
         # As before, unchanged.
@@ -67,6 +91,13 @@ def later_runs(demo: Demo) -> list[Finished]:
         # What is served under the name cannot be compared with; and shall not be.
         _config(demo, name="digits-broken"),
         _config(demo, name="digits-broken", evaluate={"baseline": "none"}),
+        # A class that is not in the schema; a run that fails is the last.
+        _config(
+            demo,
+            data={"path": str(eleven_classes)},
+            schema={"frozen": str(frozen)},
+            run={"runner": "local"},
+        ),
     ]
     return run_pipelines(configs, Recorded())
 
@@ -172,7 +203,7 @@ def test_the_cache_is_explained(demo: Demo, later_runs: list[Finished], cli: Cli
 def test_runs_are_listed(demo: Demo, later_runs: list[Finished], cli: Cli) -> None:
     listed = json.loads(cli("lineage", "runs", "--output", demo.workspace, "--json").stdout)
     found = {run["run_id"]: run for run in listed["runs"]}
-    for finished in later_runs:
+    for finished in later_runs[:7]:
         summary, run = finished.summary, found[finished.summary["run_id"]]
         assert run["accuracy"] == pytest.approx(summary["accuracy"], abs=1e-6)
         assert run["blessed"] == summary["blessed"]
@@ -256,21 +287,9 @@ def test_without_the_comparison_that_is_due_nothing_is_pushed(
     assert pushed.summary["version"] == 2
 
 
-def test_new_class_stops_the_run_of_a_frozen_schema(
-    demo: Demo, later_runs: list[Finished], cli: Cli, tmp_path: Path
-) -> None:
+def test_new_class_stops_the_run_of_a_frozen_schema(demo: Demo, later_runs: list[Finished]) -> None:
     """By TFX's LocalDagRunner; the rest of the tests run on Beam's."""
-    frozen = tmp_path / "schema.pbtxt"
-    assert cli("schema", "--output", demo.workspace, "--freeze", frozen).returncode == 0
-    new_class = demo.images / "ten"
-    new_class.mkdir()
-    try:
-        for index, path in enumerate(sorted(demo.images.glob("1/*.png"))[:20]):
-            Image.open(path).rotate(90 + index).save(new_class / path.name)
-        config = _config(demo, schema={"frozen": str(frozen)}, run={"runner": "local"})
-        (finished,) = run_pipelines([config], Recorded())
-    finally:
-        shutil.rmtree(new_class)
+    finished = later_runs[7]
     assert finished.state == "failed"
     assert "ExampleValidator" in finished.error and "'ten'" in finished.error
     assert "unseen-class" in finished.error, "it says how to accept the anomaly"
@@ -280,80 +299,3 @@ def test_new_class_stops_the_run_of_a_frozen_schema(
     assert executions["ExampleValidator"]["state"] == "FAILED"
     assert "'ten'" in executions["ExampleValidator"]["error"]
     assert "Transform" not in executions
-
-
-@pytest.fixture
-def long_run(demo: Demo, later_runs: list[Finished]) -> Any:
-    """A run by the command line, in the middle of its training."""
-    args = ["--data", demo.images, "--framework", "pytorch", "--model", "small_cnn"]
-    args += ["--epochs", "2000", "--image-size", "16", "--min-accuracy", "0.5"]
-    args += ["--name", "digits-keras", "--set", "pipeline=digits", "--output", demo.workspace]
-    args += ["--set", "train.augment.horizontal_flip=false", "--serving", demo.serving]
-    process = subprocess.Popen(
-        command("run", *args),
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if "epoch 2/" in line:
-            break
-    else:
-        pytest.fail("the run ended too soon:\n" + "".join(lines))
-    yield process
-    process.kill()
-    process.wait()
-
-
-def _processes(text: str, workspace: Path) -> list[int]:
-    """Ids of the processes of a run whose command line contains `text`."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().decode().split("\0")
-        except OSError:
-            continue
-        if text in words and any(str(workspace) in word for word in words):
-            found.append(int(entry.name))
-    return found
-
-
-def _newest_run(demo: Demo) -> dict[str, dict[str, Any]]:
-    newest = max((demo.workspace / "runs").iterdir(), key=lambda p: p.name)
-    return Store(demo.workspace).executions(newest.name)
-
-
-def test_killed_training_is_a_failure_with_a_reason(demo: Demo, long_run: Any) -> None:
-    (training,) = _processes("trainers.job", demo.workspace)
-    os.kill(training, signal.SIGKILL)
-    output, _ = long_run.communicate(timeout=120)
-    assert long_run.returncode == 1
-    assert "Trainer: failed" in output and "memory" in output
-    assert "Traceback" not in output
-    trainer = _newest_run(demo)["Trainer"]
-    assert trainer["state"] == "FAILED" and "SIGKILL" in trainer["error"]
-
-
-def test_ctrl_c_stops_cleanly_and_says_how_to_carry_on(demo: Demo, long_run: Any) -> None:
-    second = subprocess.run(
-        command("run", "--data", demo.images, "--framework", "keras", "--model", "small_cnn",
-                "--min-accuracy", "0.5", "--set", "pipeline=digits", "--output", demo.workspace),
-        env=environment(), capture_output=True, text=True,
-    )  # fmt: skip
-    assert second.returncode == 1 and "Another run is using" in second.stderr
-    long_run.send_signal(signal.SIGINT)
-    output, _ = long_run.communicate(timeout=60)
-    assert long_run.returncode == 130
-    assert "run the same command again" in output and "Traceback" not in output
-    trainer = _newest_run(demo)["Trainer"]
-    assert trainer["state"] == "CANCELED" and "interrupted" in trainer["error"]
-    deadline = time.monotonic() + 20
-    while _processes("trainers.job", demo.workspace):
-        assert time.monotonic() < deadline, "the training process outlived the run"
-        time.sleep(0.1)
-    with Workspace(demo.workspace).lock():
-        pass

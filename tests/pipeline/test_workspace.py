@@ -16,6 +16,8 @@ from common.errors import RunError
 from lineage.store.connection import Connection
 from lineage.store.workspace import Workspace, new_run_id
 
+pytestmark = pytest.mark.quick
+
 HOLD = """
 import sys, time
 from pathlib import Path

@@ -14,6 +14,8 @@ from helpers import PACKAGES, ROOT, python
 from common.process.cpus import available_cpus, cpu_quota
 from pipeline.beam_args import counted
 
+pytestmark = pytest.mark.quick
+
 PRINT = "from common.process.cpus import available_cpus; print(available_cpus())"
 
 

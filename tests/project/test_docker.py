@@ -21,6 +21,8 @@ from lineage.store.connection import PASSWORD_VARIABLE
 from lineage.store.locate import VARIABLE
 from pipeline.config import PipelineConfig
 
+pytestmark = pytest.mark.quick
+
 DOCKER = ROOT / "docker"
 TARGETS = {"serving": ["serving"], "pipeline": ["pipeline-cpu", "pipeline-cuda"]}
 """Dockerfiles and the pins they may install."""

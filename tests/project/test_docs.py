@@ -28,7 +28,8 @@ from trainers.backends import FRAMEWORKS, load_backend
 from trainers.config import TrainConfig
 from trainers.contract import Batch
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TOP = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+PAGES = [*TOP, *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
 COMMANDS = typer.main.get_command(app).commands
 QUICK = ("models", "schema", "predict", "versions", "lineage", "deploy")
@@ -90,7 +91,7 @@ def folder(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "build").mkdir()
     (folder / "build" / "demo").symlink_to(demo.root)
     (folder / "photos").symlink_to(demo.images)
-    (folder / "config.toml").write_text(blocks("toml")[0])
+    (folder / "config.toml").write_text(blocks("toml", pages=["docs/configuration.md"])[0])
     for example in (ROOT / "examples").glob("*.py"):
         shutil.copy(example, folder)
     golden = (ROOT / "tests" / "golden" / "kubeflow.yaml").read_text()

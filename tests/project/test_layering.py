@@ -11,6 +11,8 @@ from helpers import PACKAGES, ROOT, python
 
 from trainers.backends import FRAMEWORKS
 
+pytestmark = pytest.mark.quick
+
 BELOW: dict[str, set[str]] = {
     "common": set(),
     "modelstore": {"common"},

@@ -29,6 +29,8 @@ from pipeline.kubeflow.config import KubeflowConfig, VolumeConfig
 from pipeline.kubeflow.local.engines import Container
 from serving.config import LogConfig, RequestLogConfig
 
+pytestmark = pytest.mark.pipelines
+
 FLAGS = ("--framework", "keras", "--model", "small_cnn", "--min-accuracy", "0.05")
 NOT_UTF8 = os.fsdecode(b"\xff\xfe")
 PATTERNS = ["c*d", "a?b", "[v1] run", "a[b", "**", "back\\slash", "x@*"]

@@ -21,6 +21,8 @@ from serving.models.repository import Repository
 from serving.protocols.bearer import OPEN_PATHS
 from serving.service import Service
 
+pytestmark = pytest.mark.quick
+
 SECRET = "a-Secret_of.more~than+16/characters=="
 BEARER = {"Authorization": f"Bearer {SECRET}"}
 

@@ -29,6 +29,8 @@ from serving.protocols.recording import RecordedRpc
 from serving.protocols.rpc import Refusing
 from serving.service import Service
 
+pytestmark = pytest.mark.quick
+
 TOKEN, CONTROL = "predict-" + "p" * 20, "control-" + "c" * 20
 UNLOAD = "/v2/repository/models/m/unload"
 LOAD = "/v2/repository/models/m/load"

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from serving.errors import InvalidRequestError
 from serving.protocols import form
 
+pytestmark = pytest.mark.quick
+
 TYPE = "multipart/form-data; boundary=b"
 HEAD = b'Content-Disposition: form-data; name="image"; filename="7.png"'
 

@@ -18,6 +18,8 @@ from serving.errors import InvalidRequestError, TooLargeError
 from serving.protocols import json_reader, numbers
 from serving.protocols.json_reader import MOST, read_json_object
 
+pytestmark = pytest.mark.quick
+
 SHAPE = (4, 6, 3)
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(0, 255), st.text(max_size=12), st.just('a\\"]},[{')

@@ -356,7 +356,7 @@ def test_a_reader_that_does_not_read_holds_up_nobody(monkeypatch):
         log.write({"n": number})
     assert sum(lost) == 500
     log.close(0.2)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     received = b""
     while received.count(b"\n") < 1001:
         received += os.read(reader, 65536)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from capabilities import bound_by_modes
 from helpers import wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +27,8 @@ from modelstore.versions import LARGEST
 from serving.config import ModelConfig
 from serving.errors import LoadError, UnavailableError, UnknownModelError
 from serving.models.repository import Slot
+
+pytestmark = pytest.mark.quick
 
 
 @pytest.fixture
@@ -476,14 +479,14 @@ def test_readiness_says_what_it_waits_for(folder: Folder) -> None:
     assert words(folder)[0] == "ready" and "cannot be read" in words(folder)[1]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_model_that_cannot_be_read_does_not_hide_the_others(folder: Folder) -> None:
     folder.push("m")
     folder.push("other")
     (folder.serving / "other").chmod(0)
     try:
-        folder.see("m", 1)
-        assert "other: " in words(folder)[1] and "Permission denied" in words(folder)[1]
+        with bound_by_modes():
+            folder.see("m", 1)
+            assert "other: " in words(folder)[1] and "Permission denied" in words(folder)[1]
     finally:
         (folder.serving / "other").chmod(0o755)
     folder.see("other", 1)
@@ -523,7 +526,7 @@ def test_closing_during_a_load(tmp_path: Path) -> None:
     wait_until(lambda: folder.available("other") == [1] and bool(folder.loads.under_way))
     began = time.monotonic()
     folder.repository.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert folder.loads.closed == [("other", 1)]
     with pytest.raises(UnavailableError, match="going down"):
         folder.answer("m")

@@ -28,7 +28,7 @@ from serving.ports import take_ports
 
 @pytest.fixture
 def served(tmp_path: Path) -> Path:
-    """<tmp>/serving/m/1"""
+    """The folder is called <tmp>/serving/m/1."""
     folder = Folder(tmp_path)
     folder.push("m")
     folder.repository.close()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from helpers import python
+from helpers import ROOT, python
 
 from common.config.strict import parse
 from pipeline.deploy.config import DeployConfig
@@ -36,12 +36,14 @@ def manifest(base: dict[str, Any] = OWN, name: str = "digits", **changed: Any) -
 
 
 def predictor(*args: Any, **changed: Any) -> dict[str, Any]:
-    return manifest(*args, **changed)["spec"]["predictor"]
+    found: dict[str, Any] = manifest(*args, **changed)["spec"]["predictor"]
+    return found
 
 
 def container(*args: Any, **changed: Any) -> dict[str, Any]:
     found = predictor(*args, **changed)
-    return found["model"] if "model" in found else found["containers"][0]
+    inside: dict[str, Any] = found["model"] if "model" in found else found["containers"][0]
+    return inside
 
 
 TMP = {"name": "tmp", "mountPath": "/tmp"}
@@ -78,4 +80,4 @@ def kubectl(folder: Path, script: str) -> str:
 
 
 def deploy(*args: str | Path, **env: str) -> Any:
-    return python("-m", "pipeline.cli.main", "deploy", *map(str, args), **env)
+    return python("-m", "pipeline.cli.main", "deploy", *map(str, args), cwd=ROOT, **env)

@@ -8,6 +8,7 @@ clusters alone.
 from __future__ import annotations
 
 import email
+import email.message
 import json
 import socket
 import threading
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
@@ -200,8 +201,10 @@ class Handler(BaseHTTPRequestHandler):
         if not path.endswith("upload_version"):
             return self._nothing(path, query, {})
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-        (part,) = email.message_from_bytes(head + body).get_payload()
-        text = part.get_payload(decode=True).decode()  # type: ignore[union-attr]
+        (part,) = cast(
+            "list[email.message.Message]", email.message_from_bytes(head + body).get_payload()
+        )
+        text = cast("bytes", part.get_payload(decode=True)).decode()
         state = self.server.state
         if any(v["display_name"] == query["name"] for v in state.versions):
             already = f"AlreadyExistsError: A pipeline version {query['name']} already exists"

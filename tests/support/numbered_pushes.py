@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pushes import model
 
@@ -15,7 +16,7 @@ def push(root: Path, uri: str = "", **mlmd: int) -> int:
     number = len(list_versions(folder)) + 1
     source = model(root / "sources" / str(number), number)
     (source / "own").write_text(uri or str(number))
-    words = dict.fromkeys(("pushed_at", "framework", "architecture", "run_id"), "x")
+    words: dict[str, Any] = dict.fromkeys(("pushed_at", "framework", "architecture", "run_id"), "x")
 
     def manifest(version: int) -> PushManifest:
         own = uri or f"/models/{version}"

@@ -53,11 +53,16 @@ class Pipeline:
         if not directory.exists():
             directory.mkdir(parents=True)
             (directory / "saved_model.pb").write_text(name)
-            ModelCard(
-                **dict.fromkeys(("framework", "architecture", "accelerator"), "x"),
-                **dict.fromkeys(("dataset_digest", "transform_digest"), "x"),
-                **dict.fromkeys(("parameter_count", "seed", "epochs_run", "best_epoch"), 1),
+            words = ("framework", "architecture", "accelerator")
+            digests = ("dataset_digest", "transform_digest")
+            numbers = ("parameter_count", "seed", "epochs_run", "best_epoch")
+            facts: dict[str, Any] = {
+                **dict.fromkeys((*words, *digests), "x"),
+                **dict.fromkeys(numbers, 1),
                 **{key: {} for key in ("config", "versions", "metrics", "parity")},
+            }
+            ModelCard(
+                **facts,
                 image_size=(8, 8),
                 class_names=("a", "b"),
                 parity_tolerance=1e-4,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from modelstore.artifact import PushManifest
 
 
 def manifest(version: int) -> PushManifest:
-    words = dict.fromkeys(("pushed_at", "framework", "architecture", "model_uri", "run_id"), "x")
+    words: dict[str, Any] = dict.fromkeys(
+        ("pushed_at", "framework", "architecture", "model_uri", "run_id"), "x"
+    )
     return PushManifest(name="m", version=version, mlmd={}, **words)
 
 

@@ -49,6 +49,7 @@ def every_answer(reader: Reader) -> dict[str, Any]:
     types = sorted({a.type for a in artifacts} | {"none"})
     known = sorted({(k, v) for a in artifacts for k, v in a.custom.items() if _plain(v)}, key=repr)
     known = known[:: len(known) // 6 + 1]
+    parts: list[tuple[Any, ...]] = [(), *known]
     return {
         "all_artifacts": artifacts,
         "execution_states": states,
@@ -62,7 +63,7 @@ def every_answer(reader: Reader) -> dict[str, Any]:
         "artifacts_by_type": {
             (t, *where): reader.artifacts_by_type(t, dict([where]) if where else None)
             for t in types
-            for where in [(), *known]
+            for where in parts
         }
         | {("two", *pair): _having(reader, types, pair) for pair in pairwise(known)},
         "context": {

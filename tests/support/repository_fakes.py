@@ -85,7 +85,9 @@ class Folder:
         shutil.rmtree(source, ignore_errors=True)
         source.mkdir(parents=True)
         (source / CONTENT).write_text(content)
-        words = dict.fromkeys(("pushed_at", "framework", "architecture", "run_id"), "x")
+        words: dict[str, Any] = dict.fromkeys(
+            ("pushed_at", "framework", "architecture", "run_id"), "x"
+        )
 
         def manifest(version: int) -> PushManifest:
             return PushManifest(

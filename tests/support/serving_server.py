@@ -143,7 +143,7 @@ def samples(demo: Any) -> dict[str, list[Sample]]:
     from serving.models.engines import SavedModel
 
     files = {path.name[0]: path for path in demo.kept}
-    found = {}
+    found: dict[str, list[Sample]] = {}
     for model in MODELS:
         predictor = SavedModelPredictor(demo.serving / model / "1")
         graph = SavedModel(demo.serving / model / "1")
@@ -175,23 +175,23 @@ def in_process(folder: Path) -> Iterator[Any]:
 
 
 @pytest.fixture(params=MODELS)
-def model(request):
-    return request.param
+def model(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def of_model(samples, model):
+def of_model(samples: dict[str, list[Sample]], model: str) -> list[Sample]:
     return samples[model]
 
 
 @pytest.fixture
-def rest(server):
+def rest(server: Running) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=30) as client:
         yield client
 
 
 @pytest.fixture
-def still_fine(server, samples):
+def still_fine(server: Running, samples: dict[str, list[Sample]]) -> Iterator[None]:
     """After the test the server lives, answers, and has logged no failure."""
     yield
     sample = samples["digits-keras"][5]
@@ -204,14 +204,14 @@ def still_fine(server, samples):
 # --- What answers are compared with
 
 
-def agree(sample, labels, scores):
+def agree(sample: Sample, labels: Sequence[str], scores: Any) -> None:
     """The same classes in the same order, and the right one first."""
     assert labels[0] == sample.digit
     assert list(labels) == list(sample.labels)
     np.testing.assert_allclose(scores, sample.scores, atol=1e-4)
 
 
-def agree_rows(model_samples, scores_NC):
+def agree_rows(model_samples: Sequence[Sample], scores_NC: Any) -> None:
     """The classes have their scores, the right one the highest, in the order of the images."""
     scores_NC = np.asarray(scores_NC)
     assert scores_NC.shape == (len(model_samples), 10)
@@ -221,11 +221,11 @@ def agree_rows(model_samples, scores_NC):
         np.testing.assert_allclose(scores[list(sample.indices)], sample.scores, atol=1e-4)
 
 
-def b64(data):
+def b64(data: bytes) -> dict[str, str]:
     return {"b64": base64.b64encode(data).decode()}
 
 
-def example(sample):
+def example(sample: Sample) -> Any:
     """A raw example, serialised, as the pipeline's."""
     import tensorflow as tf
 

@@ -49,7 +49,8 @@ class SoftmaxRegression:
         with np.errstate(all="ignore"):  # absurd learning rates are part of the tests
             logits_NC = inputs_NP @ self.weights_PC
             exp_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
-            return exp_NC / exp_NC.sum(axis=1, keepdims=True)
+            scores_NC: np.ndarray = exp_NC / exp_NC.sum(axis=1, keepdims=True)
+            return scores_NC
 
 
 def _inputs(images_NHW3: Images) -> np.ndarray:

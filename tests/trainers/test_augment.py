@@ -12,6 +12,8 @@ from trainers.augment import draw
 from trainers.config import AugmentConfig
 from trainers.contract import Augmentation
 
+pytestmark = pytest.mark.quick
+
 OFF = AugmentConfig(horizontal_flip=False, crop_padding=0.0)
 EXAMPLES = settings(max_examples=40, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)

@@ -15,6 +15,8 @@ from common.errors import ConfigError, DataError
 from trainers.config import AugmentConfig, TrainConfig
 from trainers.data import LABELS, Split, batches, class_weights
 
+pytestmark = pytest.mark.quick
+
 OFF = AugmentConfig(horizontal_flip=False, crop_padding=0.0)
 ONES = np.ones(2, np.float32)
 

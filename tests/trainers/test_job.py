@@ -33,6 +33,8 @@ from trainers.config import TrainConfig
 from trainers.history import CURVES, HISTORY, TENSORBOARD
 from trainers.job import TrainJob, explain, fit
 
+pytestmark = pytest.mark.pipelines
+
 OWN_MODELS = """
 import os
 import resource

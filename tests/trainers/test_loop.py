@@ -14,6 +14,8 @@ from trainers.config import AugmentConfig, TrainConfig
 from trainers.data import Split, batches
 from trainers.loop import Outcome, evaluate, train
 
+pytestmark = pytest.mark.quick
+
 OFF = AugmentConfig(horizontal_flip=False, crop_padding=0.0)
 TRAIN, VAL = bright_and_dark(40), bright_and_dark(20, seed=1)
 ONES = np.ones(2, np.float32)

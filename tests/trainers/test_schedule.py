@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from trainers.schedule import learning_rate
 
+pytestmark = pytest.mark.quick
+
 
 def test_values_by_hand():
     rates = [learning_rate(s, peak=2.0, steps=12, warmup=4) for s in range(12)]

@@ -24,7 +24,7 @@ def test_listing_is_quick_and_imports_no_framework() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         names.model_names()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < 0.2

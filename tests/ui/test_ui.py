@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -30,6 +29,8 @@ from pipeline.ui import links, pages
 from pipeline.ui.app import make_app
 from pipeline.ui.chart import HEIGHT, WIDTH, line_chart
 from pipeline.ui.names import named_models
+
+pytestmark = pytest.mark.quick
 
 MARKUP = "<img src=x onerror=alert(1)>&amp;\"'</title><b>"
 ODD = "模型 ü?a=b#c+&"
@@ -463,11 +464,9 @@ def test_the_command_serves_until_interrupted(ui: Ui) -> None:
     port = address.rpartition(":")[2]
     again = python("-m", "pipeline.cli.main", "ui", "--metadata", "x", "--port", port)
     assert again.returncode == 5 and "No metadata store" in again.stderr
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, output, errors) == (130, "", "")
-    assert time.monotonic() - began < 10
 
 
 def test_a_port_in_use_is_said(store: Path) -> None:
