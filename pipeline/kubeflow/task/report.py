@@ -11,10 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from common.files import write_atomic
 from modelstore.artifact import SERVING_FORMAT, ModelCard
 from pipeline.kubeflow.step import METRICS, REPORT
-from pipeline.kubeflow.task.io import TaskIO
+from pipeline.kubeflow.task.io import TaskIO, put
 
 CURVES = "training_curves.png"
 
@@ -81,6 +80,4 @@ def _show(
     )
     whole = json.dumps({**numbers, **more})
     for key, content in ((REPORT, page), (METRICS, whole)):
-        path = io.outputs[key].path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, content.encode())
+        put(io.outputs[key].path, content.encode())
