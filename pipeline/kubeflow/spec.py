@@ -110,21 +110,11 @@ def ordered(tasks: Mapping[str, Spec]) -> list[str]:
     """
     from graphlib import CycleError, TopologicalSorter
 
-    before = {name: set(_before(task)) for name, task in sorted(tasks.items())}
+    before = {name: task.get("dependentTasks", ()) for name, task in sorted(tasks.items())}
     try:
         return [n for n in TopologicalSorter(before).static_order() if n in tasks]
     except CycleError as e:
         raise ConfigError(f"Tasks depend on each other in a circle: {e.args[1]}.") from None
-
-
-def _before(task: Spec) -> list[str]:
-    found = list(task.get("dependentTasks", ()))
-    inputs = task.get("inputs", {})
-    for value in (*inputs.get("parameters", {}).values(), *inputs.get("artifacts", {}).values()):
-        for source in value.values():
-            if isinstance(source, dict) and "producerTask" in source:
-                found.append(source["producerTask"])
-    return found
 
 
 def _refuse(path: Path, spec: Spec) -> None:

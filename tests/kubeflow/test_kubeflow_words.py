@@ -20,7 +20,7 @@ from common.errors import ConfigError
 from common.yaml_text import to_yaml
 from pipeline.kubeflow.compiler.compile import compile_pipeline, write_package
 from pipeline.kubeflow.compiler.lengths import check_lengths, length
-from pipeline.kubeflow.local.backend import expanded
+from pipeline.kubeflow.local.launcher import expanded
 from pipeline.kubeflow.parts import input_name, joined, parts_of, text_of
 from pipeline.kubeflow.settings import prepare
 from pipeline.kubeflow.spec import read_package

@@ -76,14 +76,12 @@ def _comment(spec: Spec) -> str:
 
 def _spec(config: PipelineConfig, tasks: list[Task]) -> Spec:
     cluster = config.kubeflow
-    executors = {
-        f"exec-{task.name}": {
-            "container": task.container(
-                str(cluster.image), cluster.pod_of(task.owner).env, _asked(config, task.owner)
-            )
-        }
-        for task in tasks
-    }
+    executors = {}
+    for task in tasks:
+        little = _asks_little(config, task.owner)
+        asked = dict(_LITTLE) if little else resources(cluster.of(task.owner))
+        container = task.container(str(cluster.image), cluster.pod_of(task.owner).env, asked)
+        executors[f"exec-{task.name}"] = {"container": container}
     parameters = {name: definition(value) for name, value in defaults_of_run(config).items()}
     spec = {
         "components": {f"comp-{task.name}": task.component() for task in tasks},
@@ -112,12 +110,6 @@ def _platform(config: PipelineConfig, tasks: list[Task]) -> Spec:
     if not executors:
         return {}
     return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
-
-
-def _asked(config: PipelineConfig, owner: str) -> Spec:
-    if _asks_little(config, owner):
-        return dict(_LITTLE)
-    return resources(config.kubeflow.of(owner))
 
 
 def _asks_little(config: PipelineConfig, owner: str) -> bool:

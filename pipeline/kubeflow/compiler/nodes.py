@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from common.config.strict import dump
-from common.errors import ConfigError
+from common.errors import ConfigError, nearest
 from common.record import kinds
 from pipeline.config import PipelineConfig
 from pipeline.kubeflow import step as names
-from pipeline.kubeflow.compiler.refusals import refuse_unknown_components
 from pipeline.kubeflow.compiler.tasks import (
     ARTIFACT,
     Source,
@@ -66,8 +65,14 @@ def _ir(config: PipelineConfig, scratch: str) -> Spec:
     from pipeline.dag import create_pipeline
 
     pipeline = create_pipeline(config, Workspace(Path(scratch)))
-    components = [c.id for c in pipeline.components]
-    refuse_unknown_components(config, [*components, RESOLVE, BASELINE])
+    components = [*(c.id for c in pipeline.components), RESOLVE, BASELINE]
+    for table in ("resources", "pods"):
+        for name in getattr(config.kubeflow, table):
+            if name not in components:
+                raise ConfigError(
+                    f"kubeflow.{table}.{name}: there is no such component."
+                    f"{nearest(name, components)}"
+                )
     ir: Spec = json_format.MessageToDict(compile_ir(pipeline))
     return ir
 

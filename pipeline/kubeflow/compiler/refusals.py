@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from common.errors import ConfigError, nearest
+from common.errors import ConfigError
 from common.paths import check_folder
 from pipeline import beam_args
 from pipeline.config import PipelineConfig
@@ -57,18 +55,3 @@ def refuse_what_clusters_lack(config: PipelineConfig) -> None:
                 f"got {path!r}. Volumes are listed in [[kubeflow.volumes]], each with its claim "
                 f"and mount; {f'now: {mounts}.' if mounts else 'now there is none.'}"
             )
-
-
-def refuse_unknown_components(config: PipelineConfig, components: Collection[str]) -> None:
-    """Checks what the config says of single components.
-
-    Raises:
-      ConfigError: one is not in the pipeline.
-    """
-    for table in ("resources", "pods"):
-        for name in getattr(config.kubeflow, table):
-            if name not in components:
-                raise ConfigError(
-                    f"kubeflow.{table}.{name}: there is no such component."
-                    f"{nearest(name, components)}"
-                )

@@ -14,15 +14,17 @@ from typing import Any
 from common.errors import ConfigError, DataError
 from common.files import read_json
 from common.process.timed_log import without_times
-from pipeline.kubeflow.local.backend import expanded
+from pipeline.kubeflow.compiler.lengths import length
 from pipeline.kubeflow.local.engines import Command, Engine
 from pipeline.kubeflow.local.objects import download, local_place, upload
 from pipeline.kubeflow.spec import Spec, typed
+from pipeline.kubeflow.words import LONGEST
 
 PLACEHOLDER = re.compile(
     r"\{\{\$(?:\.(?P<side>inputs|outputs)\.(?P<kind>parameters|artifacts)\['(?P<key>[^']+)'\]"
     r"(?:\.(?P<what>uri|path|output_file))?)?\}\}"
 )
+_ARGO = re.compile(r"\{\{\s*(workflow\.(?:name|uid|namespace))\s*\}\}")
 _LOGS = "executor-logs"
 """The launcher's own output of every task."""
 _LOGS_TYPE = {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}
@@ -174,6 +176,33 @@ class Launcher:
             upload(artifact["uri"], root, self._store)
             artifacts[key] = _registered({**artifact, "metadata": metadata.get(key, {})})
         return Outputs(parameters=parameters, artifacts=artifacts)
+
+
+def expanded(word: str, workflow: str) -> str:
+    """Returns a word of a command after Argo and Kubernetes: the names of the workflow are
+    filled in, and `$$` is `$`.
+
+    Raises:
+      ConfigError: it is longer than Linux takes.
+    """
+    word = _ARGO.sub(workflow, word).replace("$$", "$")
+    size = len(word.encode())
+    if size > LONGEST:
+        raise ConfigError(f"Argument list too long: a word has {size} bytes, above {LONGEST}.")
+    return word
+
+
+def check_words(task: Spec, component: Spec, container: Spec) -> None:
+    """Refuses what the driver does.
+
+    Raises:
+      ConfigError: a part of the spec is longer than one word of a command.
+    """
+    for what, part in (("task", task), ("component", component), ("container", container)):
+        if length(part) > LONGEST:
+            raise ConfigError(
+                f"failed to unmarshal {what} spec: it has {length(part)} bytes, above {LONGEST}"
+            )
 
 
 def as_text(value: Any) -> str:

@@ -18,9 +18,15 @@ from typing import Any, Literal
 
 from common.errors import ConfigError, DataError
 from common.files import read_json, write_json
-from pipeline.kubeflow.local.backend import check_words
 from pipeline.kubeflow.local.engines import Engine
-from pipeline.kubeflow.local.launcher import PLACEHOLDER, Launcher, Outputs, Task, as_text
+from pipeline.kubeflow.local.launcher import (
+    PLACEHOLDER,
+    Launcher,
+    Outputs,
+    Task,
+    as_text,
+    check_words,
+)
 from pipeline.kubeflow.local.objects import local_place
 from pipeline.kubeflow.spec import Package, Spec, ordered, typed
 

@@ -30,7 +30,7 @@ from pipeline.beam_args import counted
 from pipeline.kubeflow import step as names
 from pipeline.kubeflow.local import outcome
 from pipeline.kubeflow.step import Step, task_name
-from pipeline.kubeflow.task.io import Place, TaskIO
+from pipeline.kubeflow.task.io import Place, TaskIO, put
 from pipeline.kubeflow.words import unpacked
 
 _NOT_PROPERTIES = {names.RESOLVED, names.CONFIG, names.SCHEMA_TEXT}
@@ -201,7 +201,6 @@ class _Task:
         return run_of(place.uri, task_name(self._step.pipeline))
 
     def _export(self) -> None:
-        from common.files import write_atomic
         from lineage.exchange.dump import dump_of
         from lineage.exchange.portable import check
         from lineage.store.opening import open_reader
@@ -209,10 +208,9 @@ class _Task:
         with contextlib.closing(open_reader(self._store)) as reader:
             lines = b"".join(dump_of(reader, None, f"{self._step.id} of run {self.run_id}"))
         path = self._lineage.path
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             shutil.rmtree(path)
-        write_atomic(path, lines)
+        put(path, lines)
         check(path)
 
     def _about(self) -> Run:

@@ -14,12 +14,11 @@ from pathlib import Path
 
 from common.config.strict import dump
 from common.errors import RunError
-from common.files import write_atomic
 from modelstore.artifact import SERVING_FORMAT
 from modelstore.baseline import OFF, find_baseline
 from pipeline.kubeflow.parts import PART
 from pipeline.kubeflow.step import BASELINE, RESOLVED, overridden
-from pipeline.kubeflow.task.io import TaskIO
+from pipeline.kubeflow.task.io import TaskIO, put
 
 
 def find_data(io: TaskIO) -> None:
@@ -39,9 +38,7 @@ def find_data(io: TaskIO) -> None:
 
 def hand_on(io: TaskIO) -> None:
     """Writes a part of a long text into a file, see `pipeline.kubeflow.parts`."""
-    path = io.outputs[PART].path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, io.parameters[PART].encode())
+    put(io.outputs[PART].path, io.parameters[PART].encode())
 
 
 def try_to_write(folder: Path) -> None:

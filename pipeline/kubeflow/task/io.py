@@ -77,9 +77,7 @@ class TaskIO:
 
     def give(self, key: str, value: str) -> None:
         """Writes an output parameter, packed as those of the spec are."""
-        path = self.output_parameters[key]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, packed(value).encode())
+        put(self.output_parameters[key], packed(value).encode())
 
     def close(self) -> None:
         """Writes the metadata of the output artifacts."""
@@ -93,8 +91,13 @@ class TaskIO:
             }
             for key, place in self.outputs.items()
         }
-        self.output_file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.output_file, json.dumps({"artifacts": artifacts}).encode())
+        put(self.output_file, json.dumps({"artifacts": artifacts}).encode())
+
+
+def put(path: Path, data: bytes) -> None:
+    """Writes a file, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, data)
 
 
 def _places(side: Mapping[str, Any]) -> dict[str, Place]:

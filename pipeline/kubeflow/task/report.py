@@ -11,13 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from common.files import write_atomic
 from common.record.kinds import EVALUATOR, TRAINER
 from common.record.record import name_of
 from common.record.steps import Training
 from modelstore.artifact import SERVING_FORMAT, ModelCard
 from pipeline.kubeflow.step import METRICS, REPORT
-from pipeline.kubeflow.task.io import TaskIO
+from pipeline.kubeflow.task.io import TaskIO, put
 
 CURVES = "training_curves.png"
 
@@ -88,6 +87,4 @@ def _show(
     texts = {k: v for k, v in figures.items() if isinstance(v, str)}
     whole = json.dumps({**numbers, **texts, **more})
     for key, content in ((REPORT, page), (METRICS, whole)):
-        path = io.outputs[key].path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, content.encode())
+        put(io.outputs[key].path, content.encode())
