@@ -9,17 +9,16 @@ from typing import Any
 import typer
 
 from common.errors import ConfigError
-from pipeline.cli.lineage.group import asking
+from pipeline.cli.lineage.asking import asking
+from pipeline.run import again
+from pipeline.run.closing import print_outcome
+from pipeline.run.display import make_display
+from pipeline.run.session import run_pipelines
 from pipeline.terminal import console
 
 
 def run_again(ref: str, config: Path | None, overrides: Mapping[str, Any]) -> int:
     """Runs a recorded run once more; returns the exit code."""
-    from pipeline.run import again
-    from pipeline.run.closing import print_outcome
-    from pipeline.run.display import make_display
-    from pipeline.run.session import run_pipelines
-
     others = sorted(set(overrides) - {"run.output", "push.destination", "run.metadata"})
     if config is not None or others:
         told = str(config) if config is not None else others[0]

@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from common import exits
-from pipeline.cli.image_list import DigestOption, ListOption, images_asked
-from pipeline.cli.lineage.group import JsonOption, MetadataOption, OutputOption, answer_json
-from pipeline.cli.lineage.storage import own_store, progress_bar, size
-from pipeline.terminal import complain, table
-
-if TYPE_CHECKING:
-    from lineage.storage.erase import Erased, ErasePlan
+from common.errors import ConfigError
+from lineage.storage.erase import Erased, ErasePlan, plan
+from lineage.storage.erase import erase as carry_out
+from lineage.store.connection import open_reader
+from pipeline.cli.image_list import images_asked
+from pipeline.cli.lineage.asking import answer_json, own_store
+from pipeline.cli.lineage.gc import size
+from pipeline.cli.options import (
+    DigestOption,
+    DryRunOption,
+    JsonOption,
+    ListOption,
+    MetadataOption,
+    OutputOption,
+    ReasonOption,
+    YesOption,
+)
+from pipeline.terminal import complain, progress_bar, table
 
 
 def erase(
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[IMAGE]...", help="Image files, or folders of them."),
+        typer.Argument(metavar="[IMAGE]...", help="Name image files, or folders of them."),
     ] = None,
     images_from: ListOption = None,
     sha256: DigestOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it.")] = False,
-    reason: Annotated[str, typer.Option("--reason", help="Why; recorded with who and when.")] = "",
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    reason: ReasonOption = "",
     output: OutputOption = None,
     metadata: MetadataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Remove withdrawn images from datasets and caches, and say which models used them."""
-    from common.errors import ConfigError
-    from lineage.storage.erase import erase as carry_out
-    from lineage.storage.erase import plan
-    from lineage.store.connection import open_reader
-
     if dry_run == yes:
         raise ConfigError("erase: say --dry-run to see what would be done, or --yes to do it.")
     asked = images_asked(images, images_from, sha256)
@@ -44,11 +51,8 @@ def erase(
         raise ConfigError("erase: name images, or give --images-from or --sha256.")
     workspace, connection = own_store(output, metadata, "erase")
     if dry_run:
-        reader = open_reader(connection)
-        try:
+        with closing(open_reader(connection)) as reader:
             found = plan(reader, workspace, asked)
-        finally:
-            reader.close()
         if as_json:
             answer_json("erase-plan", found)
         else:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
+
+from lineage.graph.versions import LATENCY_OF
 from pipeline.terminal import NOT_RECORDED, is_terminal
 
 NONE = "-"
@@ -47,6 +50,13 @@ def seconds(value: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def step_seconds(value: float | None) -> str:
+    """A time that may be very short, as of a step that was taken from the cache."""
+    if value is None or value >= 59.95:
+        return NONE if value is None else f"{round(value) // 60} min {round(value) % 60:02} s"
+    return f"{value:.1f} s" if value >= 0.095 else f"{value:.2f} s"
+
+
 def share(value: float | None) -> str:
     """An accuracy, or another number of four decimals."""
     return NONE if value is None else f"{value:.4f}"
@@ -62,8 +72,6 @@ def milliseconds(value: float | None) -> str:
 
 def latency(value: float | None, of: str | None) -> str:
     """Of one image, and how it was measured: over gRPC by a server, or ONNX Runtime alone."""
-    from lineage.graph.versions import LATENCY_OF
-
     if value is None:
         return NONE
     return f"{milliseconds(value)} {LATENCY_OF.get(of or '', '')}".rstrip()
@@ -85,3 +93,9 @@ def flat(table: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         else:
             found.append((f"{prefix}{key}", "none" if value is None else str(value)))
     return found
+
+
+def say_more(shown: int, there: int) -> None:
+    """Says on stderr how many versions a list leaves out."""
+    if shown < there:
+        typer.echo(f"{there - shown:,} older ones are not shown; see --limit.", err=True)

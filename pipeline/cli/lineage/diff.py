@@ -1,42 +1,32 @@
-"""`lineage diff`."""
+"""`visionline lineage diff`."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.lineage.group import (
-    JsonOption,
-    MetadataOption,
-    OutputOption,
-    answer_json,
-    app,
-    asking,
-)
-
-if TYPE_CHECKING:
-    from lineage.images.index import ImageChange, ImageGroup
-    from lineage.questions.diff import Change, Compared, DataChanges, Difference
+from lineage.images.index import ImageChange, ImageGroup
+from lineage.questions.diff import Change, Compared, DataChanges, Difference
+from lineage.questions.diff import diff as difference
+from pipeline.cli.lineage.asking import answer_json, asking
+from pipeline.cli.options import REF_HELP, JsonOption, MetadataOption, OutputOption
+from pipeline.terminal import table
 
 _DIGITS = 12
 """Of a digest or commit; --json has all."""
-_SIDE = "A served path, NAME@VERSION, NAME, artifact URI or id, or run name."
 
 
-@app.command()
 def diff(
-    a: Annotated[str, typer.Argument(metavar="A", help=_SIDE)],
-    b: Annotated[str, typer.Argument(metavar="B", help="What to compare it with.")],
+    a: Annotated[str, typer.Argument(metavar="A", help=REF_HELP)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Name what to compare it with.")],
     output: OutputOption = None,
     metadata: MetadataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Why two models or runs differ: what of their making is not the same."""
-    from lineage.questions.diff import diff as difference
-
+    """Explain why two models or runs differ: what of their making is not the same."""
     with asking(output, metadata, a) as reader:
         found = difference(reader, a, b)
     if as_json:
@@ -46,8 +36,6 @@ def diff(
 
 
 def _show(found: Difference) -> None:
-    from pipeline.terminal import table
-
     table(
         ["", "asked for", "run", "state", "model", "pushed as"],
         [_side("a", found.a), _side("b", found.b)],
@@ -98,8 +86,6 @@ def _value(value: Any) -> str:
 
 
 def _show_data(data: DataChanges) -> None:
-    from pipeline.terminal import table
-
     if data.images is None:
         typer.echo(f"Which images differ is not available: {data.not_available}.")
         return

@@ -1,56 +1,39 @@
-"""`lineage runs`, `lineage run` and `lineage explain-cache`."""
+"""`visionline lineage runs`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from common import exits
-from pipeline.cli.lineage.group import (
-    JsonOption,
-    MetadataOption,
-    OutputOption,
-    RefArgument,
-    answer_json,
-    app,
-    asking,
-)
+from lineage.questions.runs import RunList, RunSummary, list_runs
+from pipeline.cli.lineage.asking import answer_json, asking
+from pipeline.cli.options import JsonOption, LimitOption, MetadataOption, OutputOption
+from pipeline.cli.words import step_seconds
+from pipeline.terminal import is_terminal, table
 
-if TYPE_CHECKING:
-    from lineage.cache.explain import CacheExplanation
-    from lineage.questions.run_detail import RunDetail, RunStep
-    from lineage.questions.runs import RunList, RunSummary
-
-_BAR = 20
-"""Characters of the longest bar."""
 _OPTIONAL = ("started", "who", "cached", "pipeline", "model")
 """Columns of `runs` that a narrow terminal does without, these first."""
-_BAR_WIDTH = 90
-"""A narrower terminal does without bars."""
-_NOT_RECORDED = "not recorded"
-_UNKNOWN = "unknown: it was imported from a record of before it ended"
 
 
-@app.command()
 def runs(
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 20,
+    limit: LimitOption = 20,
     pipeline: Annotated[
-        str | None, typer.Option("--pipeline", help="Only runs of this pipeline.")
+        str | None, typer.Option("--pipeline", help="Show only runs of this pipeline.")
     ] = None,
     state: Annotated[
         str | None,
         typer.Option(
-            "--state", help="Only these: running, complete, failed, cancelled or unknown."
+            "--state",
+            help="Show only these: running, complete, failed, cancelled or unknown.",
         ),
     ] = None,
     output: OutputOption = None,
     metadata: MetadataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The latest runs: what they made, and how they went."""
-    from lineage.questions.runs import list_runs
-
+    """List the latest runs: what they made, and how they went."""
     with asking(output, metadata) as reader:
         found = list_runs(reader, limit, pipeline, state)
     if as_json:
@@ -63,49 +46,7 @@ def runs(
         raise typer.Exit(exits.NOTHING_FOUND)
 
 
-@app.command()
-def run(
-    ref: RefArgument,
-    resolvers: Annotated[
-        bool, typer.Option("--resolvers", help="Also what only looked something up.")
-    ] = False,
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """What one run did: each component, its time, and what it took from the cache."""
-    from lineage.questions.run_detail import run_detail
-
-    with asking(output, metadata, ref) as reader:
-        found = run_detail(reader, ref, resolvers=resolvers)
-    if as_json:
-        answer_json("run", found)
-    else:
-        _show_run(found)
-
-
-@app.command("explain-cache")
-def explain_cache(
-    ref: RefArgument,
-    component: Annotated[str, typer.Argument(help="A component of the run, such as Trainer.")],
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Why a component of a run was taken from the cache, or was not."""
-    from lineage.cache.explain import explain_cache as explain
-
-    with asking(output, metadata, ref) as reader:
-        found = explain(reader, ref, component)
-    if as_json:
-        answer_json("explain-cache", found)
-    else:
-        _show_explanation(found)
-
-
 def _show_runs(found: RunList) -> None:
-    from pipeline.terminal import is_terminal, table
-
     rows = [_run_row(r) for r in found.runs]
     columns = list(rows[0])
     if is_terminal() and len({r.pipeline for r in found.runs}) == 1:
@@ -122,7 +63,7 @@ def _run_row(r: RunSummary) -> dict[str, str]:
         "pipeline": r.pipeline or "-",
         "state": r.state,
         "started": r.started,
-        "time": _seconds(r.duration_seconds),
+        "time": step_seconds(r.duration_seconds),
         "model": model or "-",
         "accuracy": "-" if r.accuracy is None else f"{r.accuracy:.4f}",
         "pushed": _pushed(r),
@@ -135,85 +76,3 @@ def _pushed(r: RunSummary) -> str:
     if r.pushed is not None:
         return f"({r.pushed})" if r.pushed_before else r.pushed
     return "not blessed" if r.blessed is False else "-"
-
-
-def _show_run(found: RunDetail) -> None:
-    from pipeline.terminal import console, facts, is_terminal, table
-
-    run = found.run
-    commit = run.git_commit and run.git_commit[:12] + (" (dirty)" if run.git_dirty else "")
-    known = [
-        ("state", _UNKNOWN if run.state == "unknown" else run.state),
-        ("pipeline", run.pipeline),
-        ("started", run.started),
-        ("time", None if run.duration_seconds is None else _seconds(run.duration_seconds)),
-        ("model", " ".join(filter(None, (run.framework, run.model)))),
-        ("data", run.dataset_digest and run.dataset_digest[:12]),
-        ("commit", commit),
-        ("who", run.user and (f"{run.user} on {run.host}" if run.host else run.user)),
-    ]
-    pairs = [(k, v or _NOT_RECORDED) for k, v in known]
-    if run.error:
-        pairs.insert(1, ("error", run.error))
-    facts(f"run {run.run_id}", pairs)
-    drawn = is_terminal() and console().width >= _BAR_WIDTH
-    longest = max((s.duration_seconds or 0 for s in found.steps), default=0)
-    rows = []
-    for step in found.steps:
-        row = [step.component, step.state.lower(), _seconds(step.duration_seconds)]
-        if drawn:
-            row.append(_bar(step.duration_seconds, longest))
-        rows.append([*row, _remark(step, run.error or "")])
-    columns = ["component", "state", "time", *([""] if drawn else []), "remark"]
-    table(columns, rows)
-
-
-def _remark(step: RunStep, said: str) -> str:
-    """What there is to say of a step, besides the error that was `said` already."""
-    if step.error:
-        return "see the error above" if step.error in said else " ".join(step.error.split())
-    if step.state != "CACHED":
-        return ""
-    if step.reused is None:
-        return f"who did the work is {_NOT_RECORDED}"
-    saved = step.reused.duration_seconds
-    time = "" if saved is None else f" ({_seconds(saved)})"
-    return f"of {step.reused.run_id or 'a run that is ' + _NOT_RECORDED}{time}"
-
-
-def _show_explanation(found: CacheExplanation) -> None:
-    from pipeline.terminal import console, facts, is_terminal
-
-    if not is_terminal():
-        typer.echo(f"{found.outcome}\t{found.summary}")
-    else:
-        console().print(found.summary, markup=False, highlight=False, style="bold")
-    if len(found.chain) > 1:
-        typer.echo("")
-        for reason in found.chain:
-            typer.echo(f"{'  ' * reason.depth}{reason.component}: {reason.text}")
-        typer.echo("")
-    if found.compared_with is not None:
-        work = found.compared_with
-        place = f"execution {work.execution_id} of run {work.run_id or _NOT_RECORDED}"
-        pairs = [("execution", str(found.execution_id)), ("compared with", place)]
-        facts("nearest earlier execution", pairs)
-    if found.outcome == "miss" and not found.exact:
-        typer.echo(
-            "The parts of its key were not recorded: only inputs and parameters were compared."
-        )
-
-
-def _bar(seconds: float | None, longest: float) -> str:
-    if not seconds or not longest:
-        return ""
-    return "█" * max(1, round(_BAR * seconds / longest))
-
-
-def _seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s" if seconds >= 0.095 else f"{seconds:.2f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s"
