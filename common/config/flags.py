@@ -47,10 +47,10 @@ def config_flags(
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:
         @wraps(command)
-        def decorated(**arguments: Any) -> T:
-            values = {key: arguments.pop(flag) for flag, key in flags.items()}
+        def decorated(*positional: Any, **named: Any) -> T:
+            values = {key: named.pop(flag, None) for flag, key in flags.items()}
             overrides = {k: v for k, v in values.items() if v is not None and v != []}
-            return command(overrides=overrides, **arguments)
+            return command(*positional, overrides=overrides, **named)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
         parameters = [q for p in own for q in (options if p.name == "overrides" else [p])]
