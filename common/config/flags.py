@@ -10,8 +10,9 @@ import dataclasses
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
+from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
 
@@ -20,6 +21,7 @@ import typer
 from common.config.docstrings import docstrings, in_words
 
 T = TypeVar("T")
+Decorator = Callable[[Callable[..., T]], Callable[..., T]]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Set any key of the config: KEY=VALUE, in TOML. Repeatable."),
@@ -33,7 +35,7 @@ _PLAIN = (str, int, float, bool)
 
 def config_flags(
     config: type, flags: Mapping[str, str], *, defaults: bool = True
-) -> Callable[[Callable[..., T]], Callable[..., T]]:
+) -> Decorator[None]:
     """Makes a decorator that gives a command an option for each flag.
 
     The options stand where the command has its parameter `overrides`, which gets the values
@@ -45,27 +47,40 @@ def config_flags(
       defaults: whether help shows those of the config's fields.
     """
 
-    def decorate(command: Callable[..., T]) -> Callable[..., T]:
+    def overrides(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {flags[flag]: v for flag, v in values.items() if v is not None and v != []}
+
+    return expanded("overrides", list(_options(config, flags, defaults)), overrides)
+
+
+def expanded(
+    name: str, options: Sequence[Parameter], make: Callable[[Mapping[str, Any]], Any]
+) -> Decorator[None]:
+    """Makes a decorator that replaces a command's parameter by several options.
+
+    Args:
+      make: makes the parameter's value from those of the options, by name.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
-        def decorated(*positional: Any, **named: Any) -> T:
-            values = {key: named.pop(flag, None) for flag, key in flags.items()}
-            overrides = {k: v for k, v in values.items() if v is not None and v != []}
-            return command(*positional, overrides=overrides, **named)
+        def decorated(*positional: Any, **named: Any) -> None:
+            values = {p.name: named.pop(p.name, p.default) for p in options}
+            command(*positional, **{name: make(values)}, **named)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
-        parameters = [q for p in own for q in (options if p.name == "overrides" else [p])]
+        parameters = [q for p in own for q in (options if p.name == name else [p])]
         # Typer takes what it asks from these, and finds them evaluated.
         decorated.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+            [p.replace(kind=Parameter.KEYWORD_ONLY) for p in parameters]
         )
         decorated.__annotations__ = {}
         return decorated
 
-    options = list(_options(config, flags, defaults))
     return decorate
 
 
-def _options(config: type, flags: Mapping[str, str], defaults: bool) -> Iterator[inspect.Parameter]:
+def _options(config: type, flags: Mapping[str, str], defaults: bool) -> Iterator[Parameter]:
     for flag, key in flags.items():
         table, field, hint = _field(config, key)
         kind, choices = _option_type(hint)
@@ -78,12 +93,8 @@ def _options(config: type, flags: Mapping[str, str], defaults: bool) -> Iterator
             autocompletion=_completion(choices),
             help=help_,
         )
-        yield inspect.Parameter(
-            flag,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[kind | None, option],
-        )
+        annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
+        yield Parameter(flag, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _field(config: type, key: str) -> tuple[type, dataclasses.Field[Any], Any]:

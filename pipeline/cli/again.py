@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from common.errors import ConfigError
-from pipeline.cli.lineage.asking import asking
+from pipeline.cli.lineage.asking import Store
 from pipeline.run import again
 from pipeline.run.closing import print_outcome
 from pipeline.run.display import make_display
@@ -27,7 +27,7 @@ def run_again(ref: str, config: Path | None, overrides: Mapping[str, Any]) -> in
             "--output, --serving and --metadata (the store that has the record) go with it. "
             "To change something, give `visionline run` the config.json in the folder of the run."
         )
-    with asking(None, overrides.get("run.metadata"), ref) as reader:
+    with Store(None, overrides.get("run.metadata"), as_json=False).open(ref) as reader:
         found = again.read_back(
             reader, ref, overrides.get("run.output"), overrides.get("push.destination")
         )

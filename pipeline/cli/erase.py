@@ -14,21 +14,13 @@ from lineage.storage.erase import Erased, ErasePlan, plan
 from lineage.storage.erase import erase as carry_out
 from lineage.store.connection import open_reader
 from pipeline.cli.image_list import images_asked
-from pipeline.cli.lineage.asking import answer_json, own_store
+from pipeline.cli.lineage.asking import Store, asks, own_store
 from pipeline.cli.lineage.gc import size
-from pipeline.cli.options import (
-    DigestOption,
-    DryRunOption,
-    JsonOption,
-    ListOption,
-    MetadataOption,
-    OutputOption,
-    ReasonOption,
-    YesOption,
-)
+from pipeline.cli.options import DigestOption, DryRunOption, ListOption, ReasonOption, YesOption
 from pipeline.terminal import complain, progress_bar, table
 
 
+@asks
 def erase(
     images: Annotated[
         list[Path] | None,
@@ -39,9 +31,8 @@ def erase(
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     reason: ReasonOption = "",
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
     """Remove withdrawn images from datasets and caches, and say which models used them."""
     if dry_run == yes:
@@ -49,25 +40,18 @@ def erase(
     asked = images_asked(images, images_from, sha256)
     if not asked:
         raise ConfigError("erase: name images, or give --images-from or --sha256.")
-    workspace, connection = own_store(output, metadata, "erase")
+    workspace, connection = own_store(store, "erase")
     if dry_run:
         with closing(open_reader(connection)) as reader:
             found = plan(reader, workspace, asked)
-        if as_json:
-            answer_json("erase-plan", found)
-        else:
-            _show_plan(found, "would be removed")
+        store.answer("erase-plan", found, lambda plan: _show_plan(plan, "would be removed"))
     else:
         with progress_bar() as show:
             done = carry_out(
                 workspace, connection, asked, reason, lambda n, of: show("removing", n, of)
             )
         found = done.plan
-        if as_json:
-            answer_json("erase", done)
-        else:
-            _show_plan(found, "removed")
-            _show_result(done)
+        store.answer("erase", done, _show_result)
         if done.failures:
             raise typer.Exit(exits.FAILED)
     if not found.found:
@@ -112,6 +96,7 @@ def _show_plan(found: ErasePlan, what: str) -> None:
 
 
 def _show_result(done: Erased) -> None:
+    _show_plan(done.plan, "removed")
     typer.echo(f"Removed {done.removed} datasets and {len(done.plan.arrays)} folders of arrays.")
     if done.recorded is not None:
         typer.echo(f"Recorded as {done.recorded}.")

@@ -43,18 +43,11 @@ def seconds(value: float | None) -> str:
     if value is None:
         return NONE
     if value < 99.95:
-        return f"{value:.1f} s"
+        return f"{value:.1f} s" if value >= 0.095 else f"{value:.2f} s"
     minutes, rest = divmod(round(value), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02} s"
     return f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def step_seconds(value: float | None) -> str:
-    """A time that may be very short, as of a step that was taken from the cache."""
-    if value is None or value >= 59.95:
-        return NONE if value is None else f"{round(value) // 60} min {round(value) % 60:02} s"
-    return f"{value:.1f} s" if value >= 0.095 else f"{value:.2f} s"
 
 
 def share(value: float | None) -> str:

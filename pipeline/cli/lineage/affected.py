@@ -13,18 +13,10 @@ from common.errors import ConfigError
 from lineage.images.copies import Copy
 from lineage.questions.affected import Affected, AffectedData, affected_by, affected_by_span
 from lineage.questions.affected_images import AffectedImage, AffectedImages, affected_by_images
-from lineage.store.reader import Reader
 from pipeline.cli.image_list import images_asked, not_images, shown
-from pipeline.cli.lineage.asking import answer_json, asking
-from pipeline.cli.options import (
-    DigestOption,
-    ImageOption,
-    JsonOption,
-    ListOption,
-    MetadataOption,
-    OutputOption,
-)
-from pipeline.cli.words import serving
+from pipeline.cli.lineage.asking import Store, asks
+from pipeline.cli.options import DigestOption, ImageOption, ListOption
+from pipeline.cli.words import serving, share
 from pipeline.terminal import table
 
 _MODELS = 1000
@@ -54,6 +46,7 @@ _LISTED = 20
 """Rows of a kind that are shown where there may be very many; --json has all."""
 
 
+@asks
 def affected(
     ref: Annotated[
         str | None,
@@ -73,9 +66,8 @@ def affected(
     everything: Annotated[
         bool, typer.Option("--all", help=f"Show not only the newest {_MODELS} models.")
     ] = False,
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
     """List every model and pushed version that was built on some data, or on some images."""
     by_image = bool(image or sha256 or images_from is not None)
@@ -87,48 +79,28 @@ def affected(
         raise ConfigError("--version is one of a --span; name that, too.")
     limit = None if everything else _MODELS
     asked = images_asked(image, images_from, sha256)
-    with asking(output, metadata, ref) as reader:
+    with store.open(ref) as reader:
         if by_image:
-            found: Affected = _of_images(reader, asked, limit, as_json)
+            images = affected_by_images(reader, asked, limit)
+            store.answer("affected-images", images, _show_images)
+            found: Affected = images
         else:
-            found = _of_data(reader, ref, span, version, limit, as_json)
+            if span is not None:
+                found = affected_by_span(reader, span, version, limit)
+            else:
+                found = affected_by(reader, str(ref), limit)
+            store.answer("affected", found, _show_affected)
     if not found.model_count:
         raise typer.Exit(exits.CANNOT_TELL if found.cannot_tell else exits.NOTHING_FOUND)
 
 
-def _of_data(
-    reader: Reader,
-    ref: str | None,
-    span: int | None,
-    version: int | None,
-    limit: int | None,
-    as_json: bool,
-) -> Affected:
-    if span is not None:
-        found = affected_by_span(reader, span, version, limit)
-    else:
-        found = affected_by(reader, str(ref), limit)
-    if as_json:
-        answer_json("affected", found)
-    else:
-        _show_data(found, {})
-        _show_models(found, {})
-        _show_unknown(found)
-    return found
+def _show_affected(found: Affected) -> None:
+    _show_data(found, {})
+    _show_models(found, {})
+    _show_unknown(found)
 
 
-def _of_images(
-    reader: Reader, asked: Mapping[str, str | None], limit: int | None, as_json: bool
-) -> AffectedImages:
-    found = affected_by_images(reader, asked, limit)
-    if as_json:
-        answer_json("affected-images", found)
-    else:
-        show_images(found)
-    return found
-
-
-def show_images(found: AffectedImages) -> None:
+def _show_images(found: AffectedImages) -> None:
     """Prints where images were used, and what could not be looked at."""
     several = len(found.images) > 1
     if several:
@@ -201,7 +173,7 @@ def _show_models(found: Affected, uses: Mapping[int, str]) -> None:
             [
                 [
                     f"{v.name}@{v.version}" if v.name else v.destination or "-",
-                    *(serving(v.serving), _number(v.accuracy), _date(v.when)),
+                    *(serving(v.serving), share(v.accuracy), _date(v.when)),
                     *(v.run_id or "-", str(v.model_id)),
                     *([uses.get(v.model_id, "-")] if uses else []),
                 ]
@@ -217,7 +189,7 @@ def _show_models(found: Affected, uses: Mapping[int, str]) -> None:
         [
             [
                 *(str(m.artifact_id), m.framework or "-", m.architecture or "-"),
-                *(_number(m.accuracy), _date(m.when), m.run_id or "-"),
+                *(share(m.accuracy), _date(m.when), m.run_id or "-"),
                 *([uses.get(m.artifact_id, "-")] if uses else []),
             ]
             for m in found.models
@@ -283,10 +255,6 @@ def _data_row(data: AffectedData, seen: str) -> list[str]:
         str(known.images) if known and known.images is not None else "-",
         *(seen, (known.source if known else None) or data.uri),
     ]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _date(when: str) -> str:

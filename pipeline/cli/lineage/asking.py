@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from inspect import Parameter
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+from common.config.flags import expanded
 from common.config.strict import dump
 from common.errors import ConfigError, RunError
 from lineage.questions.answers import format_name
@@ -15,39 +18,62 @@ from lineage.store.connection import Connection, open_reader
 from lineage.store.locate import locate
 from lineage.store.reader import Reader
 from lineage.store.workspace import Workspace
+from pipeline.cli.options import JsonOption, MetadataOption, OutputOption
 from pipeline.terminal import print_json
 
-
-@contextmanager
-def asking(output: Path | None, metadata: str | None, ref: str | None = None) -> Iterator[Reader]:
-    """Opens the store that a command is asked about.
-
-    In this order: --metadata, --output, the served path or artifact that `ref` is, the
-    environment's VISIONLINE_METADATA, the only output folder below visionline-runs/.
-
-    Raises:
-      StoreError: there is none, or it cannot be read.
-    """
-    with closing(open_reader(locate(output, metadata, ref))) as reader:
-        yield reader
+T = TypeVar("T")
 
 
-def answer_json(kind: str, value: Any) -> None:
-    """Prints a dataclass as JSON that names its schema, see docs/lineage.schema.json."""
-    print_json({"format": format_name(kind), **dump(value)})
+@dataclass(frozen=True)
+class Store:
+    """The store that a command is asked about, and the form that the answer has."""
+
+    output: Path | None
+    metadata: str | None
+    as_json: bool
+
+    @contextmanager
+    def open(self, ref: str | None = None) -> Iterator[Reader]:
+        """Opens the store.
+
+        In this order: --metadata, --output, the served path or artifact that `ref` is, the
+        environment's VISIONLINE_METADATA, the only output folder below visionline-runs/.
+
+        Raises:
+          StoreError: there is none, or it cannot be read.
+        """
+        with closing(open_reader(locate(self.output, self.metadata, ref))) as reader:
+            yield reader
+
+    def answer(self, kind: str, value: T, show: Callable[[T], None]) -> None:
+        """Prints a dataclass: as `show` does, or as JSON by docs/lineage.schema.json."""
+        if self.as_json:
+            print_json({"format": format_name(kind), **dump(value)})
+        else:
+            show(value)
 
 
-def own_store(
-    output: Path | None, metadata: str | None, command: str
-) -> tuple[Workspace, Connection]:
+asks = expanded(
+    "store",
+    [
+        Parameter("output", Parameter.KEYWORD_ONLY, default=None, annotation=OutputOption),
+        Parameter("metadata", Parameter.KEYWORD_ONLY, default=None, annotation=MetadataOption),
+        Parameter("as_json", Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption),
+    ],
+    lambda values: Store(**values),
+)
+"""Gives a command the options of a `Store`, where it has the parameter `store`."""
+
+
+def own_store(store: Store, command: str) -> tuple[Workspace, Connection]:
     """Returns an output folder and the store of its runs.
 
     Another store, such as an older copy, does not know what is still needed.
     """
-    connection = locate(output, metadata)
-    if output is None and connection.path is None:
+    connection = locate(store.output, store.metadata)
+    if store.output is None and connection.path is None:
         raise ConfigError(f"{command}: name the output folder, too, with --output.")
-    workspace = Workspace(output or connection.path.parent)  # type: ignore[union-attr]
+    workspace = Workspace(store.output or connection.path.parent)  # type: ignore[union-attr]
     if not workspace.is_claimed:
         raise RunError(
             f"{workspace.root} is not a visionline output folder; {command} removes only what "

@@ -11,28 +11,25 @@ import typer
 from lineage.images.index import ImageChange, ImageGroup
 from lineage.questions.diff import Change, Compared, DataChanges, Difference
 from lineage.questions.diff import diff as difference
-from pipeline.cli.lineage.asking import answer_json, asking
-from pipeline.cli.options import REF_HELP, JsonOption, MetadataOption, OutputOption
+from pipeline.cli.lineage.asking import Store, asks
+from pipeline.cli.options import REF_HELP
 from pipeline.terminal import table
 
 _DIGITS = 12
 """Of a digest or commit; --json has all."""
 
 
+@asks
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help=REF_HELP)],
     b: Annotated[str, typer.Argument(metavar="B", help="Name what to compare it with.")],
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
     """Explain why two models or runs differ: what of their making is not the same."""
-    with asking(output, metadata, a) as reader:
+    with store.open(a) as reader:
         found = difference(reader, a, b)
-    if as_json:
-        answer_json("diff", found)
-    else:
-        _show(found)
+    store.answer("diff", found, _show)
 
 
 def _show(found: Difference) -> None:

@@ -8,25 +8,22 @@ import typer
 
 from lineage.cache.explain import CacheExplanation
 from lineage.cache.explain import explain_cache as explain
-from pipeline.cli.lineage.asking import answer_json, asking
-from pipeline.cli.options import JsonOption, MetadataOption, OutputOption, RefArgument
+from pipeline.cli.lineage.asking import Store, asks
+from pipeline.cli.options import RefArgument
 from pipeline.terminal import NOT_RECORDED, console, facts, is_terminal
 
 
+@asks
 def explain_cache(
     ref: RefArgument,
     component: Annotated[str, typer.Argument(help="Name a component of the run, such as Trainer.")],
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
     """Explain why a component of a run was taken from the cache, or was not."""
-    with asking(output, metadata, ref) as reader:
+    with store.open(ref) as reader:
         found = explain(reader, ref, component)
-    if as_json:
-        answer_json("explain-cache", found)
-    else:
-        _show_explanation(found)
+    store.answer("explain-cache", found, _show_explanation)
 
 
 def _show_explanation(found: CacheExplanation) -> None:

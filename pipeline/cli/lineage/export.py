@@ -19,7 +19,7 @@ from lineage.exchange.openlineage import events
 from lineage.graph.refs import find_model
 from lineage.questions.model import lineage_of
 from lineage.store.reader import Reader
-from pipeline.cli.lineage.asking import asking
+from pipeline.cli.lineage.asking import Store
 from pipeline.cli.options import MetadataOption, OutputOption
 
 FORMATS = ("json", "mermaid", "dot", "openlineage", "html")
@@ -39,6 +39,7 @@ def export_(
     to: Annotated[
         Path | None, typer.Option("--to", help="Write this file, whole or not at all.")
     ] = None,
+    *,
     output: OutputOption = None,
     metadata: MetadataOption = None,
 ) -> None:
@@ -47,7 +48,7 @@ def export_(
         raise ConfigError(f"--format: {format_!r} is not one.{nearest(format_, FORMATS)}")
     if ref is None and format_ in ("mermaid", "dot", "html"):
         raise ConfigError(f"--format {format_} draws one model: name it, such as NAME@VERSION.")
-    with asking(output, metadata, ref) as reader:
+    with Store(output, metadata, as_json=True).open(ref) as reader:
         _write(_chunks(reader, ref, format_), to)
 
 

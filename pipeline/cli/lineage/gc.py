@@ -13,14 +13,8 @@ from common.errors import ConfigError
 from lineage.storage.gc import GcPlan, plan
 from lineage.storage.removal import GcResult, collect
 from lineage.store.connection import open_reader
-from pipeline.cli.lineage.asking import answer_json, own_store
-from pipeline.cli.options import (
-    DryRunOption,
-    JsonOption,
-    MetadataOption,
-    OutputOption,
-    YesOption,
-)
+from pipeline.cli.lineage.asking import Store, asks, own_store
+from pipeline.cli.options import DryRunOption, YesOption
 from pipeline.terminal import complain, progress_bar, table
 
 _WHY = {
@@ -31,6 +25,7 @@ _WHY = {
 }
 
 
+@asks
 def gc(
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -42,32 +37,25 @@ def gc(
             help="Keep the cached steps of so many complete runs per pipeline.",
         ),
     ] = 3,
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
     """Remove artifact files that nothing kept needs."""
     if dry_run == yes:
         raise ConfigError(
             "lineage gc: say --dry-run to see what would be removed, or --yes to remove it."
         )
-    workspace, connection = own_store(output, metadata, "lineage gc")
+    workspace, connection = own_store(store, "lineage gc")
     if dry_run:
         with closing(open_reader(connection)) as reader:
             found = plan(reader, workspace.artifacts, keep_runs)
-        if as_json:
-            answer_json("gc-plan", found)
-        else:
-            _show_plan(found)
+        store.answer("gc-plan", found, _show_plan)
         return
     with progress_bar() as show:
         done = collect(
             workspace, connection, keep_runs, lambda done, all_: show("removing", done, all_)
         )
-    if as_json:
-        answer_json("gc", done)
-    else:
-        _show_result(done)
+    store.answer("gc", done, _show_result)
     if done.failures:
         raise typer.Exit(exits.FAILED)
 

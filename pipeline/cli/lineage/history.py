@@ -8,15 +8,10 @@ from typing import Annotated
 import typer
 
 from lineage.graph.versions import VersionRecord
+from lineage.questions.history import History
 from lineage.questions.history import history as ask
-from pipeline.cli.lineage.asking import answer_json, asking
-from pipeline.cli.options import (
-    JsonOption,
-    LimitOption,
-    MetadataOption,
-    NameArgument,
-    OutputOption,
-)
+from pipeline.cli.lineage.asking import Store, asks
+from pipeline.cli.options import LimitOption, NameArgument
 from pipeline.cli.words import (
     cell,
     change,
@@ -31,26 +26,27 @@ from pipeline.cli.words import (
 from pipeline.terminal import table
 
 
+@asks
 def history(
     name: NameArgument,
     limit: LimitOption = 100,
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Draw it into this PNG file.")
     ] = None,
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
     """List a model's versions over time: accuracy, latency, and how each was made."""
-    with asking(output, metadata, name) as reader:
+    with store.open(name) as reader:
         found = ask(reader, name, limit)
     if picture is not None:
         from pipeline.pictures import draw_history  # and with it, Matplotlib
 
         draw_history(found, picture)
-    if as_json:
-        answer_json("history", found)
-        return
+    store.answer("history", found, _show)
+
+
+def _show(found: History) -> None:
     before: list[VersionRecord | None] = [None, *found.versions[:-1]]
     table(
         (

@@ -9,26 +9,22 @@ import typer
 
 from lineage.exchange.load import Imported, load
 from lineage.store.locate import locate
-from pipeline.cli.lineage.asking import answer_json
-from pipeline.cli.options import JsonOption, MetadataOption, OutputOption
+from pipeline.cli.lineage.asking import Store, asks
 from pipeline.terminal import table
 
 
+@asks
 def import_(
     file: Annotated[
         Path,
         typer.Argument(metavar="FILE", help="Name the file that `export --format json` wrote."),
     ],
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
     """Bring what was exported as JSON into a store, new or not."""
-    done = load(file, locate(output, metadata))
-    if as_json:
-        answer_json("import", done)
-    else:
-        _show(done)
+    done = load(file, locate(store.output, store.metadata))
+    store.answer("import", done, _show)
 
 
 def _show(done: Imported) -> None:

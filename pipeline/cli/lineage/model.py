@@ -11,13 +11,14 @@ from lineage.graph.producers import BASELINE
 from lineage.questions.model import model_lineage
 from lineage.questions.verdicts import WhyNotBlessed
 from lineage.questions.verdicts import why_not_blessed as ask
-from pipeline.cli.lineage.asking import answer_json, asking
+from pipeline.cli.lineage.asking import Store, asks
 from pipeline.cli.model_view import heading, show_model
-from pipeline.cli.options import JsonOption, MetadataOption, OutputOption, RefArgument
+from pipeline.cli.options import RefArgument
 from pipeline.cli.words import cell, known, moment, share
 from pipeline.terminal import NOT_RECORDED, facts, table
 
 
+@asks
 def model(
     ref: RefArgument,
     baseline: Annotated[
@@ -29,32 +30,25 @@ def model(
     packages: Annotated[
         bool, typer.Option("--packages", help="Show the packages that were installed, too.")
     ] = False,
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
     """Show what produced a model, what judged it, where it was pushed."""
-    with asking(output, metadata, ref) as reader:
+    with store.open(ref) as reader:
         found = model_lineage(reader, ref, cut=() if baseline else BASELINE)
-    if as_json:
-        answer_json("model", found)
-    else:
-        show_model(found, config=config, packages=packages)
+    store.answer("model", found, lambda m: show_model(m, config=config, packages=packages))
 
 
+@asks
 def why_not_blessed(
     ref: RefArgument,
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
     """Explain which thresholds a model missed, and by how much; or why it could not be served."""
-    with asking(output, metadata, ref) as reader:
+    with store.open(ref) as reader:
         found = ask(reader, ref)
-    if as_json:
-        answer_json("why-not-blessed", found)
-    else:
-        _show_why_not(found)
+    store.answer("why-not-blessed", found, _show_why_not)
     if found.blessed:
         raise typer.Exit(exits.NOTHING_FOUND)
 

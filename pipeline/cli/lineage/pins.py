@@ -9,18 +9,12 @@ import typer
 
 from common import exits
 from lineage.graph.refs import find_model
-from lineage.storage import pins as store
+from lineage.storage import pins as written
 from lineage.store.connection import Connection, open_reader
 from lineage.store.locate import locate
 from lineage.store.records import Artifact
-from pipeline.cli.lineage.asking import answer_json, asking
-from pipeline.cli.options import (
-    JsonOption,
-    MetadataOption,
-    OutputOption,
-    ReasonOption,
-    RefArgument,
-)
+from pipeline.cli.lineage.asking import Store, asks
+from pipeline.cli.options import MetadataOption, OutputOption, ReasonOption, RefArgument
 from pipeline.terminal import table
 
 
@@ -32,33 +26,34 @@ def pin(
 ) -> None:
     """Keep a model, and what it was made from, from being removed by gc."""
     connection, model = _model(output, metadata, ref)
-    store.pin(connection, model, reason)
+    written.pin(connection, model, reason)
     typer.echo(f"Pinned model {model.id}, {model.uri}.")
 
 
 def unpin(ref: RefArgument, output: OutputOption = None, metadata: MetadataOption = None) -> None:
     """Take a model's pin away."""
     connection, model = _model(output, metadata, ref)
-    store.unpin(connection, model)
+    written.unpin(connection, model)
     typer.echo(f"Model {model.id}, {model.uri}, is no longer pinned.")
 
 
-def pins(
-    output: OutputOption = None, metadata: MetadataOption = None, as_json: JsonOption = False
-) -> None:
+@asks
+def pins(store: Store) -> None:
     """List pinned models."""
-    with asking(output, metadata) as reader:
-        found = store.pins(reader)
-    if as_json:
-        answer_json("pins", found)
-    elif found.pins:
+    with store.open() as reader:
+        found = written.pins(reader)
+    store.answer("pins", found, _show)
+    if not found.pins:
+        raise typer.Exit(exits.NOTHING_FOUND)
+
+
+def _show(found: written.Pins) -> None:
+    if found.pins:
         columns = ("model", "who", "when", "reason", "files")
         rows = [(str(p.model_id), p.who, p.when, p.reason, p.uri) for p in found.pins]
         table(columns, [[cell or "" for cell in row] for row in rows])
     else:
         typer.echo("No model is pinned.")
-    if not found.pins:
-        raise typer.Exit(exits.NOTHING_FOUND)
 
 
 def _model(output: Path | None, metadata: str | None, ref: str) -> tuple[Connection, Artifact]:

@@ -9,34 +9,25 @@ import typer
 from common import exits
 from lineage.questions.rollback_candidates import Candidate, Rollback
 from lineage.questions.rollback_candidates import rollback_candidates as ask
-from pipeline.cli.lineage.asking import answer_json, asking
-from pipeline.cli.options import (
-    JsonOption,
-    LimitOption,
-    MetadataOption,
-    NameArgument,
-    OutputOption,
-)
+from pipeline.cli.lineage.asking import Store, asks
+from pipeline.cli.options import LimitOption, NameArgument
 from pipeline.cli.words import cell, change, latency, moment, say_more, share, short
 from pipeline.terminal import facts, table
 
 
+@asks
 def rollback_candidates(
     name: NameArgument,
     limit: LimitOption = 20,
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
     """Show which older versions could serve instead, and which one `rollback` takes."""
-    with asking(output, metadata, name) as reader:
+    with store.open(name) as reader:
         found = ask(reader, name, limit)
-    if as_json:
-        answer_json("rollback-candidates", found)
-    else:
-        _show_rollback(found)
+    store.answer("rollback-candidates", found, _show_rollback)
     if found.taken is None and not any(c.usable for c in found.candidates):
-        if not as_json:
+        if not store.as_json:
             typer.echo(f"No version of {found.name} can be rolled back to.", err=True)
         raise typer.Exit(exits.NOTHING_FOUND)
 

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from lineage.questions.run_detail import RunDetail, RunStep, run_detail
-from pipeline.cli.lineage.asking import answer_json, asking
-from pipeline.cli.options import JsonOption, MetadataOption, OutputOption, RefArgument
-from pipeline.cli.words import step_seconds
+from pipeline.cli.lineage.asking import Store, asks
+from pipeline.cli.options import RefArgument
+from pipeline.cli.words import seconds
 from pipeline.terminal import NOT_RECORDED, console, facts, is_terminal, table
 
 _BAR = 20
@@ -19,22 +19,19 @@ _BAR_WIDTH = 90
 _UNKNOWN = "unknown: it was imported from a record of before it ended"
 
 
+@asks
 def run(
     ref: RefArgument,
     resolvers: Annotated[
         bool, typer.Option("--resolvers", help="Show also what only looked something up.")
     ] = False,
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
     """Show what one run did: each component, its time, and what it took from the cache."""
-    with asking(output, metadata, ref) as reader:
+    with store.open(ref) as reader:
         found = run_detail(reader, ref, resolvers=resolvers)
-    if as_json:
-        answer_json("run", found)
-    else:
-        _show_run(found)
+    store.answer("run", found, _show_run)
 
 
 def _show_run(found: RunDetail) -> None:
@@ -44,7 +41,7 @@ def _show_run(found: RunDetail) -> None:
         ("state", _UNKNOWN if run.state == "unknown" else run.state),
         ("pipeline", run.pipeline),
         ("started", run.started),
-        ("time", None if run.duration_seconds is None else step_seconds(run.duration_seconds)),
+        ("time", None if run.duration_seconds is None else seconds(run.duration_seconds)),
         ("model", " ".join(filter(None, (run.framework, run.model)))),
         ("data", run.dataset_digest and run.dataset_digest[:12]),
         ("commit", commit),
@@ -58,7 +55,7 @@ def _show_run(found: RunDetail) -> None:
     longest = max((s.duration_seconds or 0 for s in found.steps), default=0)
     rows = []
     for step in found.steps:
-        row = [step.component, step.state.lower(), step_seconds(step.duration_seconds)]
+        row = [step.component, step.state.lower(), seconds(step.duration_seconds)]
         if drawn:
             row.append(_bar(step.duration_seconds, longest))
         rows.append([*row, _remark(step, run.error or "")])
@@ -75,11 +72,9 @@ def _remark(step: RunStep, said: str) -> str:
     if step.reused is None:
         return f"who did the work is {NOT_RECORDED}"
     saved = step.reused.duration_seconds
-    time = "" if saved is None else f" ({step_seconds(saved)})"
+    time = "" if saved is None else f" ({seconds(saved)})"
     return f"of {step.reused.run_id or 'a run that is ' + NOT_RECORDED}{time}"
 
 
-def _bar(seconds: float | None, longest: float) -> str:
-    if not seconds or not longest:
-        return ""
-    return "█" * max(1, round(_BAR * seconds / longest))
+def _bar(time: float | None, longest: float) -> str:
+    return "█" * max(1, round(_BAR * time / longest)) if time and longest else ""

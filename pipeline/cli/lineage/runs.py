@@ -8,15 +8,16 @@ import typer
 
 from common import exits
 from lineage.questions.runs import RunList, RunSummary, list_runs
-from pipeline.cli.lineage.asking import answer_json, asking
-from pipeline.cli.options import JsonOption, LimitOption, MetadataOption, OutputOption
-from pipeline.cli.words import step_seconds
+from pipeline.cli.lineage.asking import Store, asks
+from pipeline.cli.options import LimitOption
+from pipeline.cli.words import seconds
 from pipeline.terminal import is_terminal, table
 
 _OPTIONAL = ("started", "who", "cached", "pipeline", "model")
 """Columns of `runs` that a narrow terminal does without, these first."""
 
 
+@asks
 def runs(
     limit: LimitOption = 20,
     pipeline: Annotated[
@@ -29,24 +30,22 @@ def runs(
             help="Show only these: running, complete, failed, cancelled or unknown.",
         ),
     ] = None,
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
     """List the latest runs: what they made, and how they went."""
-    with asking(output, metadata) as reader:
+    with store.open() as reader:
         found = list_runs(reader, limit, pipeline, state)
-    if as_json:
-        answer_json("runs", found)
-    elif found.runs:
-        _show_runs(found)
+    store.answer("runs", found, _show_runs)
     if not found.runs:
-        if not as_json:
+        if not store.as_json:
             typer.echo("No such runs." if pipeline or state else "No runs yet.", err=True)
         raise typer.Exit(exits.NOTHING_FOUND)
 
 
 def _show_runs(found: RunList) -> None:
+    if not found.runs:
+        return
     rows = [_run_row(r) for r in found.runs]
     columns = list(rows[0])
     if is_terminal() and len({r.pipeline for r in found.runs}) == 1:
@@ -63,7 +62,7 @@ def _run_row(r: RunSummary) -> dict[str, str]:
         "pipeline": r.pipeline or "-",
         "state": r.state,
         "started": r.started,
-        "time": step_seconds(r.duration_seconds),
+        "time": seconds(r.duration_seconds),
         "model": model or "-",
         "accuracy": "-" if r.accuracy is None else f"{r.accuracy:.4f}",
         "pushed": _pushed(r),

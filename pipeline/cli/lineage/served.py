@@ -9,39 +9,43 @@ import typer
 from common import exits
 from lineage.graph.versions import VersionRecord
 from lineage.questions.model import model_lineage
+from lineage.questions.served import ServedList
 from lineage.questions.served import served as ask
-from pipeline.cli.lineage.asking import answer_json, asking
+from pipeline.cli.lineage.asking import Store, asks
 from pipeline.cli.model_view import heading, show_model
-from pipeline.cli.options import (
-    JsonOption,
-    LimitOption,
-    MetadataOption,
-    OptionalNameArgument,
-    OutputOption,
-)
+from pipeline.cli.options import LimitOption, OptionalNameArgument
 from pipeline.cli.words import cell, moment, say_more, serving, share, short
 from pipeline.terminal import table
 
 
+@asks
 def served(
     name: OptionalNameArgument = None,
     removed: Annotated[
         bool, typer.Option("--all", help="Show also what is no longer in its serving folder.")
     ] = False,
     limit: LimitOption = 100,
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
     """Show what is in serving now; of one model, also what produced it."""
-    with asking(output, metadata, name) as reader:
+    with store.open(name) as reader:
         found = ask(reader, name, removed=removed, limit=limit)
         latest = next((v for v in found.versions if v.serving == "latest"), None)
-        one = latest if name is not None and not as_json else None
+        one = latest if name is not None and not store.as_json else None
         lineage = model_lineage(reader, str(one.artifact_id)) if one else None
-    if as_json:
-        answer_json("served", found)
-    elif found.versions:
+    store.answer("served", found, _show)
+    if lineage is not None:
+        heading("")
+        show_model(lineage)
+    if not found.versions:
+        if not store.as_json:
+            typer.echo(_nothing_served(found.pushed), err=True)
+        raise typer.Exit(exits.NOTHING_FOUND)
+
+
+def _show(found: ServedList) -> None:
+    if found.versions:
         table(
             (
                 *("name", "version", "serving", "framework", "model", "accuracy", "pushed"),
@@ -51,13 +55,6 @@ def served(
             optional=("place", "who", "span", "run", "data", "framework", "model", "pushed"),
         )
         say_more(len(found.versions), found.found)
-    if lineage is not None:
-        heading("")
-        show_model(lineage)
-    if not found.versions:
-        if not as_json:
-            typer.echo(_nothing_served(found.pushed), err=True)
-        raise typer.Exit(exits.NOTHING_FOUND)
 
 
 def _served_row(v: VersionRecord) -> tuple[str, ...]:

@@ -10,11 +10,11 @@ import typer
 from common import exits
 from lineage.storage.verify import Verification
 from lineage.storage.verify import verify as check
-from pipeline.cli.lineage.asking import answer_json, asking
-from pipeline.cli.options import JsonOption, MetadataOption, OutputOption
+from pipeline.cli.lineage.asking import Store, asks
 from pipeline.terminal import progress_bar, table
 
 
+@asks
 def verify(
     names: Annotated[
         list[str] | None,
@@ -32,17 +32,13 @@ def verify(
         bool,
         typer.Option("--quick", help="Check only that files are there, and read none of them."),
     ] = False,
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
     """Check that files and served versions are what was recorded."""
-    with asking(output, metadata) as reader, progress_bar() as show:
+    with store.open() as reader, progress_bar() as show:
         found = check(reader, names or (), serving or (), quick=quick, progress=show)
-    if as_json:
-        answer_json("verify", found)
-    else:
-        _show_verification(found)
+    store.answer("verify", found, _show_verification)
     if found.problems:
         raise typer.Exit(exits.FAILED)
 
