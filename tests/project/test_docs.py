@@ -68,7 +68,7 @@ def resolve(words: tuple[str, ...]) -> tuple[Any, list[str]]:
     """The command that words name, also within a group, and the words after it."""
     command, rest = GROUP, list(words)
     with GROUP.make_context("visionline", rest, resilient_parsing=True) as ctx:
-        while hasattr(command, "commands") and rest:
+        while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
             _, command, rest = command.resolve_command(ctx, rest)
     return command, rest
 
