@@ -20,9 +20,7 @@ def ui(
     ] = 0,
     host: Annotated[
         str,
-        typer.Option(
-            help="Listen on this address; what is not local can be read by other machines."
-        ),
+        typer.Option(help="Listen on this address; if it is not local, other machines can read."),
     ] = "127.0.0.1",
 ) -> None:
     """Show runs, models and lineage in a browser; read-only."""

@@ -70,7 +70,7 @@ def submit(
         typer.Option("--param", help="Set NAME=VALUE, such as epochs=5 or train.batch_size=64."),
     ] = None,
     service_account: Annotated[
-        str | None, typer.Option(help="Give all pods this one; by default the cluster's.")
+        str | None, typer.Option(help="Run all pods as this account; by default the cluster's.")
     ] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Run every task, whatever was done before.")
