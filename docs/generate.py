@@ -10,11 +10,8 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
-import os
 import re
-import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -24,33 +21,34 @@ ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 
 from json_schema import schema_of  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
 
+from common.config.docstrings import docstrings, in_words  # noqa: E402
 from common.record.artifacts import Blessing, Erasure, Examples, Model, Pin, Pushed  # noqa: E402
 from common.record.record import Record  # noqa: E402
 from common.record.run import Run  # noqa: E402
 from common.record.steps import Data, Push, Rollback, Step, Training, Trial, Verdict  # noqa: E402
 from lineage.answers import ANSWERS, answer_class, format_name  # noqa: E402
+from pipeline.cli import deploy, run  # noqa: E402
+from pipeline.cli.kubeflow import compile  # noqa: E402
+from pipeline.cli.main import app  # noqa: E402
 from pipeline.config import PipelineConfig  # noqa: E402
 from pipeline.deploy.config import DeployConfig  # noqa: E402
 
 ANSWERS_SCHEMA = "lineage.schema.json"
 PAGES = ("configuration.md", "cli.md", "kubernetes-serving.md", "provenance.md")
 
-MEANINGS = {
-    "data.format": "What the path names, see [data.md](data.md); auto guesses.",
-    "data.follow_symlinks": "Whether symbolic links in an image folder are followed.",
-    "evaluate.top_k": "The k of the top-k accuracy that is reported.",
-    "train.augment.horizontal_flip": "Half of the images, drawn at random, are mirrored.",
-    "train.augment.brightness": "Largest relative change, as for saturation.",
-    "train.augment.contrast": "Largest relative change, as for saturation.",
-    "train.batch_size": "Images per training step.",
-    "train.epochs": "Passes over the training images.",
-    "train.label_smoothing": "Share of the target spread evenly over all classes.",
-    "train.momentum": "Of sgd; adamw does not use it.",
-    "train.optimizer": "The same arithmetic in both frameworks, see [training.md](training.md).",
-    "train.seed": "Of the weights, the order of the images and the augmentation.",
+FLAGS = {
+    key: "--" + flag.replace("_", "-")
+    for flag, key in [
+        *run.FLAGS.items(),
+        *run.RUNNER.items(),
+        *compile.FLAGS.items(),
+        *((flag, f"deploy.{key}") for flag, key in deploy.FLAGS.items()),
+        ("no_baseline", run.BASELINE),
+    ]
 }
-"""Of the fields that have no docstring of their own; `table` refuses any other."""
+"""By key."""
 
 EXECUTIONS = (Step, Data, Training, Verdict, Trial, Push, Rollback)
 ARTIFACTS = (Examples, Model, Blessing, Pushed, Pin, Erasure)
@@ -68,9 +66,6 @@ def main(folder: Path) -> None:
     parts = {"cli": cli(), **{name: table(name, cls) for name, cls in tables()}}
     parts |= {"record.run": properties(Run), "record.executions": records(*EXECUTIONS)}
     parts |= {"record.artifacts": records(*ARTIFACTS)}
-    stale = MEANINGS.keys() - documented_keys()
-    if stale:
-        raise SystemExit(f"MEANINGS has keys that no config has: {', '.join(sorted(stale))}.")
     for page in PAGES:
         text = (DOCS / page).read_text()
         for name in re.findall(r"<!-- generated: (\S+) -->", text):
@@ -120,14 +115,12 @@ def _pages(*group: str) -> Iterator[tuple[str, str]]:
 
 
 def help_of(*command: str) -> str:
-    plain = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "pipeline.cli.main", *command, "--help"],
-        env={k: v for k, v in os.environ.items() if k != "FORCE_COLOR"} | plain,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    plain = {"NO_COLOR": "1", "TERM": "dumb", "FORCE_COLOR": None}
+    arguments = {"prog_name": "visionline", "terminal_width": 78}
+    asked = CliRunner().invoke(app, [*command, "--help"], env=plain, **arguments)
+    if asked.exit_code:
+        raise SystemExit(f"visionline {' '.join(command)} --help failed: {asked.exception!r}")
+    return asked.stdout
 
 
 def tables() -> Iterator[tuple[str, type]]:
@@ -146,28 +139,19 @@ def _tables_in(cls: type, prefix: str) -> Iterator[tuple[str, type]]:
             yield from _tables_in(hints[field.name], f"{prefix}{field.name}.")
 
 
-def documented_keys() -> set[str]:
-    """Every key of a config, by dotted name."""
-    return {
-        f.name if name == "top" else f"{name}.{f.name}"
-        for name, cls in tables()
-        for f in dataclasses.fields(cls)
-    }
-
-
 def table(name: str, cls: type) -> str:
     """The keys of one table: type, default, flag, meaning."""
     prefix = "" if name == "top" else f"{name}."
-    said, flags, hints = docstrings(cls), flags_by_key(), get_type_hints(cls)
+    meanings, hints = docstrings(cls), get_type_hints(cls)
     lines = ["| key | type | default | flag | meaning |", "|---|---|---|---|---|"]
     for field in dataclasses.fields(cls):
         if dataclasses.is_dataclass(hints[field.name]):
             continue
         key = prefix + field.name
-        if (field.name in said) == (key in MEANINGS):
-            raise SystemExit(f"{key}: expected a docstring, or an entry in MEANINGS (not both).")
-        meaning = in_words(said.get(field.name) or MEANINGS[key])
-        flag = f"`{flags[key]}`" if key in flags else ""
+        if field.name not in meanings:
+            raise SystemExit(f"{key}: expected a docstring below the field.")
+        meaning = linked(in_words(meanings[field.name]))
+        flag = f"`{FLAGS[key]}`" if key in FLAGS else ""
         cells = [f"`{field.name}`", toml_type(str(field.type)), default(key, field), flag, meaning]
         lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
     return "\n".join(lines) + "\n"
@@ -189,46 +173,9 @@ def properties(cls: type[Record]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def in_words(meaning: str) -> str:
-    """A docstring for readers of TOML: links, and no None."""
-    return re.sub(r"\bdocs/(\w+\.md)", r"[\1](\1)", meaning).replace("None:", "not set:")
-
-
-def docstrings(cls: type) -> dict[str, str]:
-    """The strings below the fields of a dataclass, those of its bases among them, by field."""
-    bases = (base for base in cls.__bases__ if dataclasses.is_dataclass(base))
-    found = {k: v for base in bases for k, v in docstrings(base).items()}
-    source = Path(sys.modules[cls.__module__].__file__ or "").read_text()
-    (node,) = (n for n in ast.parse(source).body if getattr(n, "name", "") == cls.__name__)
-    assert isinstance(node, ast.ClassDef)
-    for field, after in zip(node.body, node.body[1:], strict=False):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(after, ast.Expr)
-            and isinstance(after.value, ast.Constant)
-        ):
-            found[field.target.id] = " ".join(textwrap.dedent(str(after.value.value)).split())
-    return found
-
-
-def flags_by_key() -> dict[str, str]:
-    """The flag of `visionline run` for each key that has one, from the command's source."""
-    tree = ast.parse((ROOT / "pipeline" / "cli" / "main.py").read_text())
-    (run,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "run")
-    parameters = {a.arg for a in run.args.args}
-    (flags,) = (
-        n.value
-        for n in run.body
-        if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "flags"
-    )
-    assert isinstance(flags, ast.Dict)
-    found = {}
-    for key, value in zip(flags.keys, flags.values, strict=True):
-        assert isinstance(key, ast.Constant)
-        (name,) = {n.id for n in ast.walk(value) if isinstance(n, ast.Name)} & parameters
-        found[str(key.value)] = "--" + name.replace("_", "-")
-    return found
+def linked(meaning: str) -> str:
+    """The pages that a text names, as links."""
+    return re.sub(r"\bdocs/([\w-]+\.md)", r"[\1](\1)", meaning)
 
 
 def toml_type(annotation: str) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import DataError, nearest
+from common.errors import DataError
 from common.images.errors import BadImage
 from common.images.pixels import check_image
 from common.images.plain import MAX_PIXELS
 from common.paths import patternless
 from modelstore.artifact import ModelCard, PushManifest
-from modelstore.versions import list_versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +62,3 @@ class SavedModelPredictor:
         labels = [label.decode() for label in outputs["labels"].numpy()[0]]
         scores = [float(score) for score in outputs["label_scores"].numpy()[0]]
         return Prediction(tuple(labels), tuple(scores))
-
-
-def find_version(serving: Path, name: str | None, version: int | None) -> Path:
-    """The folder of a pushed version; the latest one where none is named.
-
-    Raises:
-      DataError: there is none, or the name is missing and not clear.
-    """
-    names = model_names(serving)
-    if not names:
-        raise DataError(f"No pushed model in {serving}. Expected <name>/<version>/ folders there.")
-    if name is None:
-        if len(names) > 1:
-            raise DataError(f"{serving} serves {', '.join(names)}: choose one with --name.")
-        name = names[0]
-    if name not in names:
-        raise DataError(f"No pushed model {name!r} in {serving}.{nearest(name, names)}")
-    versions = list_versions(serving / name)
-    if version is None:
-        return serving / name / str(versions[-1])
-    if version not in versions:
-        found = ", ".join(map(str, versions))
-        raise DataError(f"{name} has no version {version}. Versions: {found}.")
-    return serving / name / str(version)
-
-
-def model_names(serving: Path) -> Sequence[str]:
-    """The names with at least one version in a serving folder."""
-    if not serving.is_dir():
-        return []
-    return sorted(d.name for d in serving.iterdir() if d.is_dir() and list_versions(d))

@@ -13,8 +13,9 @@ from common.errors import ConfigError, DataError, RunError, nearest
 from common.files import digest, read_json, write_json
 from modelstore.artifact import PushManifest
 from modelstore.permissions import open_to_all
-from modelstore.predictor import model_names as served_names
 from modelstore.retention import prune
+from modelstore.serving_folder import model_folder
+from modelstore.serving_folder import model_names as served_names
 from modelstore.versions import damage, list_versions
 from trainers.backends import FRAMEWORKS, model_names
 
@@ -38,14 +39,11 @@ def list_models(pattern: str, framework: str | None) -> list[dict[str, Any]]:
 
 def list_pushed(serving: Path, name: str | None) -> list[dict[str, Any]]:
     """Every pushed version with its manifest, what is damaged of it and who may write to it."""
-    names = served_names(serving)
-    if name is not None and name not in names:
-        raise DataError(f"No pushed model {name!r} in {serving}.{nearest(name, names)}")
-    found = []
-    for each in [name] if name else names:
-        for version in list_versions(serving / each):
-            found.append(_pushed(serving / each / str(version), each, version))
-    return found
+    return [
+        _pushed(folder / str(version), folder.name, version)
+        for folder in _folders(serving, name)
+        for version in list_versions(folder)
+    ]
 
 
 def prune_pushed(serving: Path, name: str | None, keep: int) -> list[str]:
@@ -55,18 +53,21 @@ def prune_pushed(serving: Path, name: str | None, keep: int) -> list[str]:
       DataError: there is no such model, or its labels cannot be read.
       RunError: something cannot be removed.
     """
-    names = served_names(serving)
-    if name is not None and name not in names:
-        raise DataError(f"No pushed model {name!r} in {serving}.{nearest(name, names)}")
-    told = []
-    for each in [name] if name else names:
+    lines = []
+    for folder in _folders(serving, name):
         try:
-            pruned = prune(serving / each, keep)
+            pruned = prune(folder, keep)
         except OSError as e:
-            raise RunError(f"Cannot remove versions of {each}: {e}.") from None
-        told += [f"Removed {each} version {version}." for version in pruned.removed]
-        told += [f"Kept {each} version {v}: {reason}." for v, reason in pruned.spared.items()]
-    return told
+            raise RunError(f"Cannot remove versions of {folder.name}: {e}.") from None
+        lines += [f"Removed {folder.name} version {version}." for version in pruned.removed]
+        lines += [f"Kept {folder.name} version {v}: {why}." for v, why in pruned.spared.items()]
+    return lines
+
+
+def _folders(serving: Path, name: str | None) -> list[Path]:
+    if name is not None:
+        return [model_folder(serving, name)]
+    return [serving / each for each in served_names(serving)]
 
 
 def _pushed(directory: Path, name: str, version: int) -> dict[str, Any]:

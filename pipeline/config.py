@@ -38,10 +38,10 @@ class SchemaConfig:
     """What the data must look like."""
 
     frozen: str | None = None
-    """A schema.pbtxt that `visionline schema --freeze` wrote (and you may have
-    edited); without it the schema is inferred from the train split each time."""
+    """Data must match this schema.pbtxt, which `visionline schema --freeze` wrote (and you may
+    have edited); without it the schema is inferred from the train split each time."""
     accept: tuple[str, ...] = ()
-    """Anomalies that do not stop the run, see docs/data.md."""
+    """These anomalies do not stop the run, see docs/data.md."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,8 @@ class TransformConfig:
     """How images become arrays of one size."""
 
     image_size: int | tuple[int, int] = 224
-    """One side of a square, or height and width, in pixels."""
+    """Images are made so large, in pixels: one side of a square, or height and width (as a
+    flag 224x320)."""
     resize: Literal["stretch", "crop", "pad"] = "stretch"
     """stretch: changes the aspect ratio; crop: cuts the longer side; pad: black bars."""
 
@@ -68,7 +69,7 @@ class TransformConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushConfig:
     destination: str | None = None
-    """The serving folder; by default `serving` in the output folder."""
+    """Models are pushed to this serving folder; by default `serving` in the output folder."""
     keep_versions: int | None = None
     """After a push, older versions than the newest so many are removed; by default none
     is.  Those with a label, and those that a server has loaded, stay."""
@@ -85,14 +86,17 @@ class RunConfig:
     """Where and by what the pipeline is run."""
 
     output: str | None = None
-    """Everything a pipeline makes; by default `visionline-runs/<pipeline>`."""
+    """Everything that a pipeline makes goes into this folder; by default
+    `visionline-runs/<pipeline>`."""
     runner: Literal["beam", "local"] = "beam"
-    """beam: TFX's Beam orchestrator; local: TFX's LocalDagRunner."""
+    """The components are run by TFX's Beam orchestrator, or by its LocalDagRunner (local)."""
     beam_args: tuple[str, ...] = ()
-    """Options for the Beam pipelines inside the components, see docs/beam.md."""
+    """The Beam pipelines inside the components get these options, such as
+    --direct_num_workers=2; see docs/beam.md."""
     metadata: str | None = None
-    """The metadata store: a file, or mysql:// or postgresql:// USER@HOST:PORT/DATABASE,
-    see docs/metadata-stores.md; by default metadata.sqlite in the output folder."""
+    """Runs are recorded in this metadata store: a file, or mysql:// or postgresql://
+    USER@HOST:PORT/DATABASE, see docs/metadata-stores.md; by default metadata.sqlite in the
+    output folder."""
 
     def __post_init__(self) -> None:
         if self.metadata is not None:
@@ -104,7 +108,7 @@ class PipelineConfig:
     """Everything a run is told."""
 
     name: str
-    """The model's name in the serving folder."""
+    """The model is served under this name."""
     pipeline: str | None = None
     """Runs of one pipeline share their cached steps; by default the name."""
     data: DataConfig

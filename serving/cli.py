@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from common.config import toml_file
+from common.config.flags import ConfigOption, SetOption, config_flags
+from common.config.strict import parse
 from common.config.toml_file import settings
 from common.errors import ConfigError, VisionlineError
 from common.process.endings import end_when_told
+from serving.auth import refuse_plain_token
+from serving.config import ServeConfig
 
 if TYPE_CHECKING:
-    from serving.config import ServeConfig
     from serving.models.repository import Repository
 
 _LOOK_SECONDS = 0.1
@@ -27,40 +31,32 @@ _SWITCH_SECONDS = 0.001
 long, and the event loop takes the lock several times for an answer."""
 
 
+FLAGS = {
+    "host": "host",
+    "port": "port",
+    "grpc_port": "grpc_port",
+    "engine": "default.engine",
+    "max_batch": "default.batching.max_batch",
+    "max_delay_ms": "default.batching.max_delay_ms",
+    "threads": "threads",
+}
+"""The keys of the config by the flags that stand for them."""
+
+
+@config_flags(ServeConfig, FLAGS)
 def serve(
     serving: Annotated[
-        str | None, typer.Argument(help="The folder that models are pushed to.")
+        str | None, typer.Argument(help="Serve the models that are pushed to this folder.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file; flags override it.")] = None,
-    host: Annotated[str | None, typer.Option(help="By default 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="HTTP, by default 8501; 0: a free one.")] = None,
-    grpc_port: Annotated[
-        int | None, typer.Option(help="gRPC, by default 8500; 0: a free one.")
-    ] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, tensorflow or onnx.")] = None,
-    max_batch: Annotated[int | None, typer.Option(help="Images per call of the model.")] = None,
-    max_delay_ms: Annotated[
-        float | None, typer.Option(help="How long an image waits for others.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(help="Of the engines; 0: one per CPU.")] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any key of the config, such as limits.images=16."),
-    ] = None,
+    *,
+    config: ConfigOption = None,
+    overrides: dict[str, Any],
+    setting: SetOption = None,
 ) -> None:
     """Serve the pushed models over REST and gRPC, and a page to try them."""
-    flags = {
-        "serving": serving,
-        "host": host,
-        "port": port,
-        "grpc_port": grpc_port,
-        "threads": threads,
-        "default.engine": engine,
-        "default.batching.max_batch": max_batch,
-        "default.batching.max_delay_ms": max_delay_ms,
-    }
-    overrides = {k: v for k, v in flags.items() if v is not None} | settings(sets)
-    loaded = load_config(config, overrides)
+    if serving is not None:
+        overrides["serving"] = serving
+    loaded = load_config(config, overrides | settings(setting))
     from serving.auth import ENVIRONMENT, is_loopback, read_tokens
     from serving.models.folder import check_folder
     from serving.ports import take_ports
@@ -142,11 +138,6 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> ServeConfig:
     Raises:
       ConfigError: for anything that cannot be used.
     """
-    from common.config import toml_file
-    from common.config.strict import parse
-    from serving.auth import refuse_plain_token
-    from serving.config import ServeConfig
-
     data = toml_file.read(path)
     refuse_plain_token(data)
     toml_file.overlay(data, overrides)

@@ -18,9 +18,9 @@ class BatchingConfig:
     """How requests to one model are run together."""
 
     max_batch: int = 32
-    """Images per call of the model; a power of two."""
+    """The model is called with so many images at most; a power of two."""
     max_delay_ms: float = 1.0
-    """How long the first image of a batch waits for others."""
+    """The first image of a batch waits so long for others."""
     queue: int = 256
     """Images that may wait; more are refused at once."""
 
@@ -48,7 +48,7 @@ class ModelConfig:
     """How one model is served."""
 
     engine: Literal["auto", "tensorflow", "onnx"] = "auto"
-    """auto: whichever is faster when a version is loaded."""
+    """This engine runs the model; auto takes whichever is faster when a version is loaded."""
     policy: Policy | tuple[int, ...] = "latest"
     """Which versions are loaded: the latest, all, or these."""
     batching: BatchingConfig = field(default_factory=BatchingConfig)
@@ -180,16 +180,17 @@ class ServeConfig:
     serving: str
     """The folder models are pushed to: <name>/<version>/."""
     host: str = "127.0.0.1"
+    """The server listens on this address."""
     port: int = 8501
-    """HTTP; 0 takes a free one."""
+    """HTTP is served on this port; 0 takes a free one."""
     grpc_port: int = 8500
-    """0 takes a free one."""
+    """gRPC is served on this port; 0 takes a free one."""
     poll_seconds: float = 1.0
     """How often the folder is looked at."""
     drain_seconds: float = 30.0
     """How long requests may take to finish when a version or the server goes."""
     threads: int = 0
-    """Of the engines; 0: one per CPU that it may use."""
+    """The engines have so many threads; 0: one per CPU that the server may use."""
     control: bool = False
     """Whether everyone who may ask for a prediction may load and unload, too."""
     default: ModelConfig = field(default_factory=ModelConfig)

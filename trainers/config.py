@@ -20,6 +20,7 @@ class AugmentConfig:
     """Random changes to training images (`trainers.augment` draws them)."""
 
     horizontal_flip: bool = True
+    """Half of the images, drawn at random, are mirrored."""
     crop_padding: float = 0.125
     """Random shift, as a padded random crop: fraction of the image size."""
     rotation: float = 0.0
@@ -27,7 +28,9 @@ class AugmentConfig:
     zoom: float = 0.0
     """Largest relative zoom either way: 0.1 draws scales from 0.9 to 1.1."""
     brightness: float = 0.0
+    """Largest relative change, as for saturation."""
     contrast: float = 0.0
+    """Largest relative change, as for saturation."""
     saturation: float = 0.0
     """Largest relative colour changes: 0.2 draws factors from 0.8 to 1.2."""
 
@@ -51,24 +54,29 @@ class TrainConfig:
     """How one model is trained."""
 
     framework: str
-    """A name of `trainers.backends.FRAMEWORKS`: "keras" or "pytorch"."""
+    """This framework trains: keras or pytorch."""
     model: str
-    """A name that `visionline models` lists, or "package.module:function"."""
+    """This model is trained: one that `visionline models` lists, or "package.module:function"."""
     model_args: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments handed to the model's builder."""
     pretrained: str | None = None
     """Local weights to start from; nothing is ever downloaded."""
     epochs: int = 10
+    """Training goes through its images so many times."""
     batch_size: int = 64
+    """Each training step takes so many images."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
+    """The same arithmetic in both frameworks, see docs/training.md."""
     learning_rate: float = 1e-3
-    """Peak of the cosine schedule."""
+    """The cosine schedule of the learning rate peaks here."""
     warmup_epochs: float = 1.0
     """Epochs of linear warm-up, capped at a fifth of the training."""
     weight_decay: float = 1e-4
     """Decoupled for adamw, L2 for sgd; never on biases and norm parameters."""
     momentum: float = 0.9
+    """Of sgd; adamw does not use it."""
     label_smoothing: float = 0.0
+    """Share of the target spread evenly over all classes."""
     class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
     """"balanced": images / (classes × images of the class), or one per class."""
     early_stopping_patience: int = 0
@@ -78,6 +86,7 @@ class TrainConfig:
     """The images in golden.npz, which every pushed version carries wherever it goes:
     drawn ones, or the first of the validation split, on purpose."""
     seed: int = 0
+    """The weights, the order of the images and the augmentation are drawn from this."""
     threads: int = 0
     """CPU threads of the training process; 0: all it may use."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)

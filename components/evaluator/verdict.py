@@ -26,7 +26,8 @@ class EvaluateConfig:
     """When a model is good enough to be pushed."""
 
     min_accuracy: float
-    """On the evaluation split; there is no default: only you know what is good enough."""
+    """A model with less accuracy on the evaluation split is not pushed. There is no default: only
+    you know what is good enough."""
     min_class_accuracy: float | None = None
     """On each class of the evaluation split; None: not asked for."""
     max_regression: float = 0.01
@@ -35,6 +36,7 @@ class EvaluateConfig:
     """required: where a model is served that cannot be compared with (its files are not
     whole, its classes are others), nothing is pushed; none: no comparison."""
     top_k: int = 5
+    """The k of the top-k accuracy that is reported."""
     slices: tuple[str, ...] = ()
     """Extra manifest columns to report on, besides the class."""
     confidence_intervals: bool = True

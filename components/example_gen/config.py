@@ -20,8 +20,9 @@ class DataConfig:
     """The data of a pipeline (see docs/data.md)."""
 
     path: str
-    """Image folder, manifest or TFRecords; may hold {SPAN} and {VERSION}."""
+    """Images are read from this folder, manifest or TFRecords; may hold {SPAN} and {VERSION}."""
     format: Literal["auto", "folder", "manifest", "tfrecord"] = "auto"
+    """What the path names, see docs/data.md; auto guesses."""
     span: int | None = None
     """Span to read; None: the latest."""
     version: int | None = None
@@ -36,6 +37,7 @@ class DataConfig:
     max_pixels: int = MAX_PIXELS
     """Larger images (width × height) are quarantined undecoded."""
     follow_symlinks: bool = True
+    """Whether symbolic links in an image folder are followed."""
 
     def __post_init__(self) -> None:
         require(bool(self.path.strip()), "path: expected a folder or file of images, got ''.")

@@ -18,7 +18,7 @@ VARIABLE = "VISIONLINE_METADATA"
 
 
 def locate(output: Path | None, metadata: str | None, ref: str | None = None) -> Connection:
-    """See `pipeline.cli.lineage.group.asking`.
+    """See `pipeline.cli.lineage.asking.asking`.
 
     Raises:
       StoreError: nothing says which store.

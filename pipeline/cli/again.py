@@ -9,17 +9,16 @@ from typing import Any
 import typer
 
 from common.errors import ConfigError
-from pipeline.cli.lineage.group import asking
+from pipeline.cli.lineage.asking import Store
+from pipeline.run import again
+from pipeline.run.closing import print_outcome
+from pipeline.run.display import make_display
+from pipeline.run.session import run_pipelines
 from pipeline.terminal import console
 
 
 def run_again(ref: str, config: Path | None, overrides: Mapping[str, Any]) -> int:
     """Runs a recorded run once more; returns the exit code."""
-    from pipeline.run import again
-    from pipeline.run.closing import print_outcome
-    from pipeline.run.display import make_display
-    from pipeline.run.session import run_pipelines
-
     others = sorted(set(overrides) - {"run.output", "push.destination", "run.metadata"})
     if config is not None or others:
         told = str(config) if config is not None else others[0]
@@ -28,7 +27,7 @@ def run_again(ref: str, config: Path | None, overrides: Mapping[str, Any]) -> in
             "--output, --serving and --metadata (the store that has the record) go with it. "
             "To change something, give `visionline run` the config.json in the folder of the run."
         )
-    with asking(None, overrides.get("run.metadata"), ref) as reader:
+    with Store(None, overrides.get("run.metadata"), as_json=False).open(ref) as reader:
         found = again.read_back(
             reader, ref, overrides.get("run.output"), overrides.get("push.destination")
         )

@@ -1,75 +1,60 @@
-"""`visionline deploy`: a pushed model as a KServe InferenceService."""
+"""`visionline deploy`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from common.config.flags import ConfigOption, SetOption, config_flags
 from common.config.toml_file import settings
-from pipeline.cli.places import model_folder, serving_folder
+from common.errors import VisionlineError
+from common.yaml_text import to_yaml
+from modelstore.serving_folder import model_folder
+from pipeline.cli.options import DryRunOption, PushedNameArgument
+from pipeline.cli.places import serving_folder
+from pipeline.deploy import memory
+from pipeline.deploy.config import DeployConfig, load_config
+from pipeline.deploy.kubectl import apply
+from pipeline.deploy.model import choose
+from pipeline.deploy.policies import policies
+from pipeline.deploy.render import render
+from pipeline.deploy.validate import validate
 from pipeline.terminal import complain
 
+FLAGS = {
+    "storage": "storage",
+    "runtime": "runtime",
+    "image": "image",
+    "runtime_version": "runtime_version",
+    "version": "version",
+    "canary": "canary_percent",
+    "mode": "mode",
+    "protocol": "protocol",
+    "service": "service",
+    "namespace": "namespace",
+    "min_replicas": "min_replicas",
+    "max_replicas": "max_replicas",
+}
+"""The keys of [deploy] by the flags that stand for them."""
 
+
+@config_flags(DeployConfig, FLAGS)
 def deploy(
-    name: Annotated[str, typer.Argument(help="The model's name in serving.")],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the manifest and submit nothing.")
-    ] = False,
-    config: Annotated[
-        Path | None, typer.Option(help="A TOML file with a table [deploy]; flags override it.")
-    ] = None,
-    storage: Annotated[
-        str | None, typer.Option(help="The serving folder there: s3://…, gs://…, pvc://CLAIM/….")
-    ] = None,
-    runtime: Annotated[str | None, typer.Option(help="visionline or tensorflow.")] = None,
-    image: Annotated[str | None, typer.Option(help="Of visionline's server.")] = None,
-    runtime_version: Annotated[str | None, typer.Option(help="Tag of tensorflow/serving.")] = None,
-    version: Annotated[int | None, typer.Option(help="The one version to serve.")] = None,
-    canary: Annotated[
-        int | None, typer.Option(metavar="PERCENT", help="Share of the traffic it gets.")
-    ] = None,
-    mode: Annotated[str | None, typer.Option(help="standard or knative.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="http or grpc.")] = None,
-    service: Annotated[
-        str | None, typer.Option(help="The InferenceService; by default from the model's name.")
-    ] = None,
-    namespace: Annotated[str | None, typer.Option(help="By default kubectl's.")] = None,
-    min_replicas: Annotated[int | None, typer.Option(help="Pods at least.")] = None,
-    max_replicas: Annotated[int | None, typer.Option(help="Pods at most.")] = None,
+    name: PushedNameArgument,
+    *,
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
+    overrides: dict[str, Any],
     serving: Annotated[
-        Path | None, typer.Option(help="The local serving folder, to tell of the version.")
+        Path | None,
+        typer.Option(help="Look into this local serving folder for the version."),
     ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any key of [deploy], such as server.limits.images=16."),
-    ] = None,
+    setting: SetOption = None,
 ) -> None:
     """Serve a pushed model on Kubernetes, by a KServe InferenceService."""
-    from pipeline.deploy import memory
-    from pipeline.deploy.config import load_config
-    from pipeline.deploy.model import choose
-    from pipeline.deploy.policies import policies
-    from pipeline.deploy.render import render
-    from pipeline.deploy.validate import validate
-
-    flags = {
-        "storage": storage,
-        "runtime": runtime,
-        "image": image,
-        "runtime_version": runtime_version,
-        "version": version,
-        "canary_percent": canary,
-        "mode": mode,
-        "protocol": protocol,
-        "service": service,
-        "namespace": namespace,
-        "min_replicas": min_replicas,
-        "max_replicas": max_replicas,
-    }
-    overrides = {k: v for k, v in flags.items() if v is not None} | settings(setting)
-    loaded = load_config(config, overrides)
+    loaded = load_config(config, overrides | settings(setting))
     model = choose(loaded, name, _local(serving, name))
     manifest = render(loaded, model)
     objects = [*policies(loaded, manifest), manifest]
@@ -81,20 +66,15 @@ def deploy(
         complain(f"The InferenceService, and the model in requests, is called {called}.")
     if loaded.version is None and model.version is not None:
         complain(f"Version {model.version}, the latest in the local serving folder.")
-    from common.yaml_text import to_yaml
-    from pipeline.deploy.kubectl import apply
-
     if dry_run:
         typer.echo(to_yaml(objects), nl=False)
         return
-    for said in apply(objects):
-        typer.echo(said)
+    for line in apply(objects):
+        typer.echo(line)
 
 
 def _local(serving: Path | None, name: str) -> Path | None:
     """The model's folder on this machine; None where none is named and none is found."""
-    from common.errors import VisionlineError
-
     if serving is not None:
         return model_folder(serving, name)
     try:

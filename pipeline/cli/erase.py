@@ -2,69 +2,55 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from common.errors import Exit
+from common.errors import ConfigError, Exit
 from common.formats import size
-from pipeline.cli.image_list import DigestOption, ListOption, images_asked
-from pipeline.cli.lineage.group import JsonOption, MetadataOption, OutputOption, answer_json
-from pipeline.cli.lineage.storage import own_store, progress_bar
-from pipeline.terminal import complain, table
+from lineage.storage.erase import Erased, ErasePlan, plan
+from lineage.storage.erase import erase as carry_out
+from lineage.store.opening import open_reader
+from pipeline.cli.image_list import images_asked
+from pipeline.cli.lineage.asking import Store, asks, own_store
+from pipeline.cli.options import DigestOption, DryRunOption, ListOption, ReasonOption, YesOption
+from pipeline.terminal import complain, progress_bar, table
 
-if TYPE_CHECKING:
-    from lineage.storage.erase import Erased, ErasePlan
 
-
+@asks
 def erase(
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[IMAGE]...", help="Image files, or folders of them."),
+        typer.Argument(metavar="[IMAGE]...", help="Name image files, or folders of them."),
     ] = None,
     images_from: ListOption = None,
     sha256: DigestOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it.")] = False,
-    reason: Annotated[str, typer.Option("--reason", help="Why; recorded with who and when.")] = "",
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    reason: ReasonOption = "",
+    *,
+    store: Store,
 ) -> None:
     """Remove withdrawn images from datasets and caches, and say which models used them."""
-    from common.errors import ConfigError
-    from lineage.storage.erase import erase as carry_out
-    from lineage.storage.erase import plan
-    from lineage.store.opening import open_reader
-
     if dry_run == yes:
         raise ConfigError("erase: say --dry-run to see what would be done, or --yes to do it.")
     asked = images_asked(images, images_from, sha256)
     if not asked:
         raise ConfigError("erase: name images, or give --images-from or --sha256.")
-    workspace, connection = own_store(output, metadata, "erase")
+    workspace, connection = own_store(store, "erase")
     if dry_run:
-        reader = open_reader(connection)
-        try:
+        with closing(open_reader(connection)) as reader:
             found = plan(reader, workspace, asked)
-        finally:
-            reader.close()
-        if as_json:
-            answer_json("erase-plan", found)
-        else:
-            _show_plan(found, "would be removed")
+        store.answer("erase-plan", found, lambda plan: _show_plan(plan, "would be removed"))
     else:
         with progress_bar() as show:
             done = carry_out(
                 workspace, connection, asked, reason, lambda n, of: show("removing", n, of)
             )
         found = done.plan
-        if as_json:
-            answer_json("erase", done)
-        else:
-            _show_plan(found, "removed")
-            _show_result(done)
+        store.answer("erase", done, _show_result)
         if done.failures:
             raise typer.Exit(Exit.FAILED)
     if not found.found:
@@ -109,6 +95,7 @@ def _show_plan(found: ErasePlan, what: str) -> None:
 
 
 def _show_result(done: Erased) -> None:
+    _show_plan(done.plan, "removed")
     typer.echo(f"Removed {done.removed} datasets and {len(done.plan.arrays)} folders of arrays.")
     if done.recorded is not None:
         typer.echo(f"Recorded as {done.recorded}.")

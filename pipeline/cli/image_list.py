@@ -7,30 +7,9 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from common.errors import ConfigError
 from common.files import sha256_file, walk_files
-
-ImageOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--image", help="An image file, or a folder of them; by content, not by name. Repeatable."
-    ),
-]
-ListOption = Annotated[
-    str | None,
-    typer.Option(
-        "--images-from",
-        metavar="FILE",
-        help="A list of image files: one a line, or each ended by a NUL; - is standard input.",
-    ),
-]
-DigestOption = Annotated[
-    list[str] | None, typer.Option("--sha256", help="The SHA-256 of an image file. Repeatable.")
-]
 
 
 def images_asked(
@@ -87,7 +66,7 @@ def _digest(path: Path, option: str) -> str:
 
 def is_image(path: Path) -> bool:
     """Whether it begins as an image does; what does not was never ingested."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError  # most questions are about no image
 
     try:
         with Image.open(path):

@@ -7,31 +7,34 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from common.errors import ConfigError
-from pipeline.cli.places import ServingOption, model_folder, serving_folder
+from common.errors import ConfigError, RunError
+from modelstore.labels import change_labels, read_labels
+from modelstore.serving_folder import model_folder
+from pipeline.cli.options import PushedNameArgument, ServingOption
+from pipeline.cli.places import serving_folder
+from pipeline.terminal import table
 
 Number = TypeVar("Number", int, float)
 
 
 def label(
-    name: Annotated[str, typer.Argument(help="The model's name in serving.")],
+    name: PushedNameArgument,
     labels: Annotated[
-        list[str] | None, typer.Argument(metavar="[LABEL=VERSION]...", help="Such as stable=3.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[LABEL=VERSION]...", help="Give a version a label, such as stable=3."
+        ),
     ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Shares of the traffic, such as stable=90,canary=10; '' takes them away."
+            help="Share the traffic so, such as stable=90,canary=10; '' takes the shares away."
         ),
     ] = None,
-    remove: Annotated[list[str] | None, typer.Option(help="A label to take away.")] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="Take a label away.")] = None,
     serving: ServingOption = None,
 ) -> None:
     """Show or change the labels of a model's versions; servers follow at once."""
-    from common.errors import RunError
-    from modelstore.labels import change_labels, read_labels
-    from pipeline.terminal import table
-
     folder = model_folder(serving_folder(serving), name)
     if labels or weights is not None or remove:
         versions = {k: _number(k, v, int) for k, v in map(_pair, labels or [])}

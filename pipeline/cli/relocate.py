@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from common.errors import ConfigError
-
-if TYPE_CHECKING:
-    from lineage.store.places import Places
-    from lineage.store.workspace import Workspace
+from lineage.graph.pushed import pushes
+from lineage.store.opening import open_reader
+from lineage.store.places import Places
+from lineage.store.workspace import Workspace
 
 
 def relocate(
-    output: Annotated[Path, typer.Argument(help="The output folder, where it is now.")],
+    output: Annotated[Path, typer.Argument(help="Name the output folder, where it is now.")],
     serving: Annotated[
         str | None,
-        typer.Option(metavar="[OLD=]NEW", help="Where a serving folder outside of it is now."),
+        typer.Option(metavar="[OLD=]NEW", help="Say where a serving folder outside of it is now."),
     ] = None,
     copy: Annotated[
         bool,
-        typer.Option("--copy", help="It is a copy: what was recorded so far is the other's."),
+        typer.Option(
+            "--copy", help="Say that it is a copy: what was recorded so far is the other's."
+        ),
     ] = False,
 ) -> None:
     """Tell an output folder that it was moved; the next run would do so by itself."""
-    from lineage.store.workspace import Workspace
-
     workspace = Workspace(output)
     told = {} if serving is None else _serving(workspace, serving)
     before, now = workspace.relocate(told, copy=copy)
@@ -61,20 +62,12 @@ def _serving(workspace: Workspace, text: str) -> dict[str, str]:
 
 def _pushed_to(workspace: Workspace) -> set[str]:
     """The serving folders that the folder's store names."""
-    from contextlib import closing
-
-    from lineage.graph.pushed import pushes
-    from lineage.store.opening import open_reader
-
     with closing(open_reader(workspace.connection)) as reader:
         return {os.path.dirname(p.folder) for p in pushes(reader) if "://" not in p.destination}
 
 
 def _count(workspace: Workspace, places: Places) -> None:
-    from contextlib import closing
-
     from common.errors import NoDatabaseError
-    from lineage.store.opening import open_reader
 
     try:
         reader = open_reader(workspace.connection)

@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from pipeline.cli.places import ServingOption, model_folder, serving_folder
+from common.errors import DataError, RunError, VisionlineError
+from lineage.storage.rollback_record import record_rollback
+from lineage.store.locate import locate
+from modelstore.labels import read_labels
+from modelstore.rollback import RolledBack, roll_back
+from modelstore.serving_folder import model_folder
+from pipeline.cli.options import (
+    MetadataOption,
+    OutputOption,
+    PushedNameArgument,
+    ReasonOption,
+    ServingOption,
+)
+from pipeline.cli.places import serving_folder
 from pipeline.terminal import complain
-
-if TYPE_CHECKING:
-    from modelstore.rollback import RolledBack
 
 
 def rollback(
-    name: Annotated[str, typer.Argument(help="The model's name in serving.")],
+    name: PushedNameArgument,
     to: Annotated[
         int | None,
-        typer.Option("--to", help="By default the one before that was not rolled back from."),
+        typer.Option(
+            "--to",
+            help="Name the version; by default the one before that was not rolled back from.",
+        ),
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why; recorded with who and when.")] = "",
+    reason: ReasonOption = "",
     serving: ServingOption = None,
-    output: Annotated[Path | None, typer.Option(help="The pipeline's output folder.")] = None,
-    metadata: Annotated[
-        str | None, typer.Option(help="The metadata store, instead of the output folder's.")
-    ] = None,
+    output: OutputOption = None,
+    metadata: MetadataOption = None,
 ) -> None:
     """Serve an older version again, as the next one; servers follow as after a push."""
-    from common.errors import RunError
-    from modelstore.rollback import roll_back
-
     folder = model_folder(serving_folder(serving, output), name)
     try:
         done = roll_back(folder, to)
@@ -48,10 +56,6 @@ def _record(
     folder: Path, done: RolledBack, reason: str, output: Path | None, metadata: str | None
 ) -> None:
     """Whoever is on call needs the rollback more than its record: failing warns."""
-    from common.errors import VisionlineError
-    from lineage.storage.rollback_record import record_rollback
-    from lineage.store.locate import locate
-
     try:
         connection = locate(output, metadata, str(folder / str(done.manifest.version)))
         execution = record_rollback(connection, folder, done, reason)
@@ -62,9 +66,6 @@ def _record(
 
 
 def _warn_of_labels(folder: Path) -> None:
-    from common.errors import DataError
-    from modelstore.labels import read_labels
-
     try:
         labels = read_labels(folder)
     except DataError as e:

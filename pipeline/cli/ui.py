@@ -6,22 +6,24 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.lineage.group import MetadataOption, OutputOption
+from lineage.store.locate import locate
+from pipeline.cli.options import MetadataOption, OutputOption
 from pipeline.terminal import complain
+from pipeline.ui.server import is_loopback, serve
 
 
 def ui(
     output: OutputOption = None,
     metadata: MetadataOption = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="By default a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Listen on this port; 0 takes a free one.")
+    ] = 0,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; other machines can read what is not local.")
+        str,
+        typer.Option(help="Listen on this address; if it is not local, other machines can read."),
     ] = "127.0.0.1",
 ) -> None:
     """Show runs, models and lineage in a browser; read-only."""
-    from lineage.store.locate import locate
-    from pipeline.ui.server import is_loopback, serve
-
     connection = locate(output, metadata)
     if not is_loopback(host):
         complain(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import typer
+
 from common import formats
+from lineage.graph.versions import LATENCY_OF
 from pipeline.terminal import is_terminal
 
 
@@ -23,8 +26,12 @@ def short(digest: str | None) -> str:
 
 def latency(value: float | None, of: str | None) -> str:
     """Of one image, and how it was measured: over gRPC by a server, or ONNX Runtime alone."""
-    from lineage.graph.versions import LATENCY_OF
-
     if value is None:
         return formats.NONE
     return f"{formats.milliseconds(value)} {LATENCY_OF.get(of or '', '')}".rstrip()
+
+
+def say_more(shown: int, there: int) -> None:
+    """Says on stderr how many versions a list leaves out."""
+    if shown < there:
+        typer.echo(f"{there - shown:,} older ones are not shown; see --limit.", err=True)

@@ -34,31 +34,33 @@ class DeployConfig:
     """Everything about one InferenceService, and what protects it, but the model."""
 
     storage: str
-    """The serving folder as the cluster sees it: s3://…, gs://… or pvc://CLAIM/FOLDER."""
+    """The cluster finds the serving folder there: s3://…, gs://… or pvc://CLAIM/FOLDER."""
     runtime: Literal["visionline", "tensorflow"] = "visionline"
-    """This project's server, or KServe's TensorFlow Serving."""
+    """The model is served by this project's server, or by KServe's TensorFlow Serving."""
     image: str | None = None
-    """Of this project's server; required for it."""
+    """This project's server comes from this image; it needs one."""
     runtime_version: str | None = None
-    """The tag of tensorflow/serving; by default the release that belongs to the installed
-    TensorFlow, with -gpu for GPUs."""
+    """TensorFlow Serving comes from the image with this tag; by default that of the release that
+    belongs to the installed TensorFlow, with -gpu for GPUs."""
     version: int | None = None
-    """The one version that is served. By default, on a claim, the latest, also when a newer one
-    is pushed; on s3 and gs the latest of the local serving folder."""
+    """This version alone is served. By default, on a claim, it is the latest, also when a newer
+    one is pushed; on s3 and gs the latest of the local serving folder."""
     service: str | None = None
-    """Of the InferenceService, and of the model in requests; by default from the model's name."""
+    """The InferenceService, and the model in requests, is called so; by default after the model."""
     namespace: str | None = None
-    """By default the one that kubectl is set to."""
+    """The InferenceService is made in this namespace; by default where kubectl is set to."""
     mode: Literal["standard", "knative"] = "standard"
-    """standard: Deployments. knative: also canaries, and no pods without requests."""
+    """KServe makes Deployments (standard), or Knative services, which take canaries and need no
+    pods without requests."""
     protocol: Literal["http", "grpc"] = "http"
-    """Of the address KServe gives out. In knative mode the other one cannot be reached."""
+    """The address that KServe gives out speaks this; in knative mode the other one cannot be
+    reached."""
     canary_percent: int | None = None
-    """Share of the traffic for this revision; the rest stays with the one before."""
+    """This revision gets so many percent of the traffic; the rest stays with the one before."""
     min_replicas: int = 1
-    """Pods at least; 0 in knative mode alone."""
+    """So many pods run at least; 0 in knative mode alone."""
     max_replicas: int | None = None
-    """By default 1, or `min_replicas` where that is more."""
+    """So many pods run at most; by default 1, or `min_replicas` where that is more."""
     startup_seconds: int = 300
     """For the process to answer; then it is started again."""
     service_account: str | None = None

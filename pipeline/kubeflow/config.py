@@ -124,7 +124,7 @@ class PodConfig:
         require(
             self.service_account is None,
             "service_account: Kubeflow Pipelines has one for a whole run and none for a task. "
-            "Name it with `visionline submit --service-account`.",
+            "Name it with `visionline kubeflow submit --service-account`.",
         )
         self._check_environment()
         for place, secret in self.secret_files.items():
@@ -205,9 +205,9 @@ class KubeflowConfig:
     """How the pipeline runs on Kubeflow Pipelines; without effect elsewhere."""
 
     image: str | None = None
-    """That every task runs in, by tag or digest, see docs/containers.md."""
+    """Every task runs in this image, named by tag or digest, see docs/containers.md."""
     pipeline_root: str | None = None
-    """Where artifacts go: minio://, s3:// or gs://; by default what the cluster is set to."""
+    """Artifacts go there: minio://, s3:// or gs://; by default where the cluster is set to."""
     retries: int = 0
     """How often a task is tried again whose pod was lost. Kubeflow Pipelines tries one that
     failed no more, unless its Argo is set to: see docs/kubeflow.md."""

@@ -66,14 +66,14 @@ def _compiled_anew(path: Path, spec: Spec, keys: Mapping[str, Any], scratch: Pat
 
     if not _is_ours(spec):
         raise ConfigError(
-            f"{path}: its parameters have no dots, and only pipelines of `visionline compile` "
-            f"hold a config with the key {min(keys)}."
+            f"{path}: its parameters have no dots, and only pipelines of `visionline kubeflow "
+            f"compile` hold a config with the key {min(keys)}."
         )
     release = spec["sdkVersion"].removeprefix(_SDK)
     if release != RELEASE:
         raise ConfigError(
             f"{path} was compiled by visionline {release}, and this is {RELEASE}: "
-            f"{min(keys)} needs it compiled anew. Do so with `visionline compile`."
+            f"{min(keys)} needs it compiled anew. Do so with `visionline kubeflow compile`."
         )
     config = json.loads(text_of(spec, "pusher", CONFIG))
     toml_file.overlay(config, keys)

@@ -52,7 +52,7 @@ def read_package(path: Path) -> Package:
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path} is not YAML: {e}") from None
     if not documents or not isinstance(documents[0], dict) or "root" not in documents[0]:
-        raise ConfigError(f"{path}: expected a pipeline that `visionline compile` wrote.")
+        raise ConfigError(f"{path}: expected a pipeline that `visionline kubeflow compile` wrote.")
     spec = documents[0]
     version = str(spec.get("schemaVersion"))
     if not version.startswith("2.1"):

@@ -46,6 +46,6 @@ def unpacked(text: str) -> str:
         return zlib.decompress(raw).decode()
     except (binascii.Error, zlib.error, UnicodeDecodeError):
         raise ConfigError(
-            f"Expected {text[:40]}… as `visionline compile` wrote it; it cannot be unpacked. "
-            "Was it changed by hand? Compile the pipeline again."
+            f"Expected {text[:40]}… as `visionline kubeflow compile` wrote it; it cannot be "
+            "unpacked. Was it changed by hand? Compile the pipeline again."
         ) from None

@@ -72,7 +72,7 @@ def start_task(mark: str, folder: Path) -> subprocess.Popen[str]:
     """A run of a compiled pipeline on this machine, in the middle of its only task."""
     package = folder / "long.yaml"
     package.write_text(yaml.safe_dump(KUBEFLOW))
-    words = ("run", "--runner", "kubeflow-local", package, "--output", folder / "out")
+    words = ("kubeflow", "run", package, "--output", folder / "out")
     process = start(mark, *words)
     wait_until(lambda: sum(w.startswith("sleep ") for w in marked(mark).values()) == 2)
     return process

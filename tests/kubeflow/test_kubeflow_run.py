@@ -56,7 +56,7 @@ image = "none"
 pipeline_root = "minio://mlpipeline/artifacts"
 volumes = [{{claim = "data", mount = "{volume}"}}]
 """)
-    done = cli("compile", folder / "config.toml", "--output", folder / "pipeline.yaml")
+    done = cli("kubeflow", "compile", folder / "config.toml", "--output", folder / "pipeline.yaml")
     assert done.returncode == 0, done.stderr
     return folder / "pipeline.yaml"
 
@@ -64,7 +64,7 @@ volumes = [{{claim = "data", mount = "{volume}"}}]
 def run(cli: Cli, package: Path, *arguments: object) -> tuple[int, dict[str, str], str]:
     """Exit code, state by task, and what was printed."""
     done = cli(
-        *("run", "--runner", "kubeflow-local", package, "--output", package.parent / "out"),
+        *("kubeflow", "run", package, "--output", package.parent / "out"),
         *arguments,
     )
     words = [line.split() for line in done.stdout.splitlines()]
@@ -219,7 +219,7 @@ def test_a_model_that_is_not_blessed_is_no_success(first, cli: Cli, package: Pat
     strict = package.with_name("strict.yaml")
     config = package.with_name("config.toml")
     asked = ["--set", "evaluate.min_accuracy=0.9999"]
-    assert cli("compile", config, "--output", strict, *asked).returncode == 0
+    assert cli("kubeflow", "compile", config, "--output", strict, *asked).returncode == 0
     code, states, told = run(cli, strict, "--framework", "pytorch", "--epochs", "6")
     assert code == 3, told
     assert states["trainer"] == "cached" and states["pusher"] == "done"
@@ -254,15 +254,10 @@ def test_the_other_framework(first, cli: Cli, package: Path, volume: Path) -> No
     [
         (["--epochs", "x"], "Invalid value"),
         (["--batch-size", "0"], "batch_size: expected"),
-        (["--engine", "rkt"], "--engine: expected subprocess, podman, docker"),
+        (["--engine", "rkt"], "is not one of 'subprocess', 'podman', 'docker'"),
         (["--engine", "podman"], "--volume data=FOLDER"),
     ],
 )
 def test_what_a_run_cannot_change(cli: Cli, package: Path, arguments, message) -> None:
     code, states, told = run(cli, package, *arguments)
     assert code == 2 and message in told and not states
-
-
-def test_flags_of_the_local_runner_alone(cli: Cli) -> None:
-    done = cli("run", "--engine", "podman")
-    assert done.returncode == 2 and "--engine is for --runner kubeflow-local" in done.stderr

@@ -1,4 +1,4 @@
-"""`visionline submit`: what Kubeflow's own client sends to a stand-in for the API."""
+"""`visionline kubeflow submit`: what Kubeflow's own client sends to a stand-in for the API."""
 
 import json
 import os
@@ -403,7 +403,7 @@ def test_a_schedule_that_is_none(given: dict[str, Any], message: str) -> None:
 
 
 def visionline(*arguments: str, **env: str) -> tuple[int, str, str]:
-    done = python("-m", "pipeline.cli.main", "submit", str(GOLDEN), *arguments, **env)
+    done = python("-m", "pipeline.cli.main", "kubeflow", "submit", str(GOLDEN), *arguments, **env)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -1,4 +1,4 @@
-"""`visionline submit --wait`, against a stand-in for the API."""
+"""`visionline kubeflow submit --wait`, against a stand-in for the API."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_an_api_that_refuses_to_say_more(api: Api) -> None:
 
 
 def visionline(api: Api, term: str = "dumb", **options: Any) -> subprocess.Popen[str]:
-    arguments = ("submit", GOLDEN, "--endpoint", api.url, "--wait")
+    arguments = ("kubeflow", "submit", GOLDEN, "--endpoint", api.url, "--wait")
     env = environment(TERM=term)
     return subprocess.Popen(command(*arguments), cwd=ROOT, env=env, text=True, **options)
 

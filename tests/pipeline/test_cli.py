@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from helpers import ROOT, python
 from PIL import Image
 
 from common.errors import Exit
 from modelstore.artifact import PushManifest
 from modelstore.versions import publish
+from pipeline.cli.main import app
 from trainers.backends import model_names
 
 RUN = ["run", "--data", "photos", "--framework", "pytorch", "--model", "small_cnn"]
@@ -51,11 +56,52 @@ def test_help_is_as_recorded():
 
 def test_every_command_explains_itself():
     listed = visionline("--help").stdout.partition("Commands:")[2]
+    assert "..." not in listed, "a line of help is longer than a line"
     commands = re.findall(r"^  (\S+)", listed, re.MULTILINE)
     assert {"run", "models", "versions", "predict", "schema", "demo"} <= set(commands)
     code = "import pipeline.cli.main as c; [c.app([n, '-h'], standalone_mode=False) for n in {}]"
     done = python("-c", code.format(commands))
     assert done.stdout.count("Usage:") == len(commands)
+
+
+def all_commands(group: Any, ctx: Any) -> Iterator[Any]:
+    for name in group.commands:
+        command = group.resolve_command(ctx, [name])[1]
+        yield from all_commands(command, ctx) if hasattr(command, "commands") else [command]
+
+
+def test_every_option_explains_itself_in_a_sentence():
+    group = typer.main.get_command(app)
+    with group.make_context("visionline", ["run"]) as ctx:
+        commands = list(all_commands(group, ctx))
+    assert len(commands) > 30
+    for command in commands:
+        for param in command.params:
+            text = (param.help or "").partition("  [default")[0]
+            where = f"{command.name}, {param.name}: {text!r}"
+            assert re.fullmatch(r"[A-Zg]\w* .+\.", text, re.DOTALL), where
+
+
+def test_the_release_is_told():
+    done = visionline("--version")
+    assert (done.returncode, done.stdout) == (0, f"visionline {version('visionline')}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("visionline mod", ["models"]),
+        ("visionline lineage ru", ["runs", "run"]),
+        ("visionline kubeflow run --ep", ["--epochs"]),
+        ("visionline run --runner lo", ["local"]),
+        ("visionline compile x", []),
+    ],
+)
+def test_the_shell_completes(words, completed):
+    shell = {"_VISIONLINE_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    done = visionline(**shell, COMP_CWORD=str(words.count(" ")))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == completed
 
 
 @pytest.mark.parametrize(
@@ -71,6 +117,9 @@ def test_every_command_explains_itself():
         ([*RUN, "--model", "resnet1888"], "Did you mean 'resnet1"),
         ([*RUN, "--model", "no_module:f"], "no module 'no_module' to take 'no_module:f' from."),
         (["models", "--framework", "kers"], "Unknown framework 'kers'. Did you mean 'keras'?"),
+        (["compile", "x.toml"], "`visionline compile` is now `visionline kubeflow compile`."),
+        (["submit", "--help"], "`visionline submit` is now `visionline kubeflow submit`."),
+        ([*RUN, "--runner", "kubeflow-local"], "is now `visionline kubeflow run PACKAGE`."),
         (["versions"], "Which serving folder? Found none. Name one with --serving FOLDER."),
         (["predict", "a.png"], "Which serving folder? Found none."),
         (["schema"], "Which output folder? Found none. Name one with --output FOLDER."),

@@ -41,11 +41,11 @@ pipeline_root = "s3://bucket/root"
 volumes = [{{claim = "data", mount = "/mnt/claim"}}]
 """)
     package, out = tmp_path / "pipeline.yaml", tmp_path / "out"
-    compiled = cli("compile", config, "--output", package)
+    compiled = cli("kubeflow", "compile", config, "--output", package)
     assert compiled.returncode == 0, compiled.stderr
     engine = "podman" if shutil.which("podman") else "docker"
     done = cli(
-        *("run", "--runner", "kubeflow-local", package, "--engine", engine),
+        *("kubeflow", "run", package, "--engine", engine),
         *("--volume", f"data={claim}", "--output", out),
     )
     logs = "".join(p.read_text()[-3000:] for p in out.rglob("*.log"))

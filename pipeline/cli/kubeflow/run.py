@@ -1,58 +1,65 @@
-"""`visionline compile`, and `visionline run --runner kubeflow-local`."""
+"""`visionline kubeflow run`."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import typer
 
-from common.config.toml_file import settings
-from common.errors import ConfigError, Exit
+from common.config.flags import SetOption, config_flags
+from common.errors import Exit
 from common.paths import check_folder
-from pipeline.cli.settings import SetOption
+from common.process import folder_lock
+from common.process.quiet import quiet_stderr
+from lineage.store.workspace import new_run_id
+from pipeline.cli.options import PackageArgument
+from pipeline.cli.run import FLAGS, NoBaselineOption, all_overrides
+from pipeline.config import PipelineConfig
+from pipeline.kubeflow.local.engines import Name, make_engine
+from pipeline.kubeflow.local.outcome import summary_of
+from pipeline.kubeflow.local.runner import DEFAULT_ROOT, Ended, LocalRun
+from pipeline.kubeflow.settings import prepare
+from pipeline.kubeflow.spec import arguments
+from pipeline.kubeflow.step import LINEAGE
+from pipeline.run.closing import print_verdict
 from pipeline.terminal import console
 
-KUBEFLOW_LOCAL = "kubeflow-local"
-ENGINES = ("subprocess", "podman", "docker")
+_WORDS: dict[Literal["SUCCEEDED", "CACHED", "FAILED", "SKIPPED"], str] = {
+    "SUCCEEDED": "done",
+    "CACHED": "cached",
+    "FAILED": "failed",
+    "SKIPPED": "skipped",
+}
 
 
-def compile_(
-    config: Annotated[Path | None, typer.Argument(help="A TOML file; --set overrides it.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The YAML to write.")] = Path(
-        "pipeline.yaml"
-    ),
-    image: Annotated[str | None, typer.Option(help="That every task runs in.")] = None,
-    pipeline_root: Annotated[
-        str | None, typer.Option(help="For artifacts: minio://, s3:// or gs://.")
+@config_flags(PipelineConfig, FLAGS, defaults=False)
+def run(
+    package: PackageArgument,
+    *,
+    overrides: dict[str, Any],
+    engine: Annotated[
+        Name, typer.Option(help="Run each task as a process, or in its image.")
+    ] = "subprocess",
+    volume: Annotated[
+        list[str] | None,
+        typer.Option(help="Let a folder stand for a volume, in containers: CLAIM=FOLDER."),
     ] = None,
+    no_baseline: NoBaselineOption = False,
+    cache: Annotated[bool, typer.Option(help="Take over what was done before.")] = True,
     setting: SetOption = None,
 ) -> None:
-    """Compile the pipeline for Kubeflow Pipelines 2."""
-    from common.process.quiet import quiet_stderr
-    from pipeline.config import load_config
-    from pipeline.kubeflow.compiler.compile import write_package
-
-    flags = {"kubeflow.image": image, "kubeflow.pipeline_root": pipeline_root}
-    overrides = {k: v for k, v in flags.items() if v is not None} | settings(setting)
-    loaded = load_config(config, overrides)
-    with quiet_stderr():
-        write_package(loaded, output)
-    typer.echo(f"Compiled {loaded.pipeline_name} to {output}.")
-    typer.echo(f"  Try it here:  visionline run --runner kubeflow-local {output}")
-    typer.echo(f"  Send it:      visionline submit {output} --endpoint URL")
+    """Run a compiled pipeline on this machine, as Kubeflow would on a cluster."""
+    overrides = all_overrides(overrides, no_baseline, setting)
+    raise typer.Exit(_run(package, overrides, engine, volume or (), cache))
 
 
-def run_compiled(
-    path: Path | None,
-    overrides: Mapping[str, Any],
-    engine: str | None,
-    volumes: Sequence[str],
-    caching: bool,
+def _run(
+    path: Path, overrides: dict[str, Any], engine: Name, volumes: Sequence[str], caching: bool
 ) -> int:
-    """Runs a compiled pipeline on this machine; returns the exit code.
+    """Runs a compiled pipeline; returns the exit code.
 
     Args:
       overrides: values by the config's keys.
@@ -60,27 +67,9 @@ def run_compiled(
     Raises:
       ConfigError: it cannot be run so.
     """
-    from common.process import folder_lock
-    from common.process.quiet import quiet_stderr
-    from lineage.store.workspace import new_run_id
-    from pipeline.kubeflow.local.engines import Name, make_engine
-    from pipeline.kubeflow.local.outcome import summary_of
-    from pipeline.kubeflow.local.runner import DEFAULT_ROOT, Ended, LocalRun
-    from pipeline.kubeflow.settings import prepare
-    from pipeline.kubeflow.spec import arguments
-    from pipeline.kubeflow.step import LINEAGE
-    from pipeline.run.closing import print_verdict
-
-    if path is None:
-        raise ConfigError("Which pipeline? Name the YAML that `visionline compile` wrote.")
-    engine = engine or ENGINES[0]
-    if engine not in ENGINES:
-        raise ConfigError(f"--engine: expected {', '.join(ENGINES)}, got {engine!r}.")
-    rest = dict(overrides)
-    rest.pop("run.runner", None)
-    output = rest.pop("run.output", None)
+    output = overrides.pop("run.output", None)
     with tempfile.TemporaryDirectory() as scratch, quiet_stderr():
-        _, parameters, package = prepare(path, rest, Path(scratch))
+        _, parameters, package = prepare(path, overrides, Path(scratch))
     values = arguments(package.spec, parameters)
     folder = Path(output or Path("visionline-runs") / f"{package.name}-kubeflow").absolute()
     check_folder("run.output", output or folder)
@@ -89,7 +78,7 @@ def run_compiled(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise folder_lock.unwritable(folder, e) from None
-    made = make_engine(cast(Name, engine), folder, package.volumes, volumes)
+    made = make_engine(engine, folder, package.volumes, volumes)
     run_id = new_run_id()
 
     def told(task: str, ended: Ended | None) -> None:
@@ -119,11 +108,3 @@ def run_compiled(
         place = LocalRun.path_in(folder, records[-1]["uri"])
         typer.echo(f"  Its lineage:  visionline lineage import {place}")
     return code
-
-
-_WORDS: dict[Literal["SUCCEEDED", "CACHED", "FAILED", "SKIPPED"], str] = {
-    "SUCCEEDED": "done",
-    "CACHED": "cached",
-    "FAILED": "failed",
-    "SKIPPED": "skipped",
-}

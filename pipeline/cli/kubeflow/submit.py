@@ -1,21 +1,22 @@
-"""`visionline submit`: a compiled pipeline on a cluster, and what came of it."""
+"""`visionline kubeflow submit`: a compiled pipeline on a cluster, and what came of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from common.config.toml_file import settings
 from common.errors import ConfigError, Exit
+from pipeline.cli.options import PackageArgument
+from pipeline.kubeflow.cluster.api import COOKIE, TOKEN, Api, Secret
+from pipeline.kubeflow.cluster.submit import Schedule, Submission, Submitted
+from pipeline.kubeflow.cluster.submit import submit as send
+from pipeline.kubeflow.cluster.wait import Failure, Finished, wait
+from pipeline.run.display import make_display
 from pipeline.terminal import console, sayer
-
-if TYPE_CHECKING:
-    from pipeline.kubeflow.cluster.api import Api
-    from pipeline.kubeflow.cluster.submit import Submission, Submitted
-    from pipeline.kubeflow.cluster.wait import Failure, Finished
 
 _PUSHER = "pusher"
 _WITHDRAWN = "was made to roll back from this model"
@@ -34,34 +35,41 @@ _PORT = 8080
 
 
 def submit(
-    package: Annotated[Path, typer.Argument(help="A YAML of `visionline compile`.")],
+    package: PackageArgument,
     endpoint: Annotated[
-        str | None, typer.Option(envvar="KFP_ENDPOINT", help="URL of Kubeflow Pipelines' API.")
+        str | None,
+        typer.Option(envvar="KFP_ENDPOINT", help="Ask Kubeflow Pipelines' API at this URL."),
     ] = None,
     namespace: Annotated[
         str | None,
-        typer.Option(envvar="KFP_NAMESPACE", help="Yours, where there are several users."),
+        typer.Option(
+            envvar="KFP_NAMESPACE", help="Run in this namespace, where there are several users."
+        ),
     ] = None,
     token_file: Annotated[
-        Path | None, typer.Option(help="With a token; or in the variable KFP_TOKEN.")
+        Path | None, typer.Option(help="Read a token from this file; or set KFP_TOKEN.")
     ] = None,
     cookie_file: Annotated[
-        Path | None, typer.Option(help="With a session's cookie; or in KFP_COOKIE.")
+        Path | None, typer.Option(help="Read a session's cookie from this file; or set KFP_COOKIE.")
     ] = None,
     ui: Annotated[
-        str | None, typer.Option(envvar="KFP_UI", help="URL of the UI, for the link.")
+        str | None, typer.Option(envvar="KFP_UI", help="Link to the UI at this URL.")
     ] = None,
-    experiment: Annotated[str, typer.Option(help="That the run belongs to.")] = "visionline",
-    run_name: Annotated[str | None, typer.Option(help="By default the pipeline's name.")] = None,
+    experiment: Annotated[
+        str, typer.Option(help="Put the run into this experiment.")
+    ] = "visionline",
+    run_name: Annotated[
+        str | None, typer.Option(help="Name the run; by default as the pipeline.")
+    ] = None,
     pipeline_root: Annotated[
-        str | None, typer.Option(help="Instead of the one it was compiled with.")
+        str | None, typer.Option(help="Store artifacts there, not where it was compiled for.")
     ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--param", help="NAME=VALUE, such as epochs=5 or train.batch_size=64."),
+        typer.Option("--param", help="Set NAME=VALUE, such as epochs=5 or train.batch_size=64."),
     ] = None,
     service_account: Annotated[
-        str | None, typer.Option(help="Of all pods; by default the cluster's.")
+        str | None, typer.Option(help="Run all pods as this account; by default the cluster's.")
     ] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Run every task, whatever was done before.")
@@ -70,25 +78,21 @@ def submit(
         str | None, typer.Option(help="Upload it as a version of this pipeline, and run that.")
     ] = None,
     version_name: Annotated[
-        str | None, typer.Option(help="Of the version; by default with the time.")
+        str | None, typer.Option(help="Name the version; by default with the time.")
     ] = None,
     cron: Annotated[
-        str | None, typer.Option(help="A recurring run: six fields, seconds first.")
+        str | None, typer.Option(help="Let it recur at these times: six fields, seconds first.")
     ] = None,
-    every: Annotated[int | None, typer.Option(help="A recurring run: seconds between.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Until the run has ended.")] = False,
+    every: Annotated[int | None, typer.Option(help="Let it recur, so many seconds apart.")] = None,
+    waits: Annotated[bool, typer.Option("--wait", help="Wait until the run has ended.")] = False,
 ) -> None:
     """Start a run of a compiled pipeline on Kubeflow Pipelines."""
-    from pipeline.kubeflow.cluster.api import COOKIE, TOKEN, Api, Secret
-    from pipeline.kubeflow.cluster.submit import Schedule, Submission
-    from pipeline.kubeflow.cluster.submit import submit as send
-
     if not endpoint:
         raise ConfigError("Which cluster? --endpoint URL, or the variable KFP_ENDPOINT.")
     schedule = None
     if cron is not None or every is not None:
         schedule = Schedule(cron=cron, every=every)
-        if wait:
+        if waits:
             raise ConfigError("--wait is for a run; a recurring run has no end to wait for.")
     asked = Submission(
         package=package,
@@ -110,7 +114,7 @@ def submit(
     )
     sent = send(asked, api)
     _tell(sent, asked, api, ui)
-    if wait:
+    if waits:
         raise typer.Exit(_wait(sent, api))
 
 
@@ -132,9 +136,6 @@ def _tell(sent: Submitted, asked: Submission, api: Api, ui: str | None) -> None:
 
 def _wait(sent: Submitted, api: Api) -> int:
     """Shows the run until it has ended; returns the exit code."""
-    from pipeline.kubeflow.cluster.wait import wait
-    from pipeline.run.display import make_display
-
     display = make_display(console())
     display.begin(f"{sent.name} on {api.endpoint}", "Ctrl-C stops waiting; the run goes on.")
     try:

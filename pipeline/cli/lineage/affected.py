@@ -1,38 +1,23 @@
-"""`lineage affected`."""
+"""`visionline lineage affected`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from common.errors import ConfigError, Exit
 from common.formats import cell, share
-from pipeline.cli.image_list import (
-    DigestOption,
-    ImageOption,
-    ListOption,
-    images_asked,
-    not_images,
-    shown,
-)
-from pipeline.cli.lineage.group import (
-    JsonOption,
-    MetadataOption,
-    OutputOption,
-    answer_json,
-    app,
-    asking,
-)
+from lineage.images.copies import Copy
+from lineage.questions.affected import Affected, AffectedData, affected_by, affected_by_span
+from lineage.questions.affected_images import AffectedImage, AffectedImages, affected_by_images
+from pipeline.cli.image_list import images_asked, not_images, shown
+from pipeline.cli.lineage.asking import Store, asks
+from pipeline.cli.options import DigestOption, ImageOption, ListOption
 from pipeline.cli.words import serving
-
-if TYPE_CHECKING:
-    from lineage.images.copies import Copy
-    from lineage.questions.affected import Affected, AffectedData
-    from lineage.questions.affected_images import AffectedImage, AffectedImages
-    from lineage.store.reader import Reader
+from pipeline.terminal import table
 
 _MODELS = 1000
 _WHY = {
@@ -61,29 +46,30 @@ _LISTED = 20
 """Rows of a kind that are shown where there may be very many; --json has all."""
 
 
-@app.command()
+@asks
 def affected(
     ref: Annotated[
         str | None,
         typer.Argument(
             metavar="[REF]",
-            help="A dataset (artifact id, URI or digest), schema or transform graph; or a run, "
-            "model or version: its data.",
+            help="Name a dataset (artifact id, URI or digest), schema or transform graph; or a "
+            "run, model or version, whose data is meant.",
         ),
     ] = None,
-    span: Annotated[int | None, typer.Option(help="All data of a span.")] = None,
-    version: Annotated[int | None, typer.Option(help="Only this version of the span.")] = None,
+    span: Annotated[int | None, typer.Option(help="Ask about all data of a span.")] = None,
+    version: Annotated[
+        int | None, typer.Option(help="Ask only about this version of the span.")
+    ] = None,
     image: ImageOption = None,
     images_from: ListOption = None,
     sha256: DigestOption = None,
     everything: Annotated[
-        bool, typer.Option("--all", help=f"Not only the newest {_MODELS} models.")
+        bool, typer.Option("--all", help=f"Show not only the newest {_MODELS} models.")
     ] = False,
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
-    """Every model and pushed version that was built on some data, or on some images."""
+    """List every model and pushed version that was built on some data, or on some images."""
     by_image = bool(image or sha256 or images_from is not None)
     if (ref is not None) + (span is not None) + by_image != 1:
         raise ConfigError(
@@ -93,52 +79,28 @@ def affected(
         raise ConfigError("--version is one of a --span; name that, too.")
     limit = None if everything else _MODELS
     asked = images_asked(image, images_from, sha256)
-    with asking(output, metadata, ref) as reader:
+    with store.open(ref) as reader:
         if by_image:
-            found: Affected = _of_images(reader, asked, limit, as_json)
+            images = affected_by_images(reader, asked, limit)
+            store.answer("affected-images", images, _show_images)
+            found: Affected = images
         else:
-            found = _of_data(reader, ref, span, version, limit, as_json)
+            if span is not None:
+                found = affected_by_span(reader, span, version, limit)
+            else:
+                found = affected_by(reader, str(ref), limit)
+            store.answer("affected", found, _show_affected)
     if not found.model_count:
         raise typer.Exit(Exit.CANNOT_TELL if found.cannot_tell else Exit.NOTHING_FOUND)
 
 
-def _of_data(
-    reader: Reader,
-    ref: str | None,
-    span: int | None,
-    version: int | None,
-    limit: int | None,
-    as_json: bool,
-) -> Affected:
-    from lineage.questions.affected import affected_by, affected_by_span
-
-    if span is not None:
-        found = affected_by_span(reader, span, version, limit)
-    else:
-        found = affected_by(reader, str(ref), limit)
-    if as_json:
-        answer_json("affected", found)
-    else:
-        _show_data(found, {})
-        _show_models(found, {})
-        _show_unknown(found)
-    return found
+def _show_affected(found: Affected) -> None:
+    _show_data(found, {})
+    _show_models(found, {})
+    _show_unknown(found)
 
 
-def _of_images(
-    reader: Reader, asked: Mapping[str, str | None], limit: int | None, as_json: bool
-) -> AffectedImages:
-    from lineage.questions.affected_images import affected_by_images
-
-    found = affected_by_images(reader, asked, limit)
-    if as_json:
-        answer_json("affected-images", found)
-    else:
-        show_images(found)
-    return found
-
-
-def show_images(found: AffectedImages) -> None:
+def _show_images(found: AffectedImages) -> None:
     """Prints where images were used, and what could not be looked at."""
     several = len(found.images) > 1
     if several:
@@ -153,8 +115,6 @@ def show_images(found: AffectedImages) -> None:
 
 
 def _show_list(found: AffectedImages) -> None:
-    from pipeline.terminal import table
-
     rows = []
     for image in found.images[:_LISTED]:
         uses: Counter[str] = Counter(u.use for u in image.uses)
@@ -190,8 +150,6 @@ def _uses(images: tuple[AffectedImage, ...], several: bool) -> dict[int, str]:
 
 
 def _show_data(found: Affected, seen: Mapping[int, list[str]]) -> None:
-    from pipeline.terminal import table
-
     if not found.data:
         return
     rows = []
@@ -205,8 +163,6 @@ def _show_data(found: Affected, seen: Mapping[int, list[str]]) -> None:
 
 
 def _show_models(found: Affected, uses: Mapping[int, str]) -> None:
-    from pipeline.terminal import table
-
     if not found.model_count:
         typer.echo("No model was built on it.")
         return
@@ -243,8 +199,6 @@ def _show_models(found: Affected, uses: Mapping[int, str]) -> None:
 
 
 def _show_copies(copies: tuple[Copy, ...]) -> None:
-    from pipeline.terminal import table
-
     words = {"pixels": "yes", "maybe": "it may be among them", "name": "its name and digest"}
     typer.echo()
     table(

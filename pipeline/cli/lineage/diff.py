@@ -1,53 +1,38 @@
-"""`lineage diff`."""
+"""`visionline lineage diff`."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.lineage.group import (
-    JsonOption,
-    MetadataOption,
-    OutputOption,
-    answer_json,
-    app,
-    asking,
-)
-
-if TYPE_CHECKING:
-    from lineage.images.index import ImageChange, ImageGroup
-    from lineage.questions.diff import Change, Compared, DataChanges, Difference
+from lineage.images.index import ImageChange, ImageGroup
+from lineage.questions.diff import Change, Compared, DataChanges, Difference
+from lineage.questions.diff import diff as difference
+from pipeline.cli.lineage.asking import Store, asks
+from pipeline.cli.options import REF_HELP
+from pipeline.terminal import table
 
 _DIGITS = 12
 """Of a digest or commit; --json has all."""
-_SIDE = "A served path, NAME@VERSION, NAME, artifact URI or id, or run name."
 
 
-@app.command()
+@asks
 def diff(
-    a: Annotated[str, typer.Argument(metavar="A", help=_SIDE)],
-    b: Annotated[str, typer.Argument(metavar="B", help="What to compare it with.")],
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    a: Annotated[str, typer.Argument(metavar="A", help=REF_HELP)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Name what to compare it with.")],
+    *,
+    store: Store,
 ) -> None:
-    """Why two models or runs differ: what of their making is not the same."""
-    from lineage.questions.diff import diff as difference
-
-    with asking(output, metadata, a) as reader:
+    """Explain why two models or runs differ: what of their making is not the same."""
+    with store.open(a) as reader:
         found = difference(reader, a, b)
-    if as_json:
-        answer_json("diff", found)
-    else:
-        _show(found)
+    store.answer("diff", found, _show)
 
 
 def _show(found: Difference) -> None:
-    from pipeline.terminal import table
-
     table(
         ["", "asked for", "run", "state", "model", "pushed as"],
         [_side("a", found.a), _side("b", found.b)],
@@ -98,8 +83,6 @@ def _value(value: Any) -> str:
 
 
 def _show_data(data: DataChanges) -> None:
-    from pipeline.terminal import table
-
     if data.images is None:
         typer.echo(f"Which images differ is not available: {data.not_available}.")
         return

@@ -1,44 +1,41 @@
-"""`lineage export` and `lineage import`."""
+"""`visionline lineage export`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from common.errors import ConfigError, DataError, nearest
-from pipeline.cli.lineage.group import (
-    JsonOption,
-    MetadataOption,
-    OutputOption,
-    answer_json,
-    app,
-    asking,
-)
-
-if TYPE_CHECKING:
-    from lineage.exchange.load import Imported
-    from lineage.store.reader import Reader
+from common.files import atomic_file
+from lineage.exchange.closure import closure
+from lineage.exchange.dump import dump_of
+from lineage.exchange.openlineage import events
+from lineage.graph.refs import find_model
+from lineage.store.reader import Reader
+from pipeline.cli.lineage.asking import Store
+from pipeline.cli.options import MetadataOption, OutputOption
 
 FORMATS = ("json", "mermaid", "dot", "openlineage", "html")
 
 
-@app.command("export")
 def export_(
     ref: Annotated[
         str | None,
         typer.Argument(
-            metavar="[REF]", help="A model or run, as for the other commands; else everything."
+            metavar="[REF]",
+            help="Name a model or run, as for the other commands; else all is written.",
         ),
     ] = None,
     format_: Annotated[
-        str, typer.Option("--format", help="json, mermaid, dot, openlineage or html.")
+        str, typer.Option("--format", help="Write json, mermaid, dot, openlineage or html.")
     ] = "json",
     to: Annotated[
-        Path | None, typer.Option("--to", help="A file, written whole or not at all.")
+        Path | None, typer.Option("--to", help="Write this file, whole or not at all.")
     ] = None,
+    *,
     output: OutputOption = None,
     metadata: MetadataOption = None,
 ) -> None:
@@ -47,40 +44,15 @@ def export_(
         raise ConfigError(f"--format: {format_!r} is not one.{nearest(format_, FORMATS)}")
     if ref is None and format_ in ("mermaid", "dot", "html"):
         raise ConfigError(f"--format {format_} draws one model: name it, such as NAME@VERSION.")
-    with asking(output, metadata, ref) as reader:
+    with Store(output, metadata, as_json=True).open(ref) as reader:
         _write(_chunks(reader, ref, format_), to)
-
-
-@app.command("import")
-def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Of `export --format json`.")],
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Bring what was exported as JSON into a store, new or not."""
-    from lineage.exchange.load import load
-    from lineage.store.locate import locate
-
-    done = load(file, locate(output, metadata))
-    if as_json:
-        answer_json("import", done)
-    else:
-        _show(done)
 
 
 def _chunks(reader: Reader, ref: str | None, format_: str) -> Iterable[bytes]:
     if format_ == "json":
-        from lineage.exchange.closure import closure
-        from lineage.exchange.dump import dump_of
-
         return dump_of(reader, None if ref is None else closure(reader, ref), ref)
     if format_ == "openlineage":
-        from lineage.exchange.openlineage import events
-
         return events(reader, ref)
-    from lineage.graph.refs import find_model
-
     model = find_model(reader, str(ref))
     if format_ == "html":
         from pipeline.ui.rendering import model_file
@@ -102,8 +74,6 @@ def _write(chunks: Iterable[bytes], to: Path | None) -> None:
             stream.write(chunk)
         stream.flush()
         return
-    from common.files import atomic_file
-
     try:
         with atomic_file(to) as f:
             for chunk in chunks:
@@ -111,19 +81,3 @@ def _write(chunks: Iterable[bytes], to: Path | None) -> None:
     except OSError as e:
         raise DataError(f"Cannot write {to}: {e.strerror}.") from None
     typer.echo(f"Written to {to}.")
-
-
-def _show(done: Imported) -> None:
-    from pipeline.terminal import table
-
-    counts = {
-        "contexts": done.contexts,
-        "artifacts": done.artifacts,
-        "executions": done.executions,
-        "events": done.events,
-    }
-    typer.echo(f"{'Made' if done.created else 'Into'} {done.store}")
-    table(
-        ("what", "added", "updated", "there already"),
-        [(k, str(c.added), str(c.updated), str(c.shared)) for k, c in counts.items()],
-    )

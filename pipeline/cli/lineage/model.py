@@ -1,79 +1,60 @@
-"""`lineage model` and `lineage why-not-blessed`."""
+"""`visionline lineage model` and `lineage why-not-blessed`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from common.errors import Exit
-from pipeline.cli.lineage.group import (
-    JsonOption,
-    MetadataOption,
-    OutputOption,
-    RefArgument,
-    answer_json,
-    app,
-    asking,
-)
-
-if TYPE_CHECKING:
-    from lineage.questions.verdicts import WhyNotBlessed
+from lineage.graph.producers import BASELINE
+from lineage.questions.model import model_lineage
+from lineage.questions.verdicts import WhyNotBlessed
+from lineage.questions.verdicts import why_not_blessed as ask
+from pipeline.cli.lineage.asking import Store, asks
+from pipeline.cli.model_view import heading, show_model
+from pipeline.cli.options import RefArgument
+from pipeline.cli.words import moment
+from pipeline.terminal import facts, table
 
 
-@app.command()
+@asks
 def model(
     ref: RefArgument,
     baseline: Annotated[
-        bool, typer.Option("--baseline", help="The ancestry of its baselines, too.")
+        bool, typer.Option("--baseline", help="Show the ancestry of its baselines, too.")
     ] = False,
-    config: Annotated[bool, typer.Option("--config", help="The run's whole config, too.")] = False,
+    config: Annotated[
+        bool, typer.Option("--config", help="Show the run's whole config, too.")
+    ] = False,
     packages: Annotated[
-        bool, typer.Option("--packages", help="The packages that were installed, too.")
+        bool, typer.Option("--packages", help="Show the packages that were installed, too.")
     ] = False,
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
-    """What produced a model, what judged it, where it was pushed."""
-    from lineage.graph.producers import BASELINE
-    from lineage.questions.model import model_lineage
-
-    with asking(output, metadata, ref) as reader:
+    """Show what produced a model, what judged it, where it was pushed."""
+    with store.open(ref) as reader:
         found = model_lineage(reader, ref, cut=() if baseline else BASELINE)
-    if as_json:
-        answer_json("model", found)
-    else:
-        from pipeline.cli.model_view import show_model
-
-        show_model(found, config=config, packages=packages)
+    store.answer("model", found, lambda m: show_model(m, config=config, packages=packages))
 
 
-@app.command("why-not-blessed")
+@asks
 def why_not_blessed(
     ref: RefArgument,
-    output: OutputOption = None,
-    metadata: MetadataOption = None,
-    as_json: JsonOption = False,
+    *,
+    store: Store,
 ) -> None:
-    """Which thresholds a model missed, and by how much; or why it could not be served."""
-    from lineage.questions.verdicts import why_not_blessed as ask
-
-    with asking(output, metadata, ref) as reader:
+    """Explain which thresholds a model missed, and by how much; or why it could not be served."""
+    with store.open(ref) as reader:
         found = ask(reader, ref)
-    if as_json:
-        answer_json("why-not-blessed", found)
-    else:
-        _show_why_not(found)
+    store.answer("why-not-blessed", found, _show_why_not)
     if found.blessed:
         raise typer.Exit(Exit.NOTHING_FOUND)
 
 
 def _show_why_not(found: WhyNotBlessed) -> None:
     from common.formats import NOT_RECORDED, cell, known, share
-    from pipeline.cli.model_view import heading
-    from pipeline.cli.words import moment
-    from pipeline.terminal import facts, table
 
     verdict, infra = found.verdict, found.infra
     accuracy = known(verdict.accuracy, share)
