@@ -45,6 +45,16 @@ class Rule:
             raise ConfigError(f"{where}: expected {self.expected}, got {shown(value)}.{close}")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class By:
+    """A check that says for itself what is wrong: a function of key and value."""
+
+    function: Callable[[str, Any], object]
+
+    def check(self, value: Any, where: str) -> None:
+        self.function(where, value)
+
+
 def at_least(least: float, *, below: float | None = None) -> Rule:
     """Finite numbers from `least` on, those from `below` on excepted."""
     schema = {"minimum": least}

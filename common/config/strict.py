@@ -125,8 +125,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if origin is dict:
         require(isinstance(value, Mapping), f"{where}: expected a table, got {shown(value)}.")
         return {
-            _value(args[0], k, f"{where} key"): _value(args[1], v, f"{where}.{k}")
-            for k, v in value.items()
+            _value(args[0], k, where): _value(args[1], v, f"{where}.{k}") for k, v in value.items()
         }
     if hint is Any:
         _check_plain(value, where)

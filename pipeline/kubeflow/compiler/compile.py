@@ -23,7 +23,7 @@ from pipeline.config import PipelineConfig
 from pipeline.kubeflow import step as names
 from pipeline.kubeflow.compiler import platform
 from pipeline.kubeflow.compiler.lengths import check_lengths
-from pipeline.kubeflow.config import ResourcesConfig
+from pipeline.kubeflow.config import TaskResources
 from pipeline.kubeflow.parts import PART, input_name, parts_of
 from pipeline.kubeflow.step import Step
 from pipeline.kubeflow.words import packed, unpacked
@@ -435,11 +435,11 @@ class _Compiled:
                 del given[key]
         return found
 
-    def _resources(self, owner: str) -> ResourcesConfig:
+    def _resources(self, owner: str) -> TaskResources:
         """What the config says of a component, or of a task that has none."""
         cluster = self._config.kubeflow
         if owner in (_RESOLVE, _BASELINE):
-            return cluster.resources.get(owner, ResourcesConfig())
+            return cluster.resources.get(owner, TaskResources())
         return cluster.of(owner)
 
     def _asked(self, owner: str) -> Spec:
@@ -518,12 +518,14 @@ def _retry(count: int) -> Spec:
     }
 
 
-def _resources(asked: ResourcesConfig) -> Spec:
+def _resources(asked: TaskResources) -> Spec:
     found: Spec = {}
-    if asked.cpu is not None:
-        found |= {"resourceCpuRequest": asked.cpu, "resourceCpuLimit": asked.cpu}
-    if asked.memory is not None:
-        found |= {"resourceMemoryRequest": asked.memory, "resourceMemoryLimit": asked.memory}
+    for name, key in (("Cpu", "cpu"), ("Memory", "memory")):
+        request, limit = getattr(asked, key), getattr(asked, f"{key}_limit")
+        if request is not None:
+            found[f"resource{name}Request"] = str(request)
+        if request is not None or limit is not None:
+            found[f"resource{name}Limit"] = str(request if limit is None else limit)
     if asked.gpu:
         found["accelerator"] = {"resourceType": asked.gpu_type, "resourceCount": str(asked.gpu)}
     return found
