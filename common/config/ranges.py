@@ -50,6 +50,8 @@ class By:
     """A check that says for itself what is wrong: a function of key and value."""
 
     function: Callable[[str, Any], object]
+    expected: str = ""
+    schema: dict[str, Any] = field(default_factory=dict)
 
     def check(self, value: Any, where: str) -> None:
         self.function(where, value)
