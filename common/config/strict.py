@@ -16,7 +16,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union
 
-from common.config.ranges import one_of, require, shown
+from common.config.ranges import one_of, shown
 from common.errors import ConfigError, nearest
 from common.paths import is_utf8
 
@@ -113,17 +113,17 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else parse(hint, value, where + ".")  # type: ignore[arg-type]
     if origin is tuple:
-        require(isinstance(value, list | tuple), f"{where}: expected a list, got {shown(value)}.")
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where}: expected a list, got {shown(value)}.")
         hints = args[:1] * len(value) if args[-1] is Ellipsis else args
-        require(
-            len(value) == len(hints),
-            f"{where}: expected {len(hints)} values, got {shown(value)}.",
-        )
+        if len(value) != len(hints):
+            raise ConfigError(f"{where}: expected {len(hints)} values, got {shown(value)}.")
         return tuple(
             _value(h, v, f"{where}[{i}]") for i, (h, v) in enumerate(zip(hints, value, strict=True))
         )
     if origin is dict:
-        require(isinstance(value, Mapping), f"{where}: expected a table, got {shown(value)}.")
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: expected a table, got {shown(value)}.")
         return {
             _value(args[0], k, where): _value(args[1], v, f"{where}.{k}") for k, v in value.items()
         }
