@@ -1,20 +1,20 @@
 """Writes the generated parts of the documentation: `python docs/generate.py [FOLDER]`.
 
-lineage.schema.json describes what `visionline lineage --json` prints. In the pages of
-PAGES, what stands between `<!-- generated: NAME -->`
+lineage.schema.json describes what `visionline lineage --json` prints, config.schema.json
+what the TOML files may hold. In the pages of PAGES, what stands between `<!-- generated: NAME -->`
 and `<!-- end -->` comes from the code; tests/project/test_docs.py compares.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import json
 import re
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -24,6 +24,7 @@ from json_schema import schema_of  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from common.config.docstrings import docstrings, in_words  # noqa: E402
+from common.config.strict import hints_of  # noqa: E402
 from common.record.artifacts import Blessing, Erasure, Examples, Model, Pin, Pushed  # noqa: E402
 from common.record.record import Record  # noqa: E402
 from common.record.run import Run  # noqa: E402
@@ -34,8 +35,10 @@ from pipeline.cli.kubeflow import compile  # noqa: E402
 from pipeline.cli.main import app  # noqa: E402
 from pipeline.config import PipelineConfig  # noqa: E402
 from pipeline.deploy.config import DeployConfig  # noqa: E402
+from serving.config import ServeConfig  # noqa: E402
 
 ANSWERS_SCHEMA = "lineage.schema.json"
+CONFIG_SCHEMA = "config.schema.json"
 PAGES = ("configuration.md", "cli.md", "kubernetes-serving.md", "provenance.md")
 
 FLAGS = {
@@ -71,7 +74,8 @@ def main(folder: Path) -> None:
         for name in re.findall(r"<!-- generated: (\S+) -->", text):
             text = replaced(text, name, parts[name])
         (folder / page).write_text(text)
-    (folder / ANSWERS_SCHEMA).write_text(json.dumps(answers(), indent=1) + "\n")
+    for name, schema in ((ANSWERS_SCHEMA, answers()), (CONFIG_SCHEMA, configs())):
+        (folder / name).write_text(json.dumps(schema, indent=1) + "\n")
 
 
 def answers() -> dict[str, Any]:
@@ -90,6 +94,25 @@ def answers() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Answers of visionline lineage --json",
         "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in ANSWERS],
+        "$defs": defs,
+    }
+
+
+def configs() -> dict[str, Any]:
+    """The TOML files of a run, of a deployment and of a server, as JSON Schema.
+
+    No key is required: a flag can say any of them.
+    """
+    defs: dict[str, Any] = {}
+    run, deploy, serve = (
+        schema_of(cls, docstrings, defs, complete=False)
+        for cls in (PipelineConfig, DeployConfig, ServeConfig)
+    )
+    table = {"type": "object", "properties": {"deploy": deploy}, "additionalProperties": False}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Configs of visionline run, deploy and serve",
+        "anyOf": [run, table, serve],
         "$defs": defs,
     }
 
@@ -132,7 +155,7 @@ def tables() -> Iterator[tuple[str, type]]:
 
 
 def _tables_in(cls: type, prefix: str) -> Iterator[tuple[str, type]]:
-    hints = get_type_hints(cls)
+    hints = hints_of(cls)
     for field in dataclasses.fields(cls):
         if dataclasses.is_dataclass(hints[field.name]):
             yield prefix + field.name, hints[field.name]
@@ -142,7 +165,7 @@ def _tables_in(cls: type, prefix: str) -> Iterator[tuple[str, type]]:
 def table(name: str, cls: type) -> str:
     """The keys of one table: type, default, flag, meaning."""
     prefix = "" if name == "top" else f"{name}."
-    meanings, hints = docstrings(cls), get_type_hints(cls)
+    meanings, hints = docstrings(cls), hints_of(cls)
     lines = ["| key | type | default | flag | meaning |", "|---|---|---|---|---|"]
     for field in dataclasses.fields(cls):
         if dataclasses.is_dataclass(hints[field.name]):
@@ -152,7 +175,13 @@ def table(name: str, cls: type) -> str:
             raise SystemExit(f"{key}: expected a docstring below the field.")
         meaning = linked(in_words(meanings[field.name]))
         flag = f"`{FLAGS[key]}`" if key in FLAGS else ""
-        cells = [f"`{field.name}`", toml_type(str(field.type)), default(key, field), flag, meaning]
+        cells = [
+            f"`{field.name}`",
+            toml_type(hints[field.name]),
+            default(key, field),
+            flag,
+            meaning,
+        ]
         lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -178,29 +207,31 @@ def linked(meaning: str) -> str:
     return re.sub(r"\bdocs/([\w-]+\.md)", r"[\1](\1)", meaning)
 
 
-def toml_type(annotation: str) -> str:
-    """A field's annotation in the words of TOML."""
-    return _toml_type(ast.parse(annotation, mode="eval").body)
+def toml_type(hint: Any) -> str:
+    """A field's type in the words of TOML, and the range of a number."""
+    noun, rule = _toml_type(hint)
+    return f"{noun} ({rule})" if rule else noun
 
 
-def _toml_type(node: ast.expr) -> str:
-    if isinstance(node, ast.BinOp):
-        sides = [n for n in (node.left, node.right) if ast.unparse(n) != "None"]
-        return " or ".join(map(_toml_type, sides))
-    if isinstance(node, ast.Subscript):
-        inside = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        match ast.unparse(node.value):
-            case "Literal":
-                return ", ".join(f"`{ast.unparse(n)}`" for n in inside).replace("'", '"')
-            case "dict":
-                value = _toml_type(inside[1])
-                return "table" if value == "any" else f"table of {value}s"
-            case "tuple" if ast.unparse(inside[-1]) == "...":
-                return f"list of {_toml_type(inside[0])}s"
-            case "tuple":
-                return f"list of {len(inside)} {_toml_type(inside[0])}s"
-    words = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "Any": "any"}
-    return words.get(ast.unparse(node), "table")
+def _toml_type(hint: Any) -> tuple[str, str]:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        noun, rule = _toml_type(args[0])
+        # Of texts the meaning says it.
+        return noun, args[1].expected if args[0] in (int, float) else rule
+    if origin in (Union, types.UnionType):
+        sides = [a for a in args if a is not type(None)]
+        return _toml_type(sides[0]) if len(sides) == 1 else (" or ".join(map(toml_type, sides)), "")
+    if origin is Literal:
+        return ", ".join(f"`{toml(a)}`" for a in args), ""
+    if origin in (dict, tuple):
+        noun, rule = _toml_type(args[1] if origin is dict else args[0])
+        kind = "table" if origin is dict else "list"
+        count = "" if origin is dict or args[-1] is ... else f"{len(args)} "
+        each = f"each {rule}" if rule else ""
+        return (kind, "") if noun == "any" else (f"{kind} of {count}{noun}s", each)
+    words = {str: "string", int: "integer", float: "number", bool: "boolean", Any: "any"}
+    return words.get(hint, "table"), ""
 
 
 def default(key: str, field: dataclasses.Field[Any]) -> str:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from common.config.ranges import at_least
 from common.errors import ConfigError, nearest
 from common.process.cpus import available_cpus
 
@@ -161,6 +162,8 @@ def _check_workers(given: Sequence[str]) -> None:
         raise ConfigError(
             "run.beam_args: where is the job server? --job_endpoint=HOST:PORT, see docs/beam.md."
         )
+    if workers := _value(given, "direct_num_workers"):
+        at_least(0).check(int(workers), "run.beam_args: --direct_num_workers")
     configured = _value(given, "environment_config")
     if environment.startswith("beam:env:"):
         return

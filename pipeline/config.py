@@ -12,11 +12,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from common.config import toml_file
-from common.config.ranges import require
-from common.config.strict import dump, parse
+from common.config.ranges import at_least, between, matching, require
+from common.config.strict import Checked, dump, parse
 from common.errors import ConfigError, MissingKeyError, nearest
 from common.files import digest
 from common.paths import check_folder
@@ -30,11 +30,14 @@ from pipeline.kubeflow.config import KubeflowConfig
 from trainers.backends import model_names
 from trainers.config import TrainConfig
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+Name = Annotated[
+    str, matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "letters, digits, '.', '_' and '-'")
+]
+Side = Annotated[int, between(8, 2048)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SchemaConfig:
+class SchemaConfig(Checked):
     """What the data must look like."""
 
     frozen: str | None = None
@@ -45,18 +48,14 @@ class SchemaConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TransformConfig:
+class TransformConfig(Checked):
     """How images become arrays of one size."""
 
-    image_size: int | tuple[int, int] = 224
+    image_size: Side | tuple[Side, Side] = 224
     """Images are made so large, in pixels: one side of a square, or height and width (as a
     flag 224x320)."""
     resize: Literal["stretch", "crop", "pad"] = "stretch"
     """stretch: changes the aspect ratio; crop: cuts the longer side; pad: black bars."""
-
-    def __post_init__(self) -> None:
-        for side in self.size:
-            require(8 <= side <= 2048, f"image_size: expected 8 to 2048, got {self.image_size!r}.")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -67,22 +66,16 @@ class TransformConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PushConfig:
+class PushConfig(Checked):
     destination: str | None = None
     """Models are pushed to this serving folder; by default `serving` in the output folder."""
-    keep_versions: int | None = None
+    keep_versions: Annotated[int, at_least(1)] | None = None
     """After a push, older versions than the newest so many are removed; by default none
     is.  Those with a label, and those that a server has loaded, stay."""
 
-    def __post_init__(self) -> None:
-        require(
-            self.keep_versions is None or self.keep_versions >= 1,
-            f"keep_versions: expected at least 1, got {self.keep_versions}.",
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunConfig:
+class RunConfig(Checked):
     """Where and by what the pipeline is run."""
 
     output: str | None = None
@@ -98,18 +91,18 @@ class RunConfig:
     USER@HOST:PORT/DATABASE, see docs/metadata-stores.md; by default metadata.sqlite in the
     output folder."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if self.metadata is not None:
             Connection.parse(self.metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineConfig:
+class PipelineConfig(Checked):
     """Everything a run is told."""
 
-    name: str
+    name: Name
     """The model is served under this name."""
-    pipeline: str | None = None
+    pipeline: Name | None = None
     """Runs of one pipeline share their cached steps; by default the name."""
     data: DataConfig
     schema: SchemaConfig = field(default_factory=SchemaConfig)
@@ -121,13 +114,7 @@ class PipelineConfig:
     run: RunConfig = field(default_factory=RunConfig)
     kubeflow: KubeflowConfig = field(default_factory=KubeflowConfig)
 
-    def __post_init__(self) -> None:
-        for key in ("name", "pipeline"):
-            value = getattr(self, key)
-            require(
-                value is None or bool(_NAME.fullmatch(value)),
-                f"{key}: expected letters, digits, '.', '_' and '-', got {value!r}.",
-            )
+    def check(self) -> None:
         require(
             self.schema.frozen is None or Path(self.schema.frozen).is_file(),
             f"schema.frozen: no file {self.schema.frozen!r}; "

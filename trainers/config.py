@@ -6,41 +6,35 @@ each of them (see docs/training.md).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from common.config.ranges import require
+from common.config.ranges import MOST_THREADS, at_least, between, filled, more_than, require
+from common.config.strict import Checked
 from common.errors import nearest
 from trainers.backends import FRAMEWORKS
 
+Share = Annotated[float, between(0, 1)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AugmentConfig:
+class AugmentConfig(Checked):
     """Random changes to training images (`trainers.augment` draws them)."""
 
     horizontal_flip: bool = True
     """Half of the images, drawn at random, are mirrored."""
-    crop_padding: float = 0.125
+    crop_padding: Annotated[float, between(0, 0.5)] = 0.125
     """Random shift, as a padded random crop: fraction of the image size."""
-    rotation: float = 0.0
+    rotation: Annotated[float, between(0, 180)] = 0.0
     """Largest rotation either way, in degrees."""
-    zoom: float = 0.0
+    zoom: Annotated[float, between(0, 0.9)] = 0.0
     """Largest relative zoom either way: 0.1 draws scales from 0.9 to 1.1."""
-    brightness: float = 0.0
+    brightness: Share = 0.0
     """Largest relative change, as for saturation."""
-    contrast: float = 0.0
+    contrast: Share = 0.0
     """Largest relative change, as for saturation."""
-    saturation: float = 0.0
+    saturation: Share = 0.0
     """Largest relative colour changes: 0.2 draws factors from 0.8 to 1.2."""
-
-    def __post_init__(self) -> None:
-        for name, top in (("crop_padding", 0.5), ("zoom", 0.9), ("rotation", 180.0)):
-            value = getattr(self, name)
-            require(0 <= value <= top, f"{name}: expected 0 to {top:g}, got {value!r}.")
-        for name in ("brightness", "contrast", "saturation"):
-            value = getattr(self, name)
-            require(0 <= value <= 1, f"{name}: expected 0 to 1, got {value!r}.")
 
     @property
     def enabled(self) -> bool:
@@ -50,75 +44,50 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """How one model is trained."""
 
     framework: str
     """This framework trains: keras or pytorch."""
-    model: str
+    model: Annotated[str, filled("a model's name")]
     """This model is trained: one that `visionline models` lists, or "package.module:function"."""
     model_args: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments handed to the model's builder."""
     pretrained: str | None = None
     """Local weights to start from; nothing is ever downloaded."""
-    epochs: int = 10
+    epochs: Annotated[int, at_least(1)] = 10
     """Training goes through its images so many times."""
-    batch_size: int = 64
+    batch_size: Annotated[int, at_least(1)] = 64
     """Each training step takes so many images."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """The same arithmetic in both frameworks, see docs/training.md."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, more_than(0)] = 1e-3
     """The cosine schedule of the learning rate peaks here."""
-    warmup_epochs: float = 1.0
+    warmup_epochs: Annotated[float, at_least(0)] = 1.0
     """Epochs of linear warm-up, capped at a fifth of the training."""
-    weight_decay: float = 1e-4
+    weight_decay: Annotated[float, at_least(0)] = 1e-4
     """Decoupled for adamw, L2 for sgd; never on biases and norm parameters."""
-    momentum: float = 0.9
+    momentum: Annotated[float, at_least(0, below=1)] = 0.9
     """Of sgd; adamw does not use it."""
-    label_smoothing: float = 0.0
+    label_smoothing: Annotated[float, at_least(0, below=1)] = 0.0
     """Share of the target spread evenly over all classes."""
-    class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
+    class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, at_least(0)]] = "none"
     """"balanced": images / (classes × images of the class), or one per class."""
-    early_stopping_patience: int = 0
+    early_stopping_patience: Annotated[int, at_least(0)] = 0
     """Epochs without a better validation loss before training stops; 0: off.
     The weights of the best epoch are kept in either case."""
     golden: Literal["drawn", "validation"] = "drawn"
     """The images in golden.npz, which every pushed version carries wherever it goes:
     drawn ones, or the first of the validation split, on purpose."""
-    seed: int = 0
+    seed: Annotated[int, between(0, 2**32 - 1)] = 0
     """The weights, the order of the images and the augmentation are drawn from this."""
-    threads: int = 0
+    threads: Annotated[int, between(0, MOST_THREADS)] = 0
     """CPU threads of the training process; 0: all it may use."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         require(
             self.framework in FRAMEWORKS,
             f"framework: unknown framework {self.framework!r}."
             + nearest(self.framework, FRAMEWORKS),
         )
-        require(bool(self.model), "model: expected a model's name, got ''.")
-        for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            require(value >= 1, f"{name}: expected 1 or more, got {value!r}.")
-        for name in ("warmup_epochs", "weight_decay", "early_stopping_patience", "threads", "seed"):
-            value = getattr(self, name)
-            require(
-                math.isfinite(value) and value >= 0, f"{name}: expected 0 or more, got {value!r}."
-            )
-        require(self.seed < 2**32, f"seed: expected less than 2**32, got {self.seed!r}.")
-        require(
-            math.isfinite(self.learning_rate) and self.learning_rate > 0,
-            f"learning_rate: expected more than 0, got {self.learning_rate!r}.",
-        )
-        require(0 <= self.momentum < 1, f"momentum: expected 0 to 1, got {self.momentum!r}.")
-        require(
-            0 <= self.label_smoothing < 1,
-            f"label_smoothing: expected 0 to 1, got {self.label_smoothing!r}.",
-        )
-        if isinstance(self.class_weights, dict):
-            for name, weight in self.class_weights.items():
-                require(
-                    math.isfinite(weight) and weight >= 0,
-                    f"class_weights.{name}: expected 0 or more, got {weight!r}.",
-                )

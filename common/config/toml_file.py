@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.config.ranges import shown
 from common.errors import ConfigError
 
 
@@ -25,9 +26,9 @@ def read(path: Path | None) -> dict[str, Any]:
         return _json_table(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as e:
         raise ConfigError(f"Cannot read the config {path}: {e.strerror}.") from None
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise ConfigError(f"{path} is not valid {kind}: {e}.") from None
+        raise ConfigError(f"{path} is not valid {kind}: {_reason(e)}.") from None
 
 
 def _json_table(text: str) -> dict[str, Any]:
@@ -60,6 +61,17 @@ def _setting(text: str, flag: str) -> tuple[str, Any]:
         return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return key, value
+    except (ValueError, RecursionError) as e:
+        raise ConfigError(
+            f"{flag}: {key}: expected a value that can be read, got {shown(value)}: {_reason(e)}."
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """Why a parser gave up: its own words, but for Python's about its stack or its settings."""
+    if isinstance(error, RecursionError):
+        return "lists and tables are nested too deeply"
+    return "an integer has too many digits" if "integer string" in str(error) else str(error)
 
 
 def overlay(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
@@ -75,5 +87,5 @@ def overlay(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
             table = table.setdefault(parent, {})
             if not isinstance(table, dict):
                 where = ".".join(parents[:depth])
-                raise ConfigError(f"{where}: expected a table, got {table!r}.")
+                raise ConfigError(f"{where}: expected a table, got {shown(table)}.")
         table[leaf] = value

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from common.config.ranges import require
+from common.config.ranges import at_least, more_than
+from common.config.strict import Checked
 
 ACCURACY = "accuracy"
 LOSS = "loss"
@@ -22,41 +22,25 @@ _LISTED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluateConfig:
+class EvaluateConfig(Checked):
     """When a model is good enough to be pushed."""
 
-    min_accuracy: float
+    min_accuracy: Annotated[float, more_than(0, at_most=1)]
     """A model with less accuracy on the evaluation split is not pushed. There is no default: only
     you know what is good enough."""
-    min_class_accuracy: float | None = None
+    min_class_accuracy: Annotated[float, more_than(0, at_most=1)] | None = None
     """On each class of the evaluation split; None: not asked for."""
-    max_regression: float = 0.01
+    max_regression: Annotated[float, at_least(0, below=1)] = 0.01
     """How much accuracy may be lost against the model that is served under this name."""
     baseline: Literal["required", "none"] = "required"
     """required: where a model is served that cannot be compared with (its files are not
     whole, its classes are others), nothing is pushed; none: no comparison."""
-    top_k: int = 5
+    top_k: Annotated[int, at_least(1)] = 5
     """The k of the top-k accuracy that is reported."""
     slices: tuple[str, ...] = ()
     """Extra manifest columns to report on, besides the class."""
     confidence_intervals: bool = True
     """95 % intervals by jackknife (costs time: 20 partial evaluations)."""
-
-    def __post_init__(self) -> None:
-        require(
-            math.isfinite(self.min_accuracy) and 0 < self.min_accuracy <= 1,
-            f"min_accuracy: expected more than 0 and at most 1, got {self.min_accuracy!r}.",
-        )
-        require(
-            self.min_class_accuracy is None or 0 < self.min_class_accuracy <= 1,
-            "min_class_accuracy: expected more than 0 and at most 1, "
-            f"got {self.min_class_accuracy!r}.",
-        )
-        require(
-            0 <= self.max_regression < 1,
-            f"max_regression: expected 0 to 1, got {self.max_regression!r}.",
-        )
-        require(self.top_k >= 1, f"top_k: expected 1 or more, got {self.top_k!r}.")
 
 
 def too_fine(

@@ -7,16 +7,26 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from common.config import toml_file
-from common.config.ranges import require
-from common.config.strict import parse
+from common.config.ranges import Rule, between, matching, require
+from common.config.strict import Checked, parse
 from common.errors import ConfigError, MissingKeyError
-from pipeline.deploy.kubernetes import is_label_name, is_label_value, is_qualified_key, is_subdomain
-from pipeline.deploy.pods import METRICS, NetworkConfig, ResourcesConfig, ScalingConfig, Toleration
+from pipeline.deploy.pods import METRICS, NetworkConfig, ScalingConfig
 from pipeline.deploy.server import check_server, check_writable, server_config
 from pipeline.deploy.storage import Storage, parse_storage
+from pipeline.kubernetes.config import (
+    LabelKey,
+    Labels,
+    LabelValue,
+    Name,
+    ResourcesConfig,
+    Secret,
+    SecretKey,
+    Subdomain,
+    Toleration,
+)
 from serving.config import ServeConfig
 
 LONGEST_NAME = 53
@@ -27,27 +37,44 @@ _IMAGE = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*)"
     r"(:(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
+_SERVICE = matching(
+    f"(?=.{{1,{LONGEST_NAME}}}$)[a-z]([-a-z0-9]*[a-z0-9])?",
+    f"at most {LONGEST_NAME} lower-case letters, digits and -, the first a letter and the last "
+    "no -",
+)
+_OwnKey = Annotated[
+    LabelKey,
+    Rule(
+        "a key that neither visionline nor KServe writes",
+        lambda key: not key.startswith(OWN_PREFIXES),
+    ),
+]
+_Image = Annotated[str, Rule("NAME:TAG", lambda v: _IMAGE.fullmatch(v) is not None)]
+_Release = Annotated[
+    str, matching(r"\d[A-Za-z0-9_.-]{0,127}", "the tag of tensorflow/serving, such as 2.19.1")
+]
+_Id = Annotated[int, between(1, 2**31 - 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeployConfig:
+class DeployConfig(Checked):
     """Everything about one InferenceService, and what protects it, but the model."""
 
     storage: str
     """The cluster finds the serving folder there: s3://…, gs://… or pvc://CLAIM/FOLDER."""
     runtime: Literal["visionline", "tensorflow"] = "visionline"
     """The model is served by this project's server, or by KServe's TensorFlow Serving."""
-    image: str | None = None
+    image: _Image | None = None
     """This project's server comes from this image; it needs one."""
-    runtime_version: str | None = None
+    runtime_version: _Release | None = None
     """TensorFlow Serving comes from the image with this tag; by default that of the release that
     belongs to the installed TensorFlow, with -gpu for GPUs."""
-    version: int | None = None
+    version: Annotated[int, between(1, 10**12 - 1)] | None = None
     """This version alone is served. By default, on a claim, it is the latest, also when a newer
     one is pushed; on s3 and gs the latest of the local serving folder."""
-    service: str | None = None
+    service: Annotated[str, _SERVICE] | None = None
     """The InferenceService, and the model in requests, is called so; by default after the model."""
-    namespace: str | None = None
+    namespace: Name | None = None
     """The InferenceService is made in this namespace; by default where kubectl is set to."""
     mode: Literal["standard", "knative"] = "standard"
     """KServe makes Deployments (standard), or Knative services, which take canaries and need no
@@ -55,48 +82,48 @@ class DeployConfig:
     protocol: Literal["http", "grpc"] = "http"
     """The address that KServe gives out speaks this; in knative mode the other one cannot be
     reached."""
-    canary_percent: int | None = None
+    canary_percent: Annotated[int, between(0, 100)] | None = None
     """This revision gets so many percent of the traffic; the rest stays with the one before."""
-    min_replicas: int = 1
+    min_replicas: Annotated[int, between(0, 1000)] = 1
     """So many pods run at least; 0 in knative mode alone."""
-    max_replicas: int | None = None
+    max_replicas: Annotated[int, between(1, 1000)] | None = None
     """So many pods run at most; by default 1, or `min_replicas` where that is more."""
-    startup_seconds: int = 300
+    startup_seconds: Annotated[int, between(10, 3600)] = 300
     """For the process to answer; then it is started again."""
-    service_account: str | None = None
+    service_account: Subdomain | None = None
     """Whose credentials the storage is read with."""
     service_account_token: bool = False
     """Whether pods get a token for the cluster's own API. Neither the servers nor KServe's
     storage initializer ask it."""
-    token_secret: str | None = None
+    token_secret: Secret | None = None
     """A Secret with the bearer token that clients must send."""
-    token_key: str = "token"
+    token_key: SecretKey = "token"
     """The token's key in that Secret."""
-    control_token_secret: str | None = None
+    control_token_secret: Secret | None = None
     """A Secret with the bearer token of who may load and unload; without, nobody may."""
-    control_token_key: str = "token"
+    control_token_key: SecretKey = "token"
     """The control token's key in that Secret."""
-    pre_stop_seconds: int = 5
+    pre_stop_seconds: Annotated[int, between(0, 600)] = 5
     """How long a pod that is to go answers on, while its address is taken away; not in knative
     mode, which sees to that itself."""
-    user: int = 1000
+    user: _Id = 1000
     """The numeric user the server runs as; never 0."""
-    fs_group: int | None = None
+    fs_group: _Id | None = None
     """The numeric group that owns the files of mounted volumes, and that the server is in."""
     read_only_root: bool = True
     """Whether the container's own files are read-only. Folders that the server writes to are
     mounted, empty, for the life of the pod."""
-    node_selector: dict[str, str] = field(default_factory=dict)
+    node_selector: Labels = field(default_factory=dict)
     """Labels of the nodes that pods run on."""
     tolerations: tuple[Toleration, ...] = ()
     """Taints of nodes that pods run on all the same; tables with key, operator, value, effect and
     seconds."""
-    max_unavailable: int | None = None
-    """Pods that may be taken away at a time when nodes are drained: makes a PodDisruptionBudget.
-    By default there is none."""
-    labels: dict[str, str] = field(default_factory=dict)
+    max_unavailable: Annotated[int, between(1, 1000)] | None = None
+    """Pods that may be taken away at a time when nodes are drained: makes a PodDisruptionBudget,
+    which with 0 would keep them from it. By default there is none."""
+    labels: dict[_OwnKey, LabelValue] = field(default_factory=dict)
     """Besides those that visionline writes."""
-    annotations: dict[str, str] = field(default_factory=dict)
+    annotations: dict[_OwnKey, str] = field(default_factory=dict)
     """Besides those that visionline writes."""
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
     scaling: ScalingConfig = field(default_factory=ScalingConfig)
@@ -104,29 +131,18 @@ class DeployConfig:
     server: dict[str, Any] = field(default_factory=dict)
     """Any key of the server's own config, such as limits.images."""
 
-    def __post_init__(self) -> None:
-        self._check_names()
+    def check(self) -> None:
+        parse_storage(self.storage)
         self._check_runtime()
         check_server(self.server)
         if self.read_only_root:
             check_writable(self.served)
-        self._check_pods()
+        self._check_scaling()
+        self._check_network()
         require(
-            0 <= self.pre_stop_seconds <= 600,
-            f"pre_stop_seconds: expected 0 to 600, got {self.pre_stop_seconds}.",
-        )
-        require(
-            self.version is None or 1 <= self.version < 10**12,
-            f"version: expected 1 or more, got {self.version}.",
-        )
-        require(
-            0 <= self.min_replicas <= self.replicas_at_most <= 1000,
-            "max_replicas: expected min_replicas "
-            f"({self.min_replicas}, at least 0) to 1000, got {self.max_replicas}.",
-        )
-        require(
-            self.replicas_at_most >= 1,
-            f"max_replicas: expected 1 or more, got {self.max_replicas}.",
+            self.min_replicas <= self.replicas_at_most,
+            f"max_replicas: expected min_replicas ({self.min_replicas}) or more, "
+            f"got {self.max_replicas}.",
         )
         require(
             self.min_replicas > 0 or self.mode == "knative",
@@ -134,11 +150,10 @@ class DeployConfig:
             f"got {self.min_replicas}.",
         )
         require(
-            10 <= self.startup_seconds <= 3600,
-            f"startup_seconds: expected 10 to 3600, got {self.startup_seconds}.",
+            self.canary_percent is None or self.mode == "knative",
+            "canary_percent: KServe splits traffic in knative mode alone; expected "
+            f"mode = 'knative', got {self.mode!r}.",
         )
-        self._check_canary()
-        require(1 <= self.user < 2**31, f"user: expected 1 to 2147483647, got {self.user}.")
 
     @property
     def place(self) -> Storage:
@@ -168,39 +183,6 @@ class DeployConfig:
         outbound = self.network.outbound
         return not self.place.is_claim if outbound is None else outbound
 
-    def _check_names(self) -> None:
-        parse_storage(self.storage)
-        if self.service is not None:
-            check_service(self.service)
-        for key, valid in (
-            ("namespace", is_label_name),
-            ("service_account", is_subdomain),
-            ("token_secret", is_subdomain),
-            ("control_token_secret", is_subdomain),
-        ):
-            value = getattr(self, key)
-            require(
-                value is None or valid(value),
-                f"{key}: expected a name of lower-case letters, digits and -, got {value!r}.",
-            )
-        for key in ("token_key", "control_token_key"):
-            value = getattr(self, key)
-            require(
-                re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", value) is not None,
-                f"{key}: expected letters, digits and -._, got {value!r}.",
-            )
-        for table in ("labels", "annotations"):
-            for key, value in getattr(self, table).items():
-                require(is_qualified_key(key), f"{table}: {key!r} is no key that Kubernetes takes.")
-                require(
-                    not key.startswith(OWN_PREFIXES),
-                    f"{table}: {key!r} is written by visionline or KServe; choose another key.",
-                )
-                require(
-                    table == "annotations" or is_label_value(value),
-                    f"labels.{key}: expected at most 63 letters, digits and -._, got {value!r}.",
-                )
-
     def _check_runtime(self) -> None:
         if self.runtime == "visionline":
             require(
@@ -208,8 +190,6 @@ class DeployConfig:
                 "image: expected the image of visionline's server, such as "
                 "registry.example.com/visionline-serving:0.1.0 (--image).",
             )
-            found = _IMAGE.fullmatch(self.image or "")
-            require(found is not None, f"image: expected NAME:TAG, got {self.image!r}.")
             self._only_for("tensorflow", "runtime_version")
             return
         self._only_for("visionline", "image", "token_secret", "control_token_secret")
@@ -218,11 +198,6 @@ class DeployConfig:
             "server: is for runtime = 'visionline', and this is 'tensorflow'; leave it out.",
         )
         tag = self.serving_tag
-        require(
-            re.fullmatch(r"\d[A-Za-z0-9_.-]{0,127}", tag) is not None,
-            "runtime_version: expected the tag of tensorflow/serving, such as 2.19.1 "
-            f"(--runtime-version), got {tag!r}.",
-        )
         with_gpu = tag.endswith("-gpu")
         require(
             with_gpu == (self.resources.gpu > 0),
@@ -230,21 +205,7 @@ class DeployConfig:
             f"for resources.gpu = {self.resources.gpu}, got {tag!r}.",
         )
 
-    def _check_pods(self) -> None:
-        require(
-            self.fs_group is None or 1 <= self.fs_group < 2**31,
-            f"fs_group: expected 1 to 2147483647, got {self.fs_group}.",
-        )
-        for key, value in self.node_selector.items():
-            require(
-                is_qualified_key(key) and is_label_value(value),
-                f"node_selector: expected a label of nodes, got {key!r} = {value!r}.",
-            )
-        require(
-            self.max_unavailable is None or 1 <= self.max_unavailable <= 1000,
-            "max_unavailable: expected 1 to 1000 (with 0 no node could be drained), "
-            f"got {self.max_unavailable}.",
-        )
+    def _check_scaling(self) -> None:
         metric = self.scaling.metric
         require(
             metric is None or metric in METRICS[self.mode],
@@ -261,7 +222,6 @@ class DeployConfig:
             "scaling.target: expected max_replicas above min_replicas "
             f"({self.min_replicas}), got {self.replicas_at_most}: nothing would be scaled.",
         )
-        self._check_network()
 
     def _check_network(self) -> None:
         require(
@@ -283,17 +243,6 @@ class DeployConfig:
                 getattr(self, key) is None,
                 f"{key}: is for runtime = {runtime!r}, and this is {self.runtime!r}; leave it out.",
             )
-
-    def _check_canary(self) -> None:
-        percent = self.canary_percent
-        if percent is None:
-            return
-        require(0 <= percent <= 100, f"canary_percent: expected 0 to 100, got {percent}.")
-        require(
-            self.mode == "knative",
-            "canary_percent: KServe splits traffic in knative mode alone; expected "
-            f"mode = 'knative', got {self.mode!r}.",
-        )
 
     @property
     def warnings(self) -> list[str]:
@@ -326,11 +275,7 @@ class DeployConfig:
 
 def check_service(name: str) -> str:
     """Refuses what KServe refuses as the name of an InferenceService."""
-    require(
-        re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name) is not None and len(name) <= LONGEST_NAME,
-        f"service: expected at most {LONGEST_NAME} lower-case letters, digits and -, the first a "
-        f"letter and the last no -, got {name!r}.",
-    )
+    _SERVICE.check(name, "service")
     return name
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from pipeline.deploy.config import DeployConfig
-from pipeline.deploy.kubernetes import quantity
 from pipeline.deploy.model import Model
+from pipeline.kubernetes.config import worth
 from serving.memory import memory_bytes
 
 _TENSORFLOW = "2Gi"
@@ -20,7 +18,7 @@ def memory(config: DeployConfig, model: Model) -> tuple[str, str]:
     if config.runtime == "tensorflow":
         needed = _TENSORFLOW
     request = asked.memory or needed
-    if asked.memory is None and asked.memory_limit and _bytes(asked.memory_limit) < _bytes(needed):
+    if asked.memory is None and asked.memory_limit and worth(asked.memory_limit) < worth(needed):
         request = asked.memory_limit
     return request, asked.memory_limit or request
 
@@ -31,7 +29,7 @@ def warnings(config: DeployConfig, model: Model) -> list[str]:
         return []
     needed, (_, limit) = _needed_mib(config, model), memory(config, model)
     found = []
-    if _bytes(limit) < needed * _MIB:
+    if worth(limit) < needed * _MIB:
         found.append(
             f"resources: the pod has {limit} of memory, and the server may take {needed}Mi by its "
             "limits: under load it would be killed. Give it more, or lower deploy.server.limits."
@@ -46,7 +44,3 @@ def warnings(config: DeployConfig, model: Model) -> list[str]:
 
 def _needed_mib(config: DeployConfig, model: Model) -> int:
     return -(-memory_bytes(config.served.limits, model.size or 0) // _MIB)
-
-
-def _bytes(text: str) -> Decimal:
-    return quantity(text) or Decimal(0)

@@ -10,10 +10,8 @@ from typing import Any
 
 from common.config.ranges import require
 from pipeline.deploy.config import DeployConfig, service_name
-from pipeline.deploy.kubernetes import quantity
 from pipeline.deploy.memory import memory
 from pipeline.deploy.model import Model
-from pipeline.deploy.pods import Toleration
 from pipeline.deploy.server import (
     GRPC,
     HTTP,
@@ -24,6 +22,7 @@ from pipeline.deploy.server import (
     grace_seconds,
     writable_folders,
 )
+from pipeline.kubernetes.config import ResourcesConfig, Toleration, worth
 from serving.auth import CONTROL_ENVIRONMENT, ENVIRONMENT
 
 Values = dict[str, Any]
@@ -173,7 +172,7 @@ def _own_container(config: DeployConfig, model: Model, service: str) -> Values:
         "name": "kserve-container",
         "image": config.image,
         "command": ["python", "-m", "serving"],
-        "args": arguments(config.server, quantity(str(asked.cpu_limit or asked.cpu))),
+        "args": arguments(config.server, worth(_cpu(asked)[1])),
         "ports": _ports(config, HTTP, GRPC),
         "startupProbe": _startup(config, _get("/healthz", HTTP, scheme)),
         "livenessProbe": _probe(_get("/healthz", HTTP, scheme)),
@@ -251,10 +250,18 @@ def _startup(config: DeployConfig, check: Values) -> Values:
 def _resources(config: DeployConfig, model: Model) -> Values:
     asked = config.resources
     request, limit = memory(config, model)
-    limits = {"cpu": str(asked.cpu_limit or asked.cpu), "memory": limit}
+    cpu, cpu_limit = _cpu(asked)
+    limits = {"cpu": cpu_limit, "memory": limit}
     if asked.gpu:
-        limits["nvidia.com/gpu"] = str(asked.gpu)
-    return {"requests": {"cpu": str(asked.cpu), "memory": request}, "limits": limits}
+        limits[asked.gpu_type] = str(asked.gpu)
+    return {"requests": {"cpu": cpu, "memory": request}, "limits": limits}
+
+
+def _cpu(asked: ResourcesConfig) -> tuple[str, str]:
+    """The request and the limit: of one CPU where nothing is asked for, or what the limit has."""
+    least = "1" if asked.cpu_limit is None else min("1", str(asked.cpu_limit), key=worth)
+    request = least if asked.cpu is None else str(asked.cpu)
+    return request, request if asked.cpu_limit is None else str(asked.cpu_limit)
 
 
 def _mount_path(config: DeployConfig, model: Model, service: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from common.config.ranges import require
-from pipeline.deploy.kubernetes import is_subdomain
+from pipeline.kubernetes.grammar import is_subdomain
 
 Scheme = Literal["s3", "gs", "pvc"]
 _EXPECTED = "expected s3://BUCKET/FOLDER, gs://BUCKET/FOLDER or pvc://CLAIM/FOLDER"

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigError, nearest
-from pipeline.deploy.kubernetes import (
+from pipeline.deploy.pods import METRICS
+from pipeline.kubernetes.grammar import (
     is_label_name,
     is_label_value,
     is_qualified_key,
     is_subdomain,
     quantity,
 )
-from pipeline.deploy.pods import METRICS
 
 _FIELDS = Path(__file__).with_name("fields.json")
 _PYTHON: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int)}

@@ -42,13 +42,14 @@ class Outer:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+whole = st.integers(1 - 2**63, 2**63 - 1)
+leaves = st.none() | st.booleans() | whole | st.floats(allow_nan=False) | st.text()
 extras = st.recursive(leaves, lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=5)
 outers = st.builds(
     Outer,
     name=st.text(),
     rate=st.floats(allow_nan=False),
-    size=st.integers() | st.tuples(st.integers(), st.integers()),
+    size=whole | st.tuples(whole, whole),
     mode=st.sampled_from(["fast", "exact"]),
     note=st.none() | st.text(),
     flag=st.booleans(),

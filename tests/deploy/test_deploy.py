@@ -43,11 +43,11 @@ from common.yaml_text import to_yaml
 from modelstore.artifact import PushManifest
 from pipeline.deploy import memory
 from pipeline.deploy.config import DeployConfig, load_config, service_name
-from pipeline.deploy.kubernetes import quantity
 from pipeline.deploy.model import Model, choose
 from pipeline.deploy.render import render
 from pipeline.deploy.storage import parse_storage
 from pipeline.deploy.validate import schema, validate
+from pipeline.kubernetes.grammar import quantity
 from serving.config import LimitsConfig, ServeConfig
 from serving.memory import memory_bytes
 
@@ -349,20 +349,20 @@ def test_a_version_must_be_known_where_it_cannot_be_guessed(folder: Path) -> Non
         ({"canary_percent": -1, "mode": "knative"}, "expected 0 to 100, got -1"),
         ({"canary_percent": 5}, "in knative mode alone"),
         ({"min_replicas": 0}, "does not scale to 0"),
-        ({"min_replicas": 3, "max_replicas": 2}, r"min_replicas \(3, at least 0\)"),
-        ({"min_replicas": 0, "max_replicas": 0, "mode": "knative"}, "expected 1 or more"),
+        ({"min_replicas": 3, "max_replicas": 2}, r"min_replicas \(3\) or more, got 2"),
+        ({"min_replicas": 0, "max_replicas": 0, "mode": "knative"}, "expected 1 to 1000"),
         ({"service": "Big"}, "lower-case letters"),
         ({"service": "2nd"}, "first a letter"),
         ({"namespace": "a.b"}, "namespace: expected a name"),
-        ({"token_secret": "a_b"}, "token_secret: expected a name"),
+        ({"token_secret": "a_b"}, "token_secret: expected the name of a Secret"),
         ({"token_key": "a/b"}, "token_key: expected"),
         ({"user": 0}, "user: expected 1"),
         ({"version": 0}, "version: expected 1"),
         ({"startup_seconds": 1}, "expected 10 to 3600"),
-        ({"labels": {"a b": "c"}}, "no key that Kubernetes takes"),
+        ({"labels": {"a b": "c"}}, "labels: expected a key that Kubernetes takes"),
         ({"labels": {"a": "b c"}}, "labels.a: expected"),
-        ({"annotations": {"visionline/run": "x"}}, "choose another key"),
-        ({"annotations": {"serving.kserve.io/deploymentMode": "x"}}, "choose another key"),
+        ({"annotations": {"visionline/run": "x"}}, "neither visionline nor KServe writes"),
+        ({"annotations": {"serving.kserve.io/deploymentMode": "x"}}, "neither visionline nor"),
         ({"resources": {"cpu": "two"}}, "cpu: expected an amount"),
         ({"resources": {"memory": "2 Gi"}}, "memory: expected an amount"),
         ({"resources": {"memory": "0"}}, "memory: expected an amount"),
@@ -370,7 +370,10 @@ def test_a_version_must_be_known_where_it_cannot_be_guessed(folder: Path) -> Non
         ({"server": {"limit": {}}}, r"server\.limit\. Did you mean 'limits'"),
         ({"server": {"limits": {"images": "2"}}}, "server.limits.images: expected int, got '2'"),
         ({"server": {"limits": {"images": 0}}}, "server.limits.images: expected 1 or more, got 0"),
-        ({"server": {"default": {"batching": {"max_batch": 3}}}}, "a power of two, got 3"),
+        (
+            {"server": {"default": {"batching": {"max_batch": 3}}}},
+            "a power of two up to 1024, got 3",
+        ),
         ({"server": {"drain_seconds": float("nan")}}, "server.drain_seconds: expected 0 to"),
         ({"server": {"threads": -1}}, "server.threads: expected 0"),
         ({"server": {"port": 80}}, "server.port: the ports are fixed"),
@@ -383,7 +386,7 @@ def test_a_version_must_be_known_where_it_cannot_be_guessed(folder: Path) -> Non
             "server.tls.client_ca: Kubernetes' probes",
         ),
         ({"pre_stop_seconds": -1}, "pre_stop_seconds: expected 0 to 600"),
-        ({"control_token_secret": "a_b"}, "control_token_secret: expected a name"),
+        ({"control_token_secret": "a_b"}, "control_token_secret: expected the name"),
         ({"control_token_key": ""}, "control_token_key: expected"),
         ({"resources": {"gpu": -1}}, "gpu: expected 0"),
         ({"resources": {"cpus": "1"}}, "Did you mean 'cpu'"),

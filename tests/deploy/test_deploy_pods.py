@@ -23,8 +23,8 @@ from packaging.version import Version
 from serving_server import serve
 
 from common.errors import ConfigError
-from pipeline.deploy.kubernetes import quantity
 from pipeline.deploy.validate import validate
+from pipeline.kubernetes.grammar import quantity
 
 pytestmark = pytest.mark.quick
 
@@ -190,10 +190,10 @@ def test_more_pods_come_at_a_target_of_what_the_mode_watches(
         ),
         ({"scaling": {"target": 50}, "min_replicas": 3}, r"above min_replicas \(3\), got 3"),
         ({"fs_group": 0}, "fs_group: expected 1 to"),
-        ({"node_selector": {"a b": "c"}}, "node_selector: expected a label of nodes"),
-        ({"node_selector": {"a": "b c"}}, "node_selector: expected a label of nodes"),
+        ({"node_selector": {"a b": "c"}}, "node_selector: expected a key that Kubernetes takes"),
+        ({"node_selector": {"a": "b c"}}, "node_selector.a: expected at most 63 letters"),
         ({"tolerations": [{}]}, r"tolerations\[0\]\.key: expected the key of a taint"),
-        ({"tolerations": [{"key": "a b"}]}, "no key that Kubernetes takes"),
+        ({"tolerations": [{"key": "a b"}]}, "expected a key that Kubernetes takes"),
         (
             {"tolerations": [{"key": "a", "value": "b", "operator": "Exists"}]},
             "none with 'Exists', got 'b'",

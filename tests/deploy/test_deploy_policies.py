@@ -82,7 +82,10 @@ def test_pods_that_copy_their_model_may_ask_others() -> None:
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"network": {"allow_from": ["A"]}}, "allow_from: expected names of namespaces, got 'A'"),
+        (
+            {"network": {"allow_from": ["A"]}},
+            r"allow_from\[0\]: expected a name of lower-case letters, digits and -, got 'A'",
+        ),
         ({"network": {"outbound": True}}, "expected allow_from, too"),
         (
             {"network": {"allow_from": ["a"]}, "mode": "knative"},
@@ -92,7 +95,7 @@ def test_pods_that_copy_their_model_may_ask_others() -> None:
             {"network": {"allow_from": ["a"], "outbound": False}, "storage": "s3://bucket"},
             "network.outbound: expected true or nothing, got false: the pods copy s3://bucket",
         ),
-        ({"max_unavailable": 0}, "with 0 no node could be drained"),
+        ({"max_unavailable": 0}, "max_unavailable: expected 1 to 1000, got 0"),
     ],
 )
 def test_refused(changed: dict[str, Any], told: str) -> None:

@@ -171,7 +171,7 @@ def test_nothing_of_this_machine_is_in_the_spec(package):
         ({"push__destination": "/elsewhere"}, "push.destination: expected a path on a volume"),
         ({"train__pretrained": str(GOLDEN)}, "train.pretrained: expected a path on a volume"),
         ({"kubeflow__resources": {"Trainr": {}}}, "no such component. Did you mean 'Trainer'"),
-        ({"kubeflow__resources": {"Trainer": {"cpu": "many"}}}, "cpu: expected a quantity"),
+        ({"kubeflow__resources": {"Trainer": {"cpu": "many"}}}, "cpu: expected an amount"),
         ({"kubeflow__resources": {"Trainer": {"gpu": -1}}}, "gpu: expected 0 to 1024"),
         ({"kubeflow__volumes": [{"claim": "A_b", "mount": "/x"}]}, "claim: expected the name"),
         ({"kubeflow__volumes": [{"claim": "a", "mount": "x"}]}, "mount: expected an absolute"),

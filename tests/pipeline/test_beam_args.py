@@ -70,6 +70,7 @@ def test_good_options(args):
         (["--nonsense=2"], "Beam has no option '--nonsense'."),
         (["--direct_num_workers"], "Beam says: argument --direct_num_workers: expected one"),
         (["--direct_num_workers=two"], "invalid int value: 'two'"),
+        (["--direct_num_workers=-1"], "--direct_num_workers: expected 0 or more, got -1."),
         (["--direct_running_mode=many"], "invalid choice: 'many'"),
         (["--direct_num_workers 2"], "expected --direct_num_workers=2, got"),
         (["direct_num_workers=2"], "expected options such as --direct_num_workers=2, got"),

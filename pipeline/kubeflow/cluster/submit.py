@@ -13,11 +13,11 @@ from typing import Any
 
 from common.errors import ConfigError, RunError
 from common.process.quiet import quiet_stderr
-from pipeline.deploy.kubernetes import is_subdomain
 from pipeline.kubeflow.cluster.api import Api
 from pipeline.kubeflow.config import KubeflowConfig
 from pipeline.kubeflow.settings import prepare
 from pipeline.kubeflow.spec import Package, arguments, ordered
+from pipeline.kubernetes.grammar import is_subdomain
 
 _FIELDS = "second, minute, hour, day of the month, month, day of the week"
 _SUFFIXES = (".yaml", ".yml")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.deploy.pods import Toleration
 from pipeline.kubeflow.config import AffinityConfig, PodConfig, VolumeConfig
+from pipeline.kubernetes.config import Toleration
 
 Spec = dict[str, Any]
 

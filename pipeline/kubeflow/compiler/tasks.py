@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pipeline.kubeflow import step as names
-from pipeline.kubeflow.config import ResourcesConfig
+from pipeline.kubeflow.config import TaskResources
 from pipeline.kubeflow.parts import PART, input_name, parts_of
 from pipeline.kubeflow.step import task_name
 from pipeline.kubeflow.words import packed, unpacked
@@ -152,13 +152,18 @@ def definition(default: str | int | float) -> Spec:
     return {"parameterType": _type(default), "defaultValue": text, "isOptional": True}
 
 
-def resources(asked: ResourcesConfig) -> Spec:
+def resources(asked: TaskResources) -> Spec:
     """Returns what a container asks for; nothing where nothing was asked."""
+    amounts = {
+        f"resource{name}{kind}": amount
+        for name, request, limit in (
+            ("Cpu", asked.cpu, asked.cpu_limit),
+            ("Memory", asked.memory, asked.memory_limit),
+        )
+        for kind, amount in (("Request", request), ("Limit", request if limit is None else limit))
+    }
     return _filled(
-        resourceCpuRequest=asked.cpu,
-        resourceCpuLimit=asked.cpu,
-        resourceMemoryRequest=asked.memory,
-        resourceMemoryLimit=asked.memory,
+        **{key: amount and str(amount) for key, amount in amounts.items()},
         accelerator=asked.gpu and {"resourceType": asked.gpu_type, "resourceCount": str(asked.gpu)},
     )
 

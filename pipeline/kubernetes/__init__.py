@@ -1,0 +1,1 @@
+"""What Kubernetes takes, for deployments and for the tasks of Kubeflow alike."""
