@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from common.config.ranges import require
-from common.errors import nearest
-from trainers.backends import FRAMEWORKS
+from trainers.frameworks import get_framework
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +50,7 @@ class TrainConfig:
     """How one model is trained."""
 
     framework: str
-    """A name of `trainers.backends.FRAMEWORKS`: "keras" or "pytorch"."""
+    """"keras", "pytorch" or another that `visionline models` lists."""
     model: str
     """A name that `visionline models` lists, or "package.module:function"."""
     model_args: dict[str, Any] = field(default_factory=dict)
@@ -83,11 +82,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        require(
-            self.framework in FRAMEWORKS,
-            f"framework: unknown framework {self.framework!r}."
-            + nearest(self.framework, FRAMEWORKS),
-        )
+        get_framework(self.framework)  # raises ConfigError where there is none of that name
         require(bool(self.model), "model: expected a model's name, got ''.")
         for name in ("epochs", "batch_size"):
             value = getattr(self, name)

@@ -1,9 +1,10 @@
 """The contract between the pipeline and a framework: NumPy at the boundary.
 
-A backend is a module (`trainers/<framework>_backend/backend.py`) with the
-functions of `Backend`; the training loop (`trainers.loop`), the export
-(`trainers.export`) and everything above them know no framework.
-One suite of contract tests (tests/test_backend_contract.py) runs on each.
+A backend is a module (`trainers/<framework>_backend/backend.py`, or `backend` of an
+installed package, see `trainers.frameworks`) with the functions of `Backend`; the
+training loop (`trainers.loop`), the export (`trainers.export`) and everything above
+them know no framework.
+One suite of contract tests (tests/trainers/test_backend_contract.py) runs on each.
 
 Shape suffixes: N batch, H height, W width, C classes, 3 colour channels (RGB).
 """

@@ -75,7 +75,7 @@ app.command()(submit)
 def run(
     config: Annotated[Path | None, typer.Argument(help="A TOML file; flags override it.")] = None,
     data: Annotated[str | None, typer.Option(help="Image folder, manifest or TFRecords.")] = None,
-    framework: Annotated[str | None, typer.Option(help="keras or pytorch.")] = None,
+    framework: Annotated[str | None, typer.Option(help="One of `visionline models`.")] = None,
     model: Annotated[str | None, typer.Option(help="A name of `visionline models`.")] = None,
     min_accuracy: Annotated[
         float | None, typer.Option(help="Accuracy below which nothing is pushed (required).")
@@ -169,7 +169,7 @@ def demo(
 @app.command()
 def models(
     pattern: Annotated[str, typer.Argument(help="Only names containing this.")] = "",
-    framework: Annotated[str | None, typer.Option(help="keras or pytorch.")] = None,
+    framework: Annotated[str | None, typer.Option(help="One of `visionline models`.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the models by name, with parameter counts for the small ones."""

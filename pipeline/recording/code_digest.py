@@ -16,8 +16,8 @@ from common.errors import ConfigError, DataError, RunError, TrainingError
 from common.files import digest, sha256_file, tree_digest
 from pipeline.recording.imports import imported_names, name_of, parsed
 from pipeline.recording.own_code import own_code, package_code
-from trainers.backends import FRAMEWORKS
 from trainers.config import TrainConfig
+from trainers.frameworks import get_framework
 
 _ROOT = Path(__file__).parents[2]
 _TRAINER = "components.trainer.executor"
@@ -38,12 +38,13 @@ _ERRORS = frozenset(
 
 def training_code(config: TrainConfig) -> str:
     """Returns a digest of all code and weights that make a model."""
-    backend = FRAMEWORKS[config.framework]
+    backend = get_framework(config.framework).package
     parts = _code([_TRAINER, *_modules(backend)], without=_NO_MODEL)
-    own = own_code(config.model)
-    if ":" in config.model:
-        own |= package_code(config.model.partition(":")[0], installed=True)
-    parts |= {f"model {name}": sha256_file(path) for name, path in own.items()}
+    for entry in (f"{backend}.backend:", config.model):
+        others = own_code(entry)
+        if ":" in entry:
+            others |= package_code(entry.partition(":")[0], installed=True)
+        parts |= {f"{entry} {name}": sha256_file(path) for name, path in others.items()}
     if config.pretrained is not None:
         weights = Path(config.pretrained)
         parts["pretrained"] = tree_digest(weights) if weights.is_dir() else sha256_file(weights)

@@ -13,9 +13,10 @@ import pytest
 from augment_reference import apply
 
 from common.errors import ConfigError
-from trainers.backends import FRAMEWORKS, load_backend, model_names
+from trainers.backends import load_backend
 from trainers.config import TrainConfig
 from trainers.contract import Augmentation, Backend, Batch, Learner, Predictor, StepResult
+from trainers.frameworks import frameworks, get_framework
 
 SIZE = (16, 16)
 CLASSES = 3
@@ -93,7 +94,7 @@ class Framework:
         return self.backend.build(config, num_classes=CLASSES, image_size=size)
 
 
-@pytest.fixture(scope="session", params=FRAMEWORKS)
+@pytest.fixture(scope="session", params=frameworks())
 def framework(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Framework]:
@@ -336,7 +337,7 @@ def test_onnx_predicts_the_same(framework: Framework, saved: Saved, tmp_path: Pa
 def test_built_in_models_have_as_many_weights_in_every_framework(
     framework: Framework, model: str, weights: int
 ) -> None:
-    assert model in model_names(framework.name)
+    assert model in get_framework(framework.name).model_names()
     count = framework.backend.count_parameters(model, num_classes=10, image_size=(32, 32))
     assert count == weights
     learner = framework.backend.build(framework.config(model), num_classes=10, image_size=(32, 32))

@@ -28,8 +28,9 @@ from components.trainer import child
 from components.trainer.child import run_job
 from modelstore.artifact import NATIVE
 from trainers import curves
-from trainers.backends import FRAMEWORKS, load_backend
+from trainers.backends import load_backend
 from trainers.config import TrainConfig
+from trainers.frameworks import frameworks
 from trainers.history import CURVES, HISTORY, TENSORBOARD
 from trainers.job import TrainJob, explain, fit
 
@@ -344,7 +345,7 @@ def losses_in(log: Path) -> list[float]:
     return [v["loss/val"] for v in values[1:]]
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", frameworks())
 def test_a_loss_that_is_no_number_names_the_remedy(tmp_path, framework):
     settings = {"optimizer": "sgd", "learning_rate": 1e30, "warmup_epochs": 0.0}
     job = make_job(tmp_path, framework=framework, **settings)
