@@ -24,3 +24,7 @@ def require_installed(what: str, distribution: str, modules: Iterable[str]) -> N
             f"{what} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} "
             f'not installed. Run: pip install "{distribution}"'
         )
+
+
+def require_kubeflow() -> None:
+    require_installed("Kubeflow Pipelines", "visionline[kubeflow]", ["kfp"])

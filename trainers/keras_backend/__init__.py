@@ -7,7 +7,7 @@ FRAMEWORK = Framework(
     name="keras",
     package=__name__,
     distribution="visionline[keras]",
-    needs=("tensorflow", "keras", "onnx", "tf2onnx"),
+    needs=("keras", "tf2onnx"),
     model_names=names.model_names,
     counted=names.COUNTED,
 )

@@ -7,7 +7,7 @@ FRAMEWORK = Framework(
     name="pytorch",
     package=__name__,
     distribution="visionline[pytorch]",
-    needs=("torch", "torchvision", "timm", "safetensors", "jax", "torchax", "onnx", "onnxscript"),
+    needs=("torch", "torchvision", "timm", "safetensors", "jax", "torchax", "onnxscript"),
     model_names=names.model_names,
     counted=names.COUNTED,
 )

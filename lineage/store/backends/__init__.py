@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from common.extras import require_installed
 from lineage.store.connection import PASSWORD_VARIABLE, Connection
 from lineage.store.reader import SCHEMA_VERSION, StoreError
 from lineage.store.sql import Row
@@ -71,11 +72,18 @@ class Backend(Protocol):
 
 
 def backend(connection: Connection) -> Backend:
+    """Returns the module of a connection's database.
+
+    Raises:
+      ConfigError: its client is not installed.
+    """
     if connection.kind == "mysql":
+        require_installed("A store on MySQL", "visionline[mysql]", ["pymysql"])
         from lineage.store.backends import mysql
 
         return mysql
     if connection.kind == "postgresql":
+        require_installed("A store on PostgreSQL", "visionline[postgresql]", ["psycopg"])
         from lineage.store.backends import postgresql
 
         return postgresql

@@ -16,6 +16,7 @@ from typing import Any
 
 from common.config.strict import dump
 from common.errors import ConfigError, nearest
+from common.extras import require_kubeflow
 from common.paths import check_folder
 from common.yaml_text import to_yaml
 from pipeline import beam_args
@@ -79,6 +80,7 @@ def write_package(config: PipelineConfig, path: Path, frozen_as: str | None = No
     """
     from common.files import write_atomic
 
+    require_kubeflow()
     spec, asked = compile_pipeline(config, frozen_as)
     check(spec)
     platform.check(asked)
