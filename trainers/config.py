@@ -49,6 +49,8 @@ class AugmentConfig:
 class TrainConfig:
     """How one model is trained."""
 
+    task: Literal["classification"] = "classification"
+    """What is told of an image; classification: exactly one class."""
     framework: str
     """"keras", "pytorch" or another that `visionline models` lists."""
     model: str

@@ -56,9 +56,10 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class StepResult:
     loss: float
-    """Weighted mean cross-entropy, label smoothing included."""
-    correct: int
-    """Images of the batch whose largest logit was their label's."""
+    """Weighted mean loss of the task, such as cross-entropy; label smoothing included."""
+    metric_sum: float
+    """The task's headline metric, summed over the batch: of a classification the images
+    whose largest logit was their label's."""
 
 
 class Predictor(Protocol):

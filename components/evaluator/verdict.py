@@ -9,9 +9,6 @@ from typing import Literal
 
 from common.config.ranges import require
 
-ACCURACY = "accuracy"
-LOSS = "loss"
-TOP_K = "top_k_accuracy"
 BASELINE = "baseline"
 """The Evaluator's name for what the candidate is compared with."""
 WHY_NOT_FILE = "why_not_blessed.json"

@@ -21,6 +21,7 @@ from common.files import read_json, write_json
 from common.process.children import start
 from common.process.cpus import available_cpus
 from common.process.progress import FD_VARIABLE
+from modelstore.tasks import TASKS
 from trainers import curves, history
 from trainers.config import TrainConfig
 from trainers.frameworks import get_framework
@@ -43,7 +44,8 @@ def run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
 def complete_curves(config: TrainConfig, run_dir: Path) -> None:
     """Draws the last epochs of a training that ended early, if that can be."""
     with contextlib.suppress(Exception):  # a full disk, say: the figures are there without
-        curves.complete(run_dir, f"{config.model} ({config.framework})")
+        title = f"{config.model} ({config.framework})"
+        curves.complete(run_dir, title, TASKS[config.task].HEADLINE)
 
 
 def _run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         }
     model = outputs["Trainer"]["model"]
     card = ModelCard.read(Path(model.uri) / SERVING_FORMAT)
-    evaluation = read_evaluation(Path(outputs["Evaluator"]["evaluation"].uri), card.class_names)
+    evaluation = read_evaluation(Path(outputs["Evaluator"]["evaluation"].uri), card)
     write_json(run_dir / EVALUATION, dump(evaluation))
     pictures.draw_evaluation(
         confusion_CC=evaluation.confusion,
@@ -64,16 +64,16 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         "images": {name: split["images"] for name, split in ingested["splits"].items()},
         "quarantined": ingested["quarantined"]["count"],
         "quarantine": str(Path(outputs["ImageExampleGen"]["report"].uri) / QUARANTINE_FILE),
-        "accuracy": evaluation.accuracy,
-        "accuracy_interval": evaluation.accuracy_interval,
+        evaluation.headline: evaluation.metrics[evaluation.headline],
+        f"{evaluation.headline}_interval": evaluation.interval,
         "examples": evaluation.examples,
         "baseline": dump(evaluation.baseline),
-        "baseline_accuracy": evaluation.baseline_accuracy,
+        f"baseline_{evaluation.headline}": evaluation.baseline_value,
         "blessed": evaluation.blessed and (infra is None or infra.blessed),
         "notes": too_fine(
             config.evaluate,
             {c.name: c.examples for c in evaluation.classes},
-            compared=evaluation.baseline_accuracy is not None,
+            compared=evaluation.baseline_value is not None,
         ),
         "why_not": [*evaluation.failures, *_infra_failures(infra)],
         "infra_validation": None if infra is None else _infra(infra),
@@ -102,16 +102,14 @@ def _already_pushed(where: str | None, pusher_execution: int) -> str | None:
 def evaluation_properties(evaluation: Evaluation) -> dict[str, str | int | float]:
     """What the Evaluator's execution says of the verdict."""
     values: dict[str, str | int | float] = {
-        "accuracy": evaluation.accuracy,
-        "loss": evaluation.loss,
-        "top_k_accuracy": evaluation.top_k_accuracy,
+        **evaluation.metrics,
         "expected_calibration_error": evaluation.expected_calibration_error,
         "examples": evaluation.examples,
         "blessed": int(evaluation.blessed),
         "per_class": json.dumps(dump(evaluation.classes)),
     }
-    if evaluation.baseline_accuracy is not None:
-        values["baseline_accuracy"] = evaluation.baseline_accuracy
+    if evaluation.baseline_value is not None:
+        values[f"baseline_{evaluation.headline}"] = evaluation.baseline_value
     if evaluation.failures:
         # One a line, whatever ends lines in the name of a slice.
         values["why_not_blessed"] = "\n".join(" ".join(f.splitlines()) for f in evaluation.failures)

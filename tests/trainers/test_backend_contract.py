@@ -184,7 +184,7 @@ def log_probabilities(
 def test_learns_what_can_be_told_apart(framework: Framework, optimizer: Any) -> None:
     learner = framework.learner(optimizer=optimizer)
     results = fit(learner, steps=40, rate=1e-2 if optimizer == "adamw" else 5e-2)
-    assert results[-1].correct == 12
+    assert results[-1].metric_sum == 12
     assert results[-1].loss < 0.1 < results[0].loss
     batch = coloured_batch()
     np.testing.assert_array_equal(learner.predict(batch.images_NHW3).argmax(1), batch.labels_N)
@@ -219,7 +219,7 @@ def test_loss_is_the_weighted_smoothed_cross_entropy(
     learner = framework.learner(label_smoothing=smoothing)
     result = learner.train_step(batch_of(images, labels, weights), 1e-3)
     assert result.loss == pytest.approx(np.average(losses, weights=weights), rel=1e-4)
-    assert result.correct == (log_p.argmax(axis=1) == labels).sum()
+    assert result.metric_sum == (log_p.argmax(axis=1) == labels).sum()
 
 
 def test_a_batch_that_weighs_nothing_does_no_harm(framework: Framework) -> None:

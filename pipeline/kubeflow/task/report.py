@@ -33,7 +33,7 @@ def show_evaluation(io: TaskIO, recorder: Any) -> None:
     from pipeline.run.results import evaluation_properties
 
     card = ModelCard.read(io.inputs["model"].path / SERVING_FORMAT)
-    evaluation = read_evaluation(io.outputs["evaluation"].path, card.class_names)
+    evaluation = read_evaluation(io.outputs["evaluation"].path, card)
     properties = evaluation_properties(evaluation)
     recorder.annotate("Evaluator", properties)
     title = f"{card.architecture} ({card.framework})"
