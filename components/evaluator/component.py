@@ -148,7 +148,7 @@ def eval_config(config: EvaluateConfig, task: Task) -> tfma.EvalConfig:
     The label comes from each model's own `transform_features`, so candidate
     and baseline may number the classes differently.
     """
-    headline, *others = (_metric(m) for m in task.metrics(top_k=config.top_k))
+    headline, *others = (_metric(m, config) for m in task.METRICS)
     headline.per_slice_thresholds.extend(_thresholds(config))
     metrics = [
         headline,
@@ -184,8 +184,9 @@ def eval_config(config: EvaluateConfig, task: Task) -> tfma.EvalConfig:
     )
 
 
-def _metric(metric: Metric) -> tfma.MetricConfig:
-    arguments = {"name": metric.name, **metric.arguments}
+def _metric(metric: Metric, config: EvaluateConfig) -> tfma.MetricConfig:
+    settings = {name: getattr(config, field) for name, field in metric.settings.items()}
+    arguments = {"name": metric.name, **settings}
     return tfma.MetricConfig(class_name=metric.tfma, config=json.dumps(arguments))
 
 

@@ -135,13 +135,12 @@ def _metrics(directory: Path) -> dict[Slice, dict[Any, _Value]]:
 
 
 def _of_task(task: Task, values: Mapping[Any, _Value]) -> dict[str, float]:
-    names = [m.name for m in task.metrics(top_k=1)]
-    return {name: values[name].value for name in names}
+    return {metric.name: values[metric.name].value for metric in task.METRICS}
 
 
 def _interval(task: Task, values: Mapping[Any, _Value]) -> Interval | None:
     """Of the headline.  The jackknife assumes a normal distribution, which knows no bounds."""
-    headline = task.metrics(top_k=1)[0]
+    headline = task.METRICS[0]
     interval = values[headline.name].interval
     if interval is None or not headline.is_share:
         return interval

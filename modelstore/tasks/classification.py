@@ -17,21 +17,18 @@ if TYPE_CHECKING:
 
 NAME = "classification"
 HEADLINE = "accuracy"
+METRICS: tuple[Metric, ...] = (
+    Metric(name=HEADLINE, tfma="SparseCategoricalAccuracy", is_share=True),
+    Metric(name="loss", tfma="SparseCategoricalCrossentropy"),
+    Metric(
+        name="top_k_accuracy",
+        tfma="SparseTopKCategoricalAccuracy",
+        settings={"k": "top_k"},
+        is_share=True,
+    ),
+)
+"""The loss is the mean cross-entropy in nats."""
 ANSWERS = 5
-
-
-def metrics(*, top_k: int) -> tuple[Metric, ...]:
-    """See `Task.metrics`; the loss is the mean cross-entropy in nats."""
-    return (
-        Metric(name=HEADLINE, tfma="SparseCategoricalAccuracy", is_share=True),
-        Metric(name="loss", tfma="SparseCategoricalCrossentropy"),
-        Metric(
-            name="top_k_accuracy",
-            tfma="SparseTopKCategoricalAccuracy",
-            arguments={"k": top_k},
-            is_share=True,
-        ),
-    )
 
 
 def measure(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +21,8 @@ class Metric:
     name: str
     tfma: str
     """Its class in TensorFlow Model Analysis."""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Of that class, besides the name."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Arguments of that class by name: the fields of `EvaluateConfig` that have the values."""
     is_share: bool = False
     """Whether it lies between 0 and 1."""
 
@@ -31,12 +31,10 @@ class Task(Protocol):
     NAME: str
     HEADLINE: str
     """The metric that a model is judged by: thresholds are of it, the larger the better."""
+    METRICS: tuple[Metric, ...]
+    """What the Evaluator computes over all images and slices, the headline first."""
     ANSWERS: int
     """How many labels an answer has, where nobody asks for another number."""
-
-    def metrics(self, *, top_k: int) -> tuple[Metric, ...]:
-        """What the Evaluator computes over all images and slices, the headline first."""
-        ...
 
     def measure(
         self, scores_NC: npt.NDArray[np.float32], labels_N: npt.NDArray[np.int64]
