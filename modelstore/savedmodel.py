@@ -21,7 +21,8 @@ from typing import Any
 
 import tensorflow as tf
 
-TOP_K = 5
+from modelstore.tasks.classification import ANSWERS
+
 SIGNATURE_EXAMPLES = "serving_default"
 SIGNATURE_BYTES = "serving_bytes"
 SIGNATURE_TENSOR = "serving_tensor"
@@ -77,7 +78,7 @@ class ServingModule(tf.Module):  # type: ignore[misc]
 
     def serve_bytes(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         scores_NC = self.model(self.decode(images))
-        top = tf.math.top_k(scores_NC, k=min(TOP_K, len(self.class_names)))
+        top = tf.math.top_k(scores_NC, k=min(ANSWERS, len(self.class_names)))
         labels = tf.gather(self.class_names, top.indices)
         return {SCORES: scores_NC, "labels": labels, "label_scores": top.values}
 

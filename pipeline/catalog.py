@@ -17,7 +17,7 @@ from modelstore.retention import prune
 from modelstore.serving_folder import model_folder
 from modelstore.serving_folder import model_names as served_names
 from modelstore.versions import damage, list_versions
-from trainers.backends import FRAMEWORKS, model_names
+from trainers.frameworks import Framework, frameworks
 
 
 def list_models(pattern: str, framework: str | None) -> list[dict[str, Any]]:
@@ -25,16 +25,22 @@ def list_models(pattern: str, framework: str | None) -> list[dict[str, Any]]:
 
     Returns:
       {"framework", "model", "parameters"} each; parameters (trainable weights
-      with 10 classes) for those of `trainers.sizes.SMALL`, else None.
+      with 10 classes) for those of `trainers.frameworks.Framework.counted`, else None.
     """
-    if framework is not None and framework not in FRAMEWORKS:
-        raise ConfigError(f"Unknown framework {framework!r}.{nearest(framework, FRAMEWORKS)}")
-    found = []
-    for each in [framework] if framework else FRAMEWORKS:
-        names = [name for name in model_names(each) if pattern.lower() in name.lower()]
+    every = frameworks()
+    if framework is None:
+        chosen = [each for each in every.values() if each.is_installed()]
+    elif framework in every:
+        chosen = [every[framework]]
+        every[framework].require_installed()
+    else:
+        raise ConfigError(f"Unknown framework {framework!r}.{nearest(framework, every)}")
+    models: list[dict[str, Any]] = []
+    for each in chosen:
+        names = [name for name in each.model_names() if pattern.lower() in name.lower()]
         counts = _parameter_counts(each) if names else {}
-        found += [{"framework": each, "model": n, "parameters": counts.get(n)} for n in names]
-    return found
+        models += [{"framework": each.name, "model": n, "parameters": counts.get(n)} for n in names]
+    return models
 
 
 def list_pushed(serving: Path, name: str | None) -> list[dict[str, Any]]:
@@ -88,22 +94,23 @@ def _pushed(directory: Path, name: str, version: int) -> dict[str, Any]:
     }
 
 
-def _parameter_counts(framework: str) -> dict[str, int]:
+def _parameter_counts(framework: Framework) -> dict[str, int]:
     """Counted once per set of model names, in a process of its own, and kept."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "visionline"
-    path = cache / f"parameters-{framework}-{digest(model_names(framework))[:16]}.json"
+    path = cache / f"parameters-{framework.name}-{digest(framework.model_names())[:16]}.json"
     if path.exists():
         counts: dict[str, int] = read_json(path)
         return counts
-    root = Path(__file__).parent.parent
+    python_path = os.pathsep.join(p for p in (str(Path(__file__).parent.parent), *sys.path) if p)
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "trainers.sizes", framework],
+        [sys.executable, "-P", "-m", "trainers.sizes", framework.name],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(root), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**os.environ, "PYTHONPATH": python_path, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     if done.returncode:
-        raise ConfigError(f"The {framework} models could not be counted:\n{done.stderr[-2000:]}")
+        name, reason = framework.name, done.stderr[-2000:]
+        raise ConfigError(f"The {name} models could not be counted:\n{reason}")
     counts = json.loads(done.stdout)
     try:
         cache.mkdir(parents=True, exist_ok=True)

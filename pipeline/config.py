@@ -27,8 +27,8 @@ from lineage.store.connection import Connection
 from lineage.store.workspace import Workspace
 from pipeline import beam_args
 from pipeline.kubeflow.config import KubeflowConfig
-from trainers.backends import model_names
 from trainers.config import TrainConfig
+from trainers.frameworks import frameworks, get_framework
 
 Name = Annotated[
     str, matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "letters, digits, '.', '_' and '-'")
@@ -181,7 +181,7 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> PipelineConf
 
 _REQUIRED = {
     ("data", "path"): "which images to use: --data FOLDER, or path in [data]",
-    ("train", "framework"): "which framework trains: --framework keras or --framework pytorch",
+    ("train", "framework"): "which framework trains: {frameworks}",
     ("train", "model"): "which model to train: --model NAME; `visionline models` lists them",
     ("evaluate", "min_accuracy"): (
         "how good a model must be to be pushed: --min-accuracy 0.9, or min_accuracy in "
@@ -191,8 +191,9 @@ _REQUIRED = {
 
 
 def _explain_missing(data: Mapping[str, Any]) -> None:
+    each = " or ".join(f"--framework {name}" for name in frameworks())
     missing = [
-        f"  {table}.{key}: say {why}"
+        f"  {table}.{key}: say {why.format(frameworks=each)}"
         for (table, key), why in _REQUIRED.items()
         if key not in data.get(table, {})
     ]
@@ -209,6 +210,7 @@ def _default_name(data: Any) -> str:
 
 
 def _check_model(train: TrainConfig) -> None:
+    get_framework(train.framework).require_installed()
     if ":" in train.model:
         module = train.model.partition(":")[0]
         try:
@@ -230,7 +232,7 @@ def _check_model(train: TrainConfig) -> None:
             f"train.model: Python takes the {os.pathsep!r} in {os.getcwd()!r} for the end of a "
             f"folder's name, so {module!r} cannot be imported there. Rename the folder.",
         )
-    elif train.model not in (names := model_names(train.framework)):
+    elif train.model not in (names := get_framework(train.framework).model_names()):
         raise ConfigError(
             f"train.model: {train.framework} has no model {train.model!r}."
             f"{nearest(train.model, names)} `visionline models` lists them; your own model "

@@ -93,6 +93,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         baseline_model=baseline.outputs["model"],
         schema=schema,
         config=config.evaluate,
+        task=config.train.task,
         split=evaluation_split(config.data),
         **place,
     )

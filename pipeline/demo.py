@@ -22,8 +22,9 @@ from pipeline.config import PipelineConfig, load_config
 from pipeline.run.closing import print_outcome
 from pipeline.run.display import make_display
 from pipeline.run.session import run_pipelines
+from trainers.frameworks import frameworks
 
-FRAMEWORKS = ("keras", "pytorch")
+MODEL = "small_cnn"
 KEPT_PER_CLASS = 5
 SHOWN = 5
 
@@ -36,7 +37,10 @@ def run_demo(output: Path, console: Console) -> int:
     """
     began = time.monotonic()
     images, kept = output / "images", output / "kept-aside"
-    configs = [demo_config(output, images, framework) for framework in FRAMEWORKS]
+    able = [f.name for f in frameworks().values() if f.is_installed() and MODEL in f.model_names()]
+    if not able:
+        next(iter(frameworks().values())).require_installed()
+    configs = [demo_config(output, images, name) for name in able]
     for config in configs:
         config.check_folders()
     if not (kept / "DONE").exists():
@@ -68,7 +72,7 @@ def run_demo(output: Path, console: Console) -> int:
 
 
 def demo_config(output: Path, images: Path, framework: str) -> PipelineConfig:
-    """The same config for both frameworks, so that the data steps are shared."""
+    """The same config for every framework, so that the data steps are shared."""
     return load_config(
         None,
         {
@@ -77,7 +81,7 @@ def demo_config(output: Path, images: Path, framework: str) -> PipelineConfig:
             "data.path": str(images),
             "transform.image_size": 16,
             "train.framework": framework,
-            "train.model": "small_cnn",
+            "train.model": MODEL,
             "train.epochs": 20,
             "train.batch_size": 64,
             "train.learning_rate": 5e-3,

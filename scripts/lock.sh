@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Renews requirements/dev.txt from pyproject.toml, and from both what the images install.
+# Renews requirements/dev.txt from pyproject.toml with all its extras, and from both what the images install.
 # Usage: scripts/lock.sh [--upgrade]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,7 +14,7 @@ pin() {
         --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" "$@"
 }
 
-pin pyproject.toml --extra dev --override requirements/overrides.txt \
+pin pyproject.toml --extra all --extra dev --override requirements/overrides.txt \
     --output-file requirements/dev.txt "$@"
 
 # The images have the versions of dev.txt; tensorflow-cpu has that of tensorflow.
@@ -27,9 +27,9 @@ pin_image() {
     pin --no-annotate --constraint "$work/versions.txt" "$@"
 }
 
-pin_image pyproject.toml --override requirements/overrides.txt \
+pin_image pyproject.toml --extra all --override requirements/overrides.txt \
     --output-file requirements/pipeline-cuda.txt
-pin_image pyproject.toml requirements/cpu.in \
+pin_image pyproject.toml --extra all requirements/cpu.in \
     --override "$work/overrides.txt" --override requirements/cpu-left-out.txt \
     --output-file requirements/pipeline-cpu.txt
 pin_image requirements/serving.in --override requirements/serving-left-out.txt \

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from heapq import nlargest
 
 import numpy as np
 
 from common.images.errors import BadImage
 from common.images.headers import count_pixels
+from modelstore.tasks import classification
 from serving.config import LimitsConfig
 from serving.control import Control
 from serving.errors import BusyError, InvalidRequestError, TooLargeError
@@ -26,7 +26,7 @@ from serving.models.loaded import LoadedVersion
 from serving.models.readiness import Readiness
 from serving.models.repository import Repository
 
-TOP_K = 5
+TOP_K = classification.ANSWERS
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,12 +56,7 @@ class Answer:
 
     def top(self, k: int = TOP_K) -> list[list[tuple[str, float]]]:
         """The likeliest classes of each image, with their probabilities."""
-        # Not by NumPy: it lets go of the interpreter while it sorts, and the event loop
-        # would wait for the batcher to get it back.
-        return [
-            [(self.class_names[i], row[i]) for i in nlargest(k, range(len(row)), row.__getitem__)]
-            for row in self.scores_NC.tolist()
-        ]
+        return [classification.answer(row, self.class_names, k) for row in self.scores_NC.tolist()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,14 @@
-"""The frameworks, by name: the one place that knows which there are.
-
-A third framework is one more folder beside `keras_backend/` and
-`torch_backend/`, and one more line here.
-"""
+"""Imports the backend of a framework."""
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-if TYPE_CHECKING:
-    from trainers.contract import Backend
-
-FRAMEWORKS = {"keras": "trainers.keras_backend", "pytorch": "trainers.torch_backend"}
+from trainers.contract import Backend
+from trainers.frameworks import get_framework
 
 
-def load_backend(framework: str) -> Backend:
+def load_backend(name: str) -> Backend:
     """Imports the backend of a framework (seconds: it imports the framework)."""
-    return cast("Backend", importlib.import_module(FRAMEWORKS[framework] + ".backend"))
-
-
-def model_names(framework: str) -> list[str]:
-    """The models a framework offers by name, without importing the framework."""
-    names = importlib.import_module(FRAMEWORKS[framework] + ".names")
-    return cast("list[str]", names.model_names())
+    return cast("Backend", importlib.import_module(get_framework(name).package + ".backend"))

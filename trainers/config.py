@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from common.config.ranges import MOST_THREADS, at_least, between, filled, more_than, require
+from common.config.ranges import MOST_THREADS, at_least, between, filled, more_than
 from common.config.strict import Checked
-from common.errors import nearest
-from trainers.backends import FRAMEWORKS
+from trainers.frameworks import get_framework
 
 Share = Annotated[float, between(0, 1)]
 
@@ -47,8 +46,10 @@ class AugmentConfig(Checked):
 class TrainConfig(Checked):
     """How one model is trained."""
 
+    task: Literal["classification"] = "classification"
+    """What is told of an image; classification: exactly one class."""
     framework: str
-    """This framework trains: keras or pytorch."""
+    """This framework trains: keras, pytorch or another that `visionline models` lists."""
     model: Annotated[str, filled("a model's name")]
     """This model is trained: one that `visionline models` lists, or "package.module:function"."""
     model_args: dict[str, Any] = field(default_factory=dict)
@@ -86,8 +87,4 @@ class TrainConfig(Checked):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def check(self) -> None:
-        require(
-            self.framework in FRAMEWORKS,
-            f"framework: unknown framework {self.framework!r}."
-            + nearest(self.framework, FRAMEWORKS),
-        )
+        get_framework(self.framework)  # raises ConfigError where there is none of that name

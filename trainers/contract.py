@@ -1,9 +1,10 @@
 """The contract between the pipeline and a framework: NumPy at the boundary.
 
-A backend is a module (`trainers/<framework>_backend/backend.py`) with the
-functions of `Backend`; the training loop (`trainers.loop`), the export
-(`trainers.export`) and everything above them know no framework.
-One suite of contract tests (tests/test_backend_contract.py) runs on each.
+A backend is a module (`trainers/<framework>_backend/backend.py`, or `backend` of an
+installed package, see `trainers.frameworks`) with the functions of `Backend`; the
+training loop (`trainers.loop`), the export (`trainers.export`) and everything above
+them know no framework.
+One suite of contract tests (tests/trainers/test_backend_contract.py) runs on each.
 
 Shape suffixes: N batch, H height, W width, C classes, 3 colour channels (RGB).
 """
@@ -55,9 +56,10 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class StepResult:
     loss: float
-    """Weighted mean cross-entropy, label smoothing included."""
-    correct: int
-    """Images of the batch whose largest logit was their label's."""
+    """Weighted mean loss of the task, such as cross-entropy; label smoothing included."""
+    metric_sum: float
+    """The task's headline metric, summed over the batch: of a classification the images
+    whose largest logit was their label's."""
 
 
 class Predictor(Protocol):

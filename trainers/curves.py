@@ -24,10 +24,11 @@ class TensorBoardLog:
     installed: ten seconds, and no business of a PyTorch training.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, headline: str = "accuracy") -> None:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.record_writer import RecordWriter
 
+        self._headline = headline
         directory.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
         file = open(directory / name, "wb")  # noqa: SIM115 - open until `close`
@@ -43,8 +44,8 @@ class TensorBoardLog:
             for tag, value in (
                 ("loss/train", epoch.loss),
                 ("loss/val", epoch.val_loss),
-                ("accuracy/train", epoch.accuracy),
-                ("accuracy/val", epoch.val_accuracy),
+                (f"{self._headline}/train", epoch.metric),
+                (f"{self._headline}/val", epoch.val_metric),
                 ("learning_rate", epoch.learning_rate),
                 ("images_per_second", epoch.images_per_second),
             )
@@ -62,8 +63,8 @@ class TensorBoardLog:
 class Drawing:
     """The curves of a training that goes on: drawn again every few seconds."""
 
-    def __init__(self, title: str, path: Path) -> None:
-        self._title, self._path = title, path
+    def __init__(self, title: str, path: Path, headline: str) -> None:
+        self._title, self._path, self._headline = title, path, headline
         self._next = time.monotonic() + _LEAST_SECONDS
 
     def after_epoch(self, epochs: list[Epoch]) -> None:
@@ -72,22 +73,23 @@ class Drawing:
 
     def draw(self, epochs: list[Epoch]) -> None:
         began = time.monotonic()
-        draw_curves(epochs, self._title, self._path)
+        draw_curves(epochs, self._title, self._path, self._headline)
         now = time.monotonic()
         self._next = now + max(_LEAST_SECONDS, (now - began) / _SHARE)
 
 
-def complete(directory: Path, title: str) -> None:
+def complete(directory: Path, title: str, headline: str) -> None:
     """Draws what a training that ended early had no time to draw."""
     history, path = directory / HISTORY, directory / CURVES
     if not history.exists():
         return
     if not path.exists() or path.stat().st_mtime < history.stat().st_mtime:
-        draw_curves([Epoch(**epoch) for epoch in read_json(history)], title, path)
+        epochs = [Epoch.of(figures, headline) for figures in read_json(history)]
+        draw_curves(epochs, title, path, headline)
 
 
-def draw_curves(epochs: list[Epoch], title: str, path: Path) -> None:
-    """Draws loss and accuracy over epochs as a PNG."""
+def draw_curves(epochs: list[Epoch], title: str, path: Path, headline: str) -> None:
+    """Draws loss and headline metric over epochs as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -106,9 +108,9 @@ def draw_curves(epochs: list[Epoch], title: str, path: Path) -> None:
         ),
         (
             figure.add_subplot(1, 2, 2),
-            "accuracy",
-            [e.accuracy for e in epochs],
-            [e.val_accuracy for e in epochs],
+            headline,
+            [e.metric for e in epochs],
+            [e.val_metric for e in epochs],
         ),
     ):
         axes.plot(x, train, marker="o", ms=3, label="train (augmented)")

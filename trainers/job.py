@@ -9,7 +9,6 @@ thread variables and reads progress (`common.process.progress`) and the result.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 import json
 import re
@@ -27,6 +26,7 @@ from common.files import read_json, write_json
 from common.process.parent import die_with_parent
 from common.process.progress import emit
 from modelstore.artifact import NATIVE, ModelCard
+from modelstore.tasks import TASKS
 from trainers.backends import load_backend
 from trainers.config import TrainConfig
 from trainers.contract import Backend
@@ -68,7 +68,7 @@ def run(job: TrainJob) -> ModelCard:
         images_NHW3=fitted.compared_NHW3,
         golden=job.config.golden,
     )
-    best = fitted.best
+    best, headline = fitted.best, TASKS[job.config.task].HEADLINE
     card = ModelCard(
         framework=job.config.framework,
         architecture=job.config.model,
@@ -83,9 +83,9 @@ def run(job: TrainJob) -> ModelCard:
         transform_digest=job.transform_digest,
         metrics={
             "loss": best.loss,
-            "accuracy": best.accuracy,
+            headline: best.metric,
             "val_loss": best.val_loss,
-            "val_accuracy": best.val_accuracy,
+            f"val_{headline}": best.val_metric,
             "images_per_second": best.images_per_second,
             "train_seconds": fitted.seconds,
         },
@@ -125,16 +125,18 @@ def fit(backend: Backend, job: TrainJob) -> Fitted:
         config, num_classes=len(job.class_names), image_size=(int(height), int(width))
     )
     run_dir = Path(job.run_dir)
-    board = curves.TensorBoardLog(run_dir / TENSORBOARD)
-    drawing = curves.Drawing(f"{config.model} ({config.framework})", run_dir / CURVES)
+    headline = TASKS[config.task].HEADLINE
+    board = curves.TensorBoardLog(run_dir / TENSORBOARD, headline)
+    title = f"{config.model} ({config.framework})"
+    drawing = curves.Drawing(title, run_dir / CURVES, headline)
     history: list[loop.Epoch] = []
 
     def after_epoch(epoch: loop.Epoch) -> None:
         history.append(epoch)
         board.write(epoch)
-        write_json(run_dir / HISTORY, [dataclasses.asdict(e) for e in history])
+        write_json(run_dir / HISTORY, [e.figures(headline) for e in history])
         drawing.after_epoch(history)
-        emit({"kind": "epoch", "epochs": config.epochs, **dataclasses.asdict(epoch)})
+        emit({"kind": "epoch", "epochs": config.epochs, **epoch.figures(headline)})
 
     began = time.perf_counter()
     outcome = loop.train(

@@ -6,15 +6,18 @@ decided here, so that a comparison of two frameworks compares the frameworks.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from common.errors import TrainingError
+from modelstore.tasks import TASKS
+from modelstore.tasks.contract import Task
 from trainers.config import TrainConfig
 from trainers.contract import Floats, Learner, Predictor
 from trainers.data import Split, batches
@@ -31,14 +34,24 @@ class Epoch:
     epoch: int
     """From 1."""
     loss: float
-    accuracy: float
-    """Of the augmented training images, while the weights moved."""
+    metric: float
+    """The task's headline metric; of the augmented images, while the weights moved."""
     val_loss: float
-    val_accuracy: float
+    val_metric: float
     learning_rate: float
     seconds: float
     images_per_second: float
     """Training only, without validation."""
+
+    def figures(self, headline: str) -> dict[str, float]:
+        """Returns all by name, as they are written down; the metric by its own."""
+        figures = dataclasses.asdict(self)
+        return {name.replace("metric", headline): value for name, value in figures.items()}
+
+    @classmethod
+    def of(cls, figures: Mapping[str, Any], headline: str) -> Epoch:
+        """Reads what `figures` returned."""
+        return cls(**{name.replace(headline, "metric"): v for name, v in figures.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +63,7 @@ class Outcome:
 
 
 Report = Callable[[dict[str, Any]], None]
-"""Takes progress: epoch, epochs, step, steps, loss, accuracy."""
+"""Takes progress: epoch, epochs, step, steps, loss, and the headline metric by its name."""
 
 
 def train(
@@ -73,6 +86,7 @@ def train(
     Raises:
       TrainingError: when the loss is no longer a finite number.
     """
+    task = TASKS[config.task]
     steps_per_epoch = math.ceil(len(train_split) / config.batch_size)
     steps = steps_per_epoch * config.epochs
     warmup = int(min(config.warmup_epochs * steps_per_epoch, steps / 5))
@@ -83,8 +97,8 @@ def train(
     for number in range(1, config.epochs + 1):
         began = time.perf_counter()
         said = 0.0
-        seen = correct = 0
-        loss_sum = 0.0
+        seen = 0
+        loss_sum = metric_sum = 0.0
         rate = 0.0
         for batch in batches(
             train_split,
@@ -100,7 +114,7 @@ def train(
                 raise _diverged(config, number, step % steps_per_epoch + 1, result.loss)
             step += 1
             seen += len(batch.labels_N)
-            correct += result.correct
+            metric_sum += result.metric_sum
             loss_sum += result.loss * len(batch.labels_N)
             now = time.perf_counter()
             if now - said > _REPORT_SECONDS:
@@ -112,19 +126,19 @@ def train(
                         "step": step,
                         "steps": steps,
                         "loss": loss_sum / seen,
-                        "accuracy": correct / seen,
+                        task.HEADLINE: metric_sum / seen,
                     }
                 )
         trained = time.perf_counter() - began
-        val_loss, val_accuracy = evaluate(learner, val_split)
+        val_loss, val_metric = evaluate(task, learner, val_split)
         if not math.isfinite(val_loss):
             raise _diverged(config, number, steps_per_epoch, val_loss)
         epoch = Epoch(
             epoch=number,
             loss=loss_sum / seen,
-            accuracy=correct / seen,
+            metric=metric_sum / seen,
             val_loss=val_loss,
-            val_accuracy=val_accuracy,
+            val_metric=val_metric,
             learning_rate=rate,
             seconds=time.perf_counter() - began,
             images_per_second=seen / trained,
@@ -141,19 +155,17 @@ def train(
     return Outcome(epochs, best, stopped_early=len(epochs) < config.epochs)
 
 
-def evaluate(predictor: Predictor, split: Split) -> tuple[float, float]:
-    """Mean cross-entropy (nats) and accuracy of a predictor on a split."""
-    loss = 0.0
-    correct = 0
+def evaluate(task: Task, predictor: Predictor, split: Split) -> tuple[float, float]:
+    """Returns the mean loss and headline metric of a predictor on a split."""
+    loss = metric = 0.0
     for start in range(0, len(split), _PREDICT_BATCH):
-        labels_N = split.labels_N[start : start + _PREDICT_BATCH]
-        scores_NC = predictor.predict(
-            np.ascontiguousarray(split.images_NHW3[start : start + _PREDICT_BATCH])
+        images_NHW3 = split.images_NHW3[start : start + _PREDICT_BATCH]
+        sums = task.measure(
+            predictor.predict(np.ascontiguousarray(images_NHW3)),
+            split.labels_N[start : start + _PREDICT_BATCH],
         )
-        chosen_N = scores_NC[np.arange(len(labels_N)), labels_N].astype(np.float64)
-        loss -= float(np.log(np.maximum(chosen_N, 1e-12)).sum())
-        correct += int((scores_NC.argmax(axis=1) == labels_N).sum())
-    return loss / len(split), correct / len(split)
+        loss, metric = loss + sums[0], metric + sums[1]
+    return loss / len(split), metric / len(split)
 
 
 def _diverged(config: TrainConfig, epoch: int, step: int, loss: float) -> TrainingError:

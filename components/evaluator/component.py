@@ -24,19 +24,13 @@ from common.record.steps import Verdict
 from components import details, executor_io
 from components.evaluator.baseline import RESOLVED, EvaluatorDriver
 from components.evaluator.result import read_failures
-from components.evaluator.verdict import (
-    ACCURACY,
-    BASELINE,
-    LABEL,
-    LOSS,
-    TOP_K,
-    WHY_NOT_FILE,
-    EvaluateConfig,
-)
+from components.evaluator.verdict import BASELINE, LABEL, WHY_NOT_FILE, EvaluateConfig
 from components.executor_io import Artifacts, Properties, one
 from modelstore.artifact import SERVING_FORMAT
 from modelstore.baseline import BASELINE_FILE, Baseline
 from modelstore.savedmodel import LABEL_ID, SCORES, SIGNATURE_EXAMPLES, SIGNATURE_LABELS
+from modelstore.tasks import TASKS
+from modelstore.tasks.contract import Metric, Task
 
 BINS = 10
 CANDIDATE = "candidate"
@@ -90,6 +84,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
       baseline_model: the record of the served model, for lineage; see `EvaluatorDriver`.
       schema: of the examples.
       config: the thresholds.
+      task: of the models, a name of `modelstore.tasks`.
       split: of the examples.
       serving_dir: the serving folder.
       name: the model's name there.
@@ -107,6 +102,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
         baseline_model: BaseChannel,
         schema: BaseChannel,
         config: EvaluateConfig,
+        task: str,
         split: str,
         serving_dir: str,
         name: str,
@@ -117,7 +113,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
                 model=model,
                 baseline_model=baseline_model,
                 schema=schema,
-                eval_config=eval_config(config),
+                eval_config=eval_config(config, TASKS[task]),
                 example_splits=json.dumps([split]),
                 fairness_indicator_thresholds="null",
                 serving_dir=serving_dir,
@@ -146,26 +142,18 @@ def _withhold(blessing: Any, why: str) -> None:
     annotate(blessing, Blessing(blessed=False))
 
 
-def eval_config(config: EvaluateConfig) -> tfma.EvalConfig:
+def eval_config(config: EvaluateConfig, task: Task) -> tfma.EvalConfig:
     """TFMA's configuration: metrics, slices, thresholds.
 
     The label comes from each model's own `transform_features`, so candidate
     and baseline may number the classes differently.
     """
+    headline, *others = (_metric(m, config) for m in task.METRICS)
+    headline.per_slice_thresholds.extend(_thresholds(config))
     metrics = [
-        tfma.MetricConfig(
-            class_name="SparseCategoricalAccuracy",
-            config=f'{{"name": "{ACCURACY}"}}',
-            per_slice_thresholds=_thresholds(config),
-        ),
+        headline,
         tfma.MetricConfig(class_name="ExampleCount"),
-        tfma.MetricConfig(
-            class_name="SparseCategoricalCrossentropy", config=f'{{"name": "{LOSS}"}}'
-        ),
-        tfma.MetricConfig(
-            class_name="SparseTopKCategoricalAccuracy",
-            config=f'{{"name": "{TOP_K}", "k": {config.top_k}}}',
-        ),
+        *others,
         tfma.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
     ]
     slicing = [
@@ -194,6 +182,12 @@ def eval_config(config: EvaluateConfig) -> tfma.EvalConfig:
             ),
         ),
     )
+
+
+def _metric(metric: Metric, config: EvaluateConfig) -> tfma.MetricConfig:
+    settings = {name: getattr(config, field) for name, field in metric.settings.items()}
+    arguments = {"name": metric.name, **settings}
+    return tfma.MetricConfig(class_name=metric.tfma, config=json.dumps(arguments))
 
 
 def _thresholds(config: EvaluateConfig) -> list[config_pb2.PerSliceMetricThreshold]:

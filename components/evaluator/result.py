@@ -12,8 +12,11 @@ import tensorflow_model_analysis as tfma
 
 from common.config.strict import parse
 from common.files import read_json
-from components.evaluator.verdict import ACCURACY, BASELINE, LOSS, TOP_K, FailedThreshold
+from components.evaluator.verdict import BASELINE, FailedThreshold
+from modelstore.artifact import ModelCard
 from modelstore.baseline import BASELINE_FILE, Baseline
+from modelstore.tasks import task_of
+from modelstore.tasks.contract import Task
 
 Slice = tuple[tuple[str, str], ...]
 Interval = tuple[float, float]
@@ -38,8 +41,9 @@ class SliceMetrics:
     feature: str
     value: str
     examples: int
-    accuracy: float
-    accuracy_interval: tuple[float, float] | None
+    metrics: dict[str, float]
+    """As of an `Evaluation`."""
+    interval: Interval | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +55,16 @@ class Evaluation:
     """Why it is not blessed, in words."""
     failed: tuple[FailedThreshold, ...]
     """The thresholds that were not met."""
-    accuracy: float
-    accuracy_interval: tuple[float, float] | None
-    """95 %."""
+    headline: str
+    """The metric that it is judged by."""
+    metrics: dict[str, float]
+    """By name, see `modelstore.tasks`; of all images."""
+    interval: Interval | None
+    """95 %, of the headline."""
     baseline: Baseline
     """What it was compared with, or why with nothing."""
-    baseline_accuracy: float | None
-    loss: float
-    top_k_accuracy: float
-    """See `EvaluateConfig.top_k`."""
+    baseline_value: float | None
+    """The baseline's headline."""
     examples: int
     expected_calibration_error: float
     """Of all class scores: sum over bins of share × |mean score - frequency|
@@ -72,41 +77,41 @@ class Evaluation:
     """Examples by true class (row) and predicted class (column)."""
 
 
-def read_evaluation(directory: Path, class_names: Sequence[str]) -> Evaluation:
+def read_evaluation(directory: Path, card: ModelCard) -> Evaluation:
     """Reads the Evaluator's output.
 
     Args:
       directory: the ModelEvaluation artifact.
-      class_names: in the order of the scores.
+      card: of the model.
     """
-    metrics = {_slice(m.slice_key): _by_name(m.metric_keys_and_values) for m in _metrics(directory)}
+    task = task_of(card.config)
+    metrics = _metrics(directory)
     overall = metrics[()]
-    confusion, calibration = _plots(directory, len(class_names))
+    confusion, calibration = _plots(directory, len(card.class_names))
     validation = tfma.load_validation_result(str(directory))
     failed = _in_order(validation, metrics)
     compared = parse(Baseline, read_json(directory / BASELINE_FILE))
-    baseline = overall.get((BASELINE, ACCURACY))
+    baseline = overall.get((BASELINE, task.HEADLINE))
     return Evaluation(
         blessed=validation.validation_ok and compared.state != "unusable",
         failures=_in_words(failed, validation, compared),
         failed=failed,
-        accuracy=overall[ACCURACY].value,
-        accuracy_interval=overall[ACCURACY].interval,
+        headline=task.HEADLINE,
+        metrics=_of_task(task, overall),
+        interval=_interval(task, overall),
         baseline=compared,
-        baseline_accuracy=baseline.value if baseline else None,
-        loss=overall[LOSS].value,
-        top_k_accuracy=overall[TOP_K].value,
+        baseline_value=baseline.value if baseline else None,
         examples=int(overall["example_count"].value),
         expected_calibration_error=_calibration_error(calibration),
         calibration=calibration,
-        classes=tuple(_classes(confusion, class_names)),
+        classes=tuple(_classes(confusion, card.class_names)),
         slices=tuple(
             SliceMetrics(
                 feature=key[0][0],
                 value=key[0][1],
                 examples=int(found["example_count"].value),
-                accuracy=found[ACCURACY].value,
-                accuracy_interval=found[ACCURACY].interval,
+                metrics=_of_task(task, found),
+                interval=_interval(task, found),
             )
             for key, found in sorted(metrics.items())
             if key
@@ -121,8 +126,25 @@ class _Value:
     interval: Interval | None
 
 
-def _metrics(directory: Path) -> Iterable[Any]:
-    return tfma.load_metrics(str(directory))  # type: ignore[no-any-return]
+def _metrics(directory: Path) -> dict[Slice, dict[Any, _Value]]:
+    """What was computed, by slice and name."""
+    return {
+        _slice(of_slice.slice_key): _by_name(of_slice.metric_keys_and_values)
+        for of_slice in tfma.load_metrics(str(directory))
+    }
+
+
+def _of_task(task: Task, values: Mapping[Any, _Value]) -> dict[str, float]:
+    return {metric.name: values[metric.name].value for metric in task.METRICS}
+
+
+def _interval(task: Task, values: Mapping[Any, _Value]) -> Interval | None:
+    """Of the headline.  The jackknife assumes a normal distribution, which knows no bounds."""
+    headline = task.METRICS[0]
+    interval = values[headline.name].interval
+    if interval is None or not headline.is_share:
+        return interval
+    return max(interval[0], 0.0), min(interval[1], 1.0)
 
 
 def _slice(key: Any) -> Slice:
@@ -144,8 +166,7 @@ def _by_name(pairs: Iterable[Any]) -> dict[Any, _Value]:
         if pair.HasField("confidence_interval"):
             low = pair.confidence_interval.lower_bound.double_value.value
             high = pair.confidence_interval.upper_bound.double_value.value
-            # The jackknife assumes a normal distribution, which knows no bounds.
-            interval = (max(low, 0.0), min(high, 1.0)) if "accuracy" in name else (low, high)
+            interval = (low, high)
         key = (BASELINE, name) if pair.key.model_name == BASELINE else name
         found[key] = _Value(pair.value.double_value.value, interval)
     return found
@@ -202,10 +223,9 @@ def read_failures(directory: Path) -> tuple[str, ...]:
     Args:
       directory: the ModelEvaluation artifact.
     """
-    metrics = {_slice(m.slice_key): _by_name(m.metric_keys_and_values) for m in _metrics(directory)}
     validation = tfma.load_validation_result(str(directory))
     compared = parse(Baseline, read_json(directory / BASELINE_FILE))
-    return _in_words(_in_order(validation, metrics), validation, compared)
+    return _in_words(_in_order(validation, _metrics(directory)), validation, compared)
 
 
 def _in_order(

@@ -9,9 +9,6 @@ from typing import Annotated, Literal
 from common.config.ranges import at_least, more_than
 from common.config.strict import Checked
 
-ACCURACY = "accuracy"
-LOSS = "loss"
-TOP_K = "top_k_accuracy"
 BASELINE = "baseline"
 """The Evaluator's name for what the candidate is compared with."""
 WHY_NOT_FILE = "why_not_blessed.json"

@@ -21,8 +21,10 @@ from common.files import read_json, write_json
 from common.process.children import start
 from common.process.cpus import available_cpus
 from common.process.progress import FD_VARIABLE
+from modelstore.tasks import TASKS
 from trainers import curves, history
 from trainers.config import TrainConfig
+from trainers.frameworks import get_framework
 from trainers.job import TrainJob
 
 
@@ -42,7 +44,8 @@ def run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
 def complete_curves(config: TrainConfig, run_dir: Path) -> None:
     """Draws the last epochs of a training that ended early, if that can be."""
     with contextlib.suppress(Exception):  # a full disk, say: the figures are there without
-        curves.complete(run_dir, f"{config.model} ({config.framework})")
+        title = f"{config.model} ({config.framework})"
+        curves.complete(run_dir, title, TASKS[config.task].HEADLINE)
 
 
 def _run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
@@ -50,9 +53,7 @@ def _run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
     write_json(job_path, dump(job))
     kills_before = _oom_kills()
     arguments = [str(job_path), str(result_path)]
-    child = _take_warm(job.config, arguments) or _start(
-        job.config.threads, arguments, subprocess.DEVNULL
-    )
+    child = _take_warm(job.config, arguments) or _start(job.config, arguments, subprocess.DEVNULL)
     try:
         _prefer_as_oom_victim(child.pid)
         code = child.wait()
@@ -104,7 +105,7 @@ def warm_up(config: TrainConfig) -> None:
     """
     global _warm
     if _warm is None:
-        child = _start(config.threads, ["--wait", config.framework], subprocess.PIPE)
+        child = _start(config, ["--wait", config.framework], subprocess.PIPE)
         _warm = _Warm(config.framework, config.threads, child)
 
 
@@ -124,25 +125,19 @@ def _take_warm(config: TrainConfig, arguments: list[str]) -> subprocess.Popen[by
     return None
 
 
-def _start(threads: int, arguments: list[str], stdin: int) -> subprocess.Popen[bytes]:
-    env, inherited = _environment(threads)
+def _start(config: TrainConfig, arguments: list[str], stdin: int) -> subprocess.Popen[bytes]:
+    env, inherited = _environment(config)
     command = [sys.executable, "-P", "-m", "trainers.job", *arguments]
     return start(command, stdin=stdin, env=env, pass_fds=inherited)
 
 
-def _environment(threads: int) -> tuple[Mapping[str, str], tuple[int, ...]]:
+def _environment(config: TrainConfig) -> tuple[Mapping[str, str], tuple[int, ...]]:
     """The child's environment, and the file descriptors it inherits."""
-    count = str(threads or available_cpus())
+    chosen = get_framework(config.framework)
     env = {
         **os.environ,
-        # TensorFlow's, torch's and OpenMP's pools fight where each takes all cores.
-        "OMP_NUM_THREADS": count,
-        "OPENBLAS_NUM_THREADS": count,
-        "MKL_NUM_THREADS": count,
-        # Threads that wait must not spin: on cores that others use too, PyTorch
-        # trained at a tenth of its speed.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "KERAS_BACKEND": "tensorflow",
+        **dict.fromkeys(chosen.thread_variables, str(config.threads or available_cpus())),
+        **chosen.environment,
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "PYTHONUNBUFFERED": "1",

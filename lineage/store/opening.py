@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from common.errors import StoreError
+from common.extras import require_installed
 from lineage.store.backends.base import Backend, Database
 from lineage.store.connection import Connection
 from lineage.store.reader import SCHEMA_VERSION
@@ -25,11 +26,18 @@ def open_reader(connection: Connection) -> SqlReader:
 
 
 def backend(connection: Connection) -> Backend:
+    """Returns the module of a connection's database.
+
+    Raises:
+      ConfigError: its client is not installed.
+    """
     if connection.kind == "mysql":
+        require_installed("A store on MySQL", "visionline[mysql]", ["pymysql"])
         from lineage.store.backends import mysql
 
         return mysql
     if connection.kind == "postgresql":
+        require_installed("A store on PostgreSQL", "visionline[postgresql]", ["psycopg"])
         from lineage.store.backends import postgresql
 
         return postgresql

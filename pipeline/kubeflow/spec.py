@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigError, nearest
+from common.extras import require_kubeflow
 
 Spec = dict[str, Any]
 _NUMBERS = ("NUMBER_INTEGER", "NUMBER_DOUBLE")
@@ -41,6 +42,7 @@ def read_package(path: Path) -> Package:
     Raises:
       ConfigError: it is none of schema 2.1, or has what cannot be run here.
     """
+    require_kubeflow()
     import yaml
     from google.protobuf import json_format
     from kfp.pipeline_spec import pipeline_spec_pb2

@@ -1,16 +1,15 @@
-"""The user's own code that a model is made by: its module, and what that imports of theirs.
-
-Found by reading, not by importing: a module may import a framework, or fail.
-"""
+"""The user's own code that a model is made by: its package, and what that imports of theirs."""
 
 from __future__ import annotations
 
-import ast
 import importlib.util
+import os
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from pipeline.recording.imports import imported_names, parsed
 
 _OURS = frozenset(
     {"common", "modelstore", "trainers", "components", "lineage", "serving", "pipeline"}
@@ -18,31 +17,55 @@ _OURS = frozenset(
 
 
 def own_code(model: str) -> dict[str, Path]:
-    """The source files behind "package.module:function", by module; none for a model by name.
+    """Returns the source files behind "package.module:function", by module.
 
-    What it imports of installed packages, the standard library and visionline itself is left
-    out: that is recorded by versions.
+    A package of the user's counts as a whole, whichever of its files is asked for.  What is
+    imported of installed packages, the standard library and visionline itself is left out:
+    that is recorded by versions.  Of a model by name there are none.
     """
     entry = model.partition(":")[0]
-    found: dict[str, Path] = {}
+    sources: dict[str, Path] = {}
     waiting = [entry] if ":" in model else []
     while waiting:
         module = waiting.pop()
         for name, path in _files(module, installed=module == entry):
-            if name not in found:
-                found[name] = path
-                waiting += _imports(name, path)
-    return dict(sorted(found.items()))
+            if name not in sources:
+                sources[name] = path
+                waiting += imported_names(name, path, parsed(path))
+                waiting += package_code(module, installed=False)
+    return dict(sorted(sources.items()))
+
+
+def package_code(module: str, *, installed: bool) -> dict[str, Path]:
+    """Returns every source file of the package that a module is in, by module.
+
+    Args:
+      installed: also where it is an installed package.
+    """
+    top = module.partition(".")[0]
+    sources: dict[str, Path] = {}
+    for place in _places(top, installed=installed):
+        for folder, folders, files in os.walk(place / top):
+            where = Path(folder)
+            # No virtual environment that lies in it, nor what can be no package.
+            folders[:] = [
+                f for f in folders if f.isidentifier() and not (where / f / "pyvenv.cfg").exists()
+            ]
+            for path in (where / f for f in files if f.endswith(".py")):
+                parts = path.relative_to(place).with_suffix("").parts
+                name = ".".join(parts[:-1] if path.name == "__init__.py" else parts)
+                sources.setdefault(name, path)
+    return sources
 
 
 def _files(module: str, *, installed: bool) -> Iterator[tuple[str, Path]]:
-    """A module and the packages above it, as far as they are files of the user's.
+    """Yields a module and the packages above it, as far as they are files of the user's.
 
     Args:
       installed: also where it is an installed package.
     """
     top, *rest = module.split(".")
-    places = [p for p in _places(top) if installed or not _is_installed(p)]
+    places = _places(top, installed=installed)
     for depth, part in enumerate([top, *rest]):
         name = ".".join([top, *rest][: depth + 1])
         package, file = [], None
@@ -57,7 +80,7 @@ def _files(module: str, *, installed: bool) -> Iterator[tuple[str, Path]]:
         places = package
 
 
-def _places(top: str) -> Sequence[Path]:
+def _places(top: str, *, installed: bool) -> Sequence[Path]:
     """The folders that have the user's module or package of this name."""
     if top in _OURS or top in sys.stdlib_module_names:
         return ()
@@ -69,27 +92,10 @@ def _places(top: str) -> Sequence[Path]:
         return ()
     folders = spec.submodule_search_locations
     where = [Path(f) for f in folders] if folders is not None else [Path(spec.origin or "/")]
-    return [p.parent for p in where]
+    places = [p.parent for p in where]
+    return [p for p in places if installed or not _is_installed(p)]
 
 
 def _is_installed(path: Path) -> bool:
     installed = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib")}
     return any(path.is_relative_to(folder) for folder in installed)
-
-
-def _imports(module: str, path: Path) -> Iterator[str]:
-    """The names that a source file imports, wherever in it; nothing of a broken file."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1]
-            base = ".".join([*(above if node.level else []), *filter(None, [node.module])])
-            if base:
-                yield base
-                yield from (f"{base}.{alias.name}" for alias in node.names)

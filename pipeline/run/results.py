@@ -40,7 +40,7 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         }
     model = outputs[TRAINER]["model"]
     card = ModelCard.read(Path(model.uri) / SERVING_FORMAT)
-    evaluation = read_evaluation(Path(outputs[EVALUATOR]["evaluation"].uri), card.class_names)
+    evaluation = read_evaluation(Path(outputs[EVALUATOR]["evaluation"].uri), card)
     write_json(run_dir / EVALUATION, dump(evaluation))
     pictures.draw_evaluation(
         confusion_CC=evaluation.confusion,
@@ -65,16 +65,16 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         "images": {name: split["images"] for name, split in ingested["splits"].items()},
         "quarantined": ingested["quarantined"]["count"],
         "quarantine": str(Path(outputs[IMAGE_EXAMPLE_GEN]["report"].uri) / QUARANTINE_FILE),
-        "accuracy": evaluation.accuracy,
-        "accuracy_interval": evaluation.accuracy_interval,
+        evaluation.headline: evaluation.metrics[evaluation.headline],
+        f"{evaluation.headline}_interval": evaluation.interval,
         "examples": evaluation.examples,
         "baseline": dump(evaluation.baseline),
-        "baseline_accuracy": evaluation.baseline_accuracy,
+        f"baseline_{evaluation.headline}": evaluation.baseline_value,
         "blessed": evaluation.blessed and (infra is None or infra.blessed),
         "notes": too_fine(
             config.evaluate,
             {c.name: c.examples for c in evaluation.classes},
-            compared=evaluation.baseline_accuracy is not None,
+            compared=evaluation.baseline_value is not None,
         ),
         "why_not": [*evaluation.failures, *(infra.failures() if infra else ())],
         "infra_validation": None if infra is None else _infra(infra),
@@ -102,15 +102,14 @@ def _already_pushed(where: str | None, pusher_execution: int) -> str | None:
 
 def verdict_of(evaluation: Evaluation) -> Verdict:
     """What the Evaluator's execution says of the verdict."""
+    baseline = {f"baseline_{evaluation.headline}": evaluation.baseline_value}
+    figures: dict[str, Any] = evaluation.metrics | baseline
     return Verdict(
-        accuracy=evaluation.accuracy,
-        loss=evaluation.loss,
-        top_k_accuracy=evaluation.top_k_accuracy,
+        **figures,
         expected_calibration_error=evaluation.expected_calibration_error,
         examples=evaluation.examples,
         blessed=evaluation.blessed,
         per_class=dump(evaluation.classes),
-        baseline_accuracy=evaluation.baseline_accuracy,
         why_not_blessed=lines(evaluation.failures),
         failed_thresholds=dump(evaluation.failed) if evaluation.failures else None,
     )

@@ -22,7 +22,7 @@ from common.errors import Exit
 from modelstore.artifact import PushManifest
 from modelstore.versions import publish
 from pipeline.cli.main import app
-from trainers.backends import model_names
+from trainers.frameworks import get_framework
 
 RUN = ["run", "--data", "photos", "--framework", "pytorch", "--model", "small_cnn"]
 RUN += ["--min-accuracy", "0.5"]
@@ -245,7 +245,8 @@ def test_models_as_json(tmp_path, framework):
     done = visionline(*arguments, cwd=tmp_path, XDG_CACHE_HOME=str(cache))
     assert done.returncode == 0
     found = json.loads(done.stdout)
-    assert [m["model"] for m in found] == [m for m in model_names(framework) if "net" in m.lower()]
+    names = get_framework(framework).model_names()
+    assert [m["model"] for m in found] == [name for name in names if "net" in name.lower()]
     assert {m["framework"] for m in found} == {framework}
     counts = {m["model"]: m["parameters"] for m in found}
     assert counts["resnet20"] == 272_474  # 270k and the shortcuts' 1×1 kernels

@@ -141,8 +141,9 @@ def test_run_leaves_logs_figures_and_pictures(demo: Demo) -> None:
         run_dir = demo.workspace / "runs" / summary["run_id"]
         evaluation = json.loads((run_dir / "evaluation.json").read_text())
         assert sum(map(sum, evaluation["confusion"])) == evaluation["examples"]
-        low, high = evaluation["accuracy_interval"]
-        assert low <= evaluation["accuracy"] <= high
+        low, high = evaluation["interval"]
+        assert evaluation["headline"] == "accuracy"
+        assert low <= evaluation["metrics"]["accuracy"] == summary["accuracy"] <= high
         assert {c["name"] for c in evaluation["classes"]} == set("0123456789")
         assert {s["feature"] for s in evaluation["slices"]} == {"label"}
         assert 0 <= evaluation["expected_calibration_error"] <= 1

@@ -24,9 +24,10 @@ from pipeline.cli.main import app
 from pipeline.config import load_config
 from pipeline.deploy.config import load_config as load_deploy_config
 from pipeline.kubeflow.step import RELEASE
-from trainers.backends import FRAMEWORKS, load_backend
+from trainers.backends import load_backend
 from trainers.config import TrainConfig
 from trainers.contract import Batch
+from trainers.frameworks import frameworks
 
 TOP = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
 PAGES = [*TOP, *sorted((ROOT / "docs").rglob("*.md"))]
@@ -265,7 +266,7 @@ def test_every_unmet_requirement_is_explained() -> None:
     assert explained == unmet_requirements()
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", frameworks())
 def test_example_models_train_and_are_saved(
     framework: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ class SoftmaxRegression:
         gradient_NC = scores_NC.copy()
         gradient_NC[rows_N, batch.labels_N] -= 1
         self.weights_PC -= learning_rate * inputs_NP.T @ (gradient_NC * share_N[:, None])
-        return StepResult(loss=float(loss), correct=correct)
+        return StepResult(loss=float(loss), metric_sum=correct)
 
     def predict(self, images_NHW3: Images) -> Floats:
         return self._scores(_inputs(images_NHW3)).astype(np.float32)

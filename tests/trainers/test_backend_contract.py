@@ -13,9 +13,10 @@ import pytest
 from augment_reference import apply
 
 from common.errors import ConfigError
-from trainers.backends import FRAMEWORKS, load_backend, model_names
+from trainers.backends import load_backend
 from trainers.config import TrainConfig
 from trainers.contract import Augmentation, Backend, Batch, Learner, Predictor, StepResult
+from trainers.frameworks import frameworks, get_framework
 
 SIZE = (16, 16)
 CLASSES = 3
@@ -93,7 +94,7 @@ class Framework:
         return self.backend.build(config, num_classes=CLASSES, image_size=size)
 
 
-@pytest.fixture(scope="session", params=FRAMEWORKS)
+@pytest.fixture(scope="session", params=frameworks())
 def framework(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Framework]:
@@ -183,7 +184,7 @@ def log_probabilities(
 def test_learns_what_can_be_told_apart(framework: Framework, optimizer: Any) -> None:
     learner = framework.learner(optimizer=optimizer)
     results = fit(learner, steps=40, rate=1e-2 if optimizer == "adamw" else 5e-2)
-    assert results[-1].correct == 12
+    assert results[-1].metric_sum == 12
     assert results[-1].loss < 0.1 < results[0].loss
     batch = coloured_batch()
     np.testing.assert_array_equal(learner.predict(batch.images_NHW3).argmax(1), batch.labels_N)
@@ -218,7 +219,7 @@ def test_loss_is_the_weighted_smoothed_cross_entropy(
     learner = framework.learner(label_smoothing=smoothing)
     result = learner.train_step(batch_of(images, labels, weights), 1e-3)
     assert result.loss == pytest.approx(np.average(losses, weights=weights), rel=1e-4)
-    assert result.correct == (log_p.argmax(axis=1) == labels).sum()
+    assert result.metric_sum == (log_p.argmax(axis=1) == labels).sum()
 
 
 def test_a_batch_that_weighs_nothing_does_no_harm(framework: Framework) -> None:
@@ -336,7 +337,7 @@ def test_onnx_predicts_the_same(framework: Framework, saved: Saved, tmp_path: Pa
 def test_built_in_models_have_as_many_weights_in_every_framework(
     framework: Framework, model: str, weights: int
 ) -> None:
-    assert model in model_names(framework.name)
+    assert model in get_framework(framework.name).model_names()
     count = framework.backend.count_parameters(model, num_classes=10, image_size=(32, 32))
     assert count == weights
     learner = framework.backend.build(framework.config(model), num_classes=10, image_size=(32, 32))

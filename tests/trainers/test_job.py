@@ -28,8 +28,9 @@ from components.trainer import child
 from components.trainer.child import run_job
 from modelstore.artifact import NATIVE
 from trainers import curves
-from trainers.backends import FRAMEWORKS, load_backend
+from trainers.backends import load_backend
 from trainers.config import TrainConfig
+from trainers.frameworks import frameworks
 from trainers.history import CURVES, HISTORY, TENSORBOARD
 from trainers.job import TrainJob, explain, fit
 
@@ -282,7 +283,7 @@ def test_drawing_takes_little_of_a_training(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(curves.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(curves, "draw_curves", lambda *_: clock.__setitem__(0, clock[0] + 1))
-    drawing = curves.Drawing("title", tmp_path / CURVES)
+    drawing = curves.Drawing("title", tmp_path / CURVES, "accuracy")
     drawn = []
     for _ in range(1000):
         clock[0] += 0.1
@@ -346,7 +347,7 @@ def losses_in(log: Path) -> list[float]:
     return [v["loss/val"] for v in values[1:]]
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", frameworks())
 def test_a_loss_that_is_no_number_names_the_remedy(tmp_path, framework):
     settings = {"optimizer": "sgd", "learning_rate": 1e30, "warmup_epochs": 0.0}
     job = make_job(tmp_path, framework=framework, **settings)

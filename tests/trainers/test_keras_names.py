@@ -6,7 +6,8 @@ import inspect
 import subprocess
 import sys
 
-from trainers.backends import load_backend, model_names
+from trainers.backends import load_backend
+from trainers.frameworks import get_framework
 
 
 def test_names_are_those_of_keras_applications() -> None:
@@ -14,7 +15,7 @@ def test_names_are_those_of_keras_applications() -> None:
     import keras
 
     public = {name for name, value in vars(keras.applications).items() if inspect.isfunction(value)}
-    names = model_names("keras")
+    names = get_framework("keras").model_names()
     assert names[:2] == ["small_cnn", "resnet20"]
     assert set(names[2:]) == public
     assert len(names) == len(set(names))
@@ -22,8 +23,8 @@ def test_names_are_those_of_keras_applications() -> None:
 
 def test_names_are_listed_without_importing_keras() -> None:
     code = (
-        "import sys; from trainers.backends import model_names;"
-        "assert 'MobileNetV3Small' in model_names('keras');"
+        "import sys; from trainers.frameworks import get_framework;"
+        "assert 'MobileNetV3Small' in get_framework('keras').model_names();"
         "heavy = {'keras', 'tensorflow', 'numpy', 'h5py'} & set(sys.modules);"
         "assert not heavy, heavy"
     )

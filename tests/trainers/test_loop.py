@@ -10,6 +10,7 @@ import pytest
 from softmax_regression import SoftmaxRegression, bright_and_dark
 
 from common.errors import TrainingError
+from modelstore.tasks import TASKS
 from trainers.config import AugmentConfig, TrainConfig
 from trainers.data import Split, batches
 from trainers.loop import Outcome, evaluate, train
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.quick
 OFF = AugmentConfig(horizontal_flip=False, crop_padding=0.0)
 TRAIN, VAL = bright_and_dark(40), bright_and_dark(20, seed=1)
 ONES = np.ones(2, np.float32)
+TASK = TASKS["classification"]
 UPS_AND_DOWNS = {
     "train_split": bright_and_dark(30, noise=0.3, seed=2),
     "epochs": 12,
@@ -56,7 +58,7 @@ def test_it_learns_and_keeps_account():
     epochs = done.outcome.epochs
     assert [e.epoch for e in epochs] == [1, 2, 3, 4] and done.epochs == epochs
     assert epochs[-1].val_loss < epochs[0].val_loss < math.log(2)
-    assert epochs[-1].val_accuracy == 1.0
+    assert epochs[-1].val_metric == 1.0
     assert all(e.seconds > 0 and e.images_per_second > 0 for e in epochs)
     assert epochs[-1].learning_rate == done.learner.rates[-1]
     assert not done.outcome.stopped_early
@@ -66,8 +68,8 @@ def test_the_first_epoch_s_figures_by_hand():
     done = run(epochs=1, batch_size=40, weights_C=np.array([1, 3], np.float32))
     (epoch,) = done.outcome.epochs
     assert epoch.loss == pytest.approx(math.log(2))  # of zero weights
-    assert epoch.accuracy == 0.5
-    assert (epoch.val_loss, epoch.val_accuracy) == evaluate(done.learner, VAL)
+    assert epoch.metric == 0.5
+    assert (epoch.val_loss, epoch.val_metric) == evaluate(TASK, done.learner, VAL)
     scores_NC = done.learner.predict(VAL.images_NHW3)
     of_label_N = scores_NC[np.arange(20), VAL.labels_N]
     assert epoch.val_loss == pytest.approx(-np.log(of_label_N).mean(), rel=1e-5)
@@ -115,7 +117,7 @@ def test_the_weights_of_the_best_epoch_are_kept():
     losses = [e.val_loss for e in done.outcome.epochs]
     assert done.outcome.best.epoch == 1 + losses.index(min(losses))
     assert 1 < done.outcome.best.epoch < len(losses) == 12
-    assert evaluate(done.learner, VAL)[0] == done.outcome.best.val_loss != losses[-1]
+    assert evaluate(TASK, done.learner, VAL)[0] == done.outcome.best.val_loss != losses[-1]
 
 
 @pytest.mark.parametrize("patience", [1, 2, 3])
@@ -126,7 +128,7 @@ def test_early_stopping_waits_as_long_as_told(patience):
     assert stops < 12
     assert [e.val_loss for e in done.outcome.epochs] == losses[:stops]
     assert done.outcome.stopped_early
-    assert evaluate(done.learner, VAL)[0] == min(losses[:stops])
+    assert evaluate(TASK, done.learner, VAL)[0] == min(losses[:stops])
 
 
 def test_a_diverging_training_names_epoch_step_and_remedy():
@@ -154,7 +156,7 @@ def test_evaluation_takes_any_number_of_images():
     learner.weights_PC[:] = np.random.default_rng(0).normal(size=(13, 2))
     split = bright_and_dark(600, noise=0.3)
     scores_NC = learner.predict(split.images_NHW3)
-    loss, accuracy = evaluate(learner, split)
+    loss, accuracy = evaluate(TASK, learner, split)
     of_label_N = scores_NC[np.arange(600), split.labels_N]
     assert loss == pytest.approx(-np.log(of_label_N.astype(np.float64)).mean())
     assert accuracy == (scores_NC.argmax(1) == split.labels_N).mean()

@@ -102,7 +102,7 @@ def test_loss_and_correct_are_the_contracts() -> None:
     target = 0.9 * np.eye(3)[batch.labels_N] + 0.1 / 3
     loss_N = -(target * log_p).sum(axis=1)
     assert result.loss == pytest.approx((loss_N * weights).sum() / sum(weights), abs=1e-5)
-    assert result.correct == (logits.argmax(axis=1) == batch.labels_N).sum()
+    assert result.metric_sum == (logits.argmax(axis=1) == batch.labels_N).sum()
 
 
 def test_training_learns_and_repeats_itself() -> None:
@@ -158,7 +158,7 @@ def test_odd_batches() -> None:
     # 8×8 images leave one value per channel, of which BatchNorm takes no single one.
     learner = learner_of(model="resnet18")
     one = learner.train_step(batch_of(1), 1e-3)
-    assert np.isfinite(one.loss) and one.correct in (0, 1)
+    assert np.isfinite(one.loss) and one.metric_sum in (0, 1)
     nothing = learner.train_step(batch_of(2, weights=[1e-30, 0.0]), 1e-3)
     assert nothing.loss == pytest.approx(0.0)
 

@@ -102,7 +102,7 @@ class KerasLearner(KerasPredictor):
             tf.constant(learning_rate, tf.float32),
             *(tf.constant(part, tf.float32) for part in parts if part is not None),
         )
-        return StepResult(loss=float(loss), correct=int(correct))
+        return StepResult(loss=float(loss), metric_sum=int(correct))
 
     def snapshot(self) -> list[Any]:
         return [np.array(weight.value.numpy()) for weight in self.model.weights]

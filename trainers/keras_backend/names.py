@@ -13,6 +13,14 @@ from pathlib import Path
 
 SMALL_MODELS = ("small_cnn", "resnet20")
 """The models that `trainers.keras_backend.models` builds itself."""
+COUNTED = dict.fromkeys(SMALL_MODELS, (32, 32)) | dict.fromkeys(
+    (
+        *("MobileNet", "MobileNetV2", "MobileNetV3Small", "MobileNetV3Large", "NASNetMobile"),
+        *("EfficientNetB0", "EfficientNetV2B0", "DenseNet121"),
+    ),
+    (224, 224),
+)
+"""Well-known models of at most about 12 million parameters (see `Framework.counted`)."""
 
 _EXPORT = re.compile(r"@keras_export\(([^)]*)\)")
 _NAME = re.compile(r"[\"']keras\.applications\.([A-Z]\w*)[\"']")

@@ -1,1 +1,13 @@
 """The PyTorch backend: timm's architectures, two small networks, the user's own."""
+
+from trainers.frameworks import Framework
+from trainers.torch_backend import names
+
+FRAMEWORK = Framework(
+    name="pytorch",
+    package=__name__,
+    distribution="visionline[pytorch]",
+    needs=("torch", "torchvision", "timm", "safetensors", "jax", "torchax", "onnxscript"),
+    model_names=names.model_names,
+    counted=names.COUNTED,
+)

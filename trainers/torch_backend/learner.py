@@ -62,7 +62,7 @@ class TorchLearner:
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         correct = (logits_NC.argmax(dim=1) == labels_N).sum()
-        return StepResult(loss=loss.item(), correct=int(correct.item()))
+        return StepResult(loss=loss.item(), metric_sum=int(correct.item()))
 
     def predict(self, images_NHW3: Images) -> Floats:
         self._scorer.eval()

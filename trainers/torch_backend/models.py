@@ -128,9 +128,3 @@ def _check_export(name: str, net: nn.Module, image_size: tuple[int, int]) -> Non
 
 def _size(image_size: tuple[int, int]) -> str:
     return f"{image_size[0]}×{image_size[1]}"
-
-
-def _words(error: Exception) -> str:
-    """The type and first line of someone else's exception, as a sentence."""
-    first = (str(error).strip().splitlines() or [""])[0].rstrip(".")
-    return f"{type(error).__name__}: {first}." if first else f"{type(error).__name__}."

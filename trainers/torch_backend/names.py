@@ -11,6 +11,16 @@ import re
 from pathlib import Path
 
 BUILT_IN = ("small_cnn", "resnet20")
+COUNTED = dict.fromkeys(BUILT_IN, (32, 32)) | dict.fromkeys(
+    (
+        *("mobilenetv2_100", "mobilenetv3_small_100", "mobilenetv3_large_100", "efficientnet_b0"),
+        *("resnet10t", "resnet18", "regnetx_002", "convnext_atto", "convnext_femto"),
+        *("ghostnet_100", "vit_tiny_patch16_224", "deit_tiny_patch16_224", "mobileone_s0"),
+        "edgenext_xx_small",
+    ),
+    (224, 224),
+)
+"""Well-known models of at most about 12 million parameters (see `Framework.counted`)."""
 
 _REGISTERED = re.compile(rb"^@register_model\s*\ndef (\w+)", re.MULTILINE)
 

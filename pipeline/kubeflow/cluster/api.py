@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigError, RunError, VisionlineError
+from common.extras import require_kubeflow
 
 _SECONDS = 10.0
 _CHUNK = 1 << 16
@@ -180,6 +181,7 @@ class Api:
           RunError: it did that; with the reason.
         """
         try:
+            require_kubeflow()
             with _silence():
                 import kfp
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from common.extras import require_kubeflow
 from common.files import write_atomic
 from common.yaml_text import to_yaml
 from pipeline.config import PipelineConfig
@@ -47,6 +48,7 @@ def write_package(config: PipelineConfig, path: Path, frozen_as: str | None = No
     Raises:
       ConfigError: see `compile_pipeline`.
     """
+    require_kubeflow()
     spec, asked = compile_pipeline(config, frozen_as)
     check(spec)
     platform.check(asked)

@@ -1,0 +1,102 @@
+"""Which changes of visionline's own code make a training, or a trial of the server, new."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers import PACKAGES, ROOT
+
+from pipeline.recording import code_digest
+from pipeline.recording.code_digest import serving_code, training_code
+from trainers.config import TrainConfig
+
+KERAS = TrainConfig(framework="keras", model="small_cnn")
+TORCH = TrainConfig(framework="pytorch", model="small_cnn")
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("visionline")
+    for package in PACKAGES:
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, root / package, ignore=ignore)
+    return root
+
+
+@pytest.fixture
+def change(copied: Path, monkeypatch: pytest.MonkeyPatch):
+    """Replaces some text of a file in a copy of visionline, for the time of a test."""
+    monkeypatch.setattr(code_digest, "_ROOT", copied)
+    originals: dict[Path, str] = {}
+
+    def replace(name: str, old: str, new: str) -> None:
+        path = copied / name
+        text = originals.setdefault(path, path.read_text("utf-8"))
+        assert old in text
+        path.write_text(text.replace(old, new, 1), "utf-8")
+
+    yield replace
+    for path, text in originals.items():
+        path.write_text(text, "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("trainers/loop.py", "Expected a finite number", "A finite number was expected"),
+        ("trainers/loop.py", '"""The training loop:', '"""The loop:'),
+        ("trainers/loop.py", "import math", "import math  # for ceil"),
+        ("trainers/data.py", "the split has no image.", "there is no image in the split."),
+        ("common/errors.py", "Did you mean", "Do you mean"),
+        ("trainers/torch_backend/models.py", "PyTorch has no model", "PyTorch lacks the model"),
+        ("trainers/keras_backend/learner.py", "tf.equal(", "tf.not_equal("),
+        ("pipeline/cli/main.py", "import", "import os\nimport"),
+        ("components/pusher.py", "import", "import os\nimport"),
+    ],
+)
+def test_what_makes_no_other_model_keeps_the_training(change, path, old, new):
+    before = training_code(TORCH)
+    change(path, old, new)
+    assert training_code(TORCH) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("trainers/loop.py", "epoch.val_loss < best.val_loss", "epoch.val_loss <= best.val_loss"),
+        ("trainers/schedule.py", "0.5 *", "0.6 *"),
+        ("trainers/torch_backend/scorer.py", "255 * torch", "256 * torch"),
+        ("modelstore/tasks/classification.py", "ANSWERS = 5", "ANSWERS = 6"),
+        ("components/trainer/shards.py", "_BATCH = 1024", "_BATCH = 512"),
+        ("common/process/cpus.py", "import os", "import os, sys"),
+    ],
+)
+def test_what_makes_another_model_makes_the_training_new(change, path, old, new):
+    before = training_code(TORCH)
+    change(path, old, new)
+    assert training_code(TORCH) != before
+
+
+def test_a_frameworks_training_is_new_when_its_backend_changes(change):
+    before = training_code(KERAS)
+    change("trainers/keras_backend/learner.py", "tf.equal(", "tf.not_equal(")
+    assert training_code(KERAS) != before
+
+
+def test_what_a_loss_is_told_is_no_text_of_an_error(change):
+    change("trainers/loop.py", "import math", "import math\nf = MeanSquaredError('sum')")
+    before = training_code(TORCH)
+    change("trainers/loop.py", "import math", "import math\nf = MeanSquaredError('mean')")
+    assert training_code(TORCH) != before
+
+
+def test_the_server_is_another_when_its_code_changes_and_not_its_words(change):
+    before = serving_code()
+    change("serving/service.py", '"""', '"""In other words: ')
+    change("modelstore/artifact.py", "is not readable", "cannot be read")
+    change("trainers/loop.py", "import math", "import math, os")
+    assert serving_code() == before
+    change("modelstore/versions.py", "import", "import sys\nimport")
+    assert serving_code() != before
