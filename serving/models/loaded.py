@@ -18,7 +18,7 @@ from serving.config import BatchingConfig, ModelConfig
 from serving.errors import LoadError
 from serving.models.batching import Batcher, Observer, Timing
 from serving.models.decoding import Decoder
-from serving.models.engines import Engine, Floats, Images, Onnx, SavedModel
+from serving.models.engines import Engine, Floats, Images, Inputs, Onnx, SavedModel
 from serving.models.shares import Decoding
 
 _TRIALS = 5
@@ -104,10 +104,10 @@ class LoadedVersion:
 
     def submit(
         self,
-        images: Sequence[bytes] | Images,
+        images: Inputs,
         deadline: float,
         timing: Timing | None = None,
-        pixels: int = 0,
+        pixels: Sequence[int] = (),
     ) -> Future[Floats]:
         """See `Batcher.submit`."""
         return self._batcher.submit(images, deadline, timing, pixels)

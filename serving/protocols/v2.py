@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from modelstore.versions import parse_version
+from serving.answer import Answer
 from serving.errors import InvalidRequestError, TooLargeError, UnknownModelError
 from serving.models.loaded import LoadedVersion
 from serving.models.repository import Repository
 from serving.protocols import signatures
 from serving.protocols.numbers import Bytes
-from serving.service import Answer
 
 SERVER_NAME = "visionline"
 EXTENSIONS = ("binary_tensor_data", "model_repository")

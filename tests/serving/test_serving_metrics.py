@@ -24,7 +24,8 @@ from serving.config import BatchingConfig, LimitsConfig, ServeConfig
 from serving.logs import metrics
 from serving.logs.access import Access
 from serving.models.batching import Batcher
-from serving.models.repository import Repository, Slot
+from serving.models.repository import Repository
+from serving.models.served import Slot
 from serving.service import Service
 
 

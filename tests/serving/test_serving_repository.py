@@ -25,7 +25,7 @@ from modelstore.retention import prune
 from modelstore.versions import LARGEST
 from serving.config import ModelConfig
 from serving.errors import LoadError, UnavailableError, UnknownModelError
-from serving.models.repository import Slot
+from serving.models.served import Slot
 
 
 @pytest.fixture
