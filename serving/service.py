@@ -24,7 +24,8 @@ from serving.answer import Answer
 from serving.config import LimitsConfig
 from serving.control import Control
 from serving.errors import BusyError, DeadlineError, InvalidRequestError, TooLargeError
-from serving.logs.access import Access, current
+from serving.logs.access import Access
+from serving.logs.record import current
 from serving.models.decoding import refusal
 from serving.models.engines import Floats, Inputs
 from serving.models.loaded import LoadedVersion

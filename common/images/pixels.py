@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from common.images.plain import EXIF, jpeg_segments, look, png_chunks
@@ -240,6 +241,13 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # broken metadata of a sound image: as if it had none
         return 1
+
+
+def to_png(pixels_HW3: npt.NDArray[np.uint8]) -> bytes:
+    """Writes pixels as a file that is decoded to the same ones."""
+    out = io.BytesIO()
+    Image.fromarray(pixels_HW3).save(out, "PNG")
+    return out.getvalue()
 
 
 def _written_anew(image: Image.Image, data: bytes) -> CheckedImage:

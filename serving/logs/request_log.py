@@ -19,11 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
+from common.images.pixels import to_png
 from modelstore.raw_example import SERVED
 from serving.answer import Answer
 from serving.config import RequestLogConfig
-from serving.logs.access import current
-from serving.logs.request_files import RequestFile, prepare, remove_oldest, to_png
+from serving.logs.record import current
+from serving.logs.request_files import RequestFile, prepare, remove_oldest
 from serving.models.engines import Inputs
 
 _log = logging.getLogger(__name__)

@@ -18,10 +18,14 @@ from starlette.requests import ClientDisconnect
 from serving.config import LimitsConfig
 from serving.errors import (
     InvalidRequestError,
+    ServingError,
     SlowClientError,
     TooLargeError,
+    UnauthorizedError,
     UnsupportedEncodingError,
+    told,
 )
+from serving.logs.record import current
 from serving.off_loop import WINDOW, off_loop
 from serving.service import Service
 
@@ -39,6 +43,15 @@ def error_response(text: str, status: int) -> Response:
     # Escaped, since what a client sent may hold halves of surrogate pairs.
     headers = {"retry-after": "1"} if status == 429 else None
     return Response(json.dumps({"error": text}), status, headers, media_type="application/json")
+
+
+def refusal(error: ServingError) -> Response:
+    """What a client is told of why it is refused; the record of the request learns it, too."""
+    current().error = error
+    response = error_response(told(error), error.status)
+    if isinstance(error, UnauthorizedError):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from serving.errors import ServingError, told
-from serving.logs.access import current
+from serving.logs.record import current
 from serving.off_loop import off_loop
 from serving.protocols.wire import parse
 from serving.service import Service

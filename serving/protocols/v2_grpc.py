@@ -45,15 +45,11 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
     async def ModelMetadata(self, request: Any, context: Any) -> Any:
         number = v2.version_number(request.version)
         with self._service.use(request.name, number) as loaded:
-            slots = self._repository.slots(request.name)
-            found = v2.metadata(loaded, [s.version for s in slots if s.state == "AVAILABLE"])
+            found = v2.metadata(loaded, self._repository)
         tensor = oip.ModelMetadataResponse.TensorMetadata
         return oip.ModelMetadataResponse(
-            name=found["name"],
-            versions=found["versions"],
-            platform=found["platform"],
-            inputs=[tensor(**t) for t in found["inputs"]],
-            outputs=[tensor(**t) for t in found["outputs"]],
+            **{k: found[k] for k in ("name", "versions", "platform")},
+            **{k: [tensor(**t) for t in found[k]] for k in ("inputs", "outputs")},
         )
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:

@@ -125,8 +125,7 @@ def server_version() -> str:
 def _metadata(request: Request, name: str, number: str) -> Response:
     service = service_of(request)
     with service.use(name, v2.version_number(number)) as loaded:
-        available = [s.version for s in service.repository.slots(name) if s.state == "AVAILABLE"]
-        return JSONResponse(v2.metadata(loaded, available))
+        return JSONResponse(v2.metadata(loaded, service.repository))
 
 
 def _ready(request: Request, name: str, number: str) -> Response:

@@ -683,7 +683,7 @@ class Model:
         folder = self.folder
         assert folder.loads.errors == []
         for name, slots in folder.repository.models().items():
-            with folder.repository._lock:
+            with folder.repository._changed:
                 for version, slot in slots.items():
                     self.check_slot(version, slot)
             if good_before.get(name):
