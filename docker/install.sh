@@ -28,26 +28,27 @@ fi
 if [ -n "$missing" ]; then
     if [ -n "${DEBIAN_MIRROR:-}" ]; then
         find /etc/apt -type f \( -name "*.sources" -o -name sources.list \) -exec \
-            sed -i "s|http://deb.debian.org/debian|$DEBIAN_MIRROR|" {} +
+            sed -E -i "s|https?://[^ ]*/debian|$DEBIAN_MIRROR|" {} +
     fi
     apt-get update -qq
     # shellcheck disable=SC2086 # several words
     DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing
 fi
 
-python3.11 -m venv "$venv"
+# pip stays outside of what becomes the image.
+python3.11 -m venv /tmp/installer
+python3.11 -m venv --without-pip "$venv"
+pip() { /tmp/installer/bin/pip --python "$venv/bin/python" "$@"; }
 export PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 export PIP_ROOT_USER_ACTION=ignore PIP_QUIET=1
 # Sources are built with the pinned setuptools.
 sed -n '/^setuptools==/,/[^\\]$/p' "$requirements" >/tmp/setuptools.txt
-"$venv/bin/pip" install --require-hashes --requirement /tmp/setuptools.txt
-"$venv/bin/pip" install --require-hashes --no-deps --no-build-isolation \
-    --requirement "$requirements"
-"$venv/bin/pip" install --no-deps --no-build-isolation /src
+pip install --require-hashes --requirement /tmp/setuptools.txt
+pip install --require-hashes --no-deps --no-build-isolation --requirement "$requirements"
+pip install --no-deps --no-build-isolation /src
 
 # What no process here reads: headers, the packages' own tests, the linker's tables.
 cd "$venv/lib/python3.11/site-packages"
-rm -rf pip pip-*.dist-info "$venv"/bin/pip*
 rm -rf tensorflow/include torch/include nvidia/*/include pyarrow/include
 find . -type d -name tests -prune -exec rm -rf {} +
 strip --strip-unneeded tensorflow/libtensorflow_*.so.2

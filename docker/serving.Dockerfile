@@ -13,8 +13,7 @@ COPY serving serving
 RUN --mount=type=secret,id=environment --mount=type=secret,id=ca \
     sh docker/install.sh requirements/serving.txt
 # Bytecode of what a server imports, and of nothing else.
-RUN rm /opt/visionline/bin/visionline /opt/visionline/bin/visionline-beam-worker \
-    && /opt/visionline/bin/python -c "from serving.cli import start_lean; start_lean(); \
+RUN /opt/visionline/bin/python -c "from serving.cli import start_lean; start_lean(); \
 import serving.server"
 
 FROM ${BASE}

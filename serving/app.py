@@ -9,10 +9,8 @@ from starlette.types import ASGIApp
 
 from common.errors import ServingError
 from serving.auth import Token
-from serving.errors import UnauthorizedError, told
-from serving.logs.access import current
 from serving.protocols import bearer, file, health, v1, v2_rest
-from serving.protocols.asgi import error_response
+from serving.protocols.asgi import error_response, refusal
 from serving.protocols.recording import RecordedHttp
 from serving.service import Service
 
@@ -35,11 +33,7 @@ def create_app(service: Service, token: Token | None = None) -> FastAPI:
 
     @app.exception_handler(ServingError)
     async def refused(request: Request, error: ServingError) -> Response:
-        current().error = error
-        response = error_response(told(error), error.status)
-        if isinstance(error, UnauthorizedError):
-            response.headers["WWW-Authenticate"] = "Bearer"
-        return response
+        return refusal(error)
 
     @app.exception_handler(HTTPException)
     async def no_such_path(request: Request, error: HTTPException) -> Response:

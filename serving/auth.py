@@ -82,12 +82,6 @@ def read_token(config: AuthConfig, environment: Mapping[str, str]) -> Token | No
     return _read("token", environment, ENVIRONMENT, "auth.token_file", config.token_file)
 
 
-def read_control_token(config: AuthConfig, environment: Mapping[str, str]) -> Token | None:
-    """The token for loading and unloading; see `read_token`."""
-    key = "auth.control_token_file"
-    return _read("control token", environment, CONTROL_ENVIRONMENT, key, config.control_token_file)
-
-
 def read_tokens(
     config: ServeConfig, environment: Mapping[str, str]
 ) -> tuple[Token | None, Token | None]:
@@ -97,7 +91,8 @@ def read_tokens(
       ConfigError: one cannot be used, or they contradict each other or the config.
     """
     token = read_token(config.auth, environment)
-    control = read_control_token(config.auth, environment)
+    key, file = "auth.control_token_file", config.auth.control_token_file
+    control = _read("control token", environment, CONTROL_ENVIRONMENT, key, file)
     if control is not None and config.control:
         raise ConfigError(
             "control = true lets everyone load and unload, and there is a control token; leave "

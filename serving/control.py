@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from serving.auth import CONTROL_ENVIRONMENT, Token
 from serving.errors import ForbiddenError
-from serving.logs.access import Access, current
+from serving.logs.access import Access
+from serving.logs.record import current
 from serving.models.repository import Repository
 
 OFF = (

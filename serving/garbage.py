@@ -10,7 +10,7 @@ import gc
 
 
 def tidy(kind: str, model: str, version: int, detail: str) -> None:
-    """An `Event` of the repository: takes what is loaded out of the collector's sight, and
+    """An `Event` of the loader: takes what is loaded out of the collector's sight, and
     looks at everything once when something went."""
     if kind == "loaded":
         gc.freeze()

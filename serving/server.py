@@ -23,8 +23,9 @@ from serving.config import ServeConfig
 from serving.connections import TlsServer, allow_connections, patient
 from serving.control import Control
 from serving.garbage import tidy
-from serving.logs.access import Access, current
+from serving.logs.access import Access
 from serving.logs.log import Log, messages_into
+from serving.logs.record import current
 from serving.logs.request_log import RequestLog
 from serving.memory import keep_little
 from serving.models.engines import set_threads

@@ -1,13 +1,18 @@
 """What every protocol asks: classify these images with that model.
 
-Protocols turn their messages into `Query` and scores into their answers; everything
-between is here, once.
+A request takes one walk, whatever its protocol:
+
+    with service.request(name, version, label) as query:  # picks and holds a version
+        images = …                                        # the protocol's decode
+        answer = await query.answer(images)               # checked, batched and scored
+    …                                                     # the protocol's encode
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,77 +20,114 @@ import numpy as np
 
 from common.images.errors import BadImage
 from common.images.headers import count_pixels
-from modelstore.tasks import classification
+from serving.answer import Answer
 from serving.config import LimitsConfig
 from serving.control import Control
-from serving.errors import BusyError, InvalidRequestError, TooLargeError
-from serving.logs.access import Access, current
+from serving.errors import BusyError, DeadlineError, InvalidRequestError, TooLargeError
+from serving.logs.access import Access
+from serving.logs.record import current
 from serving.models.decoding import refusal
-from serving.models.engines import Floats, Images
+from serving.models.engines import Floats, Inputs
 from serving.models.loaded import LoadedVersion
 from serving.models.readiness import Readiness
 from serving.models.repository import Repository
-
-TOP_K = classification.ANSWERS
-
-
-@dataclass(slots=True, kw_only=True)
-class Query:
-    """One request, whatever its protocol."""
-
-    model: str
-    images: Sequence[bytes] | Images
-    """Encoded image files, or pixels, uint8 [N, H, W, 3]."""
-    pixels: int = 0
-    """Of encoded images, by their headers; set when they are checked."""
-    version: int | None = None
-    label: str | None = None
-    timeout: float | None = None
-    """Seconds that are left to answer in; None: the server's own limit."""
-    request_id: str = ""
-    """The one in the message, or else that of the connection's record."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    name: str
-    version: int
-    class_names: tuple[str, ...]
-    scores_NC: Floats
-    engine: str
-
-    def top(self, k: int = TOP_K) -> list[list[tuple[str, float]]]:
-        """The likeliest classes of each image, with their probabilities."""
-        return [classification.answer(row, self.class_names, k) for row in self.scores_NC.tolist()]
+from serving.off_loop import off_loop
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """Of one request."""
+class Query:
+    """One request for an answer, whatever its protocol; the version that answers is held."""
 
-    take: Callable[[int], None]
-    """So many bytes more; raises BusyError where there are none left."""
+    loaded: LoadedVersion
+    limits: LimitsConfig
+    answered: Callable[[Inputs, Answer, str], None]
+    time_left: Callable[[], float | None]
+    """Seconds in which the client wants its answer; None: the server's own limit."""
+
+    async def answer(self, images: Inputs, request_id: str = "") -> Answer:
+        """The answer, on the event loop.
+
+        Args:
+          request_id: the one in the message, or else that of the record.
+
+        Raises:
+          ServingError: it cannot be answered.
+        """
+        record = current()
+        record.images = len(images)
+        left = self.time_left()
+        limit = self.limits.timeout_seconds
+        deadline = time.monotonic() + (limit if left is None else min(limit, left))
+        size = 0 if isinstance(images, np.ndarray) else sum(map(len, images))
+        pixels = await off_loop(size, self._check, images)
+        future = self.loaded.submit(images, deadline, record.timing, pixels)
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                scores_NC: Floats = await asyncio.wrap_future(future)
+        except TimeoutError:
+            raise DeadlineError("The deadline passed before the answer was there.") from None
+        answer = Answer.of(self.loaded, scores_NC)
+        self.answered(images, answer, request_id or record.request_id)
+        return answer
+
+    def check_count(self, count: int) -> None:
+        """Refuses what has no images or too many; before they are unpacked, since that
+        may take long."""
+        if count == 0:
+            raise InvalidRequestError("Expected at least one image, got none.")
+        if count > self.limits.images:
+            raise TooLargeError(f"Expected at most {self.limits.images} images, got {count}.")
+
+    def _check(self, images: Inputs) -> list[int]:
+        """Refuses images that are too many, too large, or none; from any thread.
+
+        Returns:
+          The pixels of each file, by its header.
+        """
+        self.check_count(len(images))
+        if isinstance(images, np.ndarray):
+            expected = self.loaded.image_shape
+            if images.dtype != np.uint8 or images.shape[1:] != expected:
+                raise InvalidRequestError(
+                    f"Expected pixels of type uint8 and shape [N, {', '.join(map(str, expected))}],"
+                    f" got {images.dtype} {list(images.shape)}."
+                )
+            return []
+        sizes = [self._count_pixels(*numbered) for numbered in enumerate(images)]
+        if sum(sizes) > self.limits.request_pixels:
+            raise TooLargeError(
+                f"Expected images of at most {self.limits.request_pixels:,} pixels together, got "
+                f"{sum(sizes):,}."
+            )
+        return sizes
+
+    def _count_pixels(self, index: int, encoded: bytes) -> int:
+        try:
+            pixels = count_pixels(encoded, self.limits.pixels)
+        except BadImage as e:
+            raise refusal(index, encoded, e) from None
+        if pixels > self.limits.pixels:
+            raise TooLargeError(
+                f"Image {index}: expected at most {self.limits.pixels:,} pixels, got {pixels:,}."
+            )
+        return pixels
 
 
 class Service:
-    """Answers queries, from any thread or event loop.
+    """Answers requests on an event loop.
 
     Args:
       limits: what a request may ask for.
       access: what measures and logs; the repository's observers and events are its.
-      answered: told of each request that was answered, in its task.
     """
 
     def __init__(
-        self,
-        repository: Repository,
-        limits: LimitsConfig,
-        access: Access | None = None,
-        answered: Callable[[Query, Answer], None] = lambda query, answer: None,
+        self, repository: Repository, limits: LimitsConfig, access: Access | None = None
     ) -> None:
         self.repository = repository
         self.limits = limits
-        self.answered = answered
+        self.answered: Callable[[Inputs, Answer, str], None] = lambda images, answer, id: None
+        """Told of each request that was answered, in its task; set by who has a request log."""
         self.access = access or Access()
         self.access.metrics.models = repository.models
         self.control = Control(repository, self.access)
@@ -118,6 +160,22 @@ class Service:
             yield loaded
 
     @contextmanager
+    def request(
+        self,
+        name: str,
+        version: int | None = None,
+        label: str | None = None,
+        time_left: Callable[[], float | None] = lambda: None,
+    ) -> Iterator[Query]:
+        """One request that is admitted: picks its version, and holds it to the end.
+
+        Raises:
+          UnknownModelError, UnavailableError: see `Repository.use`.
+        """
+        with self.use(name, version, label) as loaded:
+            yield Query(loaded, self.limits, self.answered, time_left)
+
+    @contextmanager
     def admitted(self) -> Iterator[None]:
         """Counts a request; to be entered on one thread.
 
@@ -133,8 +191,12 @@ class Service:
             self._admitted -= 1
 
     @contextmanager
-    def room(self) -> Iterator[Room]:
-        """What a request takes of `limits.server_body_bytes`; to be entered on one thread."""
+    def room(self) -> Iterator[Callable[[int], None]]:
+        """What a request takes of `limits.server_body_bytes`; to be entered on one thread.
+
+        Yields:
+          Takes so many bytes more, or raises BusyError where none are left.
+        """
         taken = 0
 
         def take(size: int) -> None:
@@ -145,73 +207,6 @@ class Service:
             self._received += size
 
         try:
-            yield Room(take)
+            yield take
         finally:
             self._received -= taken
-
-    @contextmanager
-    def using(self, query: Query) -> Iterator[tuple[LoadedVersion, float]]:
-        """The version a query is for, and the deadline.
-
-        Raises:
-          ServingError: it cannot be answered.
-        """
-        timeout = self.limits.timeout_seconds
-        if query.timeout is not None:
-            timeout = min(timeout, query.timeout)
-        record = current()
-        record.images = len(query.images)
-        query.request_id = query.request_id or record.request_id
-        with self.use(query.model, query.version, query.label) as loaded:
-            yield loaded, time.monotonic() + timeout
-
-    def check_count(self, count: int) -> None:
-        """Refuses what has no images or too many; before they are unpacked, since that
-        may take long."""
-        if count == 0:
-            raise InvalidRequestError("Expected at least one image, got none.")
-        if count > self.limits.images:
-            raise TooLargeError(f"Expected at most {self.limits.images} images, got {count}.")
-
-    def answer(self, loaded: LoadedVersion, scores_NC: Floats) -> Answer:
-        return Answer(
-            name=loaded.name,
-            version=loaded.version,
-            class_names=loaded.card.class_names,
-            scores_NC=scores_NC,
-            engine=loaded.loading.engine,
-        )
-
-    def check(self, query: Query, loaded: LoadedVersion) -> None:
-        """Refuses images that are too many, too large, or none; from any thread.
-
-        Raises:
-          ServingError: why.
-        """
-        self.check_count(len(query.images))
-        if isinstance(query.images, np.ndarray):
-            expected = loaded.image_shape
-            if query.images.dtype != np.uint8 or query.images.shape[1:] != expected:
-                raise InvalidRequestError(
-                    f"Expected pixels of type uint8 and shape [N, {', '.join(map(str, expected))}],"
-                    f" got {query.images.dtype} {list(query.images.shape)}."
-                )
-            return
-        total = 0
-        for index, encoded in enumerate(query.images):
-            try:
-                pixels = count_pixels(encoded, self.limits.pixels)
-            except BadImage as e:
-                raise refusal(index, encoded, e) from None
-            if pixels > self.limits.pixels:
-                raise TooLargeError(
-                    f"Image {index}: expected at most {self.limits.pixels:,} pixels, got "
-                    f"{pixels:,}."
-                )
-            total += pixels
-        if total > self.limits.request_pixels:
-            raise TooLargeError(
-                f"Expected images of at most {self.limits.request_pixels:,} pixels together, got "
-                f"{total:,}."
-            )
-        query.pixels = total

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from common.errors import TrainingError
+from common.images.pixels import to_png
 from common.process.cpus import available_cpus
 from modelstore.artifact import GOLDEN, MODEL_ONNX, NATIVE
 from trainers.contract import Backend, Floats, Images
@@ -107,7 +107,7 @@ def _savedmodel_scores(directory: Path, images_NHW3: Images) -> dict[str, Floats
     from modelstore import savedmodel
 
     signatures = tf.saved_model.load(str(directory)).signatures
-    files = tf.constant([_png(image) for image in images_NHW3])
+    files = tf.constant([to_png(image) for image in images_NHW3])
     tensor = signatures[savedmodel.SIGNATURE_TENSOR](images=tf.constant(images_NHW3))
     encoded = signatures[savedmodel.SIGNATURE_BYTES](images=files)
     return {
@@ -129,11 +129,3 @@ def _onnx_session(directory: Path) -> Any:
     return onnxruntime.InferenceSession(
         str(directory / MODEL_ONNX), options, providers=["CPUExecutionProvider"]
     )
-
-
-def _png(image_HW3: Images) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image_HW3).save(buffer, "PNG")
-    return buffer.getvalue()

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from common.images.errors import BadImage
@@ -168,6 +169,13 @@ def _reason(image: Image.Image, data: bytes) -> str:
     if image.mode not in ("L", "RGB", "P", "1"):
         return image.mode
     return "rotated" if orientation(image) in TURNED else "headers"
+
+
+def to_png(pixels_HW3: npt.NDArray[np.uint8]) -> bytes:
+    """Writes pixels as a file that is decoded to the same ones."""
+    out = io.BytesIO()
+    Image.fromarray(pixels_HW3).save(out, "PNG")
+    return out.getvalue()
 
 
 def _written_anew(image: Image.Image, data: bytes) -> CheckedImage:

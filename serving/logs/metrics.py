@@ -23,6 +23,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from serving.logs.record import Record
 from serving.models.batching import Observer
 from serving.models.served import Slot
 
@@ -80,47 +81,28 @@ class Metrics:
             *(self._requests, self._seconds, self._images),
             *(self._queue, self._waited, self._sizes, self._ran),
         )
-        self.registry.register(_Versions(self))
-        self.registry.register(_RequestLog(self))
+        self.registry.register(_Now(self))
         ProcessCollector(registry=self.registry)
 
     def began(self, protocol: str) -> None:
         """A request is there."""
         self._in_flight.labels(protocol).inc()
 
-    def ended(
-        self,
-        *,
-        protocol: str,
-        model: str,
-        version: str,
-        code: str,
-        outcome: str,
-        reason: str,
-        images: int,
-        seconds: float,
-    ) -> None:
-        """It is answered or refused.
-
-        Args:
-          model, version: what was found in the repository, or "".
-          code: HTTP's status or gRPC's.
-          outcome: "ok", "refused" or "failed".
-          reason: of a refusal, or "".
-          images: how many were answered.
-          seconds: since it began.
-        """
-        self._seen.add((model, version))
-        self._in_flight.labels(protocol).dec()
-        self._requests.labels(model, version, protocol, code).inc()
-        self._seconds.labels(model, version, protocol, outcome).observe(seconds)
-        if images:
-            self._images.labels(model, version, protocol).inc(images)
-        if reason:
-            self._refused.labels(protocol, reason).inc()
+    def ended(self, record: Record, seconds: float) -> None:
+        """A request is answered or refused, so long after it began."""
+        version = "" if record.version is None else str(record.version)
+        request = record.model, version, record.protocol
+        self._seen.add((record.model, version))
+        self._in_flight.labels(record.protocol).dec()
+        self._requests.labels(*request, str(record.status)).inc()
+        self._seconds.labels(*request, record.outcome).observe(seconds)
+        if record.images and record.outcome == "ok":
+            self._images.labels(*request).inc(record.images)
+        if record.error is not None:
+            self._refused.labels(record.protocol, record.reason).inc()
 
     def event(self, kind: str, model: str) -> None:
-        """See `repository.Event`."""
+        """See `serving.models.loader.Event`."""
         if kind in _LOADS:
             self._seen.add((model, ""))
             self._loads.labels(model, kind).inc()
@@ -182,8 +164,8 @@ class Metrics:
         return Histogram(f"visionline_{name}", told, labels, registry=self.registry, buckets=bounds)
 
 
-class _Versions(Collector):
-    """The versions as they are when it is asked."""
+class _Now(Collector):
+    """The versions, and the counts of the request log, as they are when it is asked."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -202,20 +184,9 @@ class _Versions(Collector):
         for model, slots in self._metrics._loaded_or_broken().items():
             for version, slot in slots.items():
                 state.add_metric((model, str(version), slot.state), 1)
-                loaded = slot.loaded
-                if loaded is not None:
-                    labels = model, str(version), loaded.loading.engine
-                    seconds.add_metric(labels, loaded.loading.seconds)
-        yield from (state, seconds)
-
-
-class _RequestLog(Collector):
-    """What the request log has counted when it is asked."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterator[Metric]:
+                if slot.loaded is not None:
+                    loading = slot.loaded.loading
+                    seconds.add_metric((model, str(version), loading.engine), loading.seconds)
         images = CounterMetricFamily(
             "visionline_request_log_images",
             "Images drawn for the request log, by what became of them.",
@@ -223,4 +194,4 @@ class _RequestLog(Collector):
         )
         for outcome, count in self._metrics.request_log().items():
             images.add_metric((outcome,), count)
-        yield images
+        yield from (state, seconds, images)

@@ -15,14 +15,12 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 
 from common.errors import ConfigError
 from common.files import sync_directory
 from common.images.pixels import normalise
 from modelstore.raw_example import SERVED, serialise
-from serving.models.engines import Images
 
 _PREFIX, _SUFFIX, _TEMPORARY = "requests-", ".tfrecord.gz", ".tmp"
 _MODE = 0o640
@@ -124,11 +122,3 @@ def remove_oldest(folder: Path, most: float) -> None:
             total += path.stat().st_size
             if index and total > most:
                 path.unlink()
-
-
-def to_png(pixels_HW3: Images) -> bytes:
-    from PIL import Image
-
-    out = BytesIO()
-    Image.fromarray(pixels_HW3).save(out, "PNG")
-    return out.getvalue()

@@ -19,11 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
+from common.images.pixels import to_png
 from modelstore.raw_example import SERVED
+from serving.answer import Answer
 from serving.config import RequestLogConfig
-from serving.logs.access import current
-from serving.logs.request_files import RequestFile, prepare, remove_oldest, to_png
-from serving.service import Answer, Query
+from serving.logs.record import current
+from serving.logs.request_files import RequestFile, prepare, remove_oldest
+from serving.models.engines import Inputs
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +46,9 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    query: Query
+    images: Inputs
     answer: Answer
+    request_id: str
     protocol: str
     milliseconds: int
     """Since 1970."""
@@ -84,18 +87,17 @@ class RequestLog:
         self._thread = threading.Thread(target=self._work, name="request-log", daemon=True)
         self._thread.start()
 
-    def __call__(self, query: Query, answer: Answer) -> None:
+    def __call__(self, images: Inputs, answer: Answer, request_id: str) -> None:
         """Takes an answered request, which may be drawn; in its task, at once."""
         if self._random.random() >= self._config.sample:
             return
-        images = query.images
         size = images.nbytes if isinstance(images, np.ndarray) else sum(map(len, images))
         with self._changed:
             if self._closed or self._waiting + size > QUEUE_BYTES:
                 self.counts.dropped += len(images)
                 return
-            now = time.time_ns() // 10**6
-            self._queue.append(_Entry(query, answer, current().protocol, now, size))
+            now, protocol = time.time_ns() // 10**6, current().protocol
+            self._queue.append(_Entry(images, answer, request_id, protocol, now, size))
             self._waiting += size
             self._changed.notify()
 
@@ -136,7 +138,7 @@ class RequestLog:
         return max(self._file.began + self._config.flush_seconds - time.monotonic(), 0.0)
 
     def _write(self, entry: _Entry) -> None:
-        images = entry.query.images
+        images = entry.images
         if time.monotonic() < self._retry:
             self._drop(len(images))
             return
@@ -154,7 +156,7 @@ class RequestLog:
                     f"{SERVED}score": score,
                     f"{SERVED}came_as": came_as,
                     f"{SERVED}protocol": entry.protocol.encode(),
-                    f"{SERVED}request_id": entry.query.request_id.encode(errors="replace"),
+                    f"{SERVED}request_id": entry.request_id.encode(errors="replace"),
                     f"{SERVED}milliseconds": entry.milliseconds,
                 },
             )

@@ -19,8 +19,8 @@ import numpy as np
 from common.errors import ServingError
 from serving.config import BatchingConfig, LimitsConfig
 from serving.errors import BusyError, DeadlineError, TooLargeError, UnavailableError
-from serving.models.engines import Floats, Images
-from serving.models.shares import Decode, Decoding
+from serving.models.engines import Floats, Images, Inputs
+from serving.models.shares import Decode, Decoding, Files
 
 Run = Callable[[Images], Floats]
 
@@ -39,11 +39,11 @@ class Timing:
 class Work:
     """One request's images, encoded or as pixels."""
 
-    images: Sequence[bytes] | Images
+    images: Inputs
     deadline: float
     """On `time.monotonic`'s clock."""
-    pixels: int = 0
-    """Of the encoded images, before they are resized."""
+    pixels: Sequence[int] = ()
+    """Of each encoded image, before it is resized."""
     arrived: float = field(default_factory=time.monotonic)
     future: Future[Floats] = field(default_factory=Future)
     """The scores [N, C] of its images."""
@@ -51,6 +51,10 @@ class Work:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def all_pixels(self) -> int:
+        return sum(self.pixels)
 
 
 @dataclass(slots=True)
@@ -101,15 +105,15 @@ class Batcher:
 
     def submit(
         self,
-        images: Sequence[bytes] | Images,
+        images: Inputs,
         deadline: float,
         timing: Timing | None = None,
-        pixels: int = 0,
+        pixels: Sequence[int] = (),
     ) -> Future[Floats]:
         """Queues images; cancelling the future takes them out again.
 
         Args:
-          pixels: of encoded images, before they are resized.
+          pixels: of each encoded image, before it is resized.
           timing: is filled in.
 
         Raises:
@@ -131,14 +135,14 @@ class Batcher:
                     f"{self._waiting} images are waiting, and the queue holds "
                     f"{self._config.queue}; try again."
                 )
-            if self._waiting_pixels + pixels > most_pixels:
+            if self._waiting_pixels + work.all_pixels > most_pixels:
                 raise BusyError(
                     f"Images of {self._waiting_pixels:,} pixels are waiting, and the queue holds "
                     f"{most_pixels:,}; try again."
                 )
             self._queue.append(work)
             self._waiting += len(work)
-            self._waiting_pixels += pixels
+            self._waiting_pixels += work.all_pixels
             self._observer.queued(self._waiting)
             self._changed.notify()
         return work.future
@@ -188,7 +192,7 @@ class Batcher:
         while self._queue and (not batch or self._fits(self._queue[0], count, pixels)):
             work = self._queue.popleft()
             self._waiting -= len(work)
-            self._waiting_pixels -= work.pixels
+            self._waiting_pixels -= work.all_pixels
             if not work.future.set_running_or_notify_cancel():
                 continue
             work.timing.queued = now - work.arrived
@@ -200,14 +204,14 @@ class Batcher:
                 continue
             batch.append(work)
             count += len(work)
-            pixels += work.pixels
+            pixels += work.all_pixels
         self._observer.queued(self._waiting)
         return batch
 
     def _fits(self, work: Work, count: int, pixels: int) -> bool:
         """Whether it can be run together with so much."""
-        most_pixels = self._decoding.limits.decoding_pixels
-        return count + len(work) <= self._config.max_batch and pixels + work.pixels <= most_pixels
+        fits = pixels + work.all_pixels <= self._decoding.limits.decoding_pixels
+        return fits and count + len(work) <= self._config.max_batch
 
     def _serve(self, decoded: list[tuple[Work, Images]], decoding: float) -> None:
         """Scores what took `decoding` seconds to decode."""
@@ -229,23 +233,19 @@ class Batcher:
 
     def _decoded(self, batch: list[Work]) -> list[tuple[Work, Images]]:
         """Every work with its pixels; those that have none are refused."""
-        files = [(w, w.images) for w in batch if not isinstance(w.images, np.ndarray)]
-        pixels: dict[int, Images] = {}
-        if files:
-            found = self._decoding.decode(
-                [images for _, images in files], self._decode, [w.deadline for w, _ in files]
-            )
-            for (work, _), images in zip(files, found, strict=True):
-                if isinstance(images, ServingError):
-                    work.future.set_exception(images)
-                else:
-                    pixels[id(work)] = images
+        files = [
+            Files(w.images, w.pixels, w.deadline)
+            for w in batch
+            if not isinstance(w.images, np.ndarray)
+        ]
+        of_files = iter(self._decoding.decode(files, self._decode) if files else [])
         decoded: list[tuple[Work, Images]] = []
         for work in batch:
-            if isinstance(work.images, np.ndarray):
-                decoded.append((work, work.images))
-            elif id(work) in pixels:
-                decoded.append((work, pixels[id(work)]))
+            images = work.images if isinstance(work.images, np.ndarray) else next(of_files)
+            if isinstance(images, ServingError):
+                work.future.set_exception(images)
+            else:
+                decoded.append((work, images))
         return decoded
 
     def _scores(self, images_NHW3: Images) -> Floats:

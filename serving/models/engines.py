@@ -19,6 +19,8 @@ from serving.errors import InvalidRequestError, LoadError
 
 Images = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Inputs = Sequence[bytes] | Images
+"""Of a request: encoded image files, or pixels, uint8 [N, H, W, 3]."""
 
 _DECODE = "decode_images"
 _TENSOR = "serving_tensor"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import DataError
+from common.images.pixels import to_png
 from modelstore.artifact import GOLDEN, ModelCard, PushManifest
 from modelstore.versions import damage
 from serving.config import BatchingConfig, ModelConfig
 from serving.errors import LoadError
-from serving.models.batching import Batcher, Observer, Timing
+from serving.models.batching import Batcher, Observer
 from serving.models.decoding import Decoder
 from serving.models.engines import Engine, Floats, Images, Onnx, SavedModel
 from serving.models.shares import Decoding
@@ -64,7 +64,7 @@ class LoadedVersion:
         began = time.monotonic()
         try:
             self.card = ModelCard.read(directory)
-            self.manifest = PushManifest.read(directory)
+            PushManifest.read(directory)
         except DataError as e:
             raise LoadError(str(e)) from None
         if differences := damage(directory):
@@ -80,7 +80,6 @@ class LoadedVersion:
         times = {e.name: _milliseconds(e, golden[0]) for e in engines} if engines[1:] else {}
         engine = min(engines, key=lambda e: times.get(e.name, 0.0))
         self._warm(engine, config.batching)
-        self.batching = config.batching
         self._batcher = Batcher(
             Decoder(self._saved_model.decode, max_pixels),
             engine.scores,
@@ -90,6 +89,7 @@ class LoadedVersion:
             name=f"{self.name}-{self.version}",
             decoding=decoding,
         )
+        self.submit, self.close = self._batcher.submit, self._batcher.close
         self.loading = Loading(
             engine=engine.name,
             seconds=time.monotonic() - began,
@@ -101,20 +101,6 @@ class LoadedVersion:
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width, channels."""
         return (*self.card.image_size, 3)
-
-    def submit(
-        self,
-        images: Sequence[bytes] | Images,
-        deadline: float,
-        timing: Timing | None = None,
-        pixels: int = 0,
-    ) -> Future[Floats]:
-        """See `Batcher.submit`."""
-        return self._batcher.submit(images, deadline, timing, pixels)
-
-    def close(self) -> None:
-        """Answers what waits, and stops."""
-        self._batcher.close()
 
     def _engines(self, config: ModelConfig, threads: int) -> list[Engine]:
         if config.engine == "tensorflow":
@@ -141,13 +127,7 @@ class LoadedVersion:
         """Runs every batch size once, so that nothing compiles on a request."""
         for size in batching.buckets:
             engine.scores(np.zeros((size, *self.image_shape), np.uint8))
-        from io import BytesIO
-
-        from PIL import Image
-
-        image = BytesIO()
-        Image.fromarray(np.zeros(self.image_shape, np.uint8)).save(image, "PNG")
-        self._saved_model.decode([image.getvalue()])
+        self._saved_model.decode([to_png(np.zeros(self.image_shape, np.uint8))])
 
 
 def _golden(directory: Path) -> tuple[Images, Floats]:

@@ -1,56 +1,28 @@
-"""The models under a serving folder, and which of their versions answer.
+"""The models under a serving folder, for those who ask for one of their versions.
 
-A new version is loaded beside the old one, and takes over when it is warm; the old
-one finishes what it has and goes.  One that cannot be served never replaces one that
-can.
-
-The folder is looked at by one thread, which only looks; loads are done by a few
-others, and each version that goes has one that waits for its requests.  So none of
-them holds up another model.  `_lock` is held for decisions alone.
+The folder is looked at by one thread, which only looks; `Loader` loads and unloads.  A
+version that cannot be served never replaces one that can.
 """
 
 from __future__ import annotations
 
-import queue
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from common.errors import DataError, nearest
-from modelstore.in_use import hold
 from modelstore.labels import Labels, read_labels
-from modelstore.permissions import open_to_all
 from modelstore.versions import LARGEST, list_versions, look_alikes
-from serving.config import ModelConfig, ServeConfig
+from serving.config import ServeConfig
 from serving.errors import LoadError, UnavailableError, UnknownModelError
 from serving.models.batching import Observer
 from serving.models.loaded import LoadedVersion
+from serving.models.loader import Event, Load, Loader
 from serving.models.readiness import Readiness, judge
-from serving.models.served import Served, Slot, State, files_of
-from serving.models.shares import Decoding
-
-__all__ = ["Event", "Load", "Repository", "Served", "Slot", "State"]
-
-Event = Callable[[str, str, int, str], None]
-"""Told what happens: kind, model, version, detail.  Kinds: "loaded", "failed",
-"unloaded", "writable" after "loaded" when everybody may write to what is served, and
-"folder" and "labels" when one of them cannot be read any more."""
-
-LOADERS = 2
-"""Versions that are loaded at a time: each takes the CPUs for its warm-up."""
-
-
-class Load(Protocol):
-    """Makes a version that answers, or raises; `LoadedVersion` does."""
-
-    def __call__(
-        self, directory: Path, config: ModelConfig, threads: int, observer: Observer
-    ) -> LoadedVersion: ...
+from serving.models.served import Served, Slot, files_of
+from serving.models.version_choice import choose_version, labelled
 
 
 class Repository:
@@ -71,30 +43,18 @@ class Repository:
         load: Load | None = None,
     ) -> None:
         self._config = config
-        self._threads = threads
-        self._observers = observers
         self._event = event
-        self._loads = load or partial(
-            LoadedVersion,
-            max_pixels=config.limits.pixels,
-            decoding=Decoding(config.limits, threads),
-        )
         self._folder = Path(config.serving)
         self._models: dict[str, Served] = {}
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        """A slot's state, or its last request ended."""
+        self._loader = Loader(config, threads, observers, event, load, self._see_whether_ready)
+        self._changed, self._stop = self._loader.changed, self._loader.stopping
         self._looking = threading.Lock()
-        self._queue: queue.SimpleQueue[tuple[Served, Slot]] = queue.SimpleQueue()
-        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="repository", daemon=True)
         self._random = random.Random()
         self._trouble = ""
         self._was_ready = False
         self.scanned = False
         """Whether the folder was looked at once."""
-        for number in range(LOADERS):
-            threading.Thread(target=self._loader, name=f"loader-{number}", daemon=True).start()
 
     def start(self) -> None:
         """Begins to watch."""
@@ -117,15 +77,14 @@ class Repository:
         with self._changed:
             for model in self._models.values():
                 model.closing = True
-                self._settle(model)
+                self._loader.settle(model)
             self._changed.wait_for(
                 lambda: all(
                     s.state in ("LOADING", "END") for m in self._models.values() for s in _slots(m)
                 ),
                 self._config.drain_seconds if seconds is None else seconds,
             )
-        for _ in range(LOADERS):
-            self._queue.put((Served(""), Slot(0)))  # wakes one up, to find it is over
+        self._loader.close()
 
     def refresh(self) -> None:
         """Looks at the folder once, and waits for the loads that asks for."""
@@ -145,7 +104,7 @@ class Repository:
         with self._looking:
             if name not in self._names():
                 raise self._unknown(name)
-            with self._lock:
+            with self._changed:
                 model = self._models.setdefault(name, Served(name))
                 model.kept_out.clear()
                 for version in [v for v, s in model.slots.items() if s.state == "END"]:
@@ -181,7 +140,7 @@ class Repository:
             going = [s for s in _slots(model) if s.state in ("AVAILABLE", "UNLOADING")]
             model.kept_out |= {*there, *model.on_disk, *model.slots}
             model.kept_out_by = f"unloaded by request of {by}"
-            self._settle(model)
+            self._loader.settle(model)
             self._changed.wait_for(
                 lambda: self._stop.is_set() or all(s.state == "END" for s in going),
                 self._config.drain_seconds,
@@ -194,7 +153,7 @@ class Repository:
 
     def models(self) -> dict[str, dict[int, Slot]]:
         """Every version that was seen, by name; a snapshot."""
-        with self._lock:
+        with self._changed:
             return {
                 n: dict(sorted(m.slots.items()))
                 for n, m in sorted(self._models.items())
@@ -208,9 +167,9 @@ class Repository:
           UnknownModelError: there is none.
         """
         model = self._known(name)
-        with self._lock:
+        with self._changed:
             if label is not None:
-                version = model.version_of(label)
+                version = labelled(model, label)
             if version is None:
                 return [s for _, s in sorted(model.slots.items())]
             if version not in model.slots:
@@ -236,12 +195,12 @@ class Repository:
 
     def readiness(self) -> Readiness:
         """As `ready`, with the reasons."""
-        with self._lock:
+        with self._changed:
             models = [m for _, m in sorted(self._models.items())]
             return judge(
                 models,
                 self._folder,
-                ready=self._was_ready and any(m.available() for m in models),
+                ready=self.ready,
                 scanned=self.scanned,
                 trouble=self._trouble,
             )
@@ -259,7 +218,12 @@ class Repository:
           UnknownModelError: no such model, version or label.
           UnavailableError: it is known, and does not answer now.
         """
-        slot, loaded = self._acquire(name, version, label)
+        model = self._known(name)
+        with self._changed:
+            if self._stop.is_set():
+                raise UnavailableError("The server is going down.")
+            slot, loaded = choose_version(model, version, label, self._random.random())
+            slot.requests += 1
         try:
             yield loaded
         finally:
@@ -267,17 +231,6 @@ class Repository:
                 slot.requests -= 1
                 if slot.state == "UNLOADING":
                     self._changed.notify_all()
-
-    def _acquire(
-        self, name: str, version: int | None, label: str | None
-    ) -> tuple[Slot, LoadedVersion]:
-        model = self._known(name)
-        with self._lock:
-            if self._stop.is_set():
-                raise UnavailableError("The server is going down.")
-            slot, loaded = model.pick(version, label, self._random.random())
-            slot.requests += 1
-            return slot, loaded
 
     def _known(self, name: str) -> Served:
         model = self._models.get(name)
@@ -307,12 +260,12 @@ class Repository:
                 self._report("folder", str(e))
             else:
                 self._report("folder", "")
-                with self._lock:
+                with self._changed:
                     for name in names:
                         self._models.setdefault(name, Served(name))
                 for model in list(self._models.values()):
                     self._look_at(model)
-            with self._lock:
+            with self._changed:
                 self.scanned = True
                 self._see_whether_ready()
 
@@ -337,14 +290,14 @@ class Repository:
             labels = read_labels(folder)
         except DataError as e:
             kind, trouble = "labels", str(e)
-        with self._lock:
+        with self._changed:
             model.policy = self._config.of(model.name).policy
             model.on_disk, model.asked = on_disk, labels
             for slot in _slots(model):
                 gone = slot.version not in on_disk
                 if slot.state == "END" and (gone or slot in changed):
                     del model.slots[slot.version]
-            self._settle(model)
+            self._loader.settle(model)
             known, model.trouble = model.trouble, trouble
             if not (_seen(model) or model.kept_out or trouble):
                 del self._models[model.name]
@@ -357,84 +310,15 @@ class Repository:
             self._event(kind, "", 0, trouble)
         self._trouble = trouble
 
-    def _settle(self, model: Served) -> None:
-        """Has loaded and unloaded what should be; `_lock` is held."""
-        start, stop = model.decide()
-        for version in start:
-            slot = model.slots[version] = Slot(version)
-            self._queue.put((model, slot))
-        for version in stop:
-            slot = model.slots[version]
-            if slot.state == "START":
-                model.end(slot)
-                continue
-            slot.state = "UNLOADING"
-            name = f"drain-{model.name}-{version}"
-            threading.Thread(target=self._drain, args=(model, slot), name=name, daemon=True).start()
-        self._see_whether_ready()
-        self._changed.notify_all()
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            self._look()
+            self._stop.wait(self._config.poll_seconds)
 
     def _see_whether_ready(self) -> None:
         models = self._models.values()
         if self.scanned and all(m.available() or m.settled() for m in models):
             self._was_ready = self._was_ready or any(m.available() for m in models)
-
-    def _loader(self) -> None:
-        while True:
-            model, slot = self._queue.get()
-            if self._stop.is_set():
-                return
-            with self._lock:
-                if slot.state != "START":
-                    continue
-                slot.state = "LOADING"
-            self._load(model, slot)
-
-    def _load(self, model: Served, slot: Slot) -> None:
-        directory = self._folder / model.name / str(slot.version)
-        began = time.monotonic()
-        loaded, error = None, ""
-        try:
-            slot.files = files_of(directory)
-            slot.held = hold(directory)
-            observer = self._observers(model.name, slot.version)
-            loaded = self._loads(directory, self._config.of(model.name), self._threads, observer)
-        except Exception as e:  # whatever is wrong with a version, the others go on
-            error = str(e) or type(e).__name__
-            _release(slot)
-            self._event("failed", model.name, slot.version, error)
-        with self._lock:
-            slot.loaded, slot.error = loaded, error
-            slot.state = "END" if error else "AVAILABLE"
-            self._settle(model)
-        if loaded is not None:
-            seconds = time.monotonic() - began
-            detail = f"{loaded.loading.engine}, {seconds:.1f} s"
-            self._event("loaded", model.name, slot.version, detail)
-            if where := open_to_all(directory):
-                self._event("writable", model.name, slot.version, where)
-
-    def _drain(self, model: Served, slot: Slot) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: not slot.requests, self._config.drain_seconds)
-            loaded, slot.loaded = slot.loaded, None
-        detail = ""
-        try:
-            if loaded is not None:
-                loaded.close()
-        except Exception as e:  # it is gone all the same
-            detail = str(e) or type(e).__name__
-        _release(slot)
-        del loaded
-        with self._lock:
-            model.end(slot)
-            self._settle(model)
-        self._event("unloaded", model.name, slot.version, detail or slot.unloaded)
-
-    def _watch(self) -> None:
-        while not self._stop.is_set():
-            self._look()
-            self._stop.wait(self._config.poll_seconds)
 
 
 def _may_be_model(folder: Path) -> bool:
@@ -451,9 +335,3 @@ def _seen(model: Served) -> bool:
 
 def _slots(model: Served) -> list[Slot]:
     return list(model.slots.values())
-
-
-def _release(slot: Slot) -> None:
-    if slot.held is not None:
-        slot.held.close()
-        slot.held = None

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
-from common.errors import nearest
 from common.files import walk_files
 from modelstore.labels import Labels
 from serving.config import Policy
-from serving.errors import UnavailableError, UnknownModelError
 from serving.models.loaded import LoadedVersion
 
 State = Literal["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
@@ -76,48 +74,6 @@ class Served:
             return set()
         return (self._by_policy() | self._there(self.asked.versions.values())) - self.kept_out
 
-    def version_of(self, label: str) -> int:
-        """Raises UnknownModelError."""
-        versions = self.labels.versions
-        if label not in versions:
-            raise UnknownModelError(
-                f"{self.name} has no label {label!r}.{nearest(label, versions)}"
-            )
-        return versions[label]
-
-    def pick(
-        self, version: int | None, label: str | None, number: float
-    ) -> tuple[Slot, LoadedVersion]:
-        """The version that answers a request.
-
-        Args:
-          number: uniform in [0, 1), for labels that share the traffic.
-
-        Raises:
-          UnknownModelError: no such version or label.
-          UnavailableError: it does not answer now.
-        """
-        if label is not None:
-            version = self.version_of(label)
-        good = self.available()
-        if version is None:
-            version = self.labels.draw(good, number)
-        if version is None:
-            version = self.default()
-        if version is None:
-            raise UnavailableError(f"No version of {self.name} answers: {self._why_none()}.")
-        slot = self.slots.get(version)
-        if slot is not None and (why := slot.error or slot.unloaded):
-            raise UnavailableError(f"{self.name} version {version}: {why}")
-        if slot is None or slot.state == "UNLOADING":
-            known = ", ".join(map(str, good)) or "none"
-            raise UnknownModelError(
-                f"{self.name} has no version {version} loaded. Available: {known}."
-            )
-        if slot.loaded is None:
-            raise UnavailableError(f"{self.name} version {version} is being loaded; try again.")
-        return slot, slot.loaded
-
     def settled(self) -> bool:
         """Whether nothing that is wanted is still to be loaded."""
         slots = [self.slots.get(v) for v in self.wanted()]
@@ -149,14 +105,6 @@ class Served:
         else:
             # Wanted again, it is loaded again.
             del self.slots[slot.version]
-
-    def _why_none(self) -> str:
-        errors = [f"version {s.version}: {s.error}" for s in self.slots.values() if s.error]
-        if any(s.state != "END" for s in self.slots.values()):
-            return "it is being loaded"
-        if self.kept_out:
-            errors.append(self.kept_out_by)
-        return "; ".join(errors) or "none of those that are wanted is in the folder"
 
     def _by_policy(self) -> set[int]:
         if self.policy == "all":

@@ -13,12 +13,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from common.errors import ServingError
-from common.images.errors import BadImage
-from common.images.headers import count_pixels
 from serving.config import LimitsConfig
 from serving.errors import BusyError, InvalidRequestError, TooLargeError
 from serving.memory import give_back
@@ -30,6 +29,16 @@ Decode = Callable[[Sequence[bytes], int], Images]
 SMALL = 1 << 20
 """Pixels that a version decodes by itself at a time, outside of the budget."""
 _LOOK_SECONDS = 0.1
+
+
+class Files(NamedTuple):
+    """The encoded images of one request."""
+
+    encoded: Sequence[bytes]
+    pixels: Sequence[int]
+    """Of each, by its header."""
+    deadline: float
+    """On `time.monotonic`'s clock."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,24 +70,22 @@ class Decoding:
         """What waits, by who asked; the first one is next."""
         self._changed = threading.Condition()
 
-    def decode(
-        self, requests: Sequence[Sequence[bytes]], decode: Decode, deadlines: Sequence[float]
-    ) -> list[Images | ServingError]:
+    def decode(self, requests: Sequence[Files], decode: Decode) -> list[Images | ServingError]:
         """The pixels of each request's image files, uint8 [N, H, W, 3], or its refusal.
 
         Args:
           decode: of the version that asks; raises InvalidRequestError or TooLargeError.
-          deadlines: on `time.monotonic`'s clock.
         """
         owner, late = object(), time.monotonic() + self.limits.wait_seconds
         found: list[list[Images | ServingError | Future[Images]]] = [[] for _ in requests]
         small: list[tuple[int, int, bytes]] = []
         sizes: list[int] = []
         for number, files in enumerate(requests):
-            for index, encoded in enumerate(files):
-                pixels = self._count(encoded)
+            sized = zip(files.encoded, files.pixels, strict=True)
+            for index, (encoded, pixels) in enumerate(sized):
                 if pixels > SMALL:
-                    large = _Large(encoded, index, pixels, decode, min(late, deadlines[number]))
+                    until = min(late, files.deadline)
+                    large = _Large(encoded, index, pixels, decode, until)
                     self._put(owner, large)
                     found[number].append(large.future)
                 else:
@@ -90,12 +97,6 @@ class Decoding:
             for (number, index, _), image in zip(small[part], images, strict=True):
                 found[number][index] = image
         return [_together(images) for images in found]
-
-    def _count(self, encoded: bytes) -> int:
-        try:
-            return count_pixels(encoded, self.limits.pixels)
-        except BadImage:
-            return 0  # decoding says what is wrong
 
     def _put(self, owner: object, large: _Large) -> None:
         with self._changed:

@@ -1,4 +1,4 @@
-"""What the HTTP routers share: the service, bodies within their limit, deadlines."""
+"""What the HTTP routers share: the service, and bodies within their limit."""
 
 from __future__ import annotations
 
@@ -6,65 +6,36 @@ import asyncio
 import base64
 import binascii
 import json
-import time
 import zlib
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from contextvars import copy_context
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 from fastapi import Request
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
+from common.errors import ServingError
 from serving.config import LimitsConfig
 from serving.errors import (
-    DeadlineError,
     InvalidRequestError,
     SlowClientError,
     TooLargeError,
+    UnauthorizedError,
     UnsupportedEncodingError,
+    told,
 )
-from serving.logs.access import current
-from serving.memory import give_back
-from serving.protocols.json_reader import WINDOW, read_json_object
-from serving.service import Answer, Query, Room, Service
+from serving.logs.record import current
+from serving.off_loop import WINDOW, off_loop
+from serving.service import Service
 
-T = TypeVar("T")
 _STEP = 2**20
 """Bytes that are decoded at a time while other threads wait."""
-_HUGE = 8 * 2**20
-"""Bytes after which memory is given back."""
-_parser = ThreadPoolExecutor(1, "parser")
-"""Where large requests are taken apart: more at a time would wait for Python's lock, and make
-the event loop wait behind all of them."""
 
 
 def service_of(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
-
-
-async def classify(service: Service, query: Query) -> Answer:
-    """Answers a query that was admitted, on an event loop.
-
-    Raises:
-      ServingError: it cannot be answered.
-    """
-    with service.using(query) as (loaded, deadline):
-        await off_loop(_size(query), service.check, query, loaded)
-        future = loaded.submit(query.images, deadline, current().timing, query.pixels)
-        try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                scores_NC: Any = await asyncio.wrap_future(future)
-        except TimeoutError:
-            raise DeadlineError("The deadline passed before the answer was there.") from None
-        answer = service.answer(loaded, scores_NC)
-    service.answered(query, answer)
-    return answer
 
 
 def error_response(text: str, status: int) -> Response:
@@ -74,17 +45,13 @@ def error_response(text: str, status: int) -> Response:
     return Response(json.dumps({"error": text}), status, headers, media_type="application/json")
 
 
-async def off_loop(size: int, function: Callable[..., T], *args: Any) -> T:
-    """Calls what takes a request of so many bytes apart; where that may take long, on another
-    thread, in pieces between which the event loop goes on."""
-    if size <= WINDOW:
-        return function(*args)
-    call = partial(copy_context().run, function, *args)
-    try:
-        return await asyncio.get_running_loop().run_in_executor(_parser, call)
-    finally:
-        if size > _HUGE:
-            await asyncio.get_running_loop().run_in_executor(_parser, give_back)
+def refusal(error: ServingError) -> Response:
+    """What a client is told of why it is refused; the record of the request learns it, too."""
+    current().error = error
+    response = error_response(told(error), error.status)
+    if isinstance(error, UnauthorizedError):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
 
 
 @asynccontextmanager
@@ -99,8 +66,8 @@ async def received(request: Request) -> AsyncIterator[bytes]:
       UnsupportedEncodingError: it is packed in another way than gzip and deflate.
     """
     service = service_of(request)
-    with service.room() as room:
-        body = await _read(request, service.limits, room)
+    with service.room() as take:
+        body = await _read(request, service.limits, take)
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip", "deflate"):
             raise UnsupportedEncodingError(
@@ -109,11 +76,11 @@ async def received(request: Request) -> AsyncIterator[bytes]:
         with service.admitted():
             if encoding != "identity":
                 body = await off_loop(WINDOW + 1, _unpacked, body, service.limits.body_bytes)
-                room.take(len(body))
+                take(len(body))
             yield body
 
 
-async def _read(request: Request, limits: LimitsConfig, room: Room) -> bytes:
+async def _read(request: Request, limits: LimitsConfig, take: Callable[[int], None]) -> bytes:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:19]) > limits.body_bytes:
         raise _too_large(limits.body_bytes)
@@ -124,7 +91,7 @@ async def _read(request: Request, limits: LimitsConfig, room: Room) -> bytes:
                 body += chunk
                 if len(body) > limits.body_bytes:
                     raise _too_large(limits.body_bytes)
-                room.take(len(chunk))
+                take(len(chunk))
     except TimeoutError:
         raise SlowClientError(
             f"The request was not there after {limits.header_seconds:g} seconds."
@@ -151,11 +118,6 @@ def _too_large(limit: int) -> TooLargeError:
     return TooLargeError(f"Expected a body of at most {limit:,} bytes, got more.")
 
 
-def parse_json(body: bytes, limits: LimitsConfig) -> dict[str, Any]:
-    """See `read_json_object`."""
-    return read_json_object(body, limits.images)
-
-
 def from_base64(text: Any) -> bytes:
     """Raises InvalidRequestError for what is not base64."""
     if not isinstance(text, str):
@@ -177,10 +139,3 @@ def _decoded(data: bytes) -> bytes:
         raise binascii.Error("Padding before the end")
     steps = range(0, len(data), _STEP)
     return b"".join(base64.b64decode(data[i : i + _STEP], validate=True) for i in steps)
-
-
-def _size(query: Query) -> int:
-    """Bytes that have to be looked at before the images are decoded."""
-    if isinstance(query.images, np.ndarray):
-        return 0
-    return sum(map(len, query.images))

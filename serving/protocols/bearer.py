@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.auth import Token
 from serving.errors import UnauthorizedError, told
-from serving.logs.access import current
-from serving.protocols.asgi import error_response
+from serving.logs.record import current
+from serving.protocols.asgi import refusal
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
 """For who has no token: probes, and the page that asks for it.  All others need it."""
@@ -38,10 +38,7 @@ class BearerHttp:
             try:
                 _check(self._tokens, [v for k, v in scope["headers"] if k == b"authorization"])
             except UnauthorizedError as e:
-                current().error = e
-                response = error_response(told(e), e.status)
-                response.headers["WWW-Authenticate"] = "Bearer"
-                return await response(scope, receive, send)
+                return await refusal(e)(scope, receive, send)
         await self._app(scope, receive, send)
 
 

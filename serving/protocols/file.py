@@ -12,11 +12,13 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
+from serving.answer import TOP_K
 from serving.errors import InvalidRequestError
+from serving.off_loop import off_loop
 from serving.protocols import openapi
-from serving.protocols.asgi import classify, off_loop, received, service_of
+from serving.protocols.asgi import received, service_of
 from serving.protocols.form import first_file
-from serving.service import TOP_K, Query, Service
+from serving.service import Service
 
 router = APIRouter(tags=["Files"])
 
@@ -56,8 +58,8 @@ async def predict(
         content_type = request.headers.get("content-type", "")
         if content_type.lower().startswith(_FORM):
             body = await off_loop(len(body), first_file, body, content_type)
-        query = Query(model=name, version=version, label=label, images=[body])
-        answer = await classify(service, query)
+        with service.request(name, version, label) as query:
+            answer = await query.answer([body])
     (classes,) = answer.top(max(top, 1))
     return JSONResponse(
         {

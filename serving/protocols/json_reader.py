@@ -17,10 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.errors import InvalidRequestError, TooLargeError
+from serving.off_loop import WINDOW
 from serving.protocols.numbers import collapsed, to_bytes
 
-WINDOW = 1 << 16
-"""Bytes that are parsed at a time."""
 MOST = 1 << 16
 """Values besides those of long lists of numbers."""
 _DEPTH = 16

@@ -10,7 +10,9 @@ from typing import Any
 Schema = dict[str, Any]
 
 
-def _object(required: list[str], **properties: Schema) -> Schema:
+def _object(optional: str = "", **properties: Schema) -> Schema:
+    """Of these properties, all required but those that are named, with spaces between."""
+    required = [name for name in properties if name not in optional.split()]
     return {"type": "object", "properties": properties, "required": required}
 
 
@@ -24,7 +26,7 @@ _NUMBER: Schema = {"type": "number"}
 _FILE: Schema = {"type": "string", "format": "binary"}
 _SHAPE = _list({"type": "integer", "minimum": 0}, maxItems=4)
 _SIZES = _list({"type": "integer", "minimum": -1})
-_ERROR = _object(["error"], error=_TEXT)
+_ERROR = _object(error=_TEXT)
 _PARAMETERS: Schema = {"type": "object"}
 
 
@@ -64,7 +66,7 @@ _BINARY: Schema = {"application/octet-stream": {"schema": _FILE}}
 
 # --- TensorFlow Serving, KServe V1
 
-_B64 = _object(["b64"], b64={"type": "string", "format": "byte"})
+_B64 = _object(b64={"type": "string", "format": "byte"})
 _PIXELS = _list(_list(_list({"type": "integer", "minimum": 0, "maximum": 255})))
 _VALUE: Schema = {
     "description": 'An image file or a serialised tf.Example as {"b64": …}, or pixels [H, W, 3].',
@@ -85,48 +87,30 @@ _COLUMNS: Schema = {
     ]
 }
 V1_PREDICT = _route(
-    _json(
-        {
-            "oneOf": [
-                _object(["predictions"], predictions=_list({})),
-                _object(["outputs"], outputs={}),
-            ]
-        }
-    ),
+    _json({"oneOf": [_object(predictions=_list({})), _object(outputs={})]}),
     _json(
         {
             "oneOf": [
                 _object(
-                    ["instances"], signature_name=_SIGNATURE, instances=_list(_VALUE, minItems=1)
+                    "signature_name", signature_name=_SIGNATURE, instances=_list(_VALUE, minItems=1)
                 ),
-                _object(["inputs"], signature_name=_SIGNATURE, inputs=_COLUMNS),
+                _object("signature_name", signature_name=_SIGNATURE, inputs=_COLUMNS),
             ]
         }
     ),
 )
-V1_MODELS = _route(_json(_object(["models"], models=_list(_TEXT))))
+V1_MODELS = _route(_json(_object(models=_list(_TEXT))))
 _SLOT = _object(
-    ["version", "state", "status"],
     version=_TEXT,
     state={"enum": ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]},
-    status=_object(["error_code", "error_message"], error_code=_TEXT, error_message=_TEXT),
+    status=_object(error_code=_TEXT, error_message=_TEXT),
 )
-V1_STATUS = _route(
-    _json(
-        _object(
-            ["name", "ready", "model_version_status"],
-            name=_TEXT,
-            ready=_FLAG,
-            model_version_status=_list(_SLOT),
-        )
-    )
-)
+V1_STATUS = _route(_json(_object(name=_TEXT, ready=_FLAG, model_version_status=_list(_SLOT))))
 V1_METADATA = _route(
     _json(
         _object(
-            ["model_spec", "metadata"],
-            model_spec=_object(["name", "version"], name=_TEXT, version=_TEXT),
-            metadata=_object(["signature_def"], signature_def={"type": "object"}),
+            model_spec=_object(name=_TEXT, version=_TEXT),
+            metadata=_object(signature_def={"type": "object"}),
         )
     )
 )
@@ -136,7 +120,7 @@ V1_METADATA = _route(
 
 def _tensor(name: Schema, *datatypes: str) -> Schema:
     return _object(
-        ["name", "datatype", "shape"],
+        "parameters data",
         name=name,
         datatype={"enum": list(datatypes)},
         shape=_SHAPE,
@@ -149,7 +133,7 @@ V2_INFER = _route(
     {
         **_json(
             _object(
-                ["model_name", "model_version", "outputs"],
+                "id",
                 model_name=_TEXT,
                 model_version=_TEXT,
                 id=_TEXT,
@@ -161,52 +145,37 @@ V2_INFER = _route(
     {
         **_json(
             _object(
-                ["inputs"],
+                "id parameters outputs",
                 id=_TEXT,
                 parameters=_PARAMETERS,
                 inputs=_list(
                     _tensor({"enum": ["images"]}, "BYTES", "UINT8"), minItems=1, maxItems=1
                 ),
-                outputs=_list(_object(["name"], name=_TEXT, parameters=_PARAMETERS)),
+                outputs=_list(_object("parameters", name=_TEXT, parameters=_PARAMETERS)),
             )
         ),
         **_BINARY,
     },
 )
-V2_SERVER = _route(
-    _json(
-        _object(
-            ["name", "version", "extensions"],
-            name=_TEXT,
-            version=_TEXT,
-            extensions=_list(_TEXT),
-        )
-    )
-)
-V2_LIVE = _route(_json(_object(["live"], live=_FLAG)))
-V2_READY = _probe(_json(_object(["ready"], name=_TEXT, ready=_FLAG)))
-_TENSORS = _list(_object(["name", "datatype", "shape"], name=_TEXT, datatype=_TEXT, shape=_SIZES))
+V2_SERVER = _route(_json(_object(name=_TEXT, version=_TEXT, extensions=_list(_TEXT))))
+V2_LIVE = _route(_json(_object(live=_FLAG)))
+V2_READY = _probe(_json(_object("name", name=_TEXT, ready=_FLAG)))
+_TENSORS = _list(_object(name=_TEXT, datatype=_TEXT, shape=_SIZES))
 V2_METADATA = _route(
     _json(
         _object(
-            ["name", "versions", "platform", "inputs", "outputs"],
-            name=_TEXT,
-            versions=_list(_TEXT),
-            platform=_TEXT,
-            inputs=_TENSORS,
-            outputs=_TENSORS,
+            name=_TEXT, versions=_list(_TEXT), platform=_TEXT, inputs=_TENSORS, outputs=_TENSORS
         )
     )
 )
 _ENTRY = _object(
-    ["name", "version", "state", "reason"],
     name=_TEXT,
     version=_TEXT,
     state={"enum": ["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]},
     reason=_TEXT,
 )
-V2_INDEX = _route(_json(_list(_ENTRY)), _json(_object([], ready=_FLAG)))
-V2_LOAD = _route(_json({"type": "object"}), _json(_object([], parameters=_PARAMETERS)))
+V2_INDEX = _route(_json(_list(_ENTRY)), _json(_object("ready", ready=_FLAG)))
+V2_LOAD = _route(_json({"type": "object"}), _json(_object("parameters", parameters=_PARAMETERS)))
 for _may_be_empty in (V2_INDEX, V2_LOAD):
     _may_be_empty["openapi_extra"]["requestBody"]["required"] = False
 
@@ -215,13 +184,12 @@ for _may_be_empty in (V2_INDEX, V2_LOAD):
 FILE_PREDICT = _route(
     _json(
         _object(
-            ["model", "version", "engine", "classes", "milliseconds"],
             model=_TEXT,
             version={"type": "integer"},
             engine=_TEXT,
-            classes=_list(_object(["label", "score"], label=_TEXT, score=_NUMBER)),
+            classes=_list(_object(label=_TEXT, score=_NUMBER)),
             milliseconds=_NUMBER,
         )
     ),
-    {**_BINARY, "multipart/form-data": {"schema": _object(["file"], file=_FILE)}},
+    {**_BINARY, "multipart/form-data": {"schema": _object(file=_FILE)}},
 )

@@ -12,7 +12,8 @@ from typing import Any
 import grpc
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.logs.access import HEADER, Access, Record, choose_id, shortened
+from serving.logs.access import Access
+from serving.logs.record import HEADER, Record, choose_id, shortened
 
 _HEADER = HEADER.encode()
 _PATHS = {"v1": "v1", "v2": "v2", "predict": "file"}

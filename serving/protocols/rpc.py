@@ -1,4 +1,4 @@
-"""What the gRPC services share: refusals as statuses, and deadlines."""
+"""What the gRPC services share: messages within their limit, and refusals as statuses."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from google.protobuf.message import DecodeError
 
 from common.errors import ServingError
 from serving.errors import told
-from serving.logs.access import current
-from serving.protocols.asgi import classify, off_loop
+from serving.logs.record import current
+from serving.off_loop import off_loop
 from serving.protocols.wire import parse
-from serving.service import Answer, Query, Service
+from serving.service import Service
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ class Refusing(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             # The generated deserializer is a method of the message's class.
             kind = handler.request_deserializer.__self__
             try:
-                with self._service.room() as room:
-                    room.take(len(message))
+                with self._service.room() as take:
+                    take(len(message))
                     request = await off_loop(len(message), parse, kind, message)
                     return await handler.unary_unary(request, context)
             except DecodeError as e:
@@ -57,10 +57,3 @@ class Refusing(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             request_deserializer=None,  # on the event loop, before it is known how large it is
             response_serializer=handler.response_serializer,
         )
-
-
-async def classify_within(service: Service, query: Query, context: Any) -> Answer:
-    """Answers a query within the deadline that the client has set."""
-    query.timeout = context.time_remaining()
-    with service.admitted():
-        return await classify(service, query)

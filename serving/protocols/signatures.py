@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from common.errors import nearest
+from serving.answer import TOP_K, Answer
 from serving.errors import InvalidRequestError
 from serving.models.loaded import LoadedVersion
 from serving.protocols.wire import parse
-from serving.service import TOP_K, Answer
 
 
 @dataclass(frozen=True, slots=True)

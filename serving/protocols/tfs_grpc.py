@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,9 @@ from tensorflow_serving.apis import (
 from serving.errors import InvalidRequestError
 from serving.models.engines import Images
 from serving.models.loaded import LoadedVersion
-from serving.models.repository import Slot
+from serving.models.served import Slot
+from serving.off_loop import off_loop
 from serving.protocols import numbers, signatures
-from serving.protocols.asgi import off_loop
-from serving.protocols.rpc import classify_within
 from serving.service import Query, Service
 
 _DTYPES = {
@@ -42,22 +42,16 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 
     async def Predict(self, request: Any, context: Any) -> Any:
         spec = request.model_spec
-        with self._service.use(spec.name, *_place(spec)) as loaded:
-            signature = signatures.find_signature(
-                loaded, spec.signature_name or signatures.EXAMPLES
-            )
-            query = Query(
-                model=spec.name,
-                version=loaded.version,
-                images=await off_loop(
-                    request.ByteSize(), _images, signature, request.inputs, loaded, self._service
-                ),
-            )
-            answer = await classify_within(self._service, query, context)
+        with self._request(spec, context) as query:
+            name = spec.signature_name or signatures.EXAMPLES
+            signature = signatures.find_signature(query.loaded, name)
+            size = request.ByteSize()
+            images = await off_loop(size, _images, signature, request.inputs, query)
+            answer = await query.answer(images)
         outputs = signatures.outputs(signature, answer)
         wanted = signatures.choose(outputs, request.output_filter)
         response = predict_pb2.PredictResponse()
-        _name(response.model_spec, loaded, signature.name)
+        _name(response.model_spec, query.loaded, signature.name)
         for name in wanted:
             response.outputs[name].CopyFrom(_tensor(outputs[name]))
         return response
@@ -67,17 +61,13 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         kind = request.input.WhichOneof("kind")
         if kind is None:
             raise InvalidRequestError("Expected an example_list with at least one tf.Example.")
-        given = getattr(request.input, kind)
-        self._service.check_count(len(given.examples))
-        with self._service.use(spec.name, *_place(spec)) as loaded:
-            query = Query(
-                model=spec.name,
-                version=loaded.version,
-                images=await off_loop(request.ByteSize(), _images_of_list, given),
-            )
-            answer = await classify_within(self._service, query, context)
+        with self._request(spec, context) as query:
+            given = getattr(request.input, kind)
+            query.check_count(len(given.examples))
+            images = await off_loop(request.ByteSize(), _images_of_list, given)
+            answer = await query.answer(images)
         response = classification_pb2.ClassificationResponse()
-        _name(response.model_spec, loaded, signatures.BYTES)
+        _name(response.model_spec, query.loaded, signatures.BYTES)
         for top in answer.top():
             classes = response.result.classifications.add().classes
             for label, score in top:
@@ -98,6 +88,12 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         _name(response.model_spec, loaded, "")
         response.metadata["signature_def"].Pack(definitions)
         return response
+
+    @contextmanager
+    def _request(self, spec: Any, context: Any) -> Iterator[Query]:
+        at = spec.name, *_place(spec), context.time_remaining
+        with self._service.admitted(), self._service.request(*at) as query:
+            yield query
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
@@ -139,8 +135,7 @@ def _name(spec: Any, loaded: LoadedVersion, signature: str) -> None:
 def _images(
     signature: signatures.Signature,
     inputs: Mapping[str, Any],
-    loaded: LoadedVersion,
-    service: Service,
+    query: Query,
 ) -> Any:
     if list(inputs) != [signature.input.name]:
         raise InvalidRequestError(
@@ -148,12 +143,12 @@ def _images(
         )
     tensor = inputs[signature.input.name]
     if signature.name == signatures.TENSOR:
-        return _pixels(tensor, loaded.image_shape)
+        return _pixels(tensor, query.loaded.image_shape)
     if tensor.dtype != types_pb2.DT_STRING:
         raise InvalidRequestError(
             f"{signature.input.name}: expected DT_STRING, got {_dtype_name(tensor.dtype)}."
         )
-    service.check_count(len(tensor.string_val))
+    query.check_count(len(tensor.string_val))
     values = list(tensor.string_val)
     sides = [d.size for d in tensor.tensor_shape.dim]
     if sides != [len(values)]:

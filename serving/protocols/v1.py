@@ -19,9 +19,11 @@ from fastapi.responses import JSONResponse, Response
 
 from serving.errors import InvalidRequestError
 from serving.models.loaded import LoadedVersion
-from serving.models.repository import Slot
+from serving.models.served import Slot
+from serving.off_loop import off_loop
 from serving.protocols import numbers, openapi, signatures
-from serving.protocols.asgi import classify, from_base64, off_loop, parse_json, received, service_of
+from serving.protocols.asgi import from_base64, received, service_of
+from serving.protocols.json_reader import read_json_object
 from serving.service import Query, Service
 
 router = APIRouter(prefix="/v1/models", tags=["TensorFlow Serving, KServe V1"])
@@ -138,12 +140,10 @@ def _tensor(tensor: signatures.Tensor) -> dict[str, Any]:
 
 
 async def _predict(request: Request, name: str, version: int | None, label: str | None) -> Response:
-    service = service_of(request)
     async with received(request) as body:
-        with service.use(name, version, label) as loaded:
-            rows, signature, images = await off_loop(len(body), _asked, body, loaded, service)
-            query = Query(model=name, version=loaded.version, images=images)
-            answer = await classify(service, query)
+        with service_of(request).request(name, version, label) as query:
+            rows, signature, images = await off_loop(len(body), _decode, body, query)
+            answer = await query.answer(images)
     outputs = {k: _plain(v) for k, v in signatures.outputs(signature, answer).items()}
     if rows:
         return JSONResponse({"predictions": _by_row(outputs)})
@@ -151,28 +151,22 @@ async def _predict(request: Request, name: str, version: int | None, label: str 
     return JSONResponse({"outputs": only})
 
 
-def _asked(
-    data: bytes, loaded: LoadedVersion, service: Service
-) -> tuple[bool, signatures.Signature, Any]:
+def _decode(data: bytes, query: Query) -> tuple[bool, signatures.Signature, Any]:
     """Whether it is by rows, the signature, and the images."""
-    body = parse_json(data, service.limits)
+    body = read_json_object(data, query.limits.images)
     rows = "instances" in body
     if rows == ("inputs" in body):
         raise InvalidRequestError('Expected either "instances" (rows) or "inputs" (columns).')
-    given = body["instances"] if rows else body["inputs"]
-    if rows and isinstance(given, list | np.ndarray):
-        service.check_count(len(given))
-    values, key = _rows(given) if rows else _columns(given)
-    service.check_count(len(values))
-    signature = _choose(loaded, body.get("signature_name"), key, values)
-    return rows, signature, _images(signature, values, loaded)
+    values, key = _rows(body["instances"]) if rows else _columns(body["inputs"])
+    query.check_count(len(values))
+    return rows, *_images(query.loaded, body.get("signature_name"), key, values)
 
 
 def _rows(given: Any) -> tuple[Any, str | None]:
     """Each row's value, and the input's name where the rows say it."""
     if isinstance(given, np.ndarray):
         return given, None
-    if not isinstance(given, list) or not given:
+    if not isinstance(given, list):
         raise InvalidRequestError('"instances": expected a list with at least one row.')
     named = [isinstance(row, dict) and set(row) != {"b64"} for row in given]
     if not any(named):
@@ -198,36 +192,38 @@ def _columns(given: Any) -> tuple[Any, str | None]:
     return given, key
 
 
-def _choose(loaded: LoadedVersion, name: Any, key: str | None, values: Any) -> signatures.Signature:
-    """The signature that is named, or else the one that the values are meant for."""
+def _images(
+    loaded: LoadedVersion, name: Any, key: str | None, values: Any
+) -> tuple[signatures.Signature, Any]:
+    """The signature that is named, or that the values are meant for; and the images."""
     if name is not None and not isinstance(name, str):
         raise InvalidRequestError('"signature_name": expected a string.')
+    files: list[bytes] = []
     if not name:
-        first = values[0]
-        if not isinstance(first, dict):
-            name = signatures.TENSOR
-        elif key == "examples" or from_base64(first.get("b64")).startswith(_EXAMPLE):
-            name = signatures.EXAMPLES
-        else:
-            name = signatures.BYTES
+        name = signatures.TENSOR
+        if isinstance(values[0], dict):
+            files = _files(values)
+            examples = key == "examples" or files[0].startswith(_EXAMPLE)
+            name = signatures.EXAMPLES if examples else signatures.BYTES
     signature = signatures.find_signature(loaded, name)
     # KServe's clients name the input as they like, where there is only one.
     if key is not None and key != signature.input.name and not key.startswith("image"):
         raise InvalidRequestError(
             f"{signature.name} has the input {signature.input.name!r}, got {key!r}."
         )
-    return signature
+    if name == signatures.TENSOR:
+        return signature, numbers.pixels(values, loaded.image_shape)
+    files = files or _files(values)
+    return signature, signatures.images_of_examples(files) if name == signatures.EXAMPLES else files
 
 
-def _images(signature: signatures.Signature, values: Any, loaded: LoadedVersion) -> Any:
-    if signature.name == signatures.TENSOR:
-        return numbers.pixels(values, loaded.image_shape)
+def _files(values: Any) -> list[bytes]:
     files = []
     for index, value in enumerate(values):
         if not isinstance(value, dict) or set(value) != {"b64"}:
             raise InvalidRequestError(f'Value {index}: expected {{"b64": "…"}} with binary data.')
         files.append(from_base64(value["b64"]))
-    return signatures.images_of_examples(files) if signature.name == signatures.EXAMPLES else files
+    return files
 
 
 def _plain(values: np.ndarray[Any, Any]) -> list[Any]:

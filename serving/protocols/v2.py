@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from modelstore.versions import parse_version
+from serving.answer import Answer
 from serving.errors import InvalidRequestError, TooLargeError, UnknownModelError
 from serving.models.loaded import LoadedVersion
 from serving.models.repository import Repository
 from serving.protocols import signatures
 from serving.protocols.numbers import Bytes
-from serving.service import Answer
 
 SERVER_NAME = "visionline"
 EXTENSIONS = ("binary_tensor_data", "model_repository")
@@ -44,12 +44,13 @@ class Tensor:
     """np.ndarray [*shape]; for BYTES a list of bytes."""
 
 
-def metadata(loaded: LoadedVersion, versions: Sequence[int]) -> dict[str, Any]:
+def metadata(loaded: LoadedVersion, repository: Repository) -> dict[str, Any]:
     """A model's metadata, as REST has it."""
+    slots = repository.slots(loaded.name)
     signature = signatures.find_signature(loaded, signatures.BYTES)
     return {
         "name": loaded.name,
-        "versions": [str(v) for v in versions],
+        "versions": [str(s.version) for s in slots if s.state == "AVAILABLE"],
         "platform": PLATFORM,
         "inputs": [_described(signature.input)],
         "outputs": [_described(t) for t in signature.outputs],

@@ -13,10 +13,9 @@ from tritonclient.grpc import service_pb2_grpc
 
 from serving.control import Control
 from serving.errors import InvalidRequestError
+from serving.off_loop import off_loop
 from serving.protocols import numbers, v2
-from serving.protocols.asgi import off_loop
 from serving.protocols.bearer import authorization
-from serving.protocols.rpc import classify_within
 from serving.protocols.v2_rest import server_version
 from serving.service import Query, Service
 
@@ -46,30 +45,21 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
     async def ModelMetadata(self, request: Any, context: Any) -> Any:
         number = v2.version_number(request.version)
         with self._service.use(request.name, number) as loaded:
-            slots = self._repository.slots(request.name)
-            found = v2.metadata(loaded, [s.version for s in slots if s.state == "AVAILABLE"])
+            found = v2.metadata(loaded, self._repository)
         tensor = oip.ModelMetadataResponse.TensorMetadata
         return oip.ModelMetadataResponse(
-            name=found["name"],
-            versions=found["versions"],
-            platform=found["platform"],
-            inputs=[tensor(**t) for t in found["inputs"]],
-            outputs=[tensor(**t) for t in found["outputs"]],
+            **{k: found[k] for k in ("name", "versions", "platform")},
+            **{k: [tensor(**t) for t in found[k]] for k in ("inputs", "outputs")},
         )
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         wanted = [o.name for o in request.outputs]
         number = v2.version_number(request.model_version)
-        with self._service.use(request.model_name, number) as loaded:
-            images = await off_loop(request.ByteSize(), _images, request, self._service)
-            query = Query(
-                model=request.model_name,
-                version=loaded.version,
-                images=images,
-                request_id=request.id,
-            )
-            answer = await classify_within(self._service, query, context)
-            outputs = v2.outputs_of(answer, loaded, wanted)
+        at = request.model_name, number, None, context.time_remaining
+        with self._service.admitted(), self._service.request(*at) as query:
+            images = await off_loop(request.ByteSize(), _images, request, query)
+            answer = await query.answer(images, request.id)
+            outputs = v2.outputs_of(answer, query.loaded, wanted)
         response = oip.ModelInferResponse(
             model_name=answer.name, model_version=str(answer.version), id=request.id
         )
@@ -108,11 +98,11 @@ def add_services(server: Any, service: Service) -> None:
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(service), server)
 
 
-def _images(request: Any, service: Service) -> Any:
-    return v2.images_of(_inputs(request, service))
+def _images(request: Any, query: Query) -> Any:
+    return v2.images_of(_inputs(request, query))
 
 
-def _inputs(request: Any, service: Service) -> list[v2.Tensor]:
+def _inputs(request: Any, query: Query) -> list[v2.Tensor]:
     raw = list(request.raw_input_contents)
     if raw and len(raw) != len(request.inputs):
         raise InvalidRequestError(
@@ -125,7 +115,7 @@ def _inputs(request: Any, service: Service) -> list[v2.Tensor]:
         if raw:
             found.append(v2.from_raw(given.name, given.datatype, shape, raw[index]))
         elif given.datatype == "BYTES":
-            service.check_count(len(given.contents.bytes_contents))
+            query.check_count(len(given.contents.bytes_contents))
             values = list(given.contents.bytes_contents)
             found.append(v2.Tensor(given.name, "BYTES", shape, values))
         else:

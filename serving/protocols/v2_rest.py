@@ -13,9 +13,11 @@ from fastapi.responses import JSONResponse, Response
 from serving.config import LimitsConfig
 from serving.control import Control
 from serving.errors import InvalidRequestError
+from serving.off_loop import off_loop
 from serving.protocols import numbers, openapi, v2
-from serving.protocols.asgi import classify, from_base64, off_loop, parse_json, received, service_of
-from serving.service import Query, Service
+from serving.protocols.asgi import from_base64, received, service_of
+from serving.protocols.json_reader import read_json_object
+from serving.service import Query
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol V2"])
 
@@ -109,7 +111,8 @@ async def _options(request: Request) -> dict[str, Any]:
     async with received(request) as body:
         if not body.strip():
             return {}
-        return await off_loop(len(body), parse_json, body, service_of(request).limits)
+        images = service_of(request).limits.images
+        return await off_loop(len(body), read_json_object, body, images)
 
 
 def server_version() -> str:
@@ -122,8 +125,7 @@ def server_version() -> str:
 def _metadata(request: Request, name: str, number: str) -> Response:
     service = service_of(request)
     with service.use(name, v2.version_number(number)) as loaded:
-        available = [s.version for s in service.repository.slots(name) if s.state == "AVAILABLE"]
-        return JSONResponse(v2.metadata(loaded, available))
+        return JSONResponse(v2.metadata(loaded, service.repository))
 
 
 def _ready(request: Request, name: str, number: str) -> Response:
@@ -133,15 +135,13 @@ def _ready(request: Request, name: str, number: str) -> Response:
 
 
 async def _infer(request: Request, name: str, number: str) -> Response:
-    service = service_of(request)
     async with received(request) as data:
-        with service.use(name, v2.version_number(number)) as loaded:
+        with service_of(request).request(name, v2.version_number(number)) as query:
             length = request.headers.get(HEADER_LENGTH)
-            body, images = await off_loop(len(data), _asked, data, length, service)
-            identity, requested = body.get("id", ""), _outputs(body)
-            query = Query(model=name, version=loaded.version, images=images, request_id=identity)
-            answer = await classify(service, query)
-            outputs = v2.outputs_of(answer, loaded, [name for name, _ in requested])
+            body, images, requested = await off_loop(len(data), _decode, data, length, query)
+            identity = body.get("id", "")
+            answer = await query.answer(images, identity)
+            outputs = v2.outputs_of(answer, query.loaded, [name for name, _ in requested])
     binary_outputs = {n for n, is_binary in requested if is_binary}
     if _parameter(body, "binary_data_output") and not requested:
         binary_outputs = {t.name for t in outputs}
@@ -151,13 +151,15 @@ async def _infer(request: Request, name: str, number: str) -> Response:
     return _response(head, outputs, binary_outputs)
 
 
-def _asked(data: bytes, length: str | None, service: Service) -> tuple[dict[str, Any], Any]:
-    """The JSON part, and the images."""
-    body, binary = _split(data, length, service.limits)
+def _decode(
+    data: bytes, length: str | None, query: Query
+) -> tuple[dict[str, Any], Any, list[tuple[str, bool]]]:
+    """The JSON part, the images, and the outputs that are asked for."""
+    body, binary = _split(data, length, query.limits)
     if not isinstance(body.get("id", ""), str):
         raise InvalidRequestError('"id": expected a string.')
-    _outputs(body)
-    return body, v2.images_of(_inputs(body, binary, service))
+    requested = _outputs(body)
+    return body, v2.images_of(_inputs(body, binary, query)), requested
 
 
 def _split(data: bytes, length: str | None, limits: LimitsConfig) -> tuple[dict[str, Any], bytes]:
@@ -169,10 +171,10 @@ def _split(data: bytes, length: str | None, limits: LimitsConfig) -> tuple[dict[
                 f"{HEADER_LENGTH}: expected a number up to {len(data)}, got {length!r}."
             )
         end = int(length)
-    return parse_json(data[:end], limits), data[end:]
+    return read_json_object(data[:end], limits.images), data[end:]
 
 
-def _inputs(body: dict[str, Any], binary: bytes, service: Service) -> list[v2.Tensor]:
+def _inputs(body: dict[str, Any], binary: bytes, query: Query) -> list[v2.Tensor]:
     found, at = [], 0
     for given in _objects(body, "inputs"):
         name, datatype, shape = given.get("name"), given.get("datatype"), _shape(given)
@@ -182,7 +184,7 @@ def _inputs(body: dict[str, Any], binary: bytes, service: Service) -> list[v2.Te
             )
         size = _parameter(given, "binary_data_size")
         if size is None:
-            found.append(_from_json(name, datatype, shape, given.get("data"), service))
+            found.append(_from_json(name, datatype, shape, given.get("data"), query))
             continue
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(binary) - at:
             raise InvalidRequestError(f"{name}: binary_data_size does not fit the body: {size!r}.")
@@ -192,12 +194,12 @@ def _inputs(body: dict[str, Any], binary: bytes, service: Service) -> list[v2.Te
 
 
 def _from_json(
-    name: str, datatype: str, shape: tuple[int, ...], data: Any, service: Service
+    name: str, datatype: str, shape: tuple[int, ...], data: Any, query: Query
 ) -> v2.Tensor:
     if not isinstance(data, list | np.ndarray):
         raise InvalidRequestError(f'{name}: expected a list in "data".')
     if datatype == "BYTES":
-        service.check_count(len(data))
+        query.check_count(len(data))
         values = data.ravel() if isinstance(data, np.ndarray) else numbers.flatten(data)[0]
         # JSON has no bytes; as KServe and MLServer do, base64 stands for them.
         return v2.Tensor(name, datatype, shape, [from_base64(v) for v in values])

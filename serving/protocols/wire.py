@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from serving.errors import TooLargeError
-from serving.protocols.json_reader import MOST, WINDOW
+from serving.off_loop import WINDOW
+from serving.protocols.json_reader import MOST
 
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,55 @@ def test_images_run_as_a_user_by_number_and_have_no_secret_argument(target: str)
     assert re.findall(r"^USER (.+)$", last, re.M) == ["65532:65532"]
     assert set(re.findall(r"^ARG (\w+)", text, re.M)) <= {"BASE", "VARIANT", "VERSION", "REVISION"}
     assert "--mount=type=secret,id=environment" in text
+
+
+@pytest.mark.parametrize(
+    ("target", "commands"),
+    [("serving", []), ("pipeline", ["visionline", "visionline-beam-worker"])],
+)
+def test_an_image_installs_what_it_copies_and_commands_that_start(
+    target: str, commands: list[str], tmp_path: Path
+) -> None:
+    packages = {n for n in copied(target) if n in PACKAGES}
+    for name in ("pyproject.toml", "README.md", *packages):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    build = "import sys; from setuptools.build_meta import build_wheel; build_wheel('wheel')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "wheel").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = [n for n in archive.namelist() if ".dist-info/" not in n]
+        scripts = [n for n in archive.namelist() if n.endswith("entry_points.txt")]
+        text = "".join(archive.read(n).decode() for n in scripts if ".dist-info/" in n)
+    assert {n.partition("/")[0] for n in names} == packages
+    assert re.findall(r"^(\S+) =", text, re.M) == commands
+
+
+# --- Registries
+
+HOSTS = re.compile(
+    r"pypi\.org|pythonhosted\.org|(deb|security|archive|ports|snapshot)\.(debian|ubuntu)\.(org|com)"
+    r"|npmjs\.(org|com)|(conda\.)?anaconda\.(org|com)|download\.pytorch\.org"
+    r"|crates\.io|proxy\.golang\.org|packages\.cloud\.google\.com"
+)
+"""Of packages.  A base image is named with its registry, since engines ask for that."""
+
+
+def test_no_file_names_the_host_of_a_package_registry() -> None:
+    """Where packages come from is a matter of the machine that fetches them."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    assert len(files) > 100
+    found = {
+        f"{file.relative_to(ROOT)}: {host[0]}"
+        for file in files
+        if file.is_file()
+        for host in [HOSTS.search(file.read_text("utf-8", "replace"))]
+        if host
+    }
+    assert found == set()
 
 
 # --- Scripts

@@ -118,7 +118,7 @@ def test_every_request_gets_its_own_rows(requests, max_batch, delay):
         else:
             numbers = [n for n in numbers if n != "bad"] or [7]
             images = pixels(numbers)
-        sent.append((numbers, batcher.submit(images, soon())))
+        sent.append((numbers, batcher.submit(images, soon(), pixels=[1] * len(images))))
         time.sleep(pause)
     batcher.close()
     for numbers, future in sent:
@@ -137,7 +137,7 @@ def test_requests_of_many_threads_are_not_mixed_up(batcher, model):
         for i in range(50):
             mine = [number, i]
             images = pixels(mine) if i % 2 else [str(n).encode() for n in mine]
-            scores = batcher.submit(images, soon()).result(30)
+            scores = batcher.submit(images, soon(), pixels=[1] * len(images)).result(30)
             if scores[:, 0].tolist() != mine:
                 wrong.append((mine, scores))
 
@@ -216,7 +216,7 @@ def test_what_is_cancelled_is_not_run(batcher, model):
 
 def test_a_bad_image_refuses_only_its_request(batcher, model):
     with model.busy(batcher):
-        futures = [batcher.submit([f], soon()) for f in (b"1", b"bad", b"3")]
+        futures = [batcher.submit([f], soon(), pixels=[1]) for f in (b"1", b"bad", b"3")]
     assert [f.result(30)[0, 0] for f in (futures[0], futures[2])] == [1, 3]
     with pytest.raises(InvalidRequestError):
         futures[1].result(30)
@@ -236,7 +236,7 @@ def test_a_decoder_that_breaks_leaves_nobody_waiting():
 
     batcher = Batcher(broken, scores_of, SMALL)
     with pytest.raises(MemoryError):
-        batcher.submit([b"1"], soon()).result(30)
+        batcher.submit([b"1"], soon(), pixels=[1]).result(30)
     assert batcher.submit(pixels([5]), soon()).result(30)[0, 0] == 5
     batcher.close()
 

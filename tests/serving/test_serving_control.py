@@ -44,14 +44,15 @@ class Site:
     """A service over a model that is loaded, its application, and its log."""
 
     def __init__(self, root: Path, *, token: bool, control: bool, open_to_all: bool) -> None:
-        self.folder = Folder(root)
-        self.folder.push("m")
-        self.folder.see("m", 1)
         self.log = root / "log"
         self._log = Log(LogConfig(file=str(self.log), access=False))
         access = Access(self._log, each_request=False)
+        self.folder = Folder(root)
+        self.folder.push("m")
+        self.folder.see("m", 1)
+        wait_until(lambda: self.folder.events != [], 10)  # told after the version shows
+        self.folder.event = access.event
         repository = self.folder.repository
-        repository._event = access.event
         self.service = Service(repository, LimitsConfig(), access)
         self.token = Token(TOKEN, "test") if token else None
         secret = Token(CONTROL, "test", "control token") if control else None

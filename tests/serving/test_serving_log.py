@@ -27,8 +27,9 @@ from serving.app import create_app
 from serving.cli import load_config
 from serving.config import LimitsConfig, LogConfig, ServeConfig
 from serving.logs import log as log_module
-from serving.logs.access import Access, Record, choose_id, current
+from serving.logs.access import Access
 from serving.logs.log import Log, messages_into
+from serving.logs.record import Record, choose_id, current
 from serving.models.repository import Repository
 from serving.service import Service
 

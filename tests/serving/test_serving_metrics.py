@@ -23,8 +23,10 @@ from serving.app import create_app
 from serving.config import BatchingConfig, LimitsConfig, ServeConfig
 from serving.logs import metrics
 from serving.logs.access import Access
+from serving.logs.record import Record
 from serving.models.batching import Batcher
-from serving.models.repository import Repository, Slot
+from serving.models.repository import Repository
+from serving.models.served import Slot
 from serving.service import Service
 
 
@@ -256,10 +258,10 @@ def test_loads_failures_and_unloads_are_counted_and_what_is_gone_is_forgotten(
         wait_until(lambda: folder.available("other") == [1], 10)
         with service.use("m"):
             pass
-        one = {"protocol": "v1", "code": "200", "outcome": "ok", "reason": ""}
-        for version in ("1", ""):
+        for version in (1, None):
             access.metrics.began("v1")
-            access.metrics.ended(model="m", version=version, images=1, seconds=0.1, **one)
+            record = Record(protocol="v1", model="m", version=version, images=1, status=200)
+            access.metrics.ended(record, 0.1)
 
         def found():
             return parsed(access.metrics.render().decode())

@@ -14,6 +14,7 @@ from odd_images import all_kinds, png
 from PIL import Image
 from serving_server import b64, in_process
 
+from common.images.headers import count_pixels
 from components.example_gen.ingest import example_of
 from components.example_gen.records import Record
 from components.infra_validation.clients import Grpc, Http
@@ -210,9 +211,14 @@ def test_a_broken_image_spoils_no_other_request(demo):
     """Of a batch, the requests beside it are answered."""
     with in_process(demo.serving) as service, service.repository.use(MODEL) as loaded:
         deadline = time.monotonic() + 60
-        good = [loaded.submit([PNG, WEBP], deadline) for _ in range(4)]
-        bad = loaded.submit([PNG, TIFF, JPEG[:-30]], deadline)
-        good += [loaded.submit([TIFF], deadline) for _ in range(4)]
+
+        def submit(*files):
+            sizes = [count_pixels(file, 10**6) for file in files]
+            return loaded.submit(files, deadline, pixels=sizes)
+
+        good = [submit(PNG, WEBP) for _ in range(4)]
+        bad = submit(PNG, TIFF, JPEG[:-30])
+        good += [submit(TIFF) for _ in range(4)]
         assert [f.result(60).shape for f in good] == [(2, 10)] * 4 + [(1, 10)] * 4
         with pytest.raises(Exception, match=r"Image 2: .*truncated"):
             bad.result(60)

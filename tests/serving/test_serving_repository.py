@@ -26,7 +26,7 @@ from modelstore.retention import prune
 from modelstore.versions import LARGEST
 from serving.config import ModelConfig
 from serving.errors import LoadError, UnavailableError, UnknownModelError
-from serving.models.repository import Slot
+from serving.models.served import Slot
 
 pytestmark = pytest.mark.quick
 
@@ -686,7 +686,7 @@ class Model:
         folder = self.folder
         assert folder.loads.errors == []
         for name, slots in folder.repository.models().items():
-            with folder.repository._lock:
+            with folder.repository._changed:
                 for version, slot in slots.items():
                     self.check_slot(version, slot)
             if good_before.get(name):

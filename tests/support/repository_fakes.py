@@ -17,6 +17,7 @@ from modelstore.labels import Labels, write_labels
 from modelstore.versions import publish
 from serving.config import ModelConfig, ServeConfig
 from serving.errors import LoadError
+from serving.models.loader import Event
 from serving.models.repository import Repository
 
 CONTENT = "content"
@@ -72,11 +73,12 @@ class Folder:
         self.serving = root / "serving"
         self.loads = Loads()
         self.events: list[tuple[str, str, int, str]] = []
+        self.event: Event = lambda *told: self.events.append(told)
         config = {"poll_seconds": 0.01, **config}
         self.repository = Repository(
             ServeConfig(serving=str(self.serving), **config),
             threads=1,
-            event=lambda *told: self.events.append(told),
+            event=lambda *told: self.event(*told),  # noqa: PLW0108 - tests replace it
             load=self.loads,
         )
 

@@ -8,20 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from modelstore.tasks import task_of
+from serving.answer import Answer
 from serving.config import RequestLogConfig
 from serving.logs.request_log import RequestLog
-from serving.service import Answer, Query
 
 CLASSES = tuple("0123456789")
 
 
-def request(images: Any, labels: Iterable[str], **query: Any) -> tuple[Query, Answer]:
-    """A request, and an answer that gives each image its label with a score of 0.91."""
+def request(images: Any, labels: Iterable[str], request_id: str = "") -> tuple[Any, Answer, str]:
+    """A request's images, an answer that gives each its label with a score of 0.91, and an id."""
     indices = [CLASSES.index(label) for label in labels]
     scores = np.full((len(indices), len(CLASSES)), 0.01, np.float32)
     scores[np.arange(len(indices)), indices] = 0.91
-    answer = Answer(name="digits", version=3, class_names=CLASSES, scores_NC=scores, engine="onnx")
-    return Query(model="digits", images=images, **query), answer
+    digits: dict[str, Any] = {"name": "digits", "version": 3, "class_names": CLASSES}
+    answer = Answer(**digits, scores_NC=scores, engine="onnx", task=task_of({}))
+    return images, answer, request_id
 
 
 def log_all(folder: Path, images: Iterable[tuple[bytes, str]]) -> None:

@@ -1,0 +1,89 @@
+"""What is kept of each request while it is answered, then measured and logged.
+
+The ports begin a record (`protocols.recording`), what answers fills it in.  It is found
+by `current()`, in the task of the request.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from common.errors import ServingError
+from serving.models.batching import Timing
+
+HEADER = "x-request-id"
+_LONGEST_ID = 128
+_LONGEST_PATH = 512
+
+_REFUSED_CODES = frozenset(
+    {
+        *("CANCELLED", "INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED"),
+        *("RESOURCE_EXHAUSTED", "UNAUTHENTICATED", "UNIMPLEMENTED"),
+    }
+)
+"""gRPC's counterparts of 4xx."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Record:
+    """One request."""
+
+    protocol: str = ""
+    """"v1", "v2", "v2-grpc", "tfs-grpc", "file"; "" for probes and unknown paths."""
+    request_id: str = ""
+    call: dict[str, str] = field(default_factory=dict)
+    """HTTP's method and path, without the query; or the rpc."""
+    peer: str = ""
+    began: float = field(default_factory=time.perf_counter)
+    bytes_in: int = 0
+    """Of the body or message, as it was sent."""
+    model: str = ""
+    """Only of those that are there."""
+    version: int | None = None
+    """That answers."""
+    images: int = 0
+    timing: Timing = field(default_factory=Timing)
+    status: int | str | None = None
+    """HTTP's status, or the name of gRPC's code."""
+    error: ServingError | None = None
+    """Why it was refused."""
+
+    @property
+    def outcome(self) -> str:
+        if isinstance(self.status, int):
+            return "ok" if self.status < 400 else "refused" if self.status < 500 else "failed"
+        if self.status == "OK":
+            return "ok"
+        return "refused" if self.status in _REFUSED_CODES else "failed"
+
+    @property
+    def reason(self) -> str:
+        """The kind of its refusal, such as "Busy"; "" where it has none."""
+        return type(self.error).__name__.removesuffix("Error") if self.error else ""
+
+
+_current: ContextVar[Record] = ContextVar("record")
+
+
+def current() -> Record:
+    """The record of the request that this task answers; outside of one, an empty one."""
+    return _current.get(None) or Record()
+
+
+def make_current(record: Record) -> None:
+    """Makes it the one of this task, until the task ends: for what is logged after the answer."""
+    _current.set(record)
+
+
+def choose_id(given: str | None) -> str:
+    """The client's own, where it is printable ASCII and not too long; or a new one."""
+    if given and len(given) <= _LONGEST_ID and given.isascii() and given.isprintable():
+        return given
+    return os.urandom(16).hex()
+
+
+def shortened(path: str) -> str:
+    return path[:_LONGEST_PATH]
