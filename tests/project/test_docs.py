@@ -164,7 +164,7 @@ def test_configs_are_valid(page: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "code",
-    blocks("python", pages=TEXTS.keys() - {NEEDS_TRAFFIC}),
+    blocks("python", pages=sorted(TEXTS.keys() - {NEEDS_TRAFFIC})),
     ids=lambda code: code.splitlines()[0],
 )
 def test_python_runs_on_what_the_demo_leaves(code: str, folder: Path) -> None:
