@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from common.errors import ConfigError, Exit
+from common.formats import size
 from lineage.storage.gc import GcPlan, plan
 from lineage.storage.removal import GcResult, collect
 from lineage.store.opening import open_reader
