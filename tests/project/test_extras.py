@@ -41,7 +41,7 @@ RUN = ("run", "--data", "images", "--min-accuracy", "0.9", "--output", "out", "-
         ("torch,timm", (*RUN, "pytorch", "--model", "resnet18"), "pytorch"),
         ("tf2onnx", (*RUN, "keras", "--model", "small_cnn"), "keras"),
         ("timm", ("models", "--framework", "pytorch"), "pytorch"),
-        ("kfp", ("run", "--runner", "kubeflow-local", "pipeline.yaml"), "kubeflow"),
+        ("kfp", ("kubeflow", "run", "pipeline.yaml"), "kubeflow"),
         ("pymysql", ("lineage", "runs", "--metadata", "mysql://me@localhost/store"), "mysql"),
         ("psycopg", ("lineage", "runs", "--metadata", "postgresql://me@db/store"), "postgresql"),
     ],
