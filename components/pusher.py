@@ -13,11 +13,11 @@ from typing import Any
 
 from absl import logging
 from tfx.components.pusher import executor as tfx_executor
-from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.components.base import executor_spec
 from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.proto.orchestration import driver_output_pb2
-from tfx.types import component_spec, standard_artifacts
-from tfx.types.channel import BaseChannel, OutputChannel
+from tfx.types import standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from common.errors import DataError
 from common.files import read_json, sync_directory, write_json
@@ -26,6 +26,7 @@ from common.record.artifacts import Blessing, Pushed
 from common.record.record import annotate, annotated, lines, name_of, value_of
 from common.record.steps import Parameters, Push, PushOutcome
 from components import details, executor_io
+from components.component import Component, texts
 from components.driver import Driver, driven
 from components.evaluator.verdict import WHY_NOT_FILE
 from components.executor_io import Artifacts, Properties, one
@@ -127,29 +128,26 @@ class PusherExecutor(tfx_executor.Executor):
         details.record(outcome)
 
 
-class PusherSpec(component_spec.ComponentSpec):
+class PusherSpec(ComponentSpec):
     PARAMETERS = {
-        "destination": component_spec.ExecutionParameter(type=str),
-        "name": component_spec.ExecutionParameter(type=str),
-        "keep_versions": component_spec.ExecutionParameter(type=int, optional=True),
+        **texts("destination", "name"),
+        "keep_versions": ExecutionParameter(type=int, optional=True),
     }
     INPUTS = {
-        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
-        "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
-        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
-        "infra_blessing": component_spec.ChannelParameter(
+        "model": ChannelParameter(type=standard_artifacts.Model),
+        "model_blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "infra_blessing": ChannelParameter(
             # A pipeline may do without the step, but not a run of one that has it.
             type=standard_artifacts.InfraBlessing,
             optional=True,
             allow_empty=False,
         ),
     }
-    OUTPUTS = {
-        "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
-    }
+    OUTPUTS = {"pushed_model": ChannelParameter(type=standard_artifacts.PushedModel)}
 
 
-class Pusher(base_component.BaseComponent):
+class Pusher(Component):
     """Pushes a blessed model to `<destination>/<name>/<version>/`.
 
     Args:
@@ -165,30 +163,6 @@ class Pusher(base_component.BaseComponent):
     SPEC_CLASS = PusherSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(PusherExecutor)
     DRIVER_CLASS = PusherDriver
-
-    def __init__(
-        self,
-        *,
-        model: BaseChannel,
-        model_blessing: BaseChannel,
-        evaluation: BaseChannel,
-        infra_blessing: BaseChannel | None = None,
-        destination: str,
-        name: str,
-        keep_versions: int | None = None,
-    ) -> None:
-        super().__init__(
-            PusherSpec(
-                model=model,
-                model_blessing=model_blessing,
-                evaluation=evaluation,
-                infra_blessing=infra_blessing,
-                destination=destination,
-                name=name,
-                keep_versions=keep_versions,
-                pushed_model=OutputChannel(standard_artifacts.PushedModel, self, "pushed_model"),
-            )
-        )
 
 
 def _publish(context: Any, folder: Path, inputs: Artifacts) -> PushManifest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfx import types
 from tfx.components.statistics_gen import stats_artifact_utils
-from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils
@@ -13,6 +13,7 @@ import tensorflow_data_validation as tfdv  # isort: skip
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2  # isort: skip
 
 from components import schema as schemas
+from components.component import Component
 from components.executor_io import Artifacts, Properties, folder, one
 from components.statistics import value_counts
 from modelstore import raw_example as features
@@ -60,7 +61,7 @@ class SchemaGenSpec(ComponentSpec):
     OUTPUTS = {_SCHEMA: ChannelParameter(type=standard_artifacts.Schema)}
 
 
-class SchemaGen(base_component.BaseComponent):
+class SchemaGen(Component):
     """Infers the schema from the train split's statistics.
 
     The label's classes are its domain, however many; their counts and the
@@ -76,10 +77,4 @@ class SchemaGen(base_component.BaseComponent):
         statistics: types.BaseChannel,
         class_balance_threshold: float = CLASS_BALANCE_THRESHOLD,
     ) -> None:
-        super().__init__(
-            SchemaGenSpec(
-                statistics=statistics,
-                schema=types.Channel(type=standard_artifacts.Schema),
-                class_balance_threshold=class_balance_threshold,
-            )
-        )
+        super().__init__(statistics=statistics, class_balance_threshold=class_balance_threshold)

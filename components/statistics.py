@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 # TFDV cannot be imported before TFX, which mends it.
-from tfx import types
 from tfx.components.statistics_gen import component
 from tfx.components.statistics_gen import executor as base
 from tfx.dsl.components.base import executor_spec
@@ -78,6 +77,3 @@ class StatisticsGen(component.StatisticsGen):
     """TFX's StatisticsGen for the raw examples of ImageExampleGen."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
-
-    def __init__(self, examples: types.BaseChannel) -> None:
-        super().__init__(examples=examples)

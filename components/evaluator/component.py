@@ -13,8 +13,8 @@ from google.protobuf.wrappers_pb2 import BoolValue, DoubleValue
 from tensorflow_model_analysis.proto import config_pb2
 from tfx.components.evaluator import executor as tfx_executor
 from tfx.dsl.components.base import base_beam_component, executor_spec
-from tfx.types import component_spec, standard_artifacts, standard_component_specs
-from tfx.types.channel import BaseChannel, OutputChannel
+from tfx.types import standard_artifacts, standard_component_specs
+from tfx.types.component_spec import ComponentSpec
 
 from common.config.strict import dump
 from common.files import write_json
@@ -22,6 +22,7 @@ from common.record.artifacts import Blessing
 from common.record.record import annotate
 from common.record.steps import Verdict
 from components import details, executor_io
+from components.component import Component, texts
 from components.evaluator.baseline import RESOLVED, EvaluatorDriver
 from components.evaluator.result import read_failures
 from components.evaluator.verdict import BASELINE, LABEL, WHY_NOT_FILE, EvaluateConfig
@@ -63,19 +64,17 @@ class EvaluatorExecutor(tfx_executor.Executor):  # type: ignore[misc]
         details.record(Verdict(baseline_state=baseline.state, baseline_version=baseline.version))
 
 
-class EvaluatorSpec(component_spec.ComponentSpec):
+class EvaluatorSpec(ComponentSpec):
     PARAMETERS = {
         **standard_component_specs.EvaluatorSpec.PARAMETERS,
-        "serving_dir": component_spec.ExecutionParameter(type=str),
-        "serving_name": component_spec.ExecutionParameter(type=str),
-        "comparison": component_spec.ExecutionParameter(type=str),
+        **texts("serving_dir", "serving_name", "comparison"),
     }
     INPUTS = standard_component_specs.EvaluatorSpec.INPUTS
     OUTPUTS = standard_component_specs.EvaluatorSpec.OUTPUTS
     TYPE_ANNOTATION = standard_component_specs.EvaluatorSpec.TYPE_ANNOTATION
 
 
-class Evaluator(base_beam_component.BaseBeamComponent):
+class Evaluator(Component, base_beam_component.BaseBeamComponent):
     """Judges a model on held-out examples, beside the one that is served.
 
     Args:
@@ -95,33 +94,15 @@ class Evaluator(base_beam_component.BaseBeamComponent):
     DRIVER_CLASS = EvaluatorDriver
 
     def __init__(
-        self,
-        *,
-        examples: BaseChannel,
-        model: BaseChannel,
-        baseline_model: BaseChannel,
-        schema: BaseChannel,
-        config: EvaluateConfig,
-        task: str,
-        split: str,
-        serving_dir: str,
-        name: str,
+        self, *, config: EvaluateConfig, task: str, split: str, name: str, **values: Any
     ) -> None:
         super().__init__(
-            EvaluatorSpec(
-                examples=examples,
-                model=model,
-                baseline_model=baseline_model,
-                schema=schema,
-                eval_config=eval_config(config, TASKS[task]),
-                example_splits=json.dumps([split]),
-                fairness_indicator_thresholds="null",
-                serving_dir=serving_dir,
-                serving_name=name,
-                comparison=config.baseline,
-                evaluation=OutputChannel(standard_artifacts.ModelEvaluation, self, "evaluation"),
-                blessing=OutputChannel(standard_artifacts.ModelBlessing, self, "blessing"),
-            )
+            **values,
+            eval_config=eval_config(config, TASKS[task]),
+            example_splits=json.dumps([split]),
+            fairness_indicator_thresholds="null",
+            serving_name=name,
+            comparison=config.baseline,
         )
 
 

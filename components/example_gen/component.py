@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 
-from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.types.component_spec import ChannelParameter, ComponentSpec
 
 from common.files import digest
 from common.images import exif, pixels, plain, segments
 from components.artifacts import IngestionReport
+from components.component import Component, texts
 from components.example_gen.config import DataConfig, to_json
 from components.example_gen.driver import CONFIG, EXAMPLES, Driver
 from components.example_gen.executor import REPORT, Executor
@@ -21,10 +21,7 @@ _PIXELS = (exif, pixels, plain, segments)
 
 
 class ImageExampleGenSpec(ComponentSpec):
-    PARAMETERS = {
-        CONFIG: ExecutionParameter(type=str),
-        "code_digest": ExecutionParameter(type=str),
-    }
+    PARAMETERS = texts(CONFIG, "code_digest")
     INPUTS: dict[str, ChannelParameter] = {}
     OUTPUTS = {
         EXAMPLES: ChannelParameter(type=standard_artifacts.Examples),
@@ -32,7 +29,7 @@ class ImageExampleGenSpec(ComponentSpec):
     }
 
 
-class ImageExampleGen(base_beam_component.BaseBeamComponent):
+class ImageExampleGen(Component, base_beam_component.BaseBeamComponent):
     """Labelled images → Examples of the raw-example contract, and a report.
 
     Outputs: `examples` (Examples) and `report` (IngestionReport).
@@ -44,13 +41,7 @@ class ImageExampleGen(base_beam_component.BaseBeamComponent):
 
     def __init__(self, config: DataConfig) -> None:
         super().__init__(
-            ImageExampleGenSpec(
-                **{
-                    CONFIG: to_json(config),
-                    # Examples that were normalised in another way are not taken from the cache.
-                    "code_digest": digest([inspect.getsource(m) for m in _PIXELS]),
-                    EXAMPLES: types.Channel(type=standard_artifacts.Examples),
-                    REPORT: types.Channel(type=IngestionReport),
-                }
-            )
+            config=to_json(config),
+            # Examples that were normalised in another way are not taken from the cache.
+            code_digest=digest([inspect.getsource(m) for m in _PIXELS]),
         )
