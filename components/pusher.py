@@ -84,16 +84,16 @@ class PusherExecutor(tfx_executor.Executor):
             self._leave(pushed_model, name, [why_not], by)
             return
         if version is None:
-            version = _publish(self._context, folder, input_dict).version
+            version = _publish(self._context, folder, input_dict)
         target = folder / str(version)
+        before = served is not None
         print(
-            f"Pushed {name} version {version} to {target}."
-            if served is None
-            else f"Nothing new to push: {name} version {version} is the same model ({target}).",
+            f"Nothing new to push: {name} version {version} is the same model ({target})."
+            if before
+            else f"Pushed {name} version {version} to {target}.",
             flush=True,
         )
         self._MarkPushed(pushed_model, pushed_destination=str(target))
-        before = served is not None
         outcome = PushOutcome(
             pushed=True, model_name=name, pushed_version=version, already_served=before
         )
@@ -165,7 +165,7 @@ class Pusher(Component):
     DRIVER_CLASS = PusherDriver
 
 
-def _publish(context: Any, folder: Path, inputs: Artifacts) -> PushManifest:
+def _publish(context: Any, folder: Path, inputs: Artifacts) -> int:
     model = one(inputs, "model")
     source = _source(model)
     card = ModelCard.read(source)
@@ -183,9 +183,9 @@ def _publish(context: Any, folder: Path, inputs: Artifacts) -> PushManifest:
             mlmd={**ids, "pusher_execution": int(context._unique_id)},
         )
 
-    pushed = publish(source, folder, manifest)
+    version = publish(source, folder, manifest).version
     sync_directory(folder.parent)
-    return pushed
+    return version
 
 
 def _tell(pushed_model: Any, **values: Any) -> None:
@@ -224,10 +224,13 @@ def _blessed(verdict: Any) -> bool:
 
 
 def _why_not_blessed(inputs: Mapping[str, Sequence[Any]]) -> list[str]:
-    """What the Evaluator missed, and what was wrong in the server."""
-    reasons = []
+    """Lists what the Evaluator missed, and what was wrong in the server."""
+    reasons: list[str] = []
     if not all(map(_blessed, inputs["model_blessing"])):
-        reasons += _failures(inputs) or ["the Evaluator did not bless it"]
+        # The Evaluator's own words; nothing where another component judged.
+        path = executor_io.folder(inputs, "evaluation") / WHY_NOT_FILE
+        failures = read_json(path) if path.exists() else []
+        reasons += failures or ["the Evaluator did not bless it"]
     for verdict in inputs.get("infra_blessing", ()):
         folder = Path(verdict.uri)
         if (folder / REPORT).exists():
@@ -237,18 +240,12 @@ def _why_not_blessed(inputs: Mapping[str, Sequence[Any]]) -> list[str]:
     return reasons
 
 
-def _failures(inputs: Mapping[str, Sequence[Any]]) -> list[str]:
-    """The Evaluator's own words; nothing where another component judged."""
-    path = executor_io.folder(inputs, "evaluation") / WHY_NOT_FILE
-    return list(read_json(path)) if path.exists() else []
-
-
 def _withdrawn_by(folder: Path, model: Any) -> int | None:
     return withdrawn_by(folder, remote_uri(model.uri), model_digest(_source(model)))
 
 
 def _serving_version(folder: Path, source: Path) -> int | None:
-    """The newest version, if it is this very model and whole."""
+    """Returns the newest version, if it is this very model and whole."""
     versions = list_versions(folder)
     if not versions:
         return None

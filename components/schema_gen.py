@@ -27,7 +27,7 @@ _STATISTICS, _SCHEMA, _THRESHOLD = "statistics", "schema", "class_balance_thresh
 def infer(
     train: statistics_pb2.DatasetFeatureStatisticsList, class_balance_threshold: float
 ) -> schema_pb2.Schema:
-    """The schema of raw examples, from the statistics of the train split."""
+    """Infers the schema of raw examples from the statistics of the train split."""
     schema = tfdv.infer_schema(train, infer_feature_shape=True, max_string_domain_size=0)
     schemas.set_class_counts(schema, value_counts(train, features.LABEL))
     label = schemas.feature(schema, features.LABEL)

@@ -43,9 +43,9 @@ Artifacts = Mapping[str, Sequence[Any]]
 
 
 def install_tfx_alone() -> None:
-    """Replaces `tfx.components` by one without what its `__init__` brings, every component of
-    TFX's: half a second and not ten, where the executor moves files.
+    """Replaces `tfx.components` by one without what its `__init__` brings.
 
+    That is every component of TFX's: half a second and not ten, where the executor moves files.
     Call instead of `lean_imports.install`.
     """
     lean_imports.install(TFX_ALONE)
@@ -93,8 +93,7 @@ def bound_batches() -> None:
 
 
 def tfrecords() -> Any:
-    """Returns Beam's `read_record` and `write_record` of TFRecord files, which need no
-    TensorFlow."""
+    """Returns Beam's functions that read and write TFRecord files without TensorFlow."""
     from apache_beam.io.tfrecordio import _TFRecordUtil
 
     return _TFRecordUtil
@@ -128,8 +127,8 @@ def run_ir(runner: str, ir: Any, beam_options: list[str]) -> None:
     from tfx.orchestration.beam import beam_dag_runner
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-    def with_options(**given: Any) -> Any:
-        return apache_beam.Pipeline(**{"argv": beam_options, **given})
+    def with_options(**options: Any) -> Any:
+        return apache_beam.Pipeline(**{"argv": beam_options, **options})
 
     beam = SimpleNamespace(**{**vars(apache_beam), "Pipeline": with_options})
     runners = {"beam": beam_dag_runner.BeamDagRunner, "local": LocalDagRunner}
@@ -313,7 +312,7 @@ def run_executor(
 
     for folder in ("working", "tmp"):
         (scratch / folder).mkdir()
-    told = data_types.ExecutionInfo(
+    execution = data_types.ExecutionInfo(
         execution_output_uri=str(scratch / "executor_output.pb"),
         stateful_working_dir=str(scratch / "working"),
         tmp_dir=str(scratch / "tmp") + "/",
@@ -324,10 +323,10 @@ def run_executor(
     if packed.Unpack(beam):
         bound_batches()
         beam.beam_pipeline_args[:] = beam_options(beam.beam_pipeline_args)
-        return beam_executor_operator.BeamExecutorOperator(beam).run_executor(told)
+        return beam_executor_operator.BeamExecutorOperator(beam).run_executor(execution)
     python = executable_spec_pb2.PythonClassExecutableSpec()
     packed.Unpack(python)
-    return python_executor_operator.PythonExecutorOperator(python).run_executor(told)
+    return python_executor_operator.PythonExecutorOperator(python).run_executor(execution)
 
 
 @contextmanager
