@@ -1,4 +1,4 @@
-"""A component that its spec says everything of."""
+"""Components of which their specs say everything, and what specs are made of."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from tfx.dsl.components.base import base_component
 from tfx.types.channel import OutputChannel
-from tfx.types.component_spec import ExecutionParameter
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 
 class Component(base_component.BaseComponent):
@@ -23,3 +23,8 @@ class Component(base_component.BaseComponent):
 def texts(*names: str) -> dict[str, ExecutionParameter]:
     """Makes parameters that are texts."""
     return {name: ExecutionParameter(type=str) for name in names}
+
+
+def channels(**types: Any) -> dict[str, ChannelParameter]:
+    """Makes inputs or outputs of types of artifacts."""
+    return {name: ChannelParameter(type=type_) for name, type_ in types.items()}

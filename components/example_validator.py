@@ -14,7 +14,7 @@ from tfx.components.example_validator import executor as base
 from tfx.dsl.components.base import executor_spec
 from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import standard_artifacts, standard_component_specs
-from tfx.types.component_spec import ComponentSpec, ExecutionParameter
+from tfx.types.component_spec import ComponentSpec
 from tfx.utils import writer_utils
 
 import tensorflow_data_validation as tfdv  # isort: skip
@@ -23,6 +23,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2  # isort: ski
 from common.config.ranges import require
 from common.errors import DataError, nearest
 from components import schema as schemas
+from components.component import texts
 from components.executor_io import Artifacts, Properties
 from components.statistics import value_counts
 from modelstore import raw_example as features
@@ -196,8 +197,7 @@ def _message(refused: list[Anomaly]) -> str:
 class ExampleValidatorSpec(ComponentSpec):
     PARAMETERS = {
         **standard_component_specs.ExampleValidatorSpec.PARAMETERS,
-        _ACCEPTED: ExecutionParameter(type=str),
-        _SLICES: ExecutionParameter(type=str),
+        **texts(_ACCEPTED, _SLICES),
     }
     INPUTS = standard_component_specs.ExampleValidatorSpec.INPUTS
     OUTPUTS = standard_component_specs.ExampleValidatorSpec.OUTPUTS

@@ -16,7 +16,7 @@ from tfx.components.pusher import executor as tfx_executor
 from tfx.dsl.components.base import executor_spec
 from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.proto.orchestration import driver_output_pb2
-from tfx.types import standard_artifacts
+from tfx.types import standard_artifacts as types
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from common.errors import DataError
@@ -26,7 +26,7 @@ from common.record.artifacts import Blessing, Pushed
 from common.record.record import annotate, annotated, lines, name_of, value_of
 from common.record.steps import Parameters, Push, PushOutcome
 from components import details, executor_io
-from components.component import Component, texts
+from components.component import Component, channels, texts
 from components.driver import Driver, driven
 from components.evaluator.verdict import WHY_NOT_FILE
 from components.executor_io import Artifacts, Properties, one
@@ -134,17 +134,16 @@ class PusherSpec(ComponentSpec):
         "keep_versions": ExecutionParameter(type=int, optional=True),
     }
     INPUTS = {
-        "model": ChannelParameter(type=standard_artifacts.Model),
-        "model_blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
-        "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        **channels(model=types.Model, model_blessing=types.ModelBlessing),
+        **channels(evaluation=types.ModelEvaluation),
         "infra_blessing": ChannelParameter(
             # A pipeline may do without the step, but not a run of one that has it.
-            type=standard_artifacts.InfraBlessing,
+            type=types.InfraBlessing,
             optional=True,
             allow_empty=False,
         ),
     }
-    OUTPUTS = {"pushed_model": ChannelParameter(type=standard_artifacts.PushedModel)}
+    OUTPUTS = channels(pushed_model=types.PushedModel)
 
 
 class Pusher(Component):

@@ -6,14 +6,14 @@ from tfx import types
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.types import standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.types.component_spec import ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils
 
 import tensorflow_data_validation as tfdv  # isort: skip
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2  # isort: skip
 
 from components import schema as schemas
-from components.component import Component
+from components.component import Component, channels
 from components.executor_io import Artifacts, Properties, folder, one
 from components.statistics import value_counts
 from modelstore import raw_example as features
@@ -57,8 +57,8 @@ class Executor(base_executor.BaseExecutor):
 
 class SchemaGenSpec(ComponentSpec):
     PARAMETERS = {_THRESHOLD: ExecutionParameter(type=float)}
-    INPUTS = {_STATISTICS: ChannelParameter(type=standard_artifacts.ExampleStatistics)}
-    OUTPUTS = {_SCHEMA: ChannelParameter(type=standard_artifacts.Schema)}
+    INPUTS = channels(statistics=standard_artifacts.ExampleStatistics)
+    OUTPUTS = channels(schema=standard_artifacts.Schema)
 
 
 class SchemaGen(Component):

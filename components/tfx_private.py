@@ -58,24 +58,21 @@ def install_tfx_alone() -> None:
     sys.modules[spec.name] = bare
 
 
+def _placeholder(_: object, name: str) -> type:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return _Nothing(name, (), {})
+
+
 class _Nothing(type):
-    def __getattr__(cls, name: str) -> type:
-        return _placeholder(name)
+    __getattr__ = _placeholder
 
 
 class _StandIn(ModuleType):
     """A module whose every attribute is a class without meaning."""
 
     __path__: list[str] = []
-
-    def __getattr__(self, name: str) -> type:
-        return _placeholder(name)
-
-
-def _placeholder(name: str) -> type:
-    if name.startswith("__"):
-        raise AttributeError(name)
-    return _Nothing(name, (), {})
+    __getattr__ = _placeholder
 
 
 def bound_batches() -> None:
@@ -177,13 +174,10 @@ def launches_watched(
 
         def _prepare_execution(self) -> Any:
             result = super()._prepare_execution()
-            if result.execution_metadata is not None:  # its inputs are there
-                prepared(self._described(result))
-            return result
-
-        def _described(self, result: Any) -> Prepared:
+            if result.execution_metadata is None:  # its inputs are not there
+                return result
             node, info = self._pipeline_node, result.execution_info
-            return Prepared(
+            described = Prepared(
                 node=node.node_info.id,
                 execution_id=info.execution_id,
                 inputs=info.input_dict,
@@ -193,6 +187,8 @@ def launches_watched(
                 identity=(self._pipeline_info, node.node_info),
                 cache_key=result.contexts[-1].name,  # the last that the launcher adds
             )
+            prepared(described)
+            return result
 
         def _run_executor(self, execution_info: Any) -> Any:
             before(self._pipeline_node.node_info.id)

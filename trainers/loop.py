@@ -155,10 +155,7 @@ def learning_rate(step: int, *, peak: float, steps: int, warmup: int) -> float:
     (2017), without restarts; warm-up as in Goyal et al. (2017).
 
     Args:
-      step: 0 to steps - 1.
-      peak: the rate at the end of the warm-up.
-      steps: steps of the whole training.
-      warmup: steps of linear warm-up.
+      step: 0 to steps - 1, of which the first `warmup` end at `peak`.
     """
     if step < warmup:
         return peak * (step + 1) / warmup

@@ -33,7 +33,7 @@ from modelstore.savedmodel import LABEL_ID, SCORES, SIGNATURE_EXAMPLES, SIGNATUR
 from modelstore.tasks import TASKS
 from modelstore.tasks.contract import Metric, Task
 
-BINS = 10
+BINS = '{"num_buckets": 10}'
 CANDIDATE = "candidate"
 _MODEL = standard_component_specs.BASELINE_MODEL_KEY
 
@@ -53,9 +53,8 @@ class EvaluatorExecutor(tfx_executor.Executor):  # type: ignore[misc]
             super().Do(inputs, output_dict, exec_properties)
         blessing = one(output_dict, "blessing")
         if baseline.where is not None:
-            ids = [artifact.id for artifact in recorded][-1:] or [None]
-            compared = Blessing(baseline_model=baseline.where, baseline_model_id=ids[0])
-            annotate(blessing, compared)
+            id_ = recorded[-1].id if recorded else None
+            annotate(blessing, Blessing(baseline_model=baseline.where, baseline_model_id=id_))
         if baseline.state == "unusable":
             _withhold(blessing, baseline.why)
         folder = executor_io.folder(output_dict, "evaluation")
@@ -107,7 +106,7 @@ class Evaluator(Component, base_beam_component.BaseBeamComponent):
 
 
 def _laid_out(version: Path, scratch: Path) -> Any:
-    """A pushed version as the artifact of a model."""
+    """Lays out a pushed version as the artifact of a model."""
     model = standard_artifacts.Model()
     model.uri = str(scratch)
     (scratch / SERVING_FORMAT).symlink_to(version.absolute())
@@ -124,7 +123,7 @@ def _withhold(blessing: Any, why: str) -> None:
 
 
 def eval_config(config: EvaluateConfig, task: Task) -> tfma.EvalConfig:
-    """TFMA's configuration: metrics, slices, thresholds.
+    """Makes TFMA's configuration: metrics, slices, thresholds.
 
     The label comes from each model's own `transform_features`, so candidate
     and baseline may number the classes differently.
@@ -137,25 +136,18 @@ def eval_config(config: EvaluateConfig, task: Task) -> tfma.EvalConfig:
         *others,
         tfma.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
     ]
-    slicing = [
-        tfma.SlicingSpec(),
-        *(tfma.SlicingSpec(feature_keys=[key]) for key in (LABEL, *config.slices)),
-    ]
+    slices = [[], *([key] for key in (LABEL, *config.slices))]
     return tfma.EvalConfig(
         model_specs=[_model_spec(CANDIDATE), _model_spec(BASELINE, is_baseline=True)],
         metrics_specs=[
             tfma.MetricsSpec(metrics=metrics),
             # All classes' scores in one plot: there are as many bins as of a binary model.
             tfma.MetricsSpec(
-                metrics=[
-                    tfma.MetricConfig(
-                        class_name="CalibrationPlot", config=f'{{"num_buckets": {BINS}}}'
-                    )
-                ],
+                metrics=[tfma.MetricConfig(class_name="CalibrationPlot", config=BINS)],
                 aggregate=config_pb2.AggregationOptions(micro_average=True),
             ),
         ],
-        slicing_specs=slicing,
+        slicing_specs=[tfma.SlicingSpec(feature_keys=keys) for keys in slices],
         options=config_pb2.Options(
             compute_confidence_intervals=BoolValue(value=config.confidence_intervals),
             confidence_intervals=config_pb2.ConfidenceIntervalOptions(
@@ -180,19 +172,14 @@ def _thresholds(config: EvaluateConfig) -> list[config_pb2.PerSliceMetricThresho
             absolute=DoubleValue(value=-config.max_regression),
         ),
     )
-    thresholds = [
-        config_pb2.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=overall)
-    ]
+    by_slice = [(tfma.SlicingSpec(), overall)]
     if config.min_class_accuracy is not None:
-        thresholds.append(
-            config_pb2.PerSliceMetricThreshold(
-                slicing_specs=[tfma.SlicingSpec(feature_keys=[LABEL])],
-                threshold=tfma.MetricThreshold(
-                    value_threshold=_at_least(config.min_class_accuracy)
-                ),
-            )
-        )
-    return thresholds
+        least = tfma.MetricThreshold(value_threshold=_at_least(config.min_class_accuracy))
+        by_slice.append((tfma.SlicingSpec(feature_keys=[LABEL]), least))
+    return [
+        config_pb2.PerSliceMetricThreshold(slicing_specs=[slice_], threshold=threshold)
+        for slice_, threshold in by_slice
+    ]
 
 
 def _at_least(value: float) -> tfma.GenericValueThreshold:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import inspect
 
 from tfx.dsl.components.base import base_beam_component, executor_spec
-from tfx.types import standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec
+from tfx.types.component_spec import ComponentSpec
+from tfx.types.standard_artifacts import Examples
 
 from common.files import digest
 from common.images import exif, pixels, plain, segments
 from components.artifacts import IngestionReport
-from components.component import Component, texts
+from components.component import Component, channels, texts
 from components.example_gen.config import DataConfig, to_json
-from components.example_gen.driver import CONFIG, EXAMPLES, Driver
-from components.example_gen.executor import REPORT, Executor
+from components.example_gen.driver import CONFIG, Driver
+from components.example_gen.executor import Executor
 
 _PIXELS = (exif, pixels, plain, segments)
 """What is done to a file's bytes."""
@@ -22,11 +22,8 @@ _PIXELS = (exif, pixels, plain, segments)
 
 class ImageExampleGenSpec(ComponentSpec):
     PARAMETERS = texts(CONFIG, "code_digest")
-    INPUTS: dict[str, ChannelParameter] = {}
-    OUTPUTS = {
-        EXAMPLES: ChannelParameter(type=standard_artifacts.Examples),
-        REPORT: ChannelParameter(type=IngestionReport),
-    }
+    INPUTS = channels()
+    OUTPUTS = channels(examples=Examples, report=IngestionReport)
 
 
 class ImageExampleGen(Component, base_beam_component.BaseBeamComponent):

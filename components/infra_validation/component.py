@@ -6,23 +6,19 @@ import json
 from typing import Any
 
 from tfx.dsl.components.base import executor_spec
-from tfx.types import standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec
+from tfx.types.component_spec import ComponentSpec
+from tfx.types.standard_artifacts import Examples, InfraBlessing, Model, ModelBlessing
 
 from common.config.strict import dump
-from components.component import Component, texts
+from components.component import Component, channels, texts
 from components.infra_validation.config import InfraValidationConfig
 from components.infra_validation.executor import InfraValidatorExecutor
 
 
 class InfraValidatorSpec(ComponentSpec):
     PARAMETERS = texts("config", "name", "split", "work_dir", "code_digest")
-    INPUTS = {
-        "model": ChannelParameter(type=standard_artifacts.Model),
-        "model_blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
-        "examples": ChannelParameter(type=standard_artifacts.Examples),
-    }
-    OUTPUTS = {"blessing": ChannelParameter(type=standard_artifacts.InfraBlessing)}
+    INPUTS = channels(model=Model, model_blessing=ModelBlessing, examples=Examples)
+    OUTPUTS = channels(blessing=InfraBlessing)
 
 
 class InfraValidator(Component):

@@ -6,24 +6,17 @@ import json
 from typing import Any
 
 from tfx.dsl.components.base import executor_spec
-from tfx.types import standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec
+from tfx.types.component_spec import ComponentSpec
+from tfx.types.standard_artifacts import Examples, Model, ModelRun, TransformGraph
 
-from components.component import Component, texts
+from components.component import Component, channels, texts
 from components.trainer.executor import TrainerExecutor
 
 
 class TrainerSpec(ComponentSpec):
     PARAMETERS = texts("config", "image_size", "code_digest", "cache_dir")
-    INPUTS = {
-        "examples": ChannelParameter(type=standard_artifacts.Examples),
-        "raw_examples": ChannelParameter(type=standard_artifacts.Examples),
-        "transform_graph": ChannelParameter(type=standard_artifacts.TransformGraph),
-    }
-    OUTPUTS = {
-        "model": ChannelParameter(type=standard_artifacts.Model),
-        "model_run": ChannelParameter(type=standard_artifacts.ModelRun),
-    }
+    INPUTS = channels(examples=Examples, raw_examples=Examples, transform_graph=TransformGraph)
+    OUTPUTS = channels(model=Model, model_run=ModelRun)
 
 
 class Trainer(Component):
