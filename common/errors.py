@@ -108,17 +108,13 @@ class ServingError(VisionlineError):
     code = "INTERNAL"
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error sentence that names the nearest known name.
-
-    Args:
-      name: what was received.
-      known: the valid names.
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Ends an error's sentence with the valid name that is nearest to what was received.
 
     Returns:
       ``" Did you mean 'x'?"``, or the list of names where it is short, or "".
     """
-    names = sorted(known)
+    names = sorted(valid)
     folded = {n.lower(): n for n in names}
     close = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
     if close:

@@ -19,13 +19,13 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which takes its name when all is written and nothing was raised.
+    """Yields a file to write to, which takes its name when all is written and nothing was raised.
 
     Only its owner can write to it, whatever the umask: who may replace it is the folder's.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb", opener=_open_for_owner) as f:
+        with open(temporary, "wb", opener=lambda p, flags: os.open(p, flags, 0o644)) as f:
             yield f
             f.flush()
             os.fsync(f.fileno())
@@ -34,10 +34,6 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
-
-
-def _open_for_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o644)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -60,7 +56,7 @@ def sync_directory(path: Path) -> None:
 
 
 def walk_files(root: Path) -> Iterator[Path]:
-    """Every file below `root`, in the order of their relative paths."""
+    """Yields every file below `root`, in the order of their relative paths."""
     files = [Path(d) / n for d, _, names in os.walk(root) for n in names]
     yield from sorted(files, key=lambda p: p.relative_to(root).as_posix())
 
@@ -71,16 +67,16 @@ def sha256_file(path: Path) -> str:
 
 
 def checksums(root: Path) -> dict[str, str]:
-    """Relative path to sha256 (hex) of every file below `root`."""
+    """Returns the sha256 (hex) of every file below `root`, by relative path."""
     return {p.relative_to(root).as_posix(): sha256_file(p) for p in walk_files(root)}
 
 
 def digest(value: Any) -> str:
-    """sha256 (hex) of a JSON-like value, independent of the order of keys."""
+    """Returns the sha256 (hex) of a JSON-like value, independent of the order of keys."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def tree_digest(root: Path) -> str:
-    """One digest for a whole tree: of its relative paths and contents."""
+    """Returns one digest for a whole tree: of its relative paths and contents."""
     return digest(checksums(root))

@@ -26,7 +26,7 @@ def remember(path: str, uri: str) -> None:
 
 
 def local_path(uri: str) -> str:
-    """The path in the container of `scheme://bucket/key`; a plain path is its own.
+    """Returns the path in the container of `scheme://bucket/key`; a plain path is its own.
 
     Raises:
       ConfigError: the launcher knows no such scheme.
@@ -37,13 +37,13 @@ def local_path(uri: str) -> str:
     if scheme == "file":
         return rest
     if scheme not in MOUNTS:
-        known = ", ".join(f"{s}://" for s in MOUNTS)
-        raise ConfigError(f"Expected a URI that begins with {known}, got {uri!r}.")
+        schemes = ", ".join(f"{s}://" for s in MOUNTS)
+        raise ConfigError(f"Expected a URI that begins with {schemes}, got {uri!r}.")
     return _above() + MOUNTS[scheme] + rest
 
 
 def remote_uri(path: str) -> str:
-    """What the store calls what lies at a path; the inverse of `local_path`."""
+    """Returns what the store calls what lies at a path; the inverse of `local_path`."""
     if path in _named:
         return _named[path]
     inside = path.removeprefix(_above())

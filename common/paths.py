@@ -26,27 +26,32 @@ _LONGEST = 3500
 """Bytes of a folder's path: Linux takes 4096, and TFX and Beam add some 400."""
 
 
-def check_folder(key: str, given: str | os.PathLike[str]) -> None:
+def check_folder(key: str, folder: str | os.PathLike[str]) -> None:
     """Refuses a folder that TFX, Beam or TensorFlow would not take for itself.
 
     Args:
       key: what it is, as the user knows it, such as "run.output".
-      given: as the user wrote it; a relative path's working folder counts too.
+      folder: as the user wrote it; a relative path's working folder counts too.
 
     Raises:
       ConfigError: says which character, in which path, and what to do.
     """
-    text = os.fspath(given)
+    text = os.fspath(folder)
     check_text(key, text)
     path = str(Path(text).absolute())
-    found = next((c for c in path if c in _PATTERN), None)
-    if found is not None:
+    special = next((c for c in path if c in _PATTERN), None)
+    if special is not None:
         raise ConfigError(
-            f"{key}: TFX, Beam and TensorFlow take the {found!r} in {path!r} for a pattern, and "
+            f"{key}: TFX, Beam and TensorFlow take the {special!r} in {path!r} for a pattern, and "
             f"could read and delete the files of other folders. Choose a folder without "
             f"{' '.join(_PATTERN)} in its whole path."
         )
-    _check_printable(key, path)
+    unprintable = next(filter(None, (_UNPRINTABLE.get(unicodedata.category(c)) for c in path)), "")
+    if unprintable:
+        raise ConfigError(
+            f"{key}: there is {unprintable} in {path!r}. Choose a path without, or rename the "
+            "folder."
+        )
     if len(os.fsencode(path)) > _LONGEST:
         raise ConfigError(
             f"{key}: expected a path of at most {_LONGEST} bytes, since long ones are made below "
@@ -72,22 +77,14 @@ def check_text(key: str, text: str) -> None:
         )
 
 
-def _check_printable(key: str, path: str) -> None:
-    for c in path:
-        if (what := _UNPRINTABLE.get(unicodedata.category(c))) is not None:
-            raise ConfigError(
-                f"{key}: there is {what} in {path!r}. Choose a path without, or rename the folder."
-            )
-
-
 def is_utf8(text: str) -> bool:
-    """Whether text is more than the bytes of a path, which Python takes for surrogates."""
+    """Says whether text is more than the bytes of a path, which Python takes for surrogates."""
     return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 @contextlib.contextmanager
 def patternless(folder: Path) -> Iterator[str]:
-    """A name of a folder that is no pattern to TensorFlow, and is UTF-8, for the time being.
+    """Yields a name of a folder that is no pattern to TensorFlow, and is UTF-8, for the while.
 
     TensorFlow reads a SavedModel's variables by a pattern: below `[v1]` it finds none.
 

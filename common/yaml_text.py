@@ -1,5 +1,7 @@
-"""YAML that 1.1 and 1.2 read alike: Kubernetes and Kubeflow read numbers as 1.2 has them, and
-PyYAML writes 1.1."""
+"""YAML that 1.1 and 1.2 read alike.
+
+Kubernetes and Kubeflow read numbers as 1.2 has them, and PyYAML writes 1.1.
+"""
 
 from __future__ import annotations
 

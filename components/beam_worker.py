@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _provision(endpoint: str, worker_id: str) -> Any:
-    """What the runner tells this worker: a ProvisionInfo."""
+    """Asks the runner what it tells this worker: a ProvisionInfo."""
     import grpc
     from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc
 
@@ -58,7 +58,7 @@ def _provision(endpoint: str, worker_id: str) -> Any:
 
 
 def to_install(info: Any) -> list[str]:
-    """Names of the packages that a job was sent with."""
+    """Names the packages that a job was sent with."""
     from apache_beam.portability.api import beam_runner_api_pb2
 
     payload = beam_runner_api_pb2.ArtifactStagingToRolePayload
@@ -66,25 +66,25 @@ def to_install(info: Any) -> list[str]:
     return sorted(names - _HARMLESS)
 
 
-def environment(info: Any, given: Mapping[str, str | None]) -> dict[str, str]:
-    """The variables that Beam's worker reads.
+def environment(info: Any, options: Mapping[str, str | None]) -> dict[str, str]:
+    """Makes the variables that Beam's worker reads.
 
     Args:
       info: a ProvisionInfo.
-      given: the command line's options; an endpoint given there comes first.
+      options: of the command line; an endpoint given there comes first.
     """
     from apache_beam.portability.api import endpoints_pb2
     from google.protobuf import json_format, text_format
 
     variables = {
-        "WORKER_ID": str(given["id"]),
+        "WORKER_ID": str(options["id"]),
         "PIPELINE_OPTIONS": json_format.MessageToJson(info.pipeline_options),
-        "SEMI_PERSISTENT_DIRECTORY": str(given["semi_persist_dir"]),
+        "SEMI_PERSISTENT_DIRECTORY": str(options["semi_persist_dir"]),
         "RUNNER_CAPABILITIES": " ".join(info.runner_capabilities),
     }
     endpoints = {
-        "CONTROL": given["control_endpoint"] or info.control_endpoint.url,
-        "LOGGING": given["logging_endpoint"] or info.logging_endpoint.url,
+        "CONTROL": options["control_endpoint"] or info.control_endpoint.url,
+        "LOGGING": options["logging_endpoint"] or info.logging_endpoint.url,
         "STATUS": info.status_endpoint.url,
     }
     for name, url in endpoints.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from tfx.components.example_validator import executor as base
 from tfx.dsl.components.base import executor_spec
 from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import standard_artifacts, standard_component_specs
-from tfx.types.component_spec import ComponentSpec, ExecutionParameter
+from tfx.types.component_spec import ComponentSpec
 from tfx.utils import writer_utils
 
 import tensorflow_data_validation as tfdv  # isort: skip
@@ -23,6 +23,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2  # isort: ski
 from common.config.ranges import require
 from common.errors import DataError, nearest
 from components import schema as schemas
+from components.component import texts
 from components.executor_io import Artifacts, Properties
 from components.statistics import value_counts
 from modelstore import raw_example as features
@@ -51,45 +52,38 @@ class Anomaly:
 def class_anomalies(
     split: str, counts: Mapping[str, int], schema: schema_pb2.Schema
 ) -> list[Anomaly]:
-    """What differs between a split's classes and the schema's.
+    """Says what differs between a split's classes and the schema's.
 
     Vanished classes and the balance are matters of the train split: others
     may be too small to tell, or balanced differently on purpose.
     """
-    known = set(schemas.classes(schema))
-    found = [
-        Anomaly(
-            split=split,
-            kind=UNSEEN_CLASS,
-            message=f"label: class {name!r} ({counts[name]} images) is not in the schema",
-        )
-        for name in sorted(set(counts) - known)
-    ]
-    if split != "train":
-        return found
-    for name in sorted(known - set(counts)):
-        message = f"label: class {name!r} of the schema has no train images"
-        found.append(Anomaly(split=split, kind=VANISHED_CLASS, message=message))
-    return found + _balance_anomalies(split, counts, schema)
+    classes = set(schemas.classes(schema))
+    unseen = (
+        f"label: class {name!r} ({counts[name]} images) is not in the schema"
+        for name in sorted(set(counts) - classes)
+    )
+    vanished = (
+        f"label: class {name!r} of the schema has no train images"
+        for name in sorted(classes - set(counts))
+    )
+    messages: dict[str, Iterable[str]] = {UNSEEN_CLASS: unseen}
+    if split == "train":
+        messages |= {VANISHED_CLASS: vanished, CLASS_BALANCE: _imbalances(counts, schema)}
+    return [Anomaly(split=split, kind=k, message=m) for k, texts in messages.items() for m in texts]
 
 
-def _balance_anomalies(
-    split: str, counts: Mapping[str, int], schema: schema_pb2.Schema
-) -> list[Anomaly]:
-    then, now = schemas.class_shares(schema), schemas.shares(counts)
+def _imbalances(counts: Mapping[str, int], schema: schema_pb2.Schema) -> Iterator[str]:
+    then, now = schemas.shares(schemas.class_counts(schema)), schemas.shares(counts)
     comparator = schemas.feature(schema, features.LABEL).drift_comparator
-    if not then or not comparator.HasField("infinity_norm"):
-        return []
+    if not comparator.HasField("infinity_norm"):
+        return
     threshold = comparator.infinity_norm.threshold
-    anomalies = []
     for name in sorted(set(then) & set(now)):
         if abs(then[name] - now[name]) > threshold:
-            message = (
+            yield (
                 f"label: class {name!r} is {now[name]:.1%} of the train images, was "
                 f"{then[name]:.1%} (more than {threshold:.1%} apart)"
             )
-            anomalies.append(Anomaly(split=split, kind=CLASS_BALANCE, message=message))
-    return anomalies
 
 
 class Executor(base.Executor):
@@ -103,12 +97,12 @@ class Executor(base.Executor):
         Raises:
           DataError: one line for each anomaly that is not accepted.
         """
-        self._found: list[Anomaly] = []
+        self._anomalies: list[Anomaly] = []
         self._features: set[str] = set()
         self._classes: dict[str, set[str]] = {}
         output = super().Do(input_dict, output_dict, exec_properties)
         accepted = set(json.loads(exec_properties[_ACCEPTED]))
-        refused = [a for a in self._found if a.kind not in accepted]
+        refused = [a for a in self._anomalies if a.kind not in accepted]
         if refused:
             raise DataError(_message(refused))
         self._check_trained()
@@ -137,29 +131,28 @@ class Executor(base.Executor):
         split = os.path.basename(uri.rstrip("/")).removeprefix("Split-")
         self._features |= {f.path.step[0] for f in statistics.datasets[0].features}
         anomalies = tfdv.validate_statistics(statistics, _validated_part(schema))
-        found = _tfdv_anomalies(split, anomalies)
+        of_features = _tfdv_anomalies(split, anomalies)
         counts = value_counts(statistics, features.LABEL)
         self._classes[split] = set(counts)
         of_classes = class_anomalies(split, counts, schema)
         _add(anomalies, of_classes)
-        self._found += of_classes + found
+        self._anomalies += of_classes + of_features
         writer_utils.write_anomalies(os.path.join(uri, base.DEFAULT_FILE_NAME), anomalies)
         return anomalies
 
 
 def _validated_part(schema: schema_pb2.Schema) -> schema_pb2.Schema:
-    """The schema without the features that have no statistics."""
+    """Returns the schema without the features that have no statistics."""
     part = schema_pb2.Schema()
     part.CopyFrom(schema)
-    for feature in list(part.feature):
-        if feature.name in schemas.NOT_IN_STATISTICS:
-            part.feature.remove(feature)
+    del part.feature[:]
+    part.feature.extend(f for f in schema.feature if f.name not in schemas.NOT_IN_STATISTICS)
     return part
 
 
 def _tfdv_anomalies(split: str, anomalies: anomalies_pb2.Anomalies) -> list[Anomaly]:
-    """TFDV's anomalies, less the unseen classes, which are told one by one."""
-    found = []
+    """Lists TFDV's anomalies, less the unseen classes, which are told one by one."""
+    listed = []
     for name, info in sorted(anomalies.anomaly_info.items()):
         for reason in info.reason:
             if name == features.LABEL and (
@@ -167,16 +160,16 @@ def _tfdv_anomalies(split: str, anomalies: anomalies_pb2.Anomalies) -> list[Anom
             ):
                 continue
             message = f"{name}: {reason.short_description}. {reason.description}".rstrip()
-            found.append(Anomaly(split=split, kind=name, message=message))
+            listed.append(Anomaly(split=split, kind=name, message=message))
     if anomalies.HasField("dataset_anomaly_info"):
         message = f"dataset: {anomalies.dataset_anomaly_info.description}"
-        found.append(Anomaly(split=split, kind="dataset", message=message))
-    return found
+        listed.append(Anomaly(split=split, kind="dataset", message=message))
+    return listed
 
 
-def _add(anomalies: anomalies_pb2.Anomalies, found: list[Anomaly]) -> None:
+def _add(anomalies: anomalies_pb2.Anomalies, of_classes: list[Anomaly]) -> None:
     """Puts class anomalies into the artifact, beside TFDV's."""
-    for anomaly in found:
+    for anomaly in of_classes:
         info = anomalies.anomaly_info[features.LABEL]
         info.path.step[:] = [features.LABEL]
         info.severity = anomalies_pb2.AnomalyInfo.ERROR
@@ -185,7 +178,7 @@ def _add(anomalies: anomalies_pb2.Anomalies, found: list[Anomaly]) -> None:
             short_description=anomaly.kind,
             description=anomaly.message,
         )
-    if found:
+    if of_classes:
         info.short_description = "Class anomalies"
         info.description = "; ".join(r.description for r in info.reason)
 
@@ -204,8 +197,7 @@ def _message(refused: list[Anomaly]) -> str:
 class ExampleValidatorSpec(ComponentSpec):
     PARAMETERS = {
         **standard_component_specs.ExampleValidatorSpec.PARAMETERS,
-        _ACCEPTED: ExecutionParameter(type=str),
-        _SLICES: ExecutionParameter(type=str),
+        **texts(_ACCEPTED, _SLICES),
     }
     INPUTS = standard_component_specs.ExampleValidatorSpec.INPUTS
     OUTPUTS = standard_component_specs.ExampleValidatorSpec.OUTPUTS
@@ -227,7 +219,8 @@ class ExampleValidator(component.ExampleValidator):
         accepted: Iterable[str] = (),
         slices: Iterable[str] = (),
     ) -> None:
-        """
+        """Makes the component.
+
         Args:
           accepted: anomalies that do not stop the run: KINDS, or feature names.
           slices: columns that must be there, since the evaluation looks at them.

@@ -13,11 +13,11 @@ from typing import Any
 
 from absl import logging
 from tfx.components.pusher import executor as tfx_executor
-from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.components.base import executor_spec
 from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.proto.orchestration import driver_output_pb2
-from tfx.types import component_spec, standard_artifacts
-from tfx.types.channel import BaseChannel, OutputChannel
+from tfx.types import standard_artifacts as types
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from common.errors import DataError
 from common.files import read_json, sync_directory, write_json
@@ -26,6 +26,7 @@ from common.record.artifacts import Blessing, Pushed
 from common.record.record import annotate, annotated, lines, name_of, value_of
 from common.record.steps import Parameters, Push, PushOutcome
 from components import details, executor_io
+from components.component import Component, channels, texts
 from components.driver import Driver, driven
 from components.evaluator.verdict import WHY_NOT_FILE
 from components.executor_io import Artifacts, Properties, one
@@ -83,16 +84,16 @@ class PusherExecutor(tfx_executor.Executor):
             self._leave(pushed_model, name, [why_not], by)
             return
         if version is None:
-            version = _publish(self._context, folder, input_dict).version
+            version = _publish(self._context, folder, input_dict)
         target = folder / str(version)
+        before = served is not None
         print(
-            f"Pushed {name} version {version} to {target}."
-            if served is None
-            else f"Nothing new to push: {name} version {version} is the same model ({target}).",
+            f"Nothing new to push: {name} version {version} is the same model ({target})."
+            if before
+            else f"Pushed {name} version {version} to {target}.",
             flush=True,
         )
         self._MarkPushed(pushed_model, pushed_destination=str(target))
-        before = served is not None
         outcome = PushOutcome(
             pushed=True, model_name=name, pushed_version=version, already_served=before
         )
@@ -127,29 +128,25 @@ class PusherExecutor(tfx_executor.Executor):
         details.record(outcome)
 
 
-class PusherSpec(component_spec.ComponentSpec):
+class PusherSpec(ComponentSpec):
     PARAMETERS = {
-        "destination": component_spec.ExecutionParameter(type=str),
-        "name": component_spec.ExecutionParameter(type=str),
-        "keep_versions": component_spec.ExecutionParameter(type=int, optional=True),
+        **texts("destination", "name"),
+        "keep_versions": ExecutionParameter(type=int, optional=True),
     }
     INPUTS = {
-        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
-        "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
-        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
-        "infra_blessing": component_spec.ChannelParameter(
+        **channels(model=types.Model, model_blessing=types.ModelBlessing),
+        **channels(evaluation=types.ModelEvaluation),
+        "infra_blessing": ChannelParameter(
             # A pipeline may do without the step, but not a run of one that has it.
-            type=standard_artifacts.InfraBlessing,
+            type=types.InfraBlessing,
             optional=True,
             allow_empty=False,
         ),
     }
-    OUTPUTS = {
-        "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
-    }
+    OUTPUTS = channels(pushed_model=types.PushedModel)
 
 
-class Pusher(base_component.BaseComponent):
+class Pusher(Component):
     """Pushes a blessed model to `<destination>/<name>/<version>/`.
 
     Args:
@@ -166,32 +163,8 @@ class Pusher(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(PusherExecutor)
     DRIVER_CLASS = PusherDriver
 
-    def __init__(
-        self,
-        *,
-        model: BaseChannel,
-        model_blessing: BaseChannel,
-        evaluation: BaseChannel,
-        infra_blessing: BaseChannel | None = None,
-        destination: str,
-        name: str,
-        keep_versions: int | None = None,
-    ) -> None:
-        super().__init__(
-            PusherSpec(
-                model=model,
-                model_blessing=model_blessing,
-                evaluation=evaluation,
-                infra_blessing=infra_blessing,
-                destination=destination,
-                name=name,
-                keep_versions=keep_versions,
-                pushed_model=OutputChannel(standard_artifacts.PushedModel, self, "pushed_model"),
-            )
-        )
 
-
-def _publish(context: Any, folder: Path, inputs: Artifacts) -> PushManifest:
+def _publish(context: Any, folder: Path, inputs: Artifacts) -> int:
     model = one(inputs, "model")
     source = _source(model)
     card = ModelCard.read(source)
@@ -209,9 +182,9 @@ def _publish(context: Any, folder: Path, inputs: Artifacts) -> PushManifest:
             mlmd={**ids, "pusher_execution": int(context._unique_id)},
         )
 
-    pushed = publish(source, folder, manifest)
+    version = publish(source, folder, manifest).version
     sync_directory(folder.parent)
-    return pushed
+    return version
 
 
 def _tell(pushed_model: Any, **values: Any) -> None:
@@ -250,10 +223,13 @@ def _blessed(verdict: Any) -> bool:
 
 
 def _why_not_blessed(inputs: Mapping[str, Sequence[Any]]) -> list[str]:
-    """What the Evaluator missed, and what was wrong in the server."""
-    reasons = []
+    """Lists what the Evaluator missed, and what was wrong in the server."""
+    reasons: list[str] = []
     if not all(map(_blessed, inputs["model_blessing"])):
-        reasons += _failures(inputs) or ["the Evaluator did not bless it"]
+        # The Evaluator's own words; nothing where another component judged.
+        path = executor_io.folder(inputs, "evaluation") / WHY_NOT_FILE
+        failures = read_json(path) if path.exists() else []
+        reasons += failures or ["the Evaluator did not bless it"]
     for verdict in inputs.get("infra_blessing", ()):
         folder = Path(verdict.uri)
         if (folder / REPORT).exists():
@@ -263,18 +239,12 @@ def _why_not_blessed(inputs: Mapping[str, Sequence[Any]]) -> list[str]:
     return reasons
 
 
-def _failures(inputs: Mapping[str, Sequence[Any]]) -> list[str]:
-    """The Evaluator's own words; nothing where another component judged."""
-    path = executor_io.folder(inputs, "evaluation") / WHY_NOT_FILE
-    return list(read_json(path)) if path.exists() else []
-
-
 def _withdrawn_by(folder: Path, model: Any) -> int | None:
     return withdrawn_by(folder, remote_uri(model.uri), model_digest(_source(model)))
 
 
 def _serving_version(folder: Path, source: Path) -> int | None:
-    """The newest version, if it is this very model and whole."""
+    """Returns the newest version, if it is this very model and whole."""
     versions = list_versions(folder)
     if not versions:
         return None

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from common.errors import DataError
+from common.files import write_atomic
 from modelstore import raw_example as features
 
 FILE_NAME = "schema.pbtxt"
@@ -26,11 +27,9 @@ _CLASS_COUNTS = "class_counts"
 
 def read(path: str) -> schema_pb2.Schema:
     """Reads a schema file, or the one in a directory; raises DataError."""
-    if os.path.isdir(path):
-        path = os.path.join(path, FILE_NAME)
+    path = _file(path)
     try:
-        with open(path, encoding="utf-8") as f:
-            return text_format.Parse(f.read(), schema_pb2.Schema())
+        return text_format.Parse(Path(path).read_text("utf-8"), schema_pb2.Schema())
     except (OSError, ValueError, text_format.ParseError) as e:
         raise DataError(f"{path}: expected a schema ({FILE_NAME}): {e}") from None
 
@@ -46,24 +45,19 @@ def freeze(schema_uri: str, destination: str) -> str:
       The path of the file, which is replaced whole or not at all.
     """
     text = text_format.MessageToString(read(schema_uri), as_utf8=True)
-    if os.path.isdir(destination):
-        destination = os.path.join(destination, FILE_NAME)
-    directory = os.path.dirname(os.path.abspath(destination))
-    os.makedirs(directory, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=directory, delete=False) as f:
-        try:
-            f.write(text)
-            f.flush()
-            os.fsync(f.fileno())
-            os.chmod(f.name, 0o644)
-            os.replace(f.name, destination)
-        except BaseException:
-            os.unlink(f.name)
-            raise
+    destination = _file(destination)
+    path = Path(destination).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, text.encode())
     return destination
 
 
+def _file(path: str) -> str:
+    return os.path.join(path, FILE_NAME) if os.path.isdir(path) else path
+
+
 def feature(schema: schema_pb2.Schema, name: str) -> schema_pb2.Feature:
+    """Returns a feature by name; raises DataError where there is none."""
     for candidate in schema.feature:
         if candidate.name == name:
             return candidate
@@ -71,7 +65,7 @@ def feature(schema: schema_pb2.Schema, name: str) -> schema_pb2.Feature:
 
 
 def classes(schema: schema_pb2.Schema) -> list[str]:
-    """The class names the schema allows, in its order."""
+    """Returns the class names the schema allows, in its order."""
     label = feature(schema, features.LABEL)
     for domain in schema.string_domain:
         if domain.name == label.domain:
@@ -80,7 +74,7 @@ def classes(schema: schema_pb2.Schema) -> list[str]:
 
 
 def class_counts(schema: schema_pb2.Schema) -> dict[str, int]:
-    """Train images per class when the schema was made; empty where unknown."""
+    """Returns the train images per class when the schema was made; empty where unknown."""
     for comment in feature(schema, features.LABEL).annotation.comment:
         try:
             counts = json.loads(comment)
@@ -91,12 +85,8 @@ def class_counts(schema: schema_pb2.Schema) -> dict[str, int]:
     return {}
 
 
-def class_shares(schema: schema_pb2.Schema) -> dict[str, float]:
-    """Share of the train images of each class when the schema was made."""
-    return shares(class_counts(schema))
-
-
 def shares(counts: Mapping[str, int]) -> dict[str, float]:
+    """Returns the share of each class in the images."""
     total = sum(counts.values())
     return {name: count / total for name, count in counts.items()} if total else {}
 

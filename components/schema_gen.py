@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from tfx import types
 from tfx.components.statistics_gen import stats_artifact_utils
-from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.types import standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.types.component_spec import ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils
 
 import tensorflow_data_validation as tfdv  # isort: skip
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2  # isort: skip
 
 from components import schema as schemas
+from components.component import Component, channels
 from components.executor_io import Artifacts, Properties, folder, one
 from components.statistics import value_counts
 from modelstore import raw_example as features
@@ -26,7 +27,7 @@ _STATISTICS, _SCHEMA, _THRESHOLD = "statistics", "schema", "class_balance_thresh
 def infer(
     train: statistics_pb2.DatasetFeatureStatisticsList, class_balance_threshold: float
 ) -> schema_pb2.Schema:
-    """The schema of raw examples, from the statistics of the train split."""
+    """Infers the schema of raw examples from the statistics of the train split."""
     schema = tfdv.infer_schema(train, infer_feature_shape=True, max_string_domain_size=0)
     schemas.set_class_counts(schema, value_counts(train, features.LABEL))
     label = schemas.feature(schema, features.LABEL)
@@ -56,11 +57,11 @@ class Executor(base_executor.BaseExecutor):
 
 class SchemaGenSpec(ComponentSpec):
     PARAMETERS = {_THRESHOLD: ExecutionParameter(type=float)}
-    INPUTS = {_STATISTICS: ChannelParameter(type=standard_artifacts.ExampleStatistics)}
-    OUTPUTS = {_SCHEMA: ChannelParameter(type=standard_artifacts.Schema)}
+    INPUTS = channels(statistics=standard_artifacts.ExampleStatistics)
+    OUTPUTS = channels(schema=standard_artifacts.Schema)
 
 
-class SchemaGen(base_component.BaseComponent):
+class SchemaGen(Component):
     """Infers the schema from the train split's statistics.
 
     The label's classes are its domain, however many; their counts and the
@@ -76,10 +77,4 @@ class SchemaGen(base_component.BaseComponent):
         statistics: types.BaseChannel,
         class_balance_threshold: float = CLASS_BALANCE_THRESHOLD,
     ) -> None:
-        super().__init__(
-            SchemaGenSpec(
-                statistics=statistics,
-                schema=types.Channel(type=standard_artifacts.Schema),
-                class_balance_threshold=class_balance_threshold,
-            )
-        )
+        super().__init__(statistics=statistics, class_balance_threshold=class_balance_threshold)

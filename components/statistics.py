@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 # TFDV cannot be imported before TFX, which mends it.
-from tfx import types
 from tfx.components.statistics_gen import component
 from tfx.components.statistics_gen import executor as base
 from tfx.dsl.components.base import executor_spec
@@ -28,11 +27,7 @@ class list comes from these counts."""
 
 
 def stats_options(extra_columns: Iterable[str] = ()) -> tfdv.StatsOptions:
-    """Options for StatisticsGen.
-
-    Args:
-      extra_columns: further columns of the manifest.
-    """
+    """Makes the options of StatisticsGen; `extra_columns` are further ones of the manifest."""
     read = schema_pb2.Schema()
     for name in (*TEXTS, *extra_columns):
         read.feature.add(name=name, type=schema_pb2.BYTES)
@@ -51,7 +46,7 @@ def stats_options(extra_columns: Iterable[str] = ()) -> tfdv.StatsOptions:
 def value_counts(
     statistics: statistics_pb2.DatasetFeatureStatisticsList, name: str
 ) -> dict[str, int]:
-    """Examples per value of a text feature."""
+    """Counts the examples per value of a text feature."""
     for feature in statistics.datasets[0].features:
         if list(feature.path.step) == [name]:
             buckets = feature.string_stats.rank_histogram.buckets
@@ -66,10 +61,8 @@ class Executor(base.Executor):
         self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         examples = one(input_dict, standard_component_specs.EXAMPLES_KEY)
-        extra_columns = (
-            examples.get_json_value_custom_property(name_of(Examples.extra_columns)) or []
-        )
-        options = stats_options(extra_columns).to_json()
+        columns = examples.get_json_value_custom_property(name_of(Examples.extra_columns))
+        options = stats_options(columns or []).to_json()
         properties = exec_properties | {standard_component_specs.STATS_OPTIONS_JSON_KEY: options}
         super().Do(input_dict, output_dict, properties)
 
@@ -78,6 +71,3 @@ class StatisticsGen(component.StatisticsGen):
     """TFX's StatisticsGen for the raw examples of ImageExampleGen."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
-
-    def __init__(self, examples: types.BaseChannel) -> None:
-        super().__init__(examples=examples)

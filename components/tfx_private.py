@@ -43,9 +43,9 @@ Artifacts = Mapping[str, Sequence[Any]]
 
 
 def install_tfx_alone() -> None:
-    """Replaces `tfx.components` by one without what its `__init__` brings, every component of
-    TFX's: half a second and not ten, where the executor moves files.
+    """Replaces `tfx.components` by one without what its `__init__` brings.
 
+    That is every component of TFX's: half a second and not ten, where the executor moves files.
     Call instead of `lean_imports.install`.
     """
     lean_imports.install(TFX_ALONE)
@@ -58,24 +58,21 @@ def install_tfx_alone() -> None:
     sys.modules[spec.name] = bare
 
 
+def _placeholder(_: object, name: str) -> type:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return _Nothing(name, (), {})
+
+
 class _Nothing(type):
-    def __getattr__(cls, name: str) -> type:
-        return _placeholder(name)
+    __getattr__ = _placeholder
 
 
 class _StandIn(ModuleType):
     """A module whose every attribute is a class without meaning."""
 
     __path__: list[str] = []
-
-    def __getattr__(self, name: str) -> type:
-        return _placeholder(name)
-
-
-def _placeholder(name: str) -> type:
-    if name.startswith("__"):
-        raise AttributeError(name)
-    return _Nothing(name, (), {})
+    __getattr__ = _placeholder
 
 
 def bound_batches() -> None:
@@ -93,8 +90,7 @@ def bound_batches() -> None:
 
 
 def tfrecords() -> Any:
-    """Returns Beam's `read_record` and `write_record` of TFRecord files, which need no
-    TensorFlow."""
+    """Returns Beam's functions that read and write TFRecord files without TensorFlow."""
     from apache_beam.io.tfrecordio import _TFRecordUtil
 
     return _TFRecordUtil
@@ -128,8 +124,8 @@ def run_ir(runner: str, ir: Any, beam_options: list[str]) -> None:
     from tfx.orchestration.beam import beam_dag_runner
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-    def with_options(**given: Any) -> Any:
-        return apache_beam.Pipeline(**{"argv": beam_options, **given})
+    def with_options(**options: Any) -> Any:
+        return apache_beam.Pipeline(**{"argv": beam_options, **options})
 
     beam = SimpleNamespace(**{**vars(apache_beam), "Pipeline": with_options})
     runners = {"beam": beam_dag_runner.BeamDagRunner, "local": LocalDagRunner}
@@ -178,13 +174,10 @@ def launches_watched(
 
         def _prepare_execution(self) -> Any:
             result = super()._prepare_execution()
-            if result.execution_metadata is not None:  # its inputs are there
-                prepared(self._described(result))
-            return result
-
-        def _described(self, result: Any) -> Prepared:
+            if result.execution_metadata is None:  # its inputs are not there
+                return result
             node, info = self._pipeline_node, result.execution_info
-            return Prepared(
+            described = Prepared(
                 node=node.node_info.id,
                 execution_id=info.execution_id,
                 inputs=info.input_dict,
@@ -194,6 +187,8 @@ def launches_watched(
                 identity=(self._pipeline_info, node.node_info),
                 cache_key=result.contexts[-1].name,  # the last that the launcher adds
             )
+            prepared(described)
+            return result
 
         def _run_executor(self, execution_info: Any) -> Any:
             before(self._pipeline_node.node_info.id)
@@ -313,7 +308,7 @@ def run_executor(
 
     for folder in ("working", "tmp"):
         (scratch / folder).mkdir()
-    told = data_types.ExecutionInfo(
+    execution = data_types.ExecutionInfo(
         execution_output_uri=str(scratch / "executor_output.pb"),
         stateful_working_dir=str(scratch / "working"),
         tmp_dir=str(scratch / "tmp") + "/",
@@ -324,10 +319,10 @@ def run_executor(
     if packed.Unpack(beam):
         bound_batches()
         beam.beam_pipeline_args[:] = beam_options(beam.beam_pipeline_args)
-        return beam_executor_operator.BeamExecutorOperator(beam).run_executor(told)
+        return beam_executor_operator.BeamExecutorOperator(beam).run_executor(execution)
     python = executable_spec_pb2.PythonClassExecutableSpec()
     packed.Unpack(python)
-    return python_executor_operator.PythonExecutorOperator(python).run_executor(told)
+    return python_executor_operator.PythonExecutorOperator(python).run_executor(execution)
 
 
 @contextmanager

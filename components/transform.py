@@ -46,7 +46,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
 
 
 def decode(encoded: tf.Tensor, height: int, width: int, resize: str) -> tf.Tensor:
-    """An image file as the uint8 [height, width, 3] that a model sees.
+    """Decodes an image file to the uint8 [height, width, 3] that a model sees.
 
     Args:
       resize: a key of `RESIZE`.
@@ -61,14 +61,14 @@ def decode(encoded: tf.Tensor, height: int, width: int, resize: str) -> tf.Tenso
 
 
 def _flat(feature: Any) -> tf.Tensor:
-    """A feature that has one value per example, as [batch]."""
+    """Returns a feature that has one value per example, as [batch]."""
     if isinstance(feature, tf.SparseTensor):
         feature = feature.values
     return tf.reshape(feature, [-1])
 
 
 def _decoded(encoded: tf.Tensor, height: int, width: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """An image file as uint8 [h, w, 3], and its exact h and w, float32 [2].
+    """Decodes an image file to uint8 [h, w, 3], and its exact h and w, float32 [2].
 
     A JPEG that is much larger than the model's input is decoded at 1/2, 1/4 or 1/8 of its
     size, with both sides still at least twice those asked for: a fraction of the time and

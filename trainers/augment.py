@@ -9,6 +9,8 @@ Shape suffixes: N batch; 23, 34: rows and columns of a matrix.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,28 +66,23 @@ def _affine(
 
 
 def _colour(config: AugmentConfig, rng: np.random.Generator, count: int) -> Floats | None:
-    maps: list[Matrices] = []
-    if config.brightness:
-        maps.append(_towards(np.zeros((3, 4)), _factors(rng, config.brightness, count)))
-    if config.contrast:
-        grey = np.zeros((3, 4))
-        grey[:, 3] = 0.5
-        maps.append(_towards(grey, _factors(rng, config.contrast, count)))
-    if config.saturation:
-        luma = np.zeros((3, 4))
-        luma[:, :3] = LUMA
-        maps.append(_towards(luma, _factors(rng, config.saturation, count)))
+    black, grey, luma = np.zeros((3, 3, 4))
+    grey[:, 3] = 0.5
+    luma[:, :3] = LUMA
+    changes = ((config.brightness, black), (config.contrast, grey), (config.saturation, luma))
+    maps = [
+        _towards(target_34, rng.uniform(1 - most, 1 + most, count))
+        for most, target_34 in changes
+        if most
+    ]
     return _compose(maps[::-1], rows=3)
 
 
 def _compose(maps: list[Matrices], rows: int) -> Floats | None:
-    """The product of homogeneous matrices, without its last row."""
+    """Returns the product of homogeneous matrices, without its last row."""
     if not maps:
         return None
-    product = maps[0]
-    for matrix in maps[1:]:
-        product = product @ matrix
-    return product[:, :rows].astype(np.float32)
+    return functools.reduce(np.matmul, maps)[:, :rows].astype(np.float32)
 
 
 def _flips(flip_N: NDArray[np.bool_], width: int) -> Matrices:
@@ -116,12 +113,8 @@ def _turns(
     return maps
 
 
-def _factors(rng: np.random.Generator, most: float, count: int) -> NDArray[np.float64]:
-    return rng.uniform(1 - most, 1 + most, count)
-
-
 def _towards(target_34: NDArray[np.float64], factor_N: NDArray[np.float64]) -> Matrices:
-    """Colours moved from `target_34` (factor 0) through themselves (1) and beyond."""
+    """Moves colours from `target_34` (factor 0) through themselves (1) and beyond."""
     maps = _identities(len(factor_N), 4)
     factor_N11 = factor_N[:, None, None]
     maps[:, :3] = factor_N11 * maps[:, :3] + (1 - factor_N11) * target_34

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from common.config.ranges import MOST_THREADS, at_least, between, filled, more_than
-from common.config.strict import Checked
+from common.config.strict import Checked, dump
 from trainers.frameworks import get_framework
 
 Share = Annotated[float, between(0, 1)]
@@ -37,9 +37,8 @@ class AugmentConfig(Checked):
 
     @property
     def enabled(self) -> bool:
-        magnitudes = (self.crop_padding, self.rotation, self.zoom)
-        colours = (self.brightness, self.contrast, self.saturation)
-        return self.horizontal_flip or any((*magnitudes, *colours))
+        """Says whether anything is changed."""
+        return any(dump(self).values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

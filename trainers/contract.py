@@ -11,14 +11,16 @@ Shape suffixes: N batch, H height, W width, C classes, 3 colour channels (RGB).
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainers.config import TrainConfig
+from trainers.frameworks import get_framework
 
 Images = NDArray[np.uint8]
 """uint8 N×H×W×3, RGB, 0 to 255."""
@@ -133,3 +135,8 @@ class Backend(Protocol):
     def to_onnx(self, directory: Path, path: Path) -> None:
         """The native model as ONNX: "images" uint8 [N,H,W,3] to "scores" [N,C]."""
         ...
+
+
+def load_backend(name: str) -> Backend:
+    """Imports the backend of a framework (seconds: it imports the framework)."""
+    return cast("Backend", importlib.import_module(get_framework(name).package + ".backend"))

@@ -39,17 +39,15 @@ class TensorBoardLog:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        values = [
-            Summary.Value(tag=tag, simple_value=value)
-            for tag, value in (
-                ("loss/train", epoch.loss),
-                ("loss/val", epoch.val_loss),
-                (f"{self._headline}/train", epoch.metric),
-                (f"{self._headline}/val", epoch.val_metric),
-                ("learning_rate", epoch.learning_rate),
-                ("images_per_second", epoch.images_per_second),
-            )
-        ]
+        figures = {
+            "loss/train": epoch.loss,
+            "loss/val": epoch.val_loss,
+            f"{self._headline}/train": epoch.metric,
+            f"{self._headline}/val": epoch.val_metric,
+            "learning_rate": epoch.learning_rate,
+            "images_per_second": epoch.images_per_second,
+        }
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in figures.items()]
         self._add(Event(wall_time=time.time(), step=epoch.epoch, summary=Summary(value=values)))
 
     def close(self) -> None:
@@ -99,20 +97,11 @@ def draw_curves(epochs: list[Epoch], title: str, path: Path, headline: str) -> N
     figure.suptitle(title)
     x = [e.epoch for e in epochs]
     best_epoch = min(epochs, key=lambda e: e.val_loss).epoch
-    for axes, name, train, val in (
-        (
-            figure.add_subplot(1, 2, 1),
-            "loss",
-            [e.loss for e in epochs],
-            [e.val_loss for e in epochs],
-        ),
-        (
-            figure.add_subplot(1, 2, 2),
-            headline,
-            [e.metric for e in epochs],
-            [e.val_metric for e in epochs],
-        ),
+    for place, name, train, val in (
+        (1, "loss", [e.loss for e in epochs], [e.val_loss for e in epochs]),
+        (2, headline, [e.metric for e in epochs], [e.val_metric for e in epochs]),
     ):
+        axes = figure.add_subplot(1, 2, place)
         axes.plot(x, train, marker="o", ms=3, label="train (augmented)")
         axes.plot(x, val, marker="o", ms=3, label="validation")
         axes.axvline(best_epoch, color="0.6", lw=1, ls=":", label=f"best epoch ({best_epoch})")

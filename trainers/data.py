@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,7 @@ class Split:
 
 
 def class_weights(config: TrainConfig, labels_N: Labels, class_names: list[str]) -> Floats:
-    """The weight of each class in the loss, float32 C.
+    """Returns the weight of each class in the loss, float32 C.
 
     "balanced" is scikit-learn's formula: N / (C × count).
     """
@@ -71,7 +71,7 @@ def batches(
     weights_C: Floats,
     augment: AugmentConfig,
 ) -> Iterator[Batch]:
-    """One epoch in random order; equal seeds and epochs give equal batches.
+    """Yields one epoch in random order; equal seeds and epochs give equal batches.
 
     The next batch is read in a thread while the current one is trained on.
     """
@@ -88,16 +88,10 @@ def batches(
             draw(augment, rng, len(index), split.images_NHW3.shape[1:3]),
         )
 
-    yield from _ahead(read, range(0, len(split), batch_size))
-
-
-def _ahead(read: Callable[[int], Batch], starts: range) -> Iterator[Batch]:
+    first, *others = range(0, len(split), batch_size)
     with ThreadPoolExecutor(1) as pool:
-        pending = None
-        for start in starts:
-            following = pool.submit(read, start)
-            if pending is not None:
-                yield pending.result()
-            pending = following
-        if pending is not None:
-            yield pending.result()
+        pending = pool.submit(read, first)
+        for start in others:
+            batch, pending = pending.result(), pool.submit(read, start)
+            yield batch
+        yield pending.result()

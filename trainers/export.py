@@ -73,17 +73,15 @@ def export(
 
 def check_parity(directory: Path, images_NHW3: Images, expected_NC: Floats) -> dict[str, float]:
     """Compares what was written, as a server would load it, with the native scores."""
-    scores = {
-        **_savedmodel_scores(directory, images_NHW3),
-        "onnx": _onnx_scores(directory, images_NHW3),
-    }
+    (onnx_NC,) = _onnx_session(directory).run(["scores"], {"images": images_NHW3})
+    scores = {**_savedmodel_scores(directory, images_NHW3), "onnx": onnx_NC}
     parity = {k: float(np.abs(v - expected_NC).max()) for k, v in scores.items()}
     # Written so that a NaN is a failure too.
     wrong = {k: v for k, v in parity.items() if not v <= PARITY_TOLERANCE}
     if wrong:
-        found = ", ".join(f"{k} by {v:.2g}" for k, v in wrong.items())
+        differences = ", ".join(f"{k} by {v:.2g}" for k, v in wrong.items())
         raise TrainingError(
-            f"The exported model does not agree with the trained one: {found}. "
+            f"The exported model does not agree with the trained one: {differences}. "
             f"Expected differences of at most {PARITY_TOLERANCE:g} in any score. "
             "The model uses an operation that a format cannot express; nothing was published."
         )
@@ -91,7 +89,7 @@ def check_parity(directory: Path, images_NHW3: Images, expected_NC: Floats) -> d
 
 
 def latency(directory: Path, images_NHW3: Images) -> float:
-    """Milliseconds that ONNX Runtime takes for one image: the median of a few."""
+    """Measures the milliseconds that ONNX Runtime takes for one image: the median of a few."""
     session = _onnx_session(directory)
     seconds = []
     for image_HW3 in images_NHW3[[0] * _WARM_UP + [*range(len(images_NHW3))]]:
@@ -114,11 +112,6 @@ def _savedmodel_scores(directory: Path, images_NHW3: Images) -> dict[str, Floats
         "savedmodel": tensor[savedmodel.SCORES].numpy(),
         "savedmodel_bytes": encoded[savedmodel.SCORES].numpy(),
     }
-
-
-def _onnx_scores(directory: Path, images_NHW3: Images) -> Any:
-    (scores,) = _onnx_session(directory).run(["scores"], {"images": images_NHW3})
-    return scores
 
 
 def _onnx_session(directory: Path) -> Any:

@@ -1,5 +1,7 @@
-"""One training in a process of its own: `python -m trainers.job JOB.json RESULT.json`,
-or `python -m trainers.job --wait FRAMEWORK` for one that gets its job later.
+"""One training in a process of its own.
+
+`python -m trainers.job JOB.json RESULT.json`, or `python -m trainers.job --wait FRAMEWORK` for
+one that gets its job later.
 
 Own memory, threads and devices; a crash or the kernel's out-of-memory kill
 ends this process and not the pipeline.  The process that starts it sets the
@@ -27,9 +29,8 @@ from common.process.parent import die_with_parent
 from common.process.progress import emit
 from modelstore.artifact import NATIVE, ModelCard
 from modelstore.tasks import TASKS
-from trainers.backends import load_backend
 from trainers.config import TrainConfig
-from trainers.contract import Backend
+from trainers.contract import Backend, load_backend
 from trainers.history import CURVES, HISTORY, TENSORBOARD
 
 
@@ -68,7 +69,8 @@ def run(job: TrainJob) -> ModelCard:
         images_NHW3=fitted.compared_NHW3,
         golden=job.config.golden,
     )
-    best, headline = fitted.best, TASKS[job.config.task].HEADLINE
+    best = min(fitted.epochs, key=lambda e: e.val_loss)
+    headline = TASKS[job.config.task].HEADLINE
     card = ModelCard(
         framework=job.config.framework,
         architecture=job.config.model,
@@ -89,7 +91,7 @@ def run(job: TrainJob) -> ModelCard:
             "images_per_second": best.images_per_second,
             "train_seconds": fitted.seconds,
         },
-        epochs_run=fitted.epochs_run,
+        epochs_run=len(fitted.epochs),
         best_epoch=best.epoch,
         parity=parity,
         parity_tolerance=export.PARITY_TOLERANCE,
@@ -102,8 +104,9 @@ def run(job: TrainJob) -> ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    best: Any
-    epochs_run: int
+    """What a training came to."""
+
+    epochs: list[Any]
     parameter_count: int
     compared_NHW3: Any
     """Validation images that the exported formats are compared on."""
@@ -124,8 +127,7 @@ def fit(backend: Backend, job: TrainJob) -> Fitted:
     learner = backend.build(
         config, num_classes=len(job.class_names), image_size=(int(height), int(width))
     )
-    run_dir = Path(job.run_dir)
-    headline = TASKS[config.task].HEADLINE
+    run_dir, headline = Path(job.run_dir), TASKS[config.task].HEADLINE
     board = curves.TensorBoardLog(run_dir / TENSORBOARD, headline)
     title = f"{config.model} ({config.framework})"
     drawing = curves.Drawing(title, run_dir / CURVES, headline)
@@ -139,7 +141,7 @@ def fit(backend: Backend, job: TrainJob) -> Fitted:
         emit({"kind": "epoch", "epochs": config.epochs, **epoch.figures(headline)})
 
     began = time.perf_counter()
-    outcome = loop.train(
+    epochs = loop.train(
         learner,
         config,
         train_split,
@@ -150,12 +152,12 @@ def fit(backend: Backend, job: TrainJob) -> Fitted:
     )
     seconds = time.perf_counter() - began
     board.close()
-    drawing.draw(outcome.epochs)
+    drawing.draw(epochs)
     native = Path(job.model_dir) / NATIVE
     native.mkdir(parents=True)
     learner.save(native)
     compared = val_split.images_NHW3[: export.GOLDEN_IMAGES]
-    return Fitted(outcome.best, len(outcome.epochs), learner.parameter_count, compared, seconds)
+    return Fitted(epochs, learner.parameter_count, compared, seconds)
 
 
 def main(job_path: str, result_path: str) -> int:
@@ -185,7 +187,7 @@ def wait_for_job(framework: str) -> int:
 
 
 def explain(error: Exception) -> str:
-    """An unforeseen error in words, with a remedy where memory ran out."""
+    """Says what an unforeseen error is, with a remedy where memory ran out."""
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, MemoryError) or _NO_MEMORY.search(reason):
         return f"Out of memory: try a smaller train.batch_size or image size. {reason}"

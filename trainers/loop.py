@@ -21,7 +21,6 @@ from modelstore.tasks.contract import Task
 from trainers.config import TrainConfig
 from trainers.contract import Floats, Learner, Predictor
 from trainers.data import Split, batches
-from trainers.schedule import learning_rate
 
 _PREDICT_BATCH = 256
 _REPORT_SECONDS = 0.2
@@ -54,14 +53,6 @@ class Epoch:
         return cls(**{name.replace(headline, "metric"): v for name, v in figures.items()})
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    epochs: list[Epoch]
-    best: Epoch
-    """Of the least validation loss; the learner holds its weights."""
-    stopped_early: bool
-
-
 Report = Callable[[dict[str, Any]], None]
 """Takes progress: epoch, epochs, step, steps, loss, and the headline metric by its name."""
 
@@ -75,13 +66,16 @@ def train(
     *,
     report: Report,
     after_epoch: Callable[[Epoch], None] = lambda epoch: None,
-) -> Outcome:
+) -> list[Epoch]:
     """Trains the learner and leaves it with the weights of its best epoch.
 
     Args:
       weights_C: class weights, see `trainers.data.class_weights`.
       report: called a few times a second.
       after_epoch: called with each epoch's figures.
+
+    Returns:
+      The epochs; the best is that of the least validation loss.
 
     Raises:
       TrainingError: when the loss is no longer a finite number.
@@ -96,7 +90,7 @@ def train(
     step = 0
     for number in range(1, config.epochs + 1):
         began = time.perf_counter()
-        said = 0.0
+        reported = 0.0
         seen = 0
         loss_sum = metric_sum = 0.0
         rate = 0.0
@@ -117,8 +111,8 @@ def train(
             metric_sum += result.metric_sum
             loss_sum += result.loss * len(batch.labels_N)
             now = time.perf_counter()
-            if now - said > _REPORT_SECONDS:
-                said = now
+            if now - reported > _REPORT_SECONDS:
+                reported = now
                 report(
                     {
                         "epoch": number,
@@ -150,9 +144,23 @@ def train(
         patience = config.early_stopping_patience
         if patience and number - best.epoch >= patience:
             break
-    assert best is not None  # config.epochs >= 1
     learner.restore(kept)
-    return Outcome(epochs, best, stopped_early=len(epochs) < config.epochs)
+    return epochs
+
+
+def learning_rate(step: int, *, peak: float, steps: int, warmup: int) -> float:
+    """Returns the rate of one step: linear warm-up, then half a cosine to zero.
+
+    Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts"
+    (2017), without restarts; warm-up as in Goyal et al. (2017).
+
+    Args:
+      step: 0 to steps - 1, of which the first `warmup` end at `peak`.
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return peak * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def evaluate(task: Task, predictor: Predictor, split: Split) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from trainers.backends import load_backend
+from trainers.contract import load_backend
 from trainers.frameworks import get_framework
 
 

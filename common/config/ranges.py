@@ -59,11 +59,11 @@ class By:
 
 def at_least(least: float, *, below: float | None = None) -> Rule:
     """Finite numbers from `least` on, those from `below` on excepted."""
-    schema = {"minimum": least}
+    words, schema = f"{least} or more", {"minimum": least}
     if below is None:
-        return Rule(f"{least} or more", lambda v: math.isfinite(v) and v >= least, schema)
+        return Rule(words, lambda v: math.isfinite(v) and v >= least, schema)
     schema["exclusiveMaximum"] = below
-    return Rule(f"{least} or more and less than {below}", lambda v: least <= v < below, schema)
+    return Rule(f"{words} and less than {below}", lambda v: least <= v < below, schema)
 
 
 def more_than(over: float, *, at_most: float | None = None, below: float | None = None) -> Rule:
@@ -93,9 +93,8 @@ def one_of(choices: Collection[Any], expected: str = "") -> Rule:
 
 def matching(pattern: str, expected: str) -> Rule:
     """Texts that match a regular expression as a whole."""
-    known = re.compile(pattern)
     schema = {"pattern": f"^(?:{pattern})$"}
-    return Rule(expected, lambda v: known.fullmatch(v) is not None, schema)
+    return Rule(expected, lambda v: re.fullmatch(pattern, v) is not None, schema)
 
 
 def filled(expected: str) -> Rule:
@@ -104,7 +103,7 @@ def filled(expected: str) -> Rule:
 
 
 def shown(value: Any) -> str:
-    """A value in an error: as Python writes it, and no more than a line of it."""
+    """Writes a value for an error: as Python writes it, and no more than a line of it."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # thousands of digits; tables in tables in tables

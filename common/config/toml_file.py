@@ -12,7 +12,7 @@ from common.errors import ConfigError
 
 
 def read(path: Path | None) -> dict[str, Any]:
-    """The tables of a file; empty for None.
+    """Reads the tables of a file, or of a recorded config; empty for None.
 
     Raises:
       ConfigError: it cannot be read, or is no TOML (or JSON, where its name says so).
@@ -23,7 +23,10 @@ def read(path: Path | None) -> dict[str, Any]:
 
     try:
         text = path.read_text(encoding="utf-8")
-        return _json_table(text) if path.suffix == ".json" else tomllib.loads(text)
+        table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        if not isinstance(table, dict):
+            raise ValueError(f"expected an object, got a {type(table).__name__}")
+        return table
     except OSError as e:
         raise ConfigError(f"Cannot read the config {path}: {e.strerror}.") from None
     except (ValueError, RecursionError) as e:
@@ -31,16 +34,8 @@ def read(path: Path | None) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid {kind}: {_reason(e)}.") from None
 
 
-def _json_table(text: str) -> dict[str, Any]:
-    """A recorded config; what is null in it was not set."""
-    table = json.loads(text)
-    if not isinstance(table, dict):
-        raise ValueError(f"expected an object, got a {type(table).__name__}")
-    return table
-
-
 def settings(texts: Sequence[str] | None, flag: str = "--set") -> dict[str, Any]:
-    """`--set KEY=VALUE`: values by dotted key; each as TOML, or else as the text it is.
+    """Reads `--set KEY=VALUE`: values by dotted key; each as TOML, or else as the text it is.
 
     Args:
       flag: that they were given with, for errors.
@@ -68,7 +63,7 @@ def _setting(text: str, flag: str) -> tuple[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    """Why a parser gave up: its own words, but for Python's about its stack or its settings."""
+    """Says why a parser gave up: in its words, but for Python's of its stack or its settings."""
     if isinstance(error, RecursionError):
         return "lists and tables are nested too deeply"
     return "an integer has too many digits" if "integer string" in str(error) else str(error)

@@ -59,8 +59,10 @@ def orientation(image: Image.Image) -> int:
 
 
 def check_tags(data: bytes) -> None:
-    """Raises BadImage for metadata whose values overlap: Pillow reads each as it opens a
-    file, so that a small one would fill the memory."""
+    """Raises BadImage for metadata whose values overlap.
+
+    Pillow reads each as it opens a file, so that a small one would fill the memory.
+    """
     if data.startswith(b"\xff\xd8"):
         segments = (data[start:end] for _, start, end in jpeg_segments(data))
         data = b"".join(s.removeprefix(EXIF) for s in segments if s.startswith(EXIF))

@@ -16,7 +16,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +71,7 @@ class CheckedImage:
 
 
 def normalise(data: bytes, *, max_pixels: int) -> CheckedImage:
-    """The image as a model sees it; a plain file is not decoded, so it may be broken.
+    """Returns the image as a model sees it; a plain file is not decoded, so it may be broken.
 
     Raises:
       BadImage: as `check_image`, of a file that is not plain.
@@ -145,21 +145,12 @@ def _check_png(data: bytes) -> None:
 
 
 def _plain(data: bytes) -> CheckedImage | None:
-    found = look(data)
-    if found is None:
-        return None
-    return CheckedImage(
-        encoded=data,
-        format=found.format,
-        width=found.width,
-        height=found.height,
-        channels=found.channels,
-        normalised=None,
-    )
+    plain = look(data)
+    return CheckedImage(encoded=data, normalised=None, **asdict(plain)) if plain else None
 
 
 def _reason(image: Image.Image, data: bytes) -> str:
-    """Why a decoded image is not plain."""
+    """Says why a decoded image is not plain."""
     if image.format not in ("JPEG", "MPO", "PNG"):
         return str(image.format).lower()
     if image.format == "PNG" and data[24] == 16:
@@ -211,7 +202,7 @@ def _scale_transparent_colour(image: Image.Image, bits: int) -> None:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """The image as 8-bit grey or RGB; transparent parts become white."""
+    """Returns the image as 8-bit grey or RGB; transparent parts become white."""
     if image.mode.startswith("I;16"):
         # Pillow's own conversion clips at 255 where scaling is meant.
         grey = np.asarray(image)

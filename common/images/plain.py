@@ -53,17 +53,17 @@ def look(data: bytes) -> Plain | None:
 
 
 def _look_at_jpeg(data: bytes) -> Plain | None:
-    found: Plain | None = None
+    frame: Plain | None = None
     exifs = 0
     for marker, start, end in jpeg_segments(data):
         if marker == SCAN:
             # Pillow refuses a JPEG without an end, TensorFlow fills up some.
-            return found if exifs <= 1 and data.rfind(_END, end) >= 0 else None
-        if marker in _FRAMES and found is None:
+            return frame if exifs <= 1 and data.rfind(_END, end) >= 0 else None
+        if marker in _FRAMES and frame is None:
             bits, height, width, samples = struct.unpack_from(">BHHB", data, start)
             if bits != 8 or samples not in (1, 3) or not width * height:
                 return None
-            found = Plain("jpeg", width, height, samples)
+            frame = Plain("jpeg", width, height, samples)
         elif marker in _FRAMES or marker in _OTHER_FRAMES:
             return None
         elif marker == _APP1:
@@ -74,7 +74,7 @@ def _look_at_jpeg(data: bytes) -> Plain | None:
 
 
 def _is_turned(data: bytes, start: int, end: int) -> bool:
-    """Whether a segment of metadata may ask for turning."""
+    """Says whether a segment of metadata may ask for turning."""
     if data.startswith(EXIF, start):
         return not is_upright(data[start + len(EXIF) : end])
     return data.startswith(_XMP, start) and bool(_TURNED_BY_XMP.search(data, start, end))

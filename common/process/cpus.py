@@ -74,16 +74,16 @@ def _folders(proc: Path) -> Iterator[Path]:
 
 
 def _groups(proc: Path) -> dict[str, str]:
-    """The path of the process's group by kind of file system."""
-    found = {}
+    """Returns the path of the process's group by kind of file system."""
+    paths = {}
     for line in _read(proc / "cgroup").splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" and not controllers:
-            found["cgroup2"] = path
+            paths["cgroup2"] = path
         elif "cpu" in controllers.split(","):
-            found["cgroup"] = path
-    return found
+            paths["cgroup"] = path
+    return paths
 
 
 def _quota(folder: Path) -> float | None:
@@ -93,10 +93,10 @@ def _quota(folder: Path) -> float | None:
         quota = _read(folder / "cpu.cfs_quota_us").strip()
         period = _read(folder / "cpu.cfs_period_us").strip()
     try:
-        found = int(quota) / int(period)
+        cpus = int(quota) / int(period)
     except (ValueError, ZeroDivisionError):  # "max", or nothing
         return None
-    return found if found > 0 else None
+    return cpus if cpus > 0 else None
 
 
 def _plain(text: str) -> str:

@@ -93,19 +93,19 @@ def main(cleanup: str, *command: str) -> int:
     except OSError as e:
         print(f"visionline: Cannot start {command[0]}: {e.strerror}.", file=sys.stderr)
         return 127
-    told = False
+    is_ending = False
     deadline = 0.0
     while child.poll() is None:
-        seconds = max(deadline - time.monotonic(), 0.0) if told else None
-        ready, _, _ = select.select([wake] if told else [wake, 0], [], [], seconds)
+        seconds = max(deadline - time.monotonic(), 0.0) if is_ending else None
+        ready, _, _ = select.select([wake] if is_ending else [wake, 0], [], [], seconds)
         numbers = os.read(wake, 4096) if wake in ready else b""
-        if not told and (0 in ready or any(n in _ENDING for n in numbers)):
-            told, deadline = True, time.monotonic() + GRACE_SECONDS
+        if not is_ending and (0 in ready or any(n in _ENDING for n in numbers)):
+            is_ending, deadline = True, time.monotonic() + GRACE_SECONDS
             child.terminate()
-        elif told and time.monotonic() >= deadline:
+        elif is_ending and time.monotonic() >= deadline:
             child.kill()
             child.wait()
-    if alone and told:
+    if alone and is_ending:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(
                 alone, stdin=subprocess.DEVNULL, capture_output=True, timeout=GRACE_SECONDS
@@ -156,13 +156,13 @@ def _end_descendants() -> None:
 
 
 def _children() -> list[int]:
-    found = []
+    pids = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             parent = entry.read_bytes().rpartition(b")")[2].split()[1]
             if int(parent) == os.getpid():
-                found.append(int(entry.parent.name))
-    return found
+                pids.append(int(entry.parent.name))
+    return pids
 
 
 def _prctl(option: int, value: int) -> None:

@@ -76,8 +76,8 @@ def value_of(properties: Properties, field: T) -> T:
 def annotate(message: Any, *records: Record | Mapping[str, Value]) -> None:
     """Adds custom properties to an MLMD message, or to an artifact of TFX."""
     message = getattr(message, "mlmd_artifact", message)
-    found = (r.properties() if isinstance(r, Record) else r for r in records)
-    for key, each in (pair for properties in found for pair in properties.items()):
+    tables = (r.properties() if isinstance(r, Record) else r for r in records)
+    for key, each in (pair for table in tables for pair in table.items()):
         slot = message.custom_properties[key]
         if isinstance(each, bool | int) and abs(each) <= _LARGEST_INT:
             slot.int_value = int(each)

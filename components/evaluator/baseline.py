@@ -45,14 +45,14 @@ class ServedModel(resolver.ResolverStrategy):
         self, store: Any, input_dict: dict[str, list[Any]]
     ) -> dict[str, list[Any]]:
         (candidate,) = input_dict["candidate"]
-        found = resolve(store, self._pipeline, self._folder, candidate, self._comparison)
+        baseline = resolve(store, self._pipeline, self._folder, candidate, self._comparison)
         nothing: dict[str, list[Any]] = {key: [] for key in input_dict}
-        if found.where is None:
+        if baseline.where is None:
             return nothing
-        manifest = PushManifest.read(Path(found.where))
-        known = [m for m in input_dict["model"] if remote_uri(m.uri) == manifest.model_uri]
-        known = [m for m in known if m.id == manifest.mlmd.get("model")] or known
-        return {**nothing, "model": known[-1:]}
+        manifest = PushManifest.read(Path(baseline.where))
+        models = [m for m in input_dict["model"] if remote_uri(m.uri) == manifest.model_uri]
+        models = [m for m in models if m.id == manifest.mlmd.get("model")] or models
+        return {**nothing, "model": models[-1:]}
 
 
 class EvaluatorDriver(Driver):
@@ -66,20 +66,15 @@ class EvaluatorDriver(Driver):
         properties = dict(execution_info.exec_properties)
         (candidate,) = execution_info.input_dict["model"]
         folder = Path(properties["serving_dir"]) / properties["serving_name"]
+        pipeline, comparison = execution_info.pipeline_info.id, properties["comparison"]
         with self.connection as handle:
-            found = resolve(
-                handle.store,
-                execution_info.pipeline_info.id,
-                folder,
-                candidate,
-                properties["comparison"],
-            )
-        properties[RESOLVED] = json.dumps(dump(found), sort_keys=True)
+            baseline = resolve(handle.store, pipeline, folder, candidate, comparison)
+        properties[RESOLVED] = json.dumps(dump(baseline), sort_keys=True)
         return driven(properties)
 
 
 def resolve(store: Any, pipeline: str, folder: Path, candidate: Any, comparison: str) -> Baseline:
-    """The baseline of a candidate.
+    """Finds the baseline of a candidate.
 
     Args:
       folder: `<serving>/<name>`.  Where nothing is in it, the one is asked that the
@@ -89,12 +84,12 @@ def resolve(store: Any, pipeline: str, folder: Path, candidate: Any, comparison:
     if comparison == "none":
         return OFF
     directory = Path(candidate.uri) / SERVING_FORMAT
-    found = find_baseline(folder, directory)
-    if found.state != "first" or list_versions(folder):
-        return found
+    baseline = find_baseline(folder, directory)
+    if baseline.state != "first" or list_versions(folder):
+        return baseline
     pushed = _last_pushed(store, pipeline, folder.name, candidate.id)
     if pushed is None:
-        return found
+        return baseline
     elsewhere = find_baseline(pushed.parent, directory)
     if elsewhere.state != "first":
         return elsewhere
@@ -106,18 +101,15 @@ def resolve(store: Any, pipeline: str, folder: Path, candidate: Any, comparison:
 
 
 def _last_pushed(store: Any, pipeline: str, name: str, candidate: int) -> Path | None:
-    """The version that another model of the pipeline was pushed to last under the name."""
+    """Finds the version that another model of the pipeline was pushed to last under the name."""
     context = store.get_context_by_type_and_name(PIPELINE, pipeline)
     type_ = [t.id for t in store.get_artifact_types() if t.name == PUSHED_MODEL]
     if context is None or not type_:
         return None
-    found = None
-    for artifact in store.get_artifacts_by_context(context.id):
-        if artifact.type_id not in type_:
-            continue
+    artifacts = [a for a in store.get_artifacts_by_context(context.id) if a.type_id in type_]
+    for artifact in sorted(artifacts, key=lambda a: a.id, reverse=True):
         pushed = Pushed.read(annotated(artifact))
-        if pushed.pushed and pushed.model_name == name and pushed.model_id != candidate:
-            where = pushed.pushed_destination
-            if where and (found is None or artifact.id > found[0]):
-                found = (artifact.id, Path(where))
-    return found[1] if found else None
+        is_other = pushed.model_name == name and pushed.model_id != candidate
+        if pushed.pushed and is_other and pushed.pushed_destination:
+            return Path(pushed.pushed_destination)
+    return None

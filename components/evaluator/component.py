@@ -13,8 +13,8 @@ from google.protobuf.wrappers_pb2 import BoolValue, DoubleValue
 from tensorflow_model_analysis.proto import config_pb2
 from tfx.components.evaluator import executor as tfx_executor
 from tfx.dsl.components.base import base_beam_component, executor_spec
-from tfx.types import component_spec, standard_artifacts, standard_component_specs
-from tfx.types.channel import BaseChannel, OutputChannel
+from tfx.types import standard_artifacts, standard_component_specs
+from tfx.types.component_spec import ComponentSpec
 
 from common.config.strict import dump
 from common.files import write_json
@@ -22,6 +22,7 @@ from common.record.artifacts import Blessing
 from common.record.record import annotate
 from common.record.steps import Verdict
 from components import details, executor_io
+from components.component import Component, texts
 from components.evaluator.baseline import RESOLVED, EvaluatorDriver
 from components.evaluator.result import read_failures
 from components.evaluator.verdict import BASELINE, LABEL, WHY_NOT_FILE, EvaluateConfig
@@ -32,7 +33,7 @@ from modelstore.savedmodel import LABEL_ID, SCORES, SIGNATURE_EXAMPLES, SIGNATUR
 from modelstore.tasks import TASKS
 from modelstore.tasks.contract import Metric, Task
 
-BINS = 10
+BINS = '{"num_buckets": 10}'
 CANDIDATE = "candidate"
 _MODEL = standard_component_specs.BASELINE_MODEL_KEY
 
@@ -52,9 +53,8 @@ class EvaluatorExecutor(tfx_executor.Executor):  # type: ignore[misc]
             super().Do(inputs, output_dict, exec_properties)
         blessing = one(output_dict, "blessing")
         if baseline.where is not None:
-            ids = [artifact.id for artifact in recorded][-1:] or [None]
-            compared = Blessing(baseline_model=baseline.where, baseline_model_id=ids[0])
-            annotate(blessing, compared)
+            id_ = recorded[-1].id if recorded else None
+            annotate(blessing, Blessing(baseline_model=baseline.where, baseline_model_id=id_))
         if baseline.state == "unusable":
             _withhold(blessing, baseline.why)
         folder = executor_io.folder(output_dict, "evaluation")
@@ -63,19 +63,17 @@ class EvaluatorExecutor(tfx_executor.Executor):  # type: ignore[misc]
         details.record(Verdict(baseline_state=baseline.state, baseline_version=baseline.version))
 
 
-class EvaluatorSpec(component_spec.ComponentSpec):
+class EvaluatorSpec(ComponentSpec):
     PARAMETERS = {
         **standard_component_specs.EvaluatorSpec.PARAMETERS,
-        "serving_dir": component_spec.ExecutionParameter(type=str),
-        "serving_name": component_spec.ExecutionParameter(type=str),
-        "comparison": component_spec.ExecutionParameter(type=str),
+        **texts("serving_dir", "serving_name", "comparison"),
     }
     INPUTS = standard_component_specs.EvaluatorSpec.INPUTS
     OUTPUTS = standard_component_specs.EvaluatorSpec.OUTPUTS
     TYPE_ANNOTATION = standard_component_specs.EvaluatorSpec.TYPE_ANNOTATION
 
 
-class Evaluator(base_beam_component.BaseBeamComponent):
+class Evaluator(Component, base_beam_component.BaseBeamComponent):
     """Judges a model on held-out examples, beside the one that is served.
 
     Args:
@@ -95,38 +93,20 @@ class Evaluator(base_beam_component.BaseBeamComponent):
     DRIVER_CLASS = EvaluatorDriver
 
     def __init__(
-        self,
-        *,
-        examples: BaseChannel,
-        model: BaseChannel,
-        baseline_model: BaseChannel,
-        schema: BaseChannel,
-        config: EvaluateConfig,
-        task: str,
-        split: str,
-        serving_dir: str,
-        name: str,
+        self, *, config: EvaluateConfig, task: str, split: str, name: str, **values: Any
     ) -> None:
         super().__init__(
-            EvaluatorSpec(
-                examples=examples,
-                model=model,
-                baseline_model=baseline_model,
-                schema=schema,
-                eval_config=eval_config(config, TASKS[task]),
-                example_splits=json.dumps([split]),
-                fairness_indicator_thresholds="null",
-                serving_dir=serving_dir,
-                serving_name=name,
-                comparison=config.baseline,
-                evaluation=OutputChannel(standard_artifacts.ModelEvaluation, self, "evaluation"),
-                blessing=OutputChannel(standard_artifacts.ModelBlessing, self, "blessing"),
-            )
+            **values,
+            eval_config=eval_config(config, TASKS[task]),
+            example_splits=json.dumps([split]),
+            fairness_indicator_thresholds="null",
+            serving_name=name,
+            comparison=config.baseline,
         )
 
 
 def _laid_out(version: Path, scratch: Path) -> Any:
-    """A pushed version as the artifact of a model."""
+    """Lays out a pushed version as the artifact of a model."""
     model = standard_artifacts.Model()
     model.uri = str(scratch)
     (scratch / SERVING_FORMAT).symlink_to(version.absolute())
@@ -143,7 +123,7 @@ def _withhold(blessing: Any, why: str) -> None:
 
 
 def eval_config(config: EvaluateConfig, task: Task) -> tfma.EvalConfig:
-    """TFMA's configuration: metrics, slices, thresholds.
+    """Makes TFMA's configuration: metrics, slices, thresholds.
 
     The label comes from each model's own `transform_features`, so candidate
     and baseline may number the classes differently.
@@ -156,25 +136,18 @@ def eval_config(config: EvaluateConfig, task: Task) -> tfma.EvalConfig:
         *others,
         tfma.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
     ]
-    slicing = [
-        tfma.SlicingSpec(),
-        *(tfma.SlicingSpec(feature_keys=[key]) for key in (LABEL, *config.slices)),
-    ]
+    slices = [[], *([key] for key in (LABEL, *config.slices))]
     return tfma.EvalConfig(
         model_specs=[_model_spec(CANDIDATE), _model_spec(BASELINE, is_baseline=True)],
         metrics_specs=[
             tfma.MetricsSpec(metrics=metrics),
             # All classes' scores in one plot: there are as many bins as of a binary model.
             tfma.MetricsSpec(
-                metrics=[
-                    tfma.MetricConfig(
-                        class_name="CalibrationPlot", config=f'{{"num_buckets": {BINS}}}'
-                    )
-                ],
+                metrics=[tfma.MetricConfig(class_name="CalibrationPlot", config=BINS)],
                 aggregate=config_pb2.AggregationOptions(micro_average=True),
             ),
         ],
-        slicing_specs=slicing,
+        slicing_specs=[tfma.SlicingSpec(feature_keys=keys) for keys in slices],
         options=config_pb2.Options(
             compute_confidence_intervals=BoolValue(value=config.confidence_intervals),
             confidence_intervals=config_pb2.ConfidenceIntervalOptions(
@@ -199,19 +172,14 @@ def _thresholds(config: EvaluateConfig) -> list[config_pb2.PerSliceMetricThresho
             absolute=DoubleValue(value=-config.max_regression),
         ),
     )
-    thresholds = [
-        config_pb2.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=overall)
-    ]
+    by_slice = [(tfma.SlicingSpec(), overall)]
     if config.min_class_accuracy is not None:
-        thresholds.append(
-            config_pb2.PerSliceMetricThreshold(
-                slicing_specs=[tfma.SlicingSpec(feature_keys=[LABEL])],
-                threshold=tfma.MetricThreshold(
-                    value_threshold=_at_least(config.min_class_accuracy)
-                ),
-            )
-        )
-    return thresholds
+        least = tfma.MetricThreshold(value_threshold=_at_least(config.min_class_accuracy))
+        by_slice.append((tfma.SlicingSpec(feature_keys=[LABEL]), least))
+    return [
+        config_pb2.PerSliceMetricThreshold(slicing_specs=[slice_], threshold=threshold)
+        for slice_, threshold in by_slice
+    ]
 
 
 def _at_least(value: float) -> tfma.GenericValueThreshold:

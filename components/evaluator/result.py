@@ -20,6 +20,8 @@ from modelstore.tasks.contract import Task
 
 Slice = tuple[tuple[str, str], ...]
 Interval = tuple[float, float]
+Bin = tuple[float, float, float]
+Matrix = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,37 +71,26 @@ class Evaluation:
     expected_calibration_error: float
     """Of all class scores: sum over bins of share × |mean score - frequency|
     (Naeini et al., 2015)."""
-    calibration: tuple[tuple[float, float, float], ...]
+    calibration: tuple[Bin, ...]
     """Bins as (mean score, frequency, weight)."""
     classes: tuple[ClassMetrics, ...]
     slices: tuple[SliceMetrics, ...]
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: Matrix
     """Examples by true class (row) and predicted class (column)."""
 
 
 def read_evaluation(directory: Path, card: ModelCard) -> Evaluation:
-    """Reads the Evaluator's output.
-
-    Args:
-      directory: the ModelEvaluation artifact.
-      card: of the model.
-    """
+    """Reads the ModelEvaluation artifact in `directory`; `card` is the model's."""
     task = task_of(card.config)
     metrics = _metrics(directory)
     overall = metrics[()]
     confusion, calibration = _plots(directory, len(card.class_names))
-    validation = tfma.load_validation_result(str(directory))
-    failed = _in_order(validation, metrics)
-    compared = parse(Baseline, read_json(directory / BASELINE_FILE))
     baseline = overall.get((BASELINE, task.HEADLINE))
     return Evaluation(
-        blessed=validation.validation_ok and compared.state != "unusable",
-        failures=_in_words(failed, validation, compared),
-        failed=failed,
+        **_judged(directory, metrics),
         headline=task.HEADLINE,
         metrics=_of_task(task, overall),
         interval=_interval(task, overall),
-        baseline=compared,
         baseline_value=baseline.value if baseline else None,
         examples=int(overall["example_count"].value),
         expected_calibration_error=_calibration_error(calibration),
@@ -109,11 +100,11 @@ def read_evaluation(directory: Path, card: ModelCard) -> Evaluation:
             SliceMetrics(
                 feature=key[0][0],
                 value=key[0][1],
-                examples=int(found["example_count"].value),
-                metrics=_of_task(task, found),
-                interval=_interval(task, found),
+                examples=int(values["example_count"].value),
+                metrics=_of_task(task, values),
+                interval=_interval(task, values),
             )
-            for key, found in sorted(metrics.items())
+            for key, values in sorted(metrics.items())
             if key
         ),
         confusion=confusion,
@@ -127,7 +118,7 @@ class _Value:
 
 
 def _metrics(directory: Path) -> dict[Slice, dict[Any, _Value]]:
-    """What was computed, by slice and name."""
+    """Reads what was computed, by slice and name."""
     return {
         _slice(of_slice.slice_key): _by_name(of_slice.metric_keys_and_values)
         for of_slice in tfma.load_metrics(str(directory))
@@ -139,7 +130,7 @@ def _of_task(task: Task, values: Mapping[Any, _Value]) -> dict[str, float]:
 
 
 def _interval(task: Task, values: Mapping[Any, _Value]) -> Interval | None:
-    """Of the headline.  The jackknife assumes a normal distribution, which knows no bounds."""
+    """Returns the headline's: the jackknife assumes a normal distribution, which has no bounds."""
     headline = task.METRICS[0]
     interval = values[headline.name].interval
     if interval is None or not headline.is_share:
@@ -156,8 +147,8 @@ def _slice(key: Any) -> Slice:
 
 
 def _by_name(pairs: Iterable[Any]) -> dict[Any, _Value]:
-    """Values by name; those of the baseline by (BASELINE, name)."""
-    found: dict[Any, _Value] = {}
+    """Returns values by name; those of the baseline by (BASELINE, name)."""
+    values: dict[Any, _Value] = {}
     for pair in pairs:
         if pair.key.is_diff or pair.value.WhichOneof("type") != "double_value":
             continue
@@ -168,14 +159,12 @@ def _by_name(pairs: Iterable[Any]) -> dict[Any, _Value]:
             high = pair.confidence_interval.upper_bound.double_value.value
             interval = (low, high)
         key = (BASELINE, name) if pair.key.model_name == BASELINE else name
-        found[key] = _Value(pair.value.double_value.value, interval)
-    return found
+        values[key] = _Value(pair.value.double_value.value, interval)
+    return values
 
 
-def _plots(
-    directory: Path, classes: int
-) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[float, float, float], ...]]:
-    """The confusion matrix and the calibration bins of the candidate, over all examples."""
+def _plots(directory: Path, classes: int) -> tuple[Matrix, tuple[Bin, ...]]:
+    """Reads the confusion matrix and the calibration bins of the candidate, over all examples."""
     confusion = [[0] * classes for _ in range(classes)]
     calibration = []
     for plot in tfma.load_plots(str(directory)):
@@ -186,9 +175,8 @@ def _plots(
                 continue
             for matrix in pair.value.multi_class_confusion_matrix_at_thresholds.matrices:
                 for e in matrix.entries:
-                    confusion[e.actual_class_id][e.predicted_class_id] = int(
-                        e.num_weighted_examples
-                    )
+                    row = confusion[e.actual_class_id]
+                    row[e.predicted_class_id] = int(e.num_weighted_examples)
             for b in pair.value.calibration_histogram_buckets.buckets:
                 weight = b.num_weighted_examples.value
                 if weight:
@@ -197,14 +185,12 @@ def _plots(
     return tuple(map(tuple, confusion)), tuple(calibration)
 
 
-def _calibration_error(bins: Sequence[tuple[float, float, float]]) -> float:
+def _calibration_error(bins: Sequence[Bin]) -> float:
     total = sum(weight for _, _, weight in bins)
     return sum(w * abs(score - frequency) for score, frequency, w in bins) / total
 
 
-def _classes(
-    confusion: Sequence[Sequence[int]], class_names: Sequence[str]
-) -> Iterable[ClassMetrics]:
+def _classes(confusion: Matrix, class_names: Sequence[str]) -> Iterable[ClassMetrics]:
     for index, name in enumerate(class_names):
         hits = confusion[index][index]
         examples = sum(confusion[index])
@@ -223,59 +209,56 @@ def read_failures(directory: Path) -> tuple[str, ...]:
     Args:
       directory: the ModelEvaluation artifact.
     """
+    failures: tuple[str, ...] = _judged(directory, _metrics(directory))["failures"]
+    return failures
+
+
+def _judged(directory: Path, metrics: Mapping[Slice, Mapping[Any, _Value]]) -> dict[str, Any]:
+    """Reads the part of an `Evaluation` that says why a model is not blessed, if so."""
     validation = tfma.load_validation_result(str(directory))
     compared = parse(Baseline, read_json(directory / BASELINE_FILE))
-    return _in_words(_in_order(validation, _metrics(directory)), validation, compared)
+    failed = [
+        _failure(failure, key, metrics.get(key, {}))
+        for of_slice in validation.metric_validations_per_slice
+        for key in [_slice(of_slice.slice_key)]
+        for failure in of_slice.failures
+    ]
+    failed.sort(key=lambda f: sorted(f.slice.items()))
+    failures = [*map(str, failed)]
+    if validation.missing_thresholds:
+        failures.append("no threshold was checked, so there is no verdict")
+    if validation.missing_slices:
+        failures.append("no image was evaluated in a slice that has a threshold")
+    usable = compared.state != "unusable"
+    if not usable:
+        failures.append(compared.why)
+    return {
+        "blessed": validation.validation_ok and usable,
+        "failures": tuple(failures),
+        "failed": tuple(failed),
+        "baseline": compared,
+    }
 
 
-def _in_order(
-    validation: Any, metrics: Mapping[Slice, Mapping[Any, _Value]]
-) -> tuple[FailedThreshold, ...]:
-    return tuple(sorted(_failed(validation, metrics), key=lambda f: sorted(f.slice.items())))
-
-
-def _in_words(
-    failed: Iterable[FailedThreshold], validation: Any, compared: Baseline
-) -> tuple[str, ...]:
-    unusable = [compared.why] if compared.state == "unusable" else []
-    return (*map(str, failed), *_unchecked(validation), *unusable)
-
-
-def _failed(
-    validation: Any, metrics: Mapping[Slice, Mapping[Any, _Value]]
-) -> Iterable[FailedThreshold]:
-    for of_slice in validation.metric_validations_per_slice:
-        key = _slice(of_slice.slice_key)
-        for failure in of_slice.failures:
-            yield _failure(failure, key, metrics.get(key, {}))
-
-
-def _failure(failure: Any, key: Slice, found: Mapping[Any, _Value]) -> FailedThreshold:
+def _failure(failure: Any, key: Slice, values: Mapping[Any, _Value]) -> FailedThreshold:
     metric = failure.metric_key.name
     value = failure.metric_value.double_value.value
     kind: Literal["min", "regression"] = "min"
     baseline = None
     if failure.metric_key.is_diff:
-        kind, baseline = "regression", found[BASELINE, metric].value
+        kind, baseline = "regression", values[BASELINE, metric].value
         value += baseline
         threshold = -failure.metric_threshold.change_threshold.absolute.value
         bound = baseline - threshold
     else:
         threshold = bound = failure.metric_threshold.value_threshold.lower_bound.value
-    known = failure.HasField("metric_value") and not math.isnan(value)
+    has_value = failure.HasField("metric_value") and not math.isnan(value)
     return FailedThreshold(
         metric=metric,
         slice=dict(key),
         kind=kind,
         threshold=threshold,
-        actual=value if known else None,
+        actual=value if has_value else None,
         baseline=baseline,
-        shortfall=bound - value if known else None,
+        shortfall=bound - value if has_value else None,
     )
-
-
-def _unchecked(validation: Any) -> Iterable[str]:
-    if validation.missing_thresholds:
-        yield "no threshold was checked, so there is no verdict"
-    if validation.missing_slices:
-        yield "no image was evaluated in a slice that has a threshold"

@@ -43,7 +43,7 @@ class EvaluateConfig(Checked):
 def too_fine(
     config: EvaluateConfig, by_class: Mapping[str, int], *, compared: bool = True
 ) -> list[str]:
-    """The thresholds that a single image decides about, in words.
+    """Names the thresholds that a single image decides about, in words.
 
     Args:
       by_class: images of the evaluation split by class.
@@ -52,15 +52,15 @@ def too_fine(
     images = sum(by_class.values())
     if not images:
         return []
-    found = []
+    notes = []
     one = f"one of the {images} held-out images is {1 / images:.4f} of the accuracy"
     if compared and 0 < config.max_regression < 1 / images:
-        found.append(
+        notes.append(
             f"max_regression {config.max_regression:g} is finer than one image can tell: {one}, "
             "so a single one more that is wrong than before is too much."
         )
     if _all_right(config.min_accuracy, images):
-        found.append(
+        notes.append(
             f"min_accuracy {config.min_accuracy:g} is finer than one image can tell: {one}, "
             "so not a single one may be wrong."
         )
@@ -69,15 +69,15 @@ def too_fine(
     if small:
         listed = ", ".join(f"{name!r} ({by_class[name]})" for name in small[:_LISTED])
         more = f" and {len(small) - _LISTED} more" if len(small) > _LISTED else ""
-        found.append(
+        notes.append(
             f"min_class_accuracy {least:g} is finer than one image can tell where a class has "
             f"few held-out images, so not a single one may be wrong of: {listed}{more}."
         )
-    return found
+    return notes
 
 
 def _all_right(least: float, images: int) -> bool:
-    """Whether one wrong image is too much, though the threshold is below 1."""
+    """Says whether one wrong image is too much, though the threshold is below 1."""
     return images > 0 and (images - 1) / images < least < 1
 
 
@@ -101,7 +101,7 @@ class FailedThreshold:
 
     @property
     def where(self) -> str:
-        """The slice, in words."""
+        """Names the slice, in words."""
         parts = [
             f"class {value!r}" if feature == LABEL else f"{feature} {value!r}"
             for feature, value in self.slice.items()

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import inspect
 
-from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
-from tfx.types import standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.types.component_spec import ComponentSpec
+from tfx.types.standard_artifacts import Examples
 
 from common.files import digest
 from common.images import exif, pixels, plain, segments
 from components.artifacts import IngestionReport
+from components.component import Component, channels, texts
 from components.example_gen.config import DataConfig, to_json
-from components.example_gen.driver import CONFIG, EXAMPLES, Driver
-from components.example_gen.executor import REPORT, Executor
+from components.example_gen.driver import CONFIG, Driver
+from components.example_gen.executor import Executor
 
 _PIXELS = (exif, pixels, plain, segments)
 """What is done to a file's bytes."""
 
 
 class ImageExampleGenSpec(ComponentSpec):
-    PARAMETERS = {
-        CONFIG: ExecutionParameter(type=str),
-        "code_digest": ExecutionParameter(type=str),
-    }
-    INPUTS: dict[str, ChannelParameter] = {}
-    OUTPUTS = {
-        EXAMPLES: ChannelParameter(type=standard_artifacts.Examples),
-        REPORT: ChannelParameter(type=IngestionReport),
-    }
+    PARAMETERS = texts(CONFIG, "code_digest")
+    INPUTS = channels()
+    OUTPUTS = channels(examples=Examples, report=IngestionReport)
 
 
-class ImageExampleGen(base_beam_component.BaseBeamComponent):
+class ImageExampleGen(Component, base_beam_component.BaseBeamComponent):
     """Labelled images → Examples of the raw-example contract, and a report.
 
     Outputs: `examples` (Examples) and `report` (IngestionReport).
@@ -44,13 +38,7 @@ class ImageExampleGen(base_beam_component.BaseBeamComponent):
 
     def __init__(self, config: DataConfig) -> None:
         super().__init__(
-            ImageExampleGenSpec(
-                **{
-                    CONFIG: to_json(config),
-                    # Examples that were normalised in another way are not taken from the cache.
-                    "code_digest": digest([inspect.getsource(m) for m in _PIXELS]),
-                    EXAMPLES: types.Channel(type=standard_artifacts.Examples),
-                    REPORT: types.Channel(type=IngestionReport),
-                }
-            )
+            config=to_json(config),
+            # Examples that were normalised in another way are not taken from the cache.
+            code_digest=digest([inspect.getsource(m) for m in _PIXELS]),
         )

@@ -46,12 +46,12 @@ class DataConfig(strict.Checked):
 
     @property
     def split_names(self) -> tuple[str, ...]:
-        """The splits that ingestion writes, in order."""
+        """Returns the splits that ingestion writes, in order."""
         return tuple(name for name in SPLITS if name in self.splits)
 
 
 def evaluation_split(config: DataConfig) -> str:
-    """The split that the Evaluator judges models on."""
+    """Returns the split that the Evaluator judges models on."""
     return config.split_names[-1]
 
 

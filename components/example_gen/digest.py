@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
+from common.images.errors import BadImage
 from common.process.cpus import available_cpus
 from components.example_gen.records import Record, Source, batches, show
 
@@ -22,17 +23,12 @@ MAX_FILE_BYTES = 1 << 29
 """A `tf.Example` cannot exceed 2 GiB; no sensible image file is half a GiB."""
 
 
-class Unreadable(Exception):
-    """A file that cannot be read; `reason` and `detail` as in `Quarantined`."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.detail = detail
+class Unreadable(BadImage):
+    """A file that cannot be read."""
 
 
 def read_file(path: bytes) -> bytes:
-    """The bytes of a regular file; raises Unreadable."""
+    """Reads a regular file; raises Unreadable."""
     size = _size(path)
     if size > MAX_FILE_BYTES:
         raise Unreadable("too-large", f"{size} bytes, at most {MAX_FILE_BYTES}")
@@ -44,7 +40,7 @@ def read_file(path: bytes) -> bytes:
 
 
 def hash_file(path: bytes) -> str:
-    """SHA-256 of a file in hexadecimal, or "" where it cannot be read."""
+    """Returns the SHA-256 of a file in hexadecimal, or "" where it cannot be read."""
     try:
         small = _size(path) < 1 << 20
         with open(path, "rb", buffering=0) as f:
@@ -56,7 +52,7 @@ def hash_file(path: bytes) -> str:
 
 
 def size_of(path: bytes) -> int:
-    """Bytes of a file, 0 where there is none that can be read."""
+    """Returns the bytes of a file, 0 where there is none that can be read."""
     try:
         return _size(path)
     except Unreadable:
@@ -80,22 +76,21 @@ def _size(path: bytes) -> int:
 
 
 def record_digest(record: Record, content_sha256: str) -> bytes:
-    """32 bytes that identify one record of a dataset."""
+    """Returns 32 bytes that identify one record of a dataset."""
     fields = [show(record.path), record.label, record.split, record.extra, content_sha256]
     return hashlib.sha256(json.dumps(fields).encode()).digest()
 
 
 def dataset_digest(record_digests: Iterable[bytes]) -> str:
-    """SHA-256 over the sorted record digests, in hexadecimal."""
+    """Returns the SHA-256 over the sorted record digests, in hexadecimal."""
     return hashlib.sha256(b"".join(sorted(record_digests))).hexdigest()
 
 
 def digest_source(source: Source, threads: int | None = None) -> str:
-    """The digest of a listed source; reads every file."""
-    threads = threads or 2 * available_cpus()
+    """Returns the digest of a listed source; reads every file."""
 
     def some(records: list[Record]) -> list[bytes]:
         return [record_digest(r, hash_file(source.file(r))) for r in records]
 
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads or 2 * available_cpus()) as pool:
         return dataset_digest(chain.from_iterable(pool.map(some, batches(source.records, 64))))

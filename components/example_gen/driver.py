@@ -13,7 +13,7 @@ from typing import Any
 from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.proto.orchestration import driver_output_pb2
 
-from common.record.record import annotate as add
+from common.record import record
 from components import driver
 from components.example_gen.resolve import FINGERPRINT, SPAN, VERSION, resolve
 
@@ -24,7 +24,9 @@ CONFIG = "config"
 def annotate(examples: Any, properties: Mapping[str, Any]) -> None:
     """Says on an MLMD artifact which data it holds, as TFX's own driver does."""
     # Custom properties: TFX's resolvers read these.
-    add(examples, {k: v for k, v in properties.items() if k in (FINGERPRINT, SPAN, VERSION)})
+    record.annotate(
+        examples, {k: v for k, v in properties.items() if k in (FINGERPRINT, SPAN, VERSION)}
+    )
 
 
 class Driver(driver.Driver):

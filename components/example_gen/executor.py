@@ -68,7 +68,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             bundles = json.loads((spool.path / _BUNDLES).read_bytes())
             notes = chain.from_iterable(map(spool.notes, bundles))
             outcome = conclude(dataclasses.replace(source, records=()), config, notes)
-            _check_unchanged(outcome, exec_properties)
+            if outcome.report["dataset_digest"] != exec_properties[FINGERPRINT]:
+                path = exec_properties[RESOLVED_PATH]
+                raise DataError(f"{path} changed while it was being read; run again.")
             _write_report(report.uri, outcome, exec_properties)
             folders = {s: split(output_dict, EXAMPLES, s) for s in config.split_names}
             settle(spool, bundles, outcome.plan, folders)
@@ -114,11 +116,6 @@ def _write_bundles(names: list[str], folder: Path) -> None:
     files.write_json(folder / _BUNDLES, sorted(names))
 
 
-def _check_unchanged(outcome: Outcome, properties: dict[str, Any]) -> None:
-    if outcome.report["dataset_digest"] != properties[FINGERPRINT]:
-        raise DataError(f"{properties[RESOLVED_PATH]} changed while it was being read; run again.")
-
-
 def _write_report(uri: str, outcome: Outcome, properties: dict[str, Any]) -> None:
     place = {name: properties.get(name) for name in (SPAN, VERSION)}
     contents = {"path": properties[RESOLVED_PATH], **place, **outcome.report}
@@ -137,12 +134,9 @@ def _set_properties(examples: Any, contents: dict[str, Any], properties: dict[st
     examples.span = properties[SPAN]
     if VERSION in properties:
         examples.version = properties[VERSION]
-    read = Examples(
-        dataset_digest=contents["dataset_digest"],
-        image_count=contents["images"],
-        class_count=len(contents["classes"]),
-    )
-    annotate(examples, read)
+    digest, images = contents["dataset_digest"], contents["images"]
+    classes = len(contents["classes"])
+    annotate(examples, Examples(dataset_digest=digest, image_count=images, class_count=classes))
     columns = name_of(Examples.extra_columns)
     examples.set_json_value_custom_property(columns, contents["extra_columns"])
 

@@ -157,8 +157,8 @@ def _split_folders(listing: _Listing) -> dict[bytes, str]:
             )
         splits[directory] = split
     if "train" not in splits.values():
-        found = ", ".join(sorted(names.values()))
-        raise DataError(f"{show(listing.root)}: expected a folder train/ beside {found}.")
+        others = ", ".join(sorted(names.values()))
+        raise DataError(f"{show(listing.root)}: expected a folder train/ beside {others}.")
     return splits
 
 

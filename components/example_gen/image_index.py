@@ -1,10 +1,10 @@
-"""The index of what was ingested: one line per image, sorted, to be searched in place.
+r"""The index of what was ingested: one line per image, sorted, to be searched in place.
 
     sha256 TAB split TAB label TAB path
 
 The SHA-256 is that of the original file, hexadecimal.  Lines are sorted as bytes.
-In a path, backslash, tab, line feed and carriage return are written as `\\\\`, `\\t`,
-`\\n`, `\\r`, and bytes that are not UTF-8 as `\\xNN`.
+In a path, backslash, tab, line feed and carriage return are written as `\\`, `\t`,
+`\n`, `\r`, and bytes that are not UTF-8 as `\xNN`.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class IndexedImage:
 
     @property
     def shown_path(self) -> str:
-        """The path for people and JSON."""
+        """Returns the path for people and JSON."""
         return show(self.path)
 
 
 def to_line(image: IndexedImage) -> bytes:
-    """One line of the index, without its end."""
+    """Makes one line of the index, without its end."""
     path = image.path
     for original, escaped in _ESCAPES.items():
         path = path.replace(original, escaped)
@@ -58,16 +58,13 @@ def from_line(line: bytes) -> IndexedImage:
 
 
 def to_lines(images: Iterable[IndexedImage]) -> bytes:
-    """A whole index, of images in any order."""
+    """Makes a whole index, of images in any order."""
     return b"".join(line + b"\n" for line in sorted(map(to_line, images)))
 
 
 def _unescaped(path: bytes) -> bytes:
-    if b"\\" not in path:
-        return path
-
     def original(match: re.Match[bytes]) -> bytes:
-        found = match.group()
-        return bytes.fromhex(found[2:].decode()) if found[1:2] == b"x" else _UNESCAPES[found]
+        text = match.group()
+        return bytes.fromhex(text[2:].decode()) if text[1:2] == b"x" else _UNESCAPES[text]
 
     return _ESCAPED.sub(original, path)

@@ -22,7 +22,7 @@ import apache_beam as beam
 
 from common.errors import DataError
 from common.images.errors import BadImage
-from common.images.pixels import CheckedImage, check_image
+from common.images.pixels import check_image
 from common.process.cpus import available_cpus
 from components.example_gen import digest
 from components.example_gen.records import Note, Notes, Quarantined, Record, check_label
@@ -31,8 +31,6 @@ from modelstore import raw_example as features
 
 BATCH = 200
 """Records per Beam element."""
-
-
 _SLICE_BYTES = 1 << 20
 """Of image files that a thread reads in one go; a larger one alone."""
 
@@ -60,7 +58,7 @@ class _Ingest(beam.DoFn, abc.ABC):
 
     def process(self, packed: bytes) -> None:
         if self._bundle is None:
-            self._bundle = self._spool.new_bundle()
+            self._bundle = Bundle(self._spool)
         for notes in self._ingest_batch(pickle.loads(packed), self._bundle):
             self._bundle.note(notes)
             self._ingested.inc(len(notes.images))
@@ -101,7 +99,7 @@ class IngestImages(_Ingest):
         yield notes
 
     def _outcomes(self, records: list[Record]) -> Iterator[_Outcome]:
-        """In the order of the records; few of them are held at a time."""
+        """Yields what became of the records, in order; few of them are held at a time."""
         waiting: deque[Future[list[_Outcome]]] = deque()
         for slice_ in self._slices(records):
             waiting.append(self._pool.submit(self._ingest_all, slice_))
@@ -158,7 +156,7 @@ class IngestTFRecords(_Ingest):
     def _some(
         self, file: Record, examples: Iterable[tuple[int, bytes]], bundle: Bundle
     ) -> Notes | None:
-        """Notes of some examples of a file; None: there are no more."""
+        """Takes notes of some examples of a file; None: there are no more."""
         notes = None
         for index, payload in examples:
             notes = notes or Notes()
@@ -175,12 +173,12 @@ class IngestTFRecords(_Ingest):
         return notes
 
 
-def _quarantine(record: Record, e: BadImage | digest.Unreadable) -> Quarantined:
+def _quarantine(record: Record, e: BadImage) -> Quarantined:
     return Quarantined(path=record.path, label=record.label, reason=e.reason, detail=e.detail)
 
 
 def example_of(record: Record, data: bytes, sha256: str, max_pixels: int) -> tuple[Note, bytes]:
-    """One image as a note and a serialised raw example; raises BadImage."""
+    """Makes a note and a serialised raw example of an image; raises BadImage."""
     image = check_image(data, max_pixels=max_pixels)
     note = Note(
         path=record.path,
@@ -193,26 +191,23 @@ def example_of(record: Record, data: bytes, sha256: str, max_pixels: int) -> tup
         height=image.height,
         size=len(data),
     )
-    return note, _serialise(record, image, note)
-
-
-def _serialise(record: Record, image: CheckedImage, note: Note) -> bytes:
-    return features.serialise(
+    example = features.serialise(
         encoded=image.encoded,
         format=image.format,
         path=record.path,
-        sha256=note.sha256,
+        sha256=sha256,
         width=image.width,
         height=image.height,
         channels=image.channels,
-        size=note.size,
+        size=len(data),
         label=record.label,
         extra={name: value.encode() for name, value in record.extra},
     )
+    return note, example
 
 
 def _read_tfrecords(path: bytes) -> Iterator[bytes]:
-    """The payloads of a TFRecord file; raises DataError where it is broken."""
+    """Yields the payloads of a TFRecord file; raises DataError where it is broken."""
     import tensorflow as tf
 
     name = os.fsdecode(path)
@@ -224,7 +219,7 @@ def _read_tfrecords(path: bytes) -> Iterator[bytes]:
 
 
 def _record_of(file: Record, index: int, payload: bytes) -> tuple[Record, bytes]:
-    """A raw example's record and encoded image; raises DataError."""
+    """Reads a raw example's record and encoded image; raises DataError."""
     from google.protobuf.message import DecodeError
     from tensorflow.core.example import example_pb2
 
@@ -239,13 +234,14 @@ def _record_of(file: Record, index: int, payload: bytes) -> tuple[Record, bytes]
                 f"{where}: expected one bytes value for {name!r}, found the features "
                 f"{', '.join(sorted(values))}."
             )
-    given_path = values[features.PATH].bytes_list.value if features.PATH in values else []
-    extra = []
-    for name in sorted(set(values) - features.RESERVED):
-        if not name.startswith(features.TAKEN) and len(values[name].bytes_list.value) == 1:
-            extra.append((name, values[name].bytes_list.value[0].decode("utf-8", "replace")))
+    paths = values[features.PATH].bytes_list.value if features.PATH in values else []
+    extra = [
+        (name, values[name].bytes_list.value[0].decode("utf-8", "replace"))
+        for name in sorted(set(values) - features.RESERVED)
+        if not name.startswith(features.TAKEN) and len(values[name].bytes_list.value) == 1
+    ]
     record = Record(
-        path=given_path[0] if given_path else file.path + b"#%d" % index,
+        path=paths[0] if paths else file.path + b"#%d" % index,
         label=check_label(values[features.LABEL].bytes_list.value[0], where),
         split=file.split,
         extra=tuple(extra),

@@ -50,10 +50,10 @@ def list_manifest(path: str) -> Source:
             _check_same(first, record, where)
             repeated += 1
     records = tuple(seen.values())
-    given = {r.split is None for r in records}
-    if len(given) > 1:
+    splits = {r.split for r in records}
+    if None in splits and len(splits) > 1:
         raise DataError(f"{path}: the column split is filled in some lines only; fill all or none.")
-    if given == {False} and not any(r.split == "train" for r in records):
+    if not splits & {None, "train"}:
         raise DataError(f"{path}: no line has the split train; some images are needed to train on.")
     check_labels((r.label for r in records), path)
     return Source(

@@ -23,8 +23,6 @@ SPLIT_NAMES = {
     "test": "test",
 }
 """What people call the splits, and what they are called here."""
-
-
 MAX_LABEL_BYTES = 255
 """Of a class name in UTF-8: as long as a folder's may be."""
 _CONTROL = {"Cc", "Zl", "Zp"}
@@ -103,19 +101,19 @@ class Source:
 
 
 def batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
-    """Lists of at most `size` records, in order."""
+    """Yields lists of at most `size` records, in order."""
     iterator = iter(records)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
 def show(path: bytes | str) -> str:
-    """A path for people and JSON; bytes that are not UTF-8 become \\xNN."""
+    r"""Writes a path for people and JSON; bytes that are not UTF-8 become \xNN."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def check_label(label: bytes | str, where: str) -> str:
-    """The label as text.
+    """Returns the label as text.
 
     Raises:
       DataError: it cannot be kept exactly everywhere: empty, not UTF-8, with
@@ -159,6 +157,6 @@ def check_labels(labels: Iterable[str], where: str) -> None:
 def check_split(name: str, where: str) -> str:
     split = SPLIT_NAMES.get(name.strip().lower())
     if split is None:
-        known = ", ".join(SPLIT_NAMES)
-        raise DataError(f"{where}: unknown split {name!r}; expected one of {known}.")
+        names = ", ".join(SPLIT_NAMES)
+        raise DataError(f"{where}: unknown split {name!r}; expected one of {names}.")
     return split

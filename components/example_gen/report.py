@@ -42,7 +42,7 @@ class Outcome:
 
 
 def conclude(source: Source, config: DataConfig, all_notes: Iterable[Notes]) -> Outcome:
-    """Splits and report from the notes of all batches.
+    """Makes splits and report from the notes of all batches.
 
     Raises:
       DataError: too much in quarantine, one class left, an empty split.
@@ -127,7 +127,7 @@ def _counts(images: list[Note], plan: SplitPlan, config: DataConfig) -> dict[str
 
 
 def _duplicates(images: list[Note], plan: SplitPlan) -> dict[str, Any]:
-    """Equal contents; across splits (leakage) and labels (contradictions)."""
+    """Finds equal contents; across splits (leakage) and labels (contradictions)."""
     paths: dict[str, list[str]] = {}
     for note in images:
         paths.setdefault(note.sha256, []).append(show(note.path))

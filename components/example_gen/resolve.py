@@ -20,7 +20,7 @@ RESOLVED_PATH, SPAN, VERSION, FINGERPRINT = names_of(
 
 
 def resolve(config_json: str) -> dict[str, Any]:
-    """The execution properties that depend on the data; reads every file.
+    """Returns the execution properties that depend on the data; reads every file.
 
     Raises:
       DataError: the data is missing or cannot be listed.

@@ -68,13 +68,13 @@ def _manifest_of(path: str) -> str:
         if not path.lower().endswith(SUFFIXES):
             raise DataError(f"{path}: expected a manifest ending in {', '.join(SUFFIXES)}.")
         return path
-    found = sorted(n for n in os.listdir(path) if n.lower().endswith(SUFFIXES))
-    if len(found) != 1:
+    names = sorted(n for n in os.listdir(path) if n.lower().endswith(SUFFIXES))
+    if len(names) != 1:
         raise DataError(
             f"{path}: expected exactly one manifest ({', '.join(SUFFIXES)}), found "
-            f"{', '.join(found) or 'none'}; give the file itself as data.path."
+            f"{', '.join(names) or 'none'}; give the file itself as data.path."
         )
-    return os.path.join(path, found[0])
+    return os.path.join(path, names[0])
 
 
 def _list_tfrecords(path: str) -> Source:

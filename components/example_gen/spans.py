@@ -28,7 +28,7 @@ class Resolved:
 
 
 def resolve(pattern: str, span: int | None = None, version: int | None = None) -> Resolved:
-    """The path of a span and version, the latest where None.
+    """Finds the path of a span and version, the latest where None.
 
     Raises:
       DataError: a pattern that says nothing definite, or that nothing matches.
@@ -47,17 +47,17 @@ def resolve(pattern: str, span: int | None = None, version: int | None = None) -
         end = spec.end()
     regex += re.escape(pattern[end:])
     wildcard += glob.escape(pattern[end:])
-    found = []
+    places = []
     for path in sorted(glob.glob(wildcard)):
         match = re.fullmatch(regex, path)
         number = _span(match.groupdict()) if match else None
         if match and number is not None:
-            found.append((number, int(match["VERSION"]) if "VERSION" in specs else None, path))
-    matching = [f for f in found if span in (None, f[0]) and (version is None or version == f[1])]
+            places.append((number, int(match["VERSION"]) if "VERSION" in specs else None, path))
+    matching = [p for p in places if span in (None, p[0]) and version in (None, p[1])]
     if not matching:
-        raise DataError(_nothing_found(pattern, span, version, found))
-    best = max(matching, key=lambda f: (f[0], -1 if f[1] is None else f[1]))
-    return Resolved(path=best[2], span=best[0], version=best[1])
+        raise DataError(_nothing_found(pattern, span, version, places))
+    span, version, path = max(matching, key=lambda p: (p[0], -1 if p[1] is None else p[1]))
+    return Resolved(path=path, span=span, version=version)
 
 
 def _check(pattern: str, span: int | None, version: int | None) -> list[str]:
@@ -88,11 +88,11 @@ def _span(groups: dict[str, str]) -> int | None:
 
 
 def _nothing_found(
-    pattern: str, span: int | None, version: int | None, found: list[tuple[int, int | None, str]]
+    pattern: str, span: int | None, version: int | None, places: list[tuple[int, int | None, str]]
 ) -> str:
     wanted = f" with span {span}" if span is not None else ""
     wanted += f"{' and' if wanted else ' with'} version {version}" if version is not None else ""
-    there = ", ".join(sorted({f"{s}" if v is None else f"{s} (version {v})" for s, v, _ in found}))
+    there = ", ".join(sorted({f"{s}" if v is None else f"{s} (version {v})" for s, v, _ in places}))
     return f"Nothing matches the data path {pattern!r}{wanted}. " + (
         f"Spans there: {there}." if there else "Check the path; spans are whole numbers."
     )

@@ -9,11 +9,14 @@ return to their hash's split once the data has grown.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from common.errors import DataError
+
+_Contents = dict[str, dict[str, set[str]]]
+"""Split → content SHA-256 → labels (more than one where labels conflict)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +29,14 @@ class SplitPlan:
     """Content SHA-256 → split, for the images that the hash does not place."""
 
     def split_of(self, sha256: str, given: str | None) -> str:
+        """Returns the split of an image; `given` is the one that it comes with."""
         if given is not None and (given != "train" or len(self.shares) == 1):
             return given
         return self.moved.get(sha256) or by_hash(sha256, self.shares)
 
 
 def by_hash(sha256: str, shares: Mapping[str, float]) -> str:
-    """The split whose part of the unit interval the hash falls into."""
+    """Returns the split whose part of the unit interval the hash falls into."""
     position = hash_fraction(sha256) * sum(shares.values())
     for name, share in shares.items():
         position -= share
@@ -42,20 +46,19 @@ def by_hash(sha256: str, shares: Mapping[str, float]) -> str:
 
 
 def hash_fraction(sha256: str) -> float:
-    """The content's place in [0, 1), evenly spread."""
+    """Returns the content's place in [0, 1), evenly spread."""
     return int(sha256[:13], 16) / 16**13
 
 
-def plan_by_hash(given: Iterable[str | None], shares: Mapping[str, float]) -> SplitPlan:
-    """The plan as far as it needs no look at the images.
+def plan_by_hash(brought: Iterable[str | None], shares: Mapping[str, float]) -> SplitPlan:
+    """Makes the plan as far as it needs no look at the images.
 
     Args:
-      given: the splits that the data brings.
+      brought: the splits that the data comes with.
       shares: split → share, of all splits wanted.
     """
-    brought = set(given)
-    carved = {n: s for n, s in shares.items() if n == "train" or n not in brought}
-    return SplitPlan(shares=carved, moved={})
+    others = {*brought} - {"train"}
+    return SplitPlan(shares={n: s for n, s in shares.items() if n not in others}, moved={})
 
 
 def plan_splits(
@@ -73,23 +76,18 @@ def plan_splits(
       DataError: a split would be empty.
     """
     images = list(images)
-    given = {g for _, _, g in images if g is not None}
-    plan = plan_by_hash(given, shares)
-    carved = plan.shares
-    contents: dict[str, dict[str, set[str]]] = {n: defaultdict(set) for n in carved}
+    brought = {g for _, _, g in images if g is not None}
+    plan = plan_by_hash(brought, shares)
+    contents: _Contents = {n: defaultdict(set) for n in plan.shares}
     for sha256, label, given_split in images:
         if given_split in (None, "train"):
             contents[plan.split_of(sha256, given_split)][sha256].add(label)
     moved = _train_every_class(contents) | _fill_empty(contents)
-    filled = {n for n, c in contents.items() if c} | (given - {"train"})
+    filled = {n for n, c in contents.items() if c} | (brought - {"train"})
     for name in shares:
         if name not in filled:
             raise DataError(_empty_split(name, len(images)))
-    return SplitPlan(shares=carved, moved=moved)
-
-
-_Contents = dict[str, dict[str, set[str]]]
-"""Split → content SHA-256 → labels (more than one where labels conflict)."""
+    return SplitPlan(shares=plan.shares, moved=moved)
 
 
 def _train_every_class(contents: _Contents) -> dict[str, str]:
@@ -114,10 +112,7 @@ def _train_every_class(contents: _Contents) -> dict[str, str]:
 def _fill_empty(contents: _Contents) -> dict[str, str]:
     """Moves one image into each empty split, never a class's last in train."""
     moved = {}
-    counts: dict[str, int] = defaultdict(int)
-    for labels in contents["train"].values():
-        for label in labels:
-            counts[label] += 1
+    counts = Counter(label for labels in contents["train"].values() for label in labels)
     for name in contents:
         if name == "train" or contents[name]:
             continue
@@ -125,8 +120,7 @@ def _fill_empty(contents: _Contents) -> dict[str, str]:
         if spare:
             sha256 = max(spare, key=hash_fraction)
             labels = contents["train"].pop(sha256)
-            for label in labels:
-                counts[label] -= 1
+            counts.subtract(labels)
             contents[name][sha256] = labels
             moved[sha256] = name
     return moved
@@ -139,10 +133,8 @@ def _empty_split(name: str, images: int) -> str:
     )
 
 
-def straddling(
-    images: Sequence[tuple[str, str]],
-) -> dict[str, set[str]]:
-    """Contents that come with more than one value: SHA-256 → values."""
+def straddling(images: Sequence[tuple[str, str]]) -> dict[str, set[str]]:
+    """Returns the contents that come with more than one value: SHA-256 → values."""
     values: dict[str, set[str]] = defaultdict(set)
     for sha256, value in images:
         values[sha256].add(value)

@@ -42,17 +42,14 @@ class Spool:
     plan: SplitPlan
     """Where examples go for now."""
 
-    def new_bundle(self) -> Bundle:
-        return Bundle(self)
-
     def notes(self, bundle: str) -> Iterator[Notes]:
-        """A closed bundle's notes, in the order they were taken."""
+        """Yields a closed bundle's notes, in the order they were taken."""
         with open(self.path / f"{bundle}.notes", "rb") as f:
             while f.peek(1):
                 yield pickle.load(f)
 
     def examples(self, bundle: str, split: str) -> Path:
-        """The file with a bundle's examples of a split."""
+        """Returns the file with a bundle's examples of a split."""
         return self.path / f"{bundle}.{split}.gz"
 
     def remove(self) -> None:
@@ -99,7 +96,8 @@ def settle(spool: Spool, bundles: list[str], plan: SplitPlan, folders: Mapping[s
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for number, file in enumerate(files[split]):
-            _sync(file)
+            with open(file, "rb") as f:
+                os.fsync(f.fileno())
             os.replace(file, folder / _FILE_NAME.format(number, len(files[split])))
         sync_directory(folder)
 
@@ -111,13 +109,9 @@ def _first_path(spool: Spool, bundle: str) -> bytes:
 
 def _settled(spool: Spool, bundle: str, plan: SplitPlan) -> dict[str, Path]:
     """Split → file with a bundle's examples; writes anew those that gain or lose some."""
-    now, then = set(), set()
-    changed = set()
-    for old, new in _places(spool, bundle, plan):
-        now.add(old)
-        then.add(new)
-        if old != new:
-            changed |= {old, new}
+    places = set(_places(spool, bundle, plan))
+    now, then = {old for old, _ in places}, {new for _, new in places}
+    changed = {split for old, new in places if old != new for split in (old, new)}
     files = {split: spool.examples(bundle, split) for split in then - changed}
     if changed:
         files |= _rewrite(spool, bundle, plan, changed & now, changed & then)
@@ -125,13 +119,11 @@ def _settled(spool: Spool, bundle: str, plan: SplitPlan) -> dict[str, Path]:
 
 
 def _places(spool: Spool, bundle: str, plan: SplitPlan) -> Iterator[tuple[str, str]]:
-    """Of each example of a bundle, in order: the split it is in, and that it belongs to."""
+    """Yields of each example of a bundle, in order, the split it is in and that it belongs to."""
     for notes in spool.notes(bundle):
         for n in notes.images:
-            yield (
-                spool.plan.split_of(n.sha256, n.given_split),
-                plan.split_of(n.sha256, n.given_split),
-            )
+            was, will_be = (p.split_of(n.sha256, n.given_split) for p in (spool.plan, plan))
+            yield was, will_be
 
 
 def _rewrite(
@@ -151,8 +143,3 @@ def _rewrite(
 
 def _create(path: Path) -> Any:
     return FileSystems.create(str(path), compression_type=CompressionTypes.GZIP)
-
-
-def _sync(path: Path) -> None:
-    with open(path, "rb") as f:
-        os.fsync(f.fileno())

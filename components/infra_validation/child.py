@@ -1,4 +1,7 @@
-"""The server as a child process, over a serving folder of its own."""
+"""The server as a child process, over a serving folder of its own.
+
+It watches an empty folder, as one may in production, and loads what comes.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,21 +34,23 @@ class ServerProcess:
     """`python -m serving` on free ports of the loopback, which ends with this process.
 
     Args:
-      folder: the serving folder.
-      log: what it prints; its config is put beside it.
+      root: a folder of its own; what a killed run left there is removed.
       threads: of its engines.
     """
 
-    def __init__(self, folder: Path, log: Path, threads: int) -> None:
-        self.log = log
+    def __init__(self, root: Path, threads: int) -> None:
+        self.root, self.threads = root, threads
+        self.log, self.serving = root / "log.txt", root / "serving"
+        shutil.rmtree(root, ignore_errors=True)
+        self.serving.mkdir(parents=True)
         # A line per request would push what matters out of sight.
-        config = log.with_name("config.toml")
+        config = root / "config.toml"
         config.write_text("[log]\naccess = false\n", encoding="utf-8")
-        command = [sys.executable, "-P", "-m", "serving", str(folder), "--host", HOST]
+        command = [sys.executable, "-P", "-m", "serving", str(self.serving), "--host", HOST]
         command += ["--port", "0", "--grpc-port", "0", "--threads", str(threads)]
         command += ["--config", str(config)]
         with contextlib.ExitStack() as stack:
-            (out,) = stack.enter_context(timed_logs([log]))
+            (out,) = stack.enter_context(timed_logs([self.log]))
             self.process = start(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -57,7 +63,7 @@ class ServerProcess:
         self._ports: tuple[int, int] | None = None
 
     def ports(self, deadline: float) -> tuple[int, int]:
-        """Of HTTP and gRPC, once it listens.
+        """Returns those of HTTP and gRPC, once it listens.
 
         Args:
           deadline: on `time.monotonic`'s clock.
@@ -101,22 +107,23 @@ class ServerProcess:
         raise RunError(self.say(f"the server {how} {when}"))
 
     def say(self, reason: str) -> str:
-        """What went wrong, with the last that it printed."""
+        """Says what went wrong, with the last that it printed."""
         tail = self.printed()[-_TAIL:].strip()
         return f"The model could not be tried: {reason}." + (f" Its log ends:\n{tail}" * bool(tail))
 
     def printed(self) -> str:
         return without_times(self.log.read_text(encoding="utf-8", errors="replace"))
 
-    def stop(self) -> None:
-        """Ends it at once: nothing that it holds is needed any more."""
+    def close(self) -> None:
+        """Ends it at once, and removes its folder: nothing that it holds is needed any more."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
         self._logging.close()
+        shutil.rmtree(self.root, ignore_errors=True)
 
     def _state(self, name: str, version: int, deadline: float) -> tuple[str, str]:
-        """The state of a version as TensorFlow Serving names it, and why it failed."""
+        """Returns a version's state as TensorFlow Serving names it, and why it failed."""
         port, _ = self.ports(deadline)
         try:
             status, body = get(port, f"/v1/models/{name}/versions/{version}", 5.0)
@@ -136,13 +143,13 @@ class ServerProcess:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, without the settings of a server for others, such as its token."""
+    """Returns this process's, without a server's settings for others, such as its token."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("VISIONLINE_SERVE_")}
     return {**kept, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
 
 def get(port: int, path: str, timeout: float) -> tuple[int, bytes]:
-    """Status and body; no proxy that the environment names is asked."""
+    """Returns status and body; no proxy that the environment names is asked."""
     connection = HTTPConnection(HOST, port, timeout=timeout)
     try:
         connection.request("GET", path)

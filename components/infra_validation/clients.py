@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -45,19 +46,19 @@ class Http:
 
     def v1(self, examples: Sequence[Example]) -> Floats:
         """TensorFlow Serving's REST, by rows of image files in base64."""
-        rows = [{"b64": base64.b64encode(e.encoded).decode()} for e in examples]
-        body = json.dumps({"signature_name": SIGNATURE_BYTES, "instances": rows}).encode()
+        files = [{"b64": base64.b64encode(e.encoded).decode()} for e in examples]
+        body = json.dumps({"signature_name": SIGNATURE_BYTES, "instances": files}).encode()
         answer = self._post("REST", f"/v1/models/{self._name}:predict", body)
         with _form("REST"):
-            found = answer["predictions"]
-            scores_NC = _array([row[SCORES] for row in found])
-            for row, scores_C in zip(found, scores_NC, strict=True):
-                self._check_top("REST", row["labels"], row["label_scores"], scores_C)
+            rows = answer["predictions"]
+            scores_NC = np.array([row[SCORES] for row in rows], np.float32)
+            for row, scores_C in zip(rows, scores_NC, strict=True):
+                self._check_top(row["labels"], row["label_scores"], scores_C)
         return scores_NC
 
     def v2(self, examples: Sequence[Example]) -> Floats:
         """The Open Inference Protocol, with binary tensors."""
-        data = b"".join(struct.pack("<I", len(e.encoded)) + e.encoded for e in examples)
+        data = _strings(examples)
         head: dict[str, Any] = {"name": "images", "datatype": "BYTES", "shape": [len(examples)]}
         head["parameters"] = {"binary_data_size": len(data)}
         text = json.dumps({"inputs": [head], "outputs": [{"name": SCORES}]}).encode()
@@ -65,44 +66,46 @@ class Http:
         answer = self._post("REST V2", f"/v2/models/{self._name}/infer", text + data, lengths)
         with _form("REST V2"):
             (output,) = (o for o in answer["outputs"] if o["name"] == SCORES)
-            return _array(output["data"]).reshape(output["shape"])
+            return np.array(output["data"], np.float32).reshape(output["shape"])
 
-    def file(self, example: Example) -> tuple[str, dict[str, float]]:
-        """An image file as it is; the engine that answered, and all classes' scores."""
+    def file(self, example: Example) -> tuple[str, Floats]:
+        """An image file as it is; the engine that answered, and the scores [1, C]."""
         path = f"/predict?model={self._name}&top={len(self._class_names)}"
         answer = self._post("POST /predict", path, example.encoded)
         with _form("POST /predict"):
+            engine = str(answer["engine"])
             scores = {str(c["label"]): float(c["score"]) for c in answer["classes"]}
-            return str(answer["engine"]), scores
+        if scores.keys() != set(self._class_names):
+            raise NotBlessedError(f"POST /predict knows other classes: {', '.join(sorted(scores))}")
+        return engine, np.array([[scores[c] for c in self._class_names]], np.float32)
 
     def _post(self, what: str, path: str, body: bytes, headers: Any = None) -> Any:
         self._connection.request("POST", path, body, headers or {})
         response = self._connection.getresponse()
         text = response.read()
         if response.status != 200:
-            said = text[:300].decode(errors="replace")
-            raise NotBlessedError(f"{what} refuses an image: {response.status} {said}")
+            reason = text[:300].decode(errors="replace")
+            raise NotBlessedError(f"{what} refuses an image: {response.status} {reason}")
         with _form(what):
             return json.loads(text)
 
-    def _check_top(self, what: str, labels: Any, label_scores: Any, scores_C: Floats) -> None:
-        """Whether labels have the scores of their classes, the likeliest first."""
+    def _check_top(self, labels: Any, label_scores: Any, scores_C: Floats) -> None:
+        """Checks that labels have the scores of their classes, the likeliest first."""
         own = [float(scores_C[self._class_names.index(label)]) for label in labels]
         if own != [float(np.float32(s)) for s in label_scores] or own != sorted(own, reverse=True):
-            raise NotBlessedError(f"{what} names classes that are not the likeliest: {labels}")
+            raise NotBlessedError(f"REST names classes that are not the likeliest: {labels}")
 
 
 class Grpc:
     """gRPC, on one channel; see `Http`."""
 
-    def __init__(self, port: int, name: str, class_names: Sequence[str], timeout: float) -> None:
+    def __init__(self, port: int, name: str, timeout: float) -> None:
         import grpc
         from tensorflow_serving.apis import prediction_service_pb2_grpc
         from tritonclient.grpc import service_pb2_grpc
 
         self._error = grpc.RpcError
         self._name = name
-        self._class_names = class_names
         self._timeout = timeout
         self._channel = grpc.insecure_channel(
             f"{HOST}:{port}",
@@ -132,9 +135,7 @@ class Grpc:
 
         request = oip.ModelInferRequest(model_name=self._name)
         request.inputs.add(name="images", datatype="BYTES", shape=[len(examples)])
-        request.raw_input_contents.append(
-            b"".join(struct.pack("<I", len(e.encoded)) + e.encoded for e in examples)
-        )
+        request.raw_input_contents.append(_strings(examples))
         request.outputs.add(name=SCORES)
         response = self._call("gRPC V2", self._v2.ModelInfer, request)
         with _form("gRPC V2"):
@@ -163,29 +164,24 @@ class Grpc:
 
 
 def golden(model: Path) -> tuple[Any, Floats]:
-    """The golden images, uint8 [N, H, W, 3], and the trained model's scores for them."""
+    """Reads the golden images, uint8 [N, H, W, 3], and the trained model's scores for them."""
     try:
-        with np.load(model / GOLDEN) as found:
-            return found["images_NHW3"], found["scores_NC"]
+        with np.load(model / GOLDEN) as arrays:
+            return arrays["images_NHW3"], arrays["scores_NC"]
     except (OSError, ValueError, KeyError) as e:
         raise NotBlessedError(f"{GOLDEN} cannot be read: {e}") from e
 
 
-class _form:
-    """Whatever an answer lacks is what the server did wrong."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, ValueError | KeyError | TypeError | IndexError | AttributeError):
-            raise NotBlessedError(
-                f"{self._what} gave an answer of another form: {type(error).__name__}: {error}"
-            ) from error
+@contextmanager
+def _form(what: str) -> Iterator[None]:
+    """Says that whatever an answer lacks is what the server did wrong."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
+        reason = f"{type(e).__name__}: {e}"
+        raise NotBlessedError(f"{what} gave an answer of another form: {reason}") from e
 
 
-def _array(values: Any) -> Floats:
-    return np.array(values, np.float32)
+def _strings(examples: Sequence[Example]) -> bytes:
+    """Returns image files as a tensor of the Open Inference Protocol."""
+    return b"".join(struct.pack("<I", len(e.encoded)) + e.encoded for e in examples)

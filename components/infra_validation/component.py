@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import component_spec, standard_artifacts
-from tfx.types.channel import BaseChannel, OutputChannel
+from tfx.dsl.components.base import executor_spec
+from tfx.types.component_spec import ComponentSpec
+from tfx.types.standard_artifacts import Examples, InfraBlessing, Model, ModelBlessing
 
 from common.config.strict import dump
+from components.component import Component, channels, texts
 from components.infra_validation.config import InfraValidationConfig
 from components.infra_validation.executor import InfraValidatorExecutor
 
 
-class InfraValidatorSpec(component_spec.ComponentSpec):
-    PARAMETERS = {
-        "config": component_spec.ExecutionParameter(type=str),
-        "name": component_spec.ExecutionParameter(type=str),
-        "split": component_spec.ExecutionParameter(type=str),
-        "work_dir": component_spec.ExecutionParameter(type=str),
-        "code_digest": component_spec.ExecutionParameter(type=str),
-    }
-    INPUTS = {
-        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
-        "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
-        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
-    }
-    OUTPUTS = {
-        "blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
-    }
+class InfraValidatorSpec(ComponentSpec):
+    PARAMETERS = texts("config", "name", "split", "work_dir", "code_digest")
+    INPUTS = channels(model=Model, model_blessing=ModelBlessing, examples=Examples)
+    OUTPUTS = channels(blessing=InfraBlessing)
 
 
-class InfraValidator(base_component.BaseComponent):
+class InfraValidator(Component):
     """Tries a blessed model in visionline's own server, as a push would leave it there.
 
     Not TFX's own, which starts TF Serving in Docker or Kubernetes, and looks at no answer.
@@ -50,28 +40,5 @@ class InfraValidator(base_component.BaseComponent):
     SPEC_CLASS = InfraValidatorSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(InfraValidatorExecutor)
 
-    def __init__(
-        self,
-        *,
-        model: BaseChannel,
-        model_blessing: BaseChannel,
-        examples: BaseChannel,
-        config: InfraValidationConfig,
-        name: str,
-        split: str,
-        work_dir: str,
-        code_digest: str,
-    ) -> None:
-        super().__init__(
-            InfraValidatorSpec(
-                model=model,
-                model_blessing=model_blessing,
-                examples=examples,
-                config=json.dumps(dump(config), sort_keys=True),
-                name=name,
-                split=split,
-                work_dir=work_dir,
-                code_digest=code_digest,
-                blessing=OutputChannel(standard_artifacts.InfraBlessing, self, "blessing"),
-            )
-        )
+    def __init__(self, *, config: InfraValidationConfig, **values: Any) -> None:
+        super().__init__(config=json.dumps(dump(config), sort_keys=True), **values)

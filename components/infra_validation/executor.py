@@ -63,10 +63,10 @@ class InfraValidatorExecutor(base_executor.BaseExecutor):
             run_id=self._context.pipeline_run_id or "",
         )
         examples = split(inputs, "examples", properties["split"])
-        standby = take(Path(properties["work_dir"]), config.threads)
+        server = take(Path(properties["work_dir"]), config.threads)
         try:
-            return validate(candidate, examples, config, standby.server, standby.serving)
+            return validate(candidate, examples, config, server)
         finally:
-            printed = standby.server.log.read_text(encoding="utf-8", errors="replace")
+            printed = server.log.read_text(encoding="utf-8", errors="replace")
             logging.info("The server printed:\n%s", printed)
-            standby.close()
+            server.close()

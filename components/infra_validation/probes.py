@@ -36,25 +36,23 @@ class Probe:
 
 
 def make_probes(example: Example) -> list[Probe]:
-    """A file of each kind, with an example's image in it.
+    """Makes a file of each kind, with an example's image in it.
 
     Kinds that this Pillow cannot write are left out: ingestion could not read them either.
     """
     with Image.open(io.BytesIO(example.encoded)) as image:
         picture = image.convert("RGB")
     picture.thumbnail((_SIDE, _SIDE))
-    found = []
+    probes = []
     for kind, (form, change, options) in _KINDS.items():
         if form not in _NEEDS or features.check(_NEEDS[form]):
             out = io.BytesIO()
             change(picture).save(out, form, **options)
-            found.append(_probe(kind, out.getvalue(), example.label))
-    return found
-
-
-def _probe(kind: str, data: bytes, label: str) -> Probe:
-    normalised = check_image(data, max_pixels=MAX_PIXELS).encoded
-    return Probe(kind, _example(data, label), _example(normalised, label))
+            raw = out.getvalue()
+            normalised = check_image(raw, max_pixels=MAX_PIXELS).encoded
+            of_both = (_example(data, example.label) for data in (raw, normalised))
+            probes.append(Probe(kind, *of_both))
+    return probes
 
 
 def _example(data: bytes, label: str) -> Example:
@@ -78,7 +76,7 @@ def _same(picture: Image.Image) -> Image.Image:
 
 
 def _see_through(picture: Image.Image) -> Image.Image:
-    """One half is transparent, and another half of another image is in it."""
+    """Makes one half transparent, with another half of another image in it."""
     alpha = Image.new("L", picture.size, 255)
     alpha.paste(0, (0, 0, picture.width, (picture.height + 1) // 2))
     changed = Image.merge("RGB", [band.point(lambda v: v // 2) for band in picture.split()])

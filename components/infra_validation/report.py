@@ -58,7 +58,7 @@ class Report:
         return [f"infra validation: {self.why_not}"] if self.tried and not self.blessed else []
 
     def record(self) -> Trial:
-        """What the execution says; of a model that was not tried there is no verdict."""
+        """Returns what the execution says; of a model that was not tried there is no verdict."""
         if not self.tried:
             return Trial(skipped=self.why_not)
         rest, grpc = self.latency.get("rest"), self.latency.get("grpc")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from modelstore.savedmodel import SCORES, SIGNATURE_BYTES, SIGNATURE_EXAMPLES
 Floats = npt.NDArray[np.float32]
 _LOOKED_AT = 8
 """Examples that are read for each that is taken."""
-_TOLD = 500
+_REASON = 500
 """Characters of an error that a reason has."""
 _FIELDS = ("serialised", "encoded")
 _REQUEST_BYTES = 8 * 2**20
@@ -42,7 +42,7 @@ class Example:
 
 
 def sample(split: Path, count: int) -> list[Example]:
-    """The first examples of a split, as many classes among them as can be.
+    """Returns the first examples of a split, as many classes among them as can be.
 
     Args:
       split: a directory of gzipped TFRecords of raw examples.
@@ -57,31 +57,33 @@ def sample(split: Path, count: int) -> list[Example]:
         for serialised in islice(records, count * _LOOKED_AT):
             example = _example(serialised)
             by_label[example.label].append(example)
-    found = list(islice(_in_turn(list(by_label.values())), count))
-    if not found:
+    # The first of each class, then the second of each, …
+    in_turn = (e for turn in zip_longest(*by_label.values()) for e in turn if e is not None)
+    examples = list(islice(in_turn, count))
+    if not examples:
         raise DataError(
             f"The evaluation split has no example to ask the server about: {split}. Nothing is "
             "pushed untried; infra_validation.enabled=false pushes without."
         )
-    return found
+    return examples
 
 
 def requests(examples: Sequence[Example]) -> list[list[Example]]:
-    """The examples in order, in requests that a server takes."""
-    found: list[list[Example]] = []
+    """Returns the examples in order, in requests that a server takes."""
+    parts: list[list[Example]] = []
     size = pixels = 0
     for example in examples:
         size += len(example.serialised)
         pixels += example.pixels
-        if not found or size > _REQUEST_BYTES or pixels > _REQUEST_PIXELS:
-            found.append([])
+        if not parts or size > _REQUEST_BYTES or pixels > _REQUEST_PIXELS:
+            parts.append([])
             size, pixels = len(example.serialised), example.pixels
-        found[-1].append(example)
-    return found
+        parts[-1].append(example)
+    return parts
 
 
 def own_answers(model: Path, examples: Sequence[Example]) -> Floats:
-    """The scores [N, C] that the SavedModel itself gives, in this process.
+    """Returns the scores [N, C] that the SavedModel itself gives, in this process.
 
     Raises:
       NotBlessedError: it cannot be loaded, gives none, or its signatures disagree.
@@ -95,7 +97,7 @@ def own_answers(model: Path, examples: Sequence[Example]) -> Floats:
             of_files.append(_scores(signatures[SIGNATURE_BYTES], "images", encoded))
     except Exception as e:  # a broken SavedModel fails in any way
         raise NotBlessedError(
-            f"the SavedModel cannot be run: {type(e).__name__}: {str(e)[:_TOLD]}"
+            f"the SavedModel cannot be run: {type(e).__name__}: {str(e)[:_REASON]}"
         ) from e
     expected_NC = np.concatenate(of_examples)
     compare("the SavedModel's signature for image files", np.concatenate(of_files), expected_NC)
@@ -110,7 +112,7 @@ def _scores(signature: Any, key: str, values: Sequence[bytes]) -> Floats:
 
 
 def compare(what: str, scores_NC: Floats, expected_NC: Floats) -> float:
-    """The largest difference of any score.
+    """Returns the largest difference of any score.
 
     Raises:
       NotBlessedError: there is a score too few or too many, one is no number, or it
@@ -138,17 +140,11 @@ def compare(what: str, scores_NC: Floats, expected_NC: Floats) -> float:
 
 
 def _example(serialised: bytes) -> Example:
-    found = tf.train.Example.FromString(serialised).features.feature
-    width, height = (found[k].int64_list.value for k in (raw_example.WIDTH, raw_example.HEIGHT))
+    values = tf.train.Example.FromString(serialised).features.feature
+    width, height = (values[k].int64_list.value for k in (raw_example.WIDTH, raw_example.HEIGHT))
     return Example(
         serialised=serialised,
-        encoded=found[raw_example.ENCODED].bytes_list.value[0],
-        label=b"".join(found[raw_example.LABEL].bytes_list.value).decode(),
+        encoded=values[raw_example.ENCODED].bytes_list.value[0],
+        label=b"".join(values[raw_example.LABEL].bytes_list.value).decode(),
         pixels=width[0] * height[0] if width and height else 0,
     )
-
-
-def _in_turn(groups: Sequence[Sequence[Example]]) -> Iterator[Example]:
-    """The first of each group, then the second of each, …"""
-    for place in range(max(map(len, groups), default=0)):
-        yield from (group[place] for group in groups if place < len(group))

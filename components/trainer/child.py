@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,13 +125,6 @@ def _take_warm(config: TrainConfig, arguments: list[str]) -> subprocess.Popen[by
 
 
 def _start(config: TrainConfig, arguments: list[str], stdin: int) -> subprocess.Popen[bytes]:
-    env, inherited = _environment(config)
-    command = [sys.executable, "-P", "-m", "trainers.job", *arguments]
-    return start(command, stdin=stdin, env=env, pass_fds=inherited)
-
-
-def _environment(config: TrainConfig) -> tuple[Mapping[str, str], tuple[int, ...]]:
-    """The child's environment, and the file descriptors it inherits."""
     chosen = get_framework(config.framework)
     env = {
         **os.environ,
@@ -142,8 +134,9 @@ def _environment(config: TrainConfig) -> tuple[Mapping[str, str], tuple[int, ...
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "PYTHONUNBUFFERED": "1",
     }
-    fd = os.environ.get(FD_VARIABLE)
-    return env, (int(fd),) if fd else ()
+    progress = os.environ.get(FD_VARIABLE)
+    command = [sys.executable, "-P", "-m", "trainers.job", *arguments]
+    return start(command, stdin=stdin, env=env, pass_fds=[int(progress)] if progress else [])
 
 
 def _prefer_as_oom_victim(pid: int) -> None:
@@ -155,7 +148,7 @@ def _prefer_as_oom_victim(pid: int) -> None:
 
 
 def _oom_kills() -> int:
-    """Processes the kernel has killed for lack of memory, as far as can be seen."""
+    """Counts the processes the kernel has killed for lack of memory, as far as can be seen."""
     total = 0
     for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
         try:

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import component_spec, standard_artifacts
-from tfx.types.channel import BaseChannel, OutputChannel
+from tfx.dsl.components.base import executor_spec
+from tfx.types.component_spec import ComponentSpec
+from tfx.types.standard_artifacts import Examples, Model, ModelRun, TransformGraph
 
+from components.component import Component, channels, texts
 from components.trainer.executor import TrainerExecutor
 
 
-class TrainerSpec(component_spec.ComponentSpec):
-    PARAMETERS = {
-        "config": component_spec.ExecutionParameter(type=str),
-        "image_size": component_spec.ExecutionParameter(type=str),
-        "code_digest": component_spec.ExecutionParameter(type=str),
-        "cache_dir": component_spec.ExecutionParameter(type=str),
-    }
-    INPUTS = {
-        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        "raw_examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        "transform_graph": component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
-    }
-    OUTPUTS = {
-        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
-        "model_run": component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
-    }
+class TrainerSpec(ComponentSpec):
+    PARAMETERS = texts("config", "image_size", "code_digest", "cache_dir")
+    INPUTS = channels(examples=Examples, raw_examples=Examples, transform_graph=TransformGraph)
+    OUTPUTS = channels(model=Model, model_run=ModelRun)
 
 
-class Trainer(base_component.BaseComponent):
+class Trainer(Component):
     """Trains a model on transformed examples and exports it.
 
     Args:
@@ -46,27 +36,5 @@ class Trainer(base_component.BaseComponent):
     SPEC_CLASS = TrainerSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(TrainerExecutor)
 
-    def __init__(
-        self,
-        *,
-        examples: BaseChannel,
-        raw_examples: BaseChannel,
-        transform_graph: BaseChannel,
-        config: str,
-        image_size: tuple[int, int],
-        code_digest: str,
-        cache_dir: str,
-    ) -> None:
-        super().__init__(
-            TrainerSpec(
-                examples=examples,
-                raw_examples=raw_examples,
-                transform_graph=transform_graph,
-                config=config,
-                image_size=json.dumps(image_size),
-                code_digest=code_digest,
-                cache_dir=cache_dir,
-                model=OutputChannel(standard_artifacts.Model, self, "model"),
-                model_run=OutputChannel(standard_artifacts.ModelRun, self, "model_run"),
-            )
-        )
+    def __init__(self, *, image_size: tuple[int, int], **values: Any) -> None:
+        super().__init__(image_size=json.dumps(image_size), **values)

@@ -37,7 +37,7 @@ class TrainerExecutor(base_executor.BaseExecutor):
         graph = folder(input_dict, "transform_graph")
         model = one(output_dict, "model")
         emit({"kind": "stage", "stage": "shards"})
-        shards, _ = make_shards(
+        shards = make_shards(
             {s: split(input_dict, "examples", s) for s in ("train", "val")},
             tuple(json.loads(exec_properties["image_size"])),
             Path(exec_properties["cache_dir"]),
@@ -81,7 +81,7 @@ class TrainerExecutor(base_executor.BaseExecutor):
 
 
 def class_names(transform_graph: Path) -> tuple[str, ...]:
-    """The label vocabulary of a TransformGraph, in the order of the scores."""
+    """Reads the label vocabulary of a TransformGraph, in the order of the scores."""
     path = transform_graph / "transform_fn" / "assets" / VOCABULARY
     # At line feeds alone: a name may hold what else ends a line for Python.
     return tuple(path.read_bytes().decode().removesuffix("\n").split("\n"))

@@ -21,17 +21,12 @@ _KEPT = 2
 """Shards of how many different contents stay on the disk."""
 
 
-def make_shards(
-    split_dirs: dict[str, Path], image_size: tuple[int, int], cache_dir: Path
-) -> tuple[Path, str]:
+def make_shards(split_dirs: dict[str, Path], image_size: tuple[int, int], cache_dir: Path) -> Path:
     """Returns the directory with a shard per split, making it where it is new.
 
     Args:
       split_dirs: split name to the directory of its gzipped TFRecords.
       image_size: height and width of the images.
-
-    Returns:
-      The directory, and the digest of the examples' content.
     """
     content = digest(
         {s: [sha256_file(f) for f in walk_files(d)] for s, d in sorted(split_dirs.items())}
@@ -50,7 +45,7 @@ def make_shards(
             raise
     os.utime(target)
     _prune(cache_dir)
-    return target, content
+    return target
 
 
 def _write(split: str, source: Path, image_size: tuple[int, int], target: Path) -> None:

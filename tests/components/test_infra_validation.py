@@ -37,7 +37,6 @@ from components.infra_validation.executor import InfraValidatorExecutor
 from components.infra_validation.probes import make_probes
 from components.infra_validation.report import REPORT, NotBlessedError, Report
 from components.infra_validation.sample import Example, compare, requests, sample
-from components.infra_validation.standby import Standby
 from components.pusher import PusherExecutor
 from modelstore.artifact import GOLDEN, MODEL_CARD, MODEL_ONNX, SERVING_FORMAT
 
@@ -176,23 +175,22 @@ def trials(demo: Demo, tmp_path: Path) -> Trials:
 
 
 @pytest.fixture(scope="module")
-def liar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standby]:
+def liar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that lies about the models that have the name of a lie."""
     root = tmp_path_factory.mktemp("server")
     (root / "sitecustomize.py").write_text(LIES)
-    (root / "serving").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(root)
-        server = ServerProcess(root / "serving", root / "log.txt", 1)
-    yield Standby(root, 1, server)
-    server.stop()
+        server = ServerProcess(root / "work", 1)
+    yield server
+    server.close()
 
 
 @pytest.fixture
-def shared(liar: Standby, monkeypatch: pytest.MonkeyPatch) -> Standby:
+def shared(liar: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> ServerProcess:
     """The executor takes the shared server, and leaves it running."""
     monkeypatch.setattr(executing, "take", lambda root, threads: liar)
-    monkeypatch.setattr(Standby, "close", lambda self: None)
+    monkeypatch.setattr(ServerProcess, "close", lambda self: None)
     return liar
 
 
@@ -303,7 +301,7 @@ def _fewer_classes(source: Path) -> None:
     ],
 )
 def test_a_model_that_cannot_be_served_is_not_blessed(
-    trials: Trials, shared: Standby, demo: Demo, name: str, damage: Any, words: str
+    trials: Trials, shared: ServerProcess, demo: Demo, name: str, damage: Any, words: str
 ) -> None:
     if damage is _diverge:
         models = sorted(
@@ -315,7 +313,9 @@ def test_a_model_that_cannot_be_served_is_not_blessed(
     assert words in trials.refused(source, name)
 
 
-def test_a_tolerance_of_the_model_s_own_does_not_help_it(trials: Trials, shared: Standby) -> None:
+def test_a_tolerance_of_the_model_s_own_does_not_help_it(
+    trials: Trials, shared: ServerProcess
+) -> None:
     source = trials.candidate()
     card = read_json(source / MODEL_CARD)
     write_json(source / MODEL_CARD, {**card, "parity_tolerance": 1e9})
@@ -339,12 +339,14 @@ def test_a_tolerance_of_the_model_s_own_does_not_help_it(trials: Trials, shared:
     ],
 )
 def test_wrong_answers_are_not_blessed(
-    trials: Trials, shared: Standby, lie: str, words: str
+    trials: Trials, shared: ServerProcess, lie: str, words: str
 ) -> None:
     assert words in trials.refused(name=lie)
 
 
-def test_a_server_that_sees_other_pixels_is_not_blessed(trials: Trials, shared: Standby) -> None:
+def test_a_server_that_sees_other_pixels_is_not_blessed(
+    trials: Trials, shared: ServerProcess
+) -> None:
     """It answers all examples rightly: those are normalised."""
     reason = trials.refused(name="raw")
     assert reason.startswith("asked about a JPEG with the EXIF orientation 2: POST /predict")
@@ -359,14 +361,14 @@ def test_the_probes_are_of_every_kind_and_none_is_plain(trials: Trials) -> None:
         assert look(probe.raw.encoded) is None and look(probe.normalised.encoded)
 
 
-def test_a_model_that_is_too_slow_is_not_blessed(trials: Trials, shared: Standby) -> None:
+def test_a_model_that_is_too_slow_is_not_blessed(trials: Trials, shared: ServerProcess) -> None:
     reason = trials.refused(name="slow", config=dataclasses.replace(QUICK, max_p99_ms=0.01))
     assert "at most 0.01 ms are allowed (infra_validation.max_p99_ms)" in reason
     assert trials.recorded["rest_p99_ms"] > 0.01, "what was measured is recorded all the same"
 
 
 def test_an_image_that_the_server_refuses_is_a_reason(
-    trials: Trials, shared: Standby, monkeypatch: pytest.MonkeyPatch
+    trials: Trials, shared: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def with_text(split: Path, count: int) -> list[Example]:
         found = sample(split, count)
@@ -380,7 +382,9 @@ def test_an_image_that_the_server_refuses_is_a_reason(
 # --- What fails, and says nothing about the model
 
 
-def test_no_examples_fail_the_execution(trials: Trials, shared: Standby, tmp_path: Path) -> None:
+def test_no_examples_fail_the_execution(
+    trials: Trials, shared: ServerProcess, tmp_path: Path
+) -> None:
     trials.examples = tmp_path / "empty"
     (tmp_path / "empty" / "Split-test").mkdir(parents=True)
     error = trials.fails(name="no-examples")
@@ -388,7 +392,7 @@ def test_no_examples_fail_the_execution(trials: Trials, shared: Standby, tmp_pat
 
 
 def test_damaged_examples_fail_the_execution(
-    trials: Trials, shared: Standby, tmp_path: Path
+    trials: Trials, shared: ServerProcess, tmp_path: Path
 ) -> None:
     trials.examples = tmp_path / "damaged"
     (tmp_path / "damaged" / "Split-test").mkdir(parents=True)
@@ -415,7 +419,7 @@ PLACES = [
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda p: p[1])
 def test_an_error_anywhere_is_no_blessing(
-    trials: Trials, shared: Standby, monkeypatch: pytest.MonkeyPatch, place: Any
+    trials: Trials, shared: ServerProcess, monkeypatch: pytest.MonkeyPatch, place: Any
 ) -> None:
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("by chance")
@@ -426,7 +430,7 @@ def test_an_error_anywhere_is_no_blessing(
 
 @pytest.mark.parametrize("place", [(validate, "_measure"), (executing, "write_atomic")])
 def test_ctrl_c_is_no_blessing(
-    trials: Trials, shared: Standby, monkeypatch: pytest.MonkeyPatch, place: Any
+    trials: Trials, shared: ServerProcess, monkeypatch: pytest.MonkeyPatch, place: Any
 ) -> None:
     def interrupted(*args: Any, **kwargs: Any) -> Any:
         raise KeyboardInterrupt
@@ -436,7 +440,7 @@ def test_ctrl_c_is_no_blessing(
 
 
 def test_a_measurement_that_was_left_out_is_no_blessing(
-    trials: Trials, shared: Standby, monkeypatch: pytest.MonkeyPatch
+    trials: Trials, shared: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(validate, "_time", lambda *args: None)
     assert "not tried to the end" in str(trials.fails(name="good"))
@@ -449,7 +453,7 @@ def test_a_server_that_is_killed_while_it_is_asked(
     monkeypatch.setattr(validate, "_SECONDS", 60)
     root = trials.root / "work"
     standby.warm_up(root, QUICK.threads)
-    server = standby._waiting.server  # type: ignore[union-attr]
+    server = standby._waiting  # type: ignore[union-attr]
 
     def kill() -> None:
         port, _ = server.ports(time.monotonic() + 60)
@@ -474,7 +478,7 @@ def _stopped(process: int) -> None:
 def test_a_server_that_never_listens(trials: Trials) -> None:
     root = trials.root / "work"
     standby.warm_up(root, 1)
-    server = standby._waiting.server  # type: ignore[union-attr]
+    server = standby._waiting  # type: ignore[union-attr]
     _stopped(server.process.pid)
     error = trials.fails(config=dataclasses.replace(QUICK, timeout_seconds=1.0))
     assert isinstance(error, RunError) and "it did not listen in time" in str(error)
@@ -482,16 +486,18 @@ def test_a_server_that_never_listens(trials: Trials) -> None:
     assert server.process.poll() == -signal.SIGKILL
 
 
-def test_a_server_that_stops_to_answer(trials: Trials, liar: Standby, monkeypatch: Any) -> None:
+def test_a_server_that_stops_to_answer(
+    trials: Trials, liar: ServerProcess, monkeypatch: Any
+) -> None:
     """Its connections are taken by the kernel, and nothing comes."""
     monkeypatch.setattr(executing, "take", lambda root, threads: liar)
-    monkeypatch.setattr(Standby, "close", lambda self: None)
-    liar.server.ports(time.monotonic() + 60)
-    _stopped(liar.server.process.pid)
+    monkeypatch.setattr(ServerProcess, "close", lambda self: None)
+    liar.ports(time.monotonic() + 60)
+    _stopped(liar.process.pid)
     try:
         error = trials.fails(name="stopped", config=dataclasses.replace(QUICK, timeout_seconds=1.0))
     finally:
-        os.kill(liar.server.process.pid, signal.SIGCONT)
+        os.kill(liar.process.pid, signal.SIGCONT)
     assert isinstance(error, RunError) and "was not ready" in str(error)
 
 
@@ -521,7 +527,7 @@ def test_the_server_dies_with_the_pipeline(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
         "from components.infra_validation.standby import take\n"
-        "print(take(Path(sys.argv[1]), 1).server.process.pid, flush=True); time.sleep(600)"
+        "print(take(Path(sys.argv[1]), 1).process.pid, flush=True); time.sleep(600)"
     )
     parent = start_python("-c", code, str(tmp_path / "work"))
     assert parent.stdout is not None
@@ -541,9 +547,9 @@ def _runs(pid: int) -> bool:
 
 def test_a_server_that_is_not_needed_is_ended(tmp_path: Path) -> None:
     standby.warm_up(tmp_path / "work", 1)
-    process = standby._waiting.server.process  # type: ignore[union-attr]
+    process = standby._waiting.process  # type: ignore[union-attr]
     standby.warm_up(tmp_path / "work", 1)
-    assert standby._waiting.server.process is process, "one is enough"  # type: ignore[union-attr]
+    assert standby._waiting.process is process, "one is enough"  # type: ignore[union-attr]
     standby.discard()
     assert process.poll() == -signal.SIGKILL and not (tmp_path / "work").exists()
     standby.discard()
@@ -563,7 +569,7 @@ def test_the_sample_has_every_class_it_can(trials: Trials) -> None:
     assert all(e.encoded.startswith(b"\x89PNG") and e.pixels == 64 for e in found)
 
 
-def test_a_small_split_is_taken_whole(trials: Trials, shared: Standby) -> None:
+def test_a_small_split_is_taken_whole(trials: Trials, shared: ServerProcess) -> None:
     found = sample(trials.examples / "Split-test", 256)
     assert 150 < len(found) < 256 and len({e.serialised for e in found}) == len(found)
 

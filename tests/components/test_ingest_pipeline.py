@@ -194,7 +194,7 @@ def test_schema(first_run):
         v[features.LABEL].bytes_list.value[0].decode() for v in examples_in(first_run.uri, "train")
     )
     assert schemas.class_counts(schema) == counts
-    assert sum(schemas.class_shares(schema).values()) == pytest.approx(1)
+    assert sum(schemas.shares(schemas.class_counts(schema)).values()) == pytest.approx(1)
 
 
 def test_transform_can_read_raw_examples_with_the_schema(first_run):

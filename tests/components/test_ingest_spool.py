@@ -15,7 +15,7 @@ from PIL import Image
 from components.example_gen.ingest import IngestImages
 from components.example_gen.records import Note, Notes, Record
 from components.example_gen.splits import SplitPlan, plan_by_hash
-from components.example_gen.spool import Spool, settle
+from components.example_gen.spool import Bundle, Spool, settle
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 
@@ -43,7 +43,7 @@ def spool(tmp_path: Path) -> Spool:
 
 def write(spool: Spool, numbers: range) -> str:
     """A bundle of two batches."""
-    bundle = spool.new_bundle()
+    bundle = Bundle(spool)
     for batch in (numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]):
         notes = Notes(images=[note(n) for n in batch])
         for image in notes.images:

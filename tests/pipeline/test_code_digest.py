@@ -66,7 +66,7 @@ def test_what_makes_no_other_model_keeps_the_training(change, path, old, new):
     ("path", "old", "new"),
     [
         ("trainers/loop.py", "epoch.val_loss < best.val_loss", "epoch.val_loss <= best.val_loss"),
-        ("trainers/schedule.py", "0.5 *", "0.6 *"),
+        ("trainers/loop.py", "0.5 *", "0.6 *"),
         ("trainers/torch_backend/scorer.py", "255 * torch", "256 * torch"),
         ("modelstore/tasks/classification.py", "ANSWERS = 5", "ANSWERS = 6"),
         ("components/trainer/shards.py", "_BATCH = 1024", "_BATCH = 512"),

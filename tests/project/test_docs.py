@@ -24,9 +24,8 @@ from pipeline.cli.main import app
 from pipeline.config import load_config
 from pipeline.deploy.config import load_config as load_deploy_config
 from pipeline.kubeflow.step import RELEASE
-from trainers.backends import load_backend
 from trainers.config import TrainConfig
-from trainers.contract import Batch
+from trainers.contract import Batch, load_backend
 from trainers.frameworks import frameworks
 
 TOP = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]

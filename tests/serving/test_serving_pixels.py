@@ -71,8 +71,8 @@ def http(server, predictor):
 
 
 @pytest.fixture
-def grpc(server, predictor):
-    client = Grpc(int(server.grpc.rpartition(":")[2]), MODEL, predictor.card.class_names, 60)
+def grpc(server):
+    client = Grpc(int(server.grpc.rpartition(":")[2]), MODEL, 60)
     yield client
     client.close()
 

@@ -13,9 +13,16 @@ import pytest
 from augment_reference import apply
 
 from common.errors import ConfigError
-from trainers.backends import load_backend
 from trainers.config import TrainConfig
-from trainers.contract import Augmentation, Backend, Batch, Learner, Predictor, StepResult
+from trainers.contract import (
+    Augmentation,
+    Backend,
+    Batch,
+    Learner,
+    Predictor,
+    StepResult,
+    load_backend,
+)
 from trainers.frameworks import frameworks, get_framework
 
 SIZE = (16, 16)

@@ -28,8 +28,8 @@ from components.trainer import child
 from components.trainer.child import run_job
 from modelstore.artifact import NATIVE
 from trainers import curves
-from trainers.backends import load_backend
 from trainers.config import TrainConfig
+from trainers.contract import load_backend
 from trainers.frameworks import frameworks
 from trainers.history import CURVES, HISTORY, TENSORBOARD
 from trainers.job import TrainJob, explain, fit
@@ -122,13 +122,13 @@ class Without:
 
 sys.meta_path[:] = map(Without, sys.meta_path)
 
-from trainers.backends import load_backend
+from trainers.contract import load_backend
 from common.files import read_json
 from trainers.job import TrainJob, fit
 from common.config.strict import parse
 
 fitted = fit(load_backend("pytorch"), parse(TrainJob, read_json(Path(sys.argv[1]))))
-print(json.dumps([fitted.epochs_run, fitted.parameter_count, len(fitted.compared_NHW3)]))
+print(json.dumps([len(fitted.epochs), fitted.parameter_count, len(fitted.compared_NHW3)]))
 """
 
 RUN_JOB = """

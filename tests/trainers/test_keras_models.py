@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigError, TrainingError
-from trainers.backends import load_backend
 from trainers.config import TrainConfig
-from trainers.contract import Batch
+from trainers.contract import Batch, load_backend
 
 SIZE = (32, 32)
 

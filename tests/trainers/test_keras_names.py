@@ -6,7 +6,7 @@ import inspect
 import subprocess
 import sys
 
-from trainers.backends import load_backend
+from trainers.contract import load_backend
 from trainers.frameworks import get_framework
 
 

@@ -13,7 +13,7 @@ from common.errors import TrainingError
 from modelstore.tasks import TASKS
 from trainers.config import AugmentConfig, TrainConfig
 from trainers.data import Split, batches
-from trainers.loop import Outcome, evaluate, train
+from trainers.loop import Epoch, evaluate, train
 
 pytestmark = pytest.mark.quick
 
@@ -31,42 +31,41 @@ UPS_AND_DOWNS = {
 
 @dataclasses.dataclass
 class Run:
-    outcome: Outcome
+    epochs: list[Epoch]
     learner: SoftmaxRegression
     reports: list[dict]
-    epochs: list
+    reported: list[Epoch]
 
 
 def run(*, train_split=TRAIN, val_split=VAL, weights_C=ONES, **settings) -> Run:
     config = {"epochs": 4, "batch_size": 8, "learning_rate": 0.5, "augment": OFF, **settings}
     pixels = train_split.images_NHW3[0].size
-    learner, reports, epochs = SoftmaxRegression(pixels, 2), [], []
-    outcome = train(
+    learner, reports, reported = SoftmaxRegression(pixels, 2), [], []
+    epochs = train(
         learner,
         TrainConfig(framework="keras", model="m", **config),
         train_split,
         val_split,
         weights_C,
         report=reports.append,
-        after_epoch=epochs.append,
+        after_epoch=reported.append,
     )
-    return Run(outcome, learner, reports, epochs)
+    return Run(epochs, learner, reports, reported)
 
 
 def test_it_learns_and_keeps_account():
     done = run()
-    epochs = done.outcome.epochs
-    assert [e.epoch for e in epochs] == [1, 2, 3, 4] and done.epochs == epochs
+    epochs = done.epochs
+    assert [e.epoch for e in epochs] == [1, 2, 3, 4] and done.reported == epochs
     assert epochs[-1].val_loss < epochs[0].val_loss < math.log(2)
     assert epochs[-1].val_metric == 1.0
     assert all(e.seconds > 0 and e.images_per_second > 0 for e in epochs)
     assert epochs[-1].learning_rate == done.learner.rates[-1]
-    assert not done.outcome.stopped_early
 
 
 def test_the_first_epoch_s_figures_by_hand():
     done = run(epochs=1, batch_size=40, weights_C=np.array([1, 3], np.float32))
-    (epoch,) = done.outcome.epochs
+    (epoch,) = done.epochs
     assert epoch.loss == pytest.approx(math.log(2))  # of zero weights
     assert epoch.metric == 0.5
     assert (epoch.val_loss, epoch.val_metric) == evaluate(TASK, done.learner, VAL)
@@ -114,20 +113,18 @@ def test_equal_seeds_give_equal_models_and_others_do_not():
 
 def test_the_weights_of_the_best_epoch_are_kept():
     done = run(**UPS_AND_DOWNS)
-    losses = [e.val_loss for e in done.outcome.epochs]
-    assert done.outcome.best.epoch == 1 + losses.index(min(losses))
-    assert 1 < done.outcome.best.epoch < len(losses) == 12
-    assert evaluate(TASK, done.learner, VAL)[0] == done.outcome.best.val_loss != losses[-1]
+    losses = [e.val_loss for e in done.epochs]
+    assert 0 < losses.index(min(losses)) < len(losses) - 1 == 11
+    assert evaluate(TASK, done.learner, VAL)[0] == min(losses) != losses[-1]
 
 
 @pytest.mark.parametrize("patience", [1, 2, 3])
 def test_early_stopping_waits_as_long_as_told(patience):
-    losses = [e.val_loss for e in run(**UPS_AND_DOWNS).outcome.epochs]
+    losses = [e.val_loss for e in run(**UPS_AND_DOWNS).epochs]
     stops = next(n for n in range(1, 13) if n - 1 - losses.index(min(losses[:n])) >= patience)
     done = run(**UPS_AND_DOWNS, early_stopping_patience=patience)
     assert stops < 12
-    assert [e.val_loss for e in done.outcome.epochs] == losses[:stops]
-    assert done.outcome.stopped_early
+    assert [e.val_loss for e in done.epochs] == losses[:stops]
     assert evaluate(TASK, done.learner, VAL)[0] == min(losses[:stops])
 
 
@@ -148,7 +145,7 @@ def test_weights_that_go_wrong_in_the_last_step_are_found_by_validation():
 
 def test_one_image_is_enough():
     one = Split(TRAIN.images_NHW3[:1], TRAIN.labels_N[:1])
-    assert len(run(train_split=one, val_split=one).outcome.epochs) == 4
+    assert len(run(train_split=one, val_split=one).epochs) == 4
 
 
 def test_evaluation_takes_any_number_of_images():

@@ -121,7 +121,7 @@ def test_training_needs_neither_tensorflow_nor_jax(tmp_path: Path) -> None:
         {"tensorflow", "jax", "jaxlib", "torchax", "keras", "tfx", "apache_beam"},
         "from pathlib import Path\n"
         "import numpy as np\n"
-        "from trainers.backends import load_backend\n"
+        "from trainers.contract import load_backend\n"
         "from trainers.config import TrainConfig\n"
         "from trainers.contract import Batch\n"
         "backend = load_backend('pytorch')\n"

@@ -100,20 +100,12 @@ def _inlined_calls() -> Iterator[None]:
 
 def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
     """Erfc(x) as 1 - Erf(x): tf2onnx does not know the op, which Keras's GELU uses."""
-    outputs, shape = node.output, ctx.get_shape(node.output[0])
-    dtype = ctx.get_dtype(outputs[0])
-    inputs = node.input
+    inputs, outputs = node.input, node.output
+    kind = {"dtypes": [ctx.get_dtype(outputs[0])], "shapes": [ctx.get_shape(outputs[0])]}
     ctx.remove_node(node.name)
     one = ctx.make_const(f"{name}_one", np.array(1, np.float32))
-    erf = ctx.make_node("Erf", inputs, dtypes=[dtype], shapes=[shape])
-    ctx.make_node(
-        "Sub",
-        [one.output[0], erf.output[0]],
-        name=name,
-        outputs=outputs,
-        dtypes=[dtype],
-        shapes=[shape],
-    )
+    erf = ctx.make_node("Erf", inputs, **kind)
+    ctx.make_node("Sub", [one.output[0], erf.output[0]], name=name, outputs=outputs, **kind)
 
 
 def _inline_constants(graph: Any, captures: Any) -> None:

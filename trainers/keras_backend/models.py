@@ -139,16 +139,16 @@ def _application(
     name: str, model_args: dict[str, Any], num_classes: int, image_size: tuple[int, int]
 ) -> tuple[Any, Normalise | None]:
     function = getattr(keras.applications, name)
-    known = set(inspect.signature(function).parameters) - OURS - UNUSED
+    arguments = set(inspect.signature(function).parameters) - OURS - UNUSED
     for argument in model_args:
         if argument in OURS:
             raise ConfigError(
                 f"model_args.{argument}: visionline sets it for {name}; leave it out"
                 " (start from local weights with `pretrained`)."
             )
-        if argument not in known:
+        if argument not in arguments:
             raise ConfigError(
-                f"model_args: {name} has no argument {argument!r}.{nearest(argument, known)}"
+                f"model_args: {name} has no argument {argument!r}.{nearest(argument, arguments)}"
             )
     try:
         network = function(
@@ -177,8 +177,8 @@ def _refusal(
             f"model: {name} takes images of at least {height}×{width} pixels, got {received}."
             " Use larger images."
         )
-    given = f" and model_args {model_args}" if model_args else ""
-    return f"model: {name} cannot be built for images of {received}{given}: {error}"
+    settings = f" and model_args {model_args}" if model_args else ""
+    return f"model: {name} cannot be built for images of {received}{settings}: {error}"
 
 
 def _preprocessing(family: ModuleType) -> Normalise | None:

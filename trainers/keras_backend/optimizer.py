@@ -7,7 +7,7 @@ config.  One fused TensorFlow kernel updates each weight.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,21 +16,15 @@ from trainers.config import TrainConfig
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
-class Optimizer(Protocol):
-    def apply(self, gradients: list[Any], learning_rate: Any) -> None:
-        """Updates the weights, in the order given to the constructor."""
-        ...
-
-
-def make(config: TrainConfig, weights: list[Any]) -> Optimizer:
-    """The optimizer of a config, over TensorFlow variables."""
+def make(config: TrainConfig, weights: list[Any]) -> SGD | AdamW:
+    """Makes the optimizer of a config; its `apply` takes gradients in the order of the weights."""
     if config.optimizer == "adamw":
         return AdamW(weights, config.weight_decay)
     return SGD(weights, config.momentum, config.weight_decay)
 
 
 def _decays(weight: Any) -> bool:
-    """Biases and the scales and offsets of norms do not decay."""
+    """Says whether a weight decays: biases, scales and offsets of norms do not."""
     return len(weight.shape) > 1
 
 

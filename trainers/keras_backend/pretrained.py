@@ -41,16 +41,16 @@ def load(model: Any, pretrained: str, num_classes: int) -> None:
     """
     path = _file(Path(pretrained))
     with tempfile.TemporaryDirectory() as folder, _weights(path) as source:
-        found = _shapes(source)
-        target, fresh = _likeliest(model, found, Path(folder))
+        shapes = _shapes(source)
+        target, fresh = _likeliest(model, shapes, Path(folder))
         with h5py.File(fresh, "r+") as own:
-            problem, head = _compare(_shapes(own), found, num_classes)
+            problem, head = _compare(_shapes(own), shapes, num_classes)
             if problem:
                 raise ConfigError(
                     f"pretrained: {path} does not fit the model: {problem}"
                     " Give weights of the same architecture and arguments."
                 )
-            for name in found.keys() - head:
+            for name in shapes.keys() - head:
                 own[name][...] = source[name][...]
         target.load_weights(fresh)
     _correct_efficientnet(target)
@@ -58,14 +58,14 @@ def load(model: Any, pretrained: str, num_classes: int) -> None:
         log.info("%s: the classifier has other classes and starts fresh.", path)
 
 
-def _likeliest(model: Any, found: Shapes, folder: Path) -> tuple[Any, Path]:
+def _likeliest(model: Any, shapes: Shapes, folder: Path) -> tuple[Any, Path]:
     """The model or its network, whichever shares more paths with a file; saved to a file."""
     candidates: list[tuple[int, Any, Path]] = []
     for target in dict.fromkeys((model, network_of(model))):
         fresh = folder / f"{len(candidates)}.weights.h5"
         target.save_weights(fresh)
         with h5py.File(fresh, "r") as own:
-            shared = len(_shapes(own).keys() & found.keys())
+            shared = len(_shapes(own).keys() & shapes.keys())
         candidates.append((shared, target, fresh))
     _, target, fresh = max(candidates, key=lambda candidate: candidate[0])
     return target, fresh
@@ -117,23 +117,23 @@ def _shapes(file: Any) -> Shapes:
     return shapes
 
 
-def _compare(expected: Shapes, found: Shapes, num_classes: int) -> tuple[str, set[str]]:
-    """What keeps `found` from fitting ("" if nothing), and the classifier's paths if it differs."""
-    missing = sorted(expected.keys() - found.keys())
-    extra = sorted(found.keys() - expected.keys())
+def _compare(expected: Shapes, received: Shapes, num_classes: int) -> tuple[str, set[str]]:
+    """Says what does not fit ("" if nothing), and the classifier's paths if it differs."""
+    missing = sorted(expected.keys() - received.keys())
+    extra = sorted(received.keys() - expected.keys())
     if missing or extra:
         return (
-            f"expected {len(expected)} arrays, found {len(found)};"
+            f"expected {len(expected)} arrays, found {len(received)};"
             + (f" it has no {missing[0]}." if missing else f" the model has no {extra[0]}.")
         ), set()
-    other = {name for name, shape in expected.items() if found[name] != shape}
+    other = {name for name, shape in expected.items() if received[name] != shape}
     classifiers = {name.rpartition("/vars/")[0] for name in other}
     for name in sorted(other):
         widths_differ_only = (
-            expected[name][-1:] == (num_classes,) and expected[name][:-1] == found[name][:-1]
+            expected[name][-1:] == (num_classes,) and expected[name][:-1] == received[name][:-1]
         )
         if not widths_differ_only or len(classifiers) > 1:
-            return f"expected {name} of shape {expected[name]}, found {found[name]}.", set()
+            return f"expected {name} of shape {expected[name]}, found {received[name]}.", set()
     return "", other
 
 

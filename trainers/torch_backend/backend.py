@@ -17,7 +17,9 @@ import numpy as np
 import torch
 
 from trainers.config import TrainConfig
-from trainers.contract import Learner, Predictor
+from trainers.torch_backend import export, models
+from trainers.torch_backend.learner import TorchLearner, parameter_count
+from trainers.torch_backend.scorer import ProgramPredictor
 
 # It warns at import that it cannot count Triton's operations; nobody asked.
 logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
@@ -43,42 +45,30 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("torch", "torchvision", "timm")}
 
 
-def build(config: TrainConfig, *, num_classes: int, image_size: tuple[int, int]) -> Learner:
-    from trainers.torch_backend.learner import TorchLearner
-    from trainers.torch_backend.models import build_model
-
-    model = build_model(config, num_classes=num_classes, image_size=image_size)
+def build(config: TrainConfig, *, num_classes: int, image_size: tuple[int, int]) -> TorchLearner:
+    model = models.build_model(config, num_classes=num_classes, image_size=image_size)
     return TorchLearner(
-        config, model, num_classes=num_classes, image_size=image_size, device=_device()
+        config,
+        model,
+        num_classes=num_classes,
+        image_size=image_size,
+        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
     )
 
 
 def count_parameters(model: str, *, num_classes: int, image_size: tuple[int, int]) -> int:
-    from trainers.torch_backend.learner import parameter_count
-    from trainers.torch_backend.models import build_net
-
     with torch.device("meta"):  # Shapes alone: no memory, no initialisation.
-        net = build_net(model, {}, num_classes=num_classes, image_size=image_size)
+        net = models.build_net(model, {}, num_classes=num_classes, image_size=image_size)
     return parameter_count(net)
 
 
-def load(directory: Path) -> Predictor:
-    from trainers.torch_backend.scorer import ProgramPredictor
-
+def load(directory: Path) -> ProgramPredictor:
     return ProgramPredictor(directory)
 
 
 def to_tensorflow(directory: Path) -> Any:
-    from trainers.torch_backend.export import to_tensorflow as convert
-
-    return convert(directory)
+    return export.to_tensorflow(directory)
 
 
 def to_onnx(directory: Path, path: Path) -> None:
-    from trainers.torch_backend.export import to_onnx as convert
-
-    convert(directory, path)
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    export.to_onnx(directory, path)

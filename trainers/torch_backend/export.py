@@ -92,9 +92,9 @@ def to_jax(
 
     def run(interpreter: Any) -> Callable[[Any, Any], Any]:
         def score(weights: Any, images_NHW3: Any) -> Any:
-            known = dict(zip(names, weights, strict=True))
+            by_name = dict(zip(names, weights, strict=True))
             inputs = [
-                images_NHW3 if spec.kind is InputKind.USER_INPUT else known.get(spec.arg.name)
+                images_NHW3 if spec.kind is InputKind.USER_INPUT else by_name.get(spec.arg.name)
                 for spec in program.graph_signature.input_specs
             ]
             (scores_NC,) = interpreter(graph).run(*inputs, enable_io_processing=False)

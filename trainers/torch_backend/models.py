@@ -39,8 +39,7 @@ def build_model(config: TrainConfig, *, num_classes: int, image_size: tuple[int,
         _check_export(config.model, net, image_size)
     if config.pretrained is None:
         return Model(net=net)
-    norm = pretrained.load(net, config.pretrained, num_classes)
-    return Model(net=net, mean=norm.mean, std=norm.std) if norm else Model(net=net)
+    return Model(net=net, **pretrained.load(net, config.pretrained, num_classes))
 
 
 def build_net(

@@ -6,7 +6,6 @@ import importlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import ConfigError
+from trainers.torch_backend.scorer import Colours
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Normalisation:
-    """Mean and standard deviation the weights were trained with (colours 0..1)."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-def load(net: nn.Module, path: str, num_classes: int) -> Normalisation | None:
+def load(net: nn.Module, path: str, num_classes: int) -> dict[str, Colours]:
     """Loads weights into `net`, all but a classifier with another class count.
 
     Args:
       path: a checkpoint, or a folder with one, such as a native model's or timm's.
 
     Returns:
-      The normalisation the weights were trained with, where that is known.
+      The `mean` and `std` that the weights were trained with (colours 0..1), where known.
 
     Raises:
       ConfigError: no or several checkpoints, not readable, weights that don't fit.
@@ -113,12 +105,9 @@ def _without_other_head(
         and value.shape[1:] == own[key].shape[1:]
     ]
     if head:
-        classes = state[head[0]].shape[0]
         _log.info(
             "The pretrained classifier (%s) is for %d classes, not %d: it starts afresh.",
-            ", ".join(head),
-            classes,
-            num_classes,
+            *(", ".join(head), state[head[0]].shape[0], num_classes),
         )
     return {k: v for k, v in state.items() if k not in head} | {k: own[k] for k in head}
 
@@ -129,15 +118,8 @@ def _fill(net: nn.Module, state: Mapping[str, Tensor], file: Path) -> None:
     missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
     unexpected = [k for k in state if k not in own]
     misshapen = [k for k in own if k in state and state[k].shape != own[k].shape]
-    problems = [
-        f"{len(keys)} {what} ({_some(keys)})"
-        for what, keys in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("of another shape", misshapen),
-        )
-        if keys
-    ]
+    wrong = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
+    problems = [f"{len(keys)} {what} ({_some(keys)})" for what, keys in wrong.items() if keys]
     if problems:
         raise ConfigError(
             f"pretrained: the weights in {file} do not fit the model: {'; '.join(problems)}. "
@@ -147,14 +129,14 @@ def _fill(net: nn.Module, state: Mapping[str, Tensor], file: Path) -> None:
         net.load_state_dict(dict(state), strict=False)
 
 
-def _normalisation(folder: Path, timm_cfg: Any) -> Normalisation | None:
-    """What is said beside the weights, or else what timm knows of the model."""
+def _normalisation(folder: Path, timm_cfg: Any) -> dict[str, Colours]:
+    """Reads it from beside the weights, or else from what timm knows of the model."""
     ours = _json(folder / "spec.json")
     theirs = _json(folder / "config.json").get("pretrained_cfg")
-    for said in (ours, theirs, timm_cfg):
-        if isinstance(said, dict) and "mean" in said and "std" in said:
-            return Normalisation(mean=tuple(said["mean"]), std=tuple(said["std"]))
-    return None
+    for settings in (ours, theirs, timm_cfg):
+        if isinstance(settings, dict) and "mean" in settings and "std" in settings:
+            return {key: tuple(settings[key]) for key in ("mean", "std")}
+    return {}
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -1,0 +1,30 @@
+"""Components of which their specs say everything, and what specs are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfx.dsl.components.base import base_component
+from tfx.types.channel import OutputChannel
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+
+
+class Component(base_component.BaseComponent):
+    """Takes the inputs and parameters of its `SPEC_CLASS` by name, and makes the outputs.
+
+    TFX refuses what the spec does not know, misses or has of another type.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        outputs = {k: OutputChannel(p.type, self, k) for k, p in self.SPEC_CLASS.OUTPUTS.items()}
+        super().__init__(self.SPEC_CLASS(**values, **outputs))
+
+
+def texts(*names: str) -> dict[str, ExecutionParameter]:
+    """Makes parameters that are texts."""
+    return {name: ExecutionParameter(type=str) for name in names}
+
+
+def channels(**types: Any) -> dict[str, ChannelParameter]:
+    """Makes inputs or outputs of types of artifacts."""
+    return {name: ChannelParameter(type=type_) for name, type_ in types.items()}
