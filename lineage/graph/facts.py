@@ -21,6 +21,7 @@ from common.record.run import CANCELLED, COMPLETE, FAILED, RUNNING, Run
 from common.record.steps import Data, Parameters, Training, Trial
 from common.record.steps import Step as Recorded
 from lineage.graph.alive import OPEN, is_alive
+from lineage.graph.measured import Measured, metrics
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Context, Execution
 from modelstore.versions import list_versions
@@ -119,23 +120,21 @@ class TrainingFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Measured):
     """One evaluation of a model."""
 
     execution_id: int
     run_id: str | None
     when: str
     blessed: bool | None
-    accuracy: float | None
-    loss: float | None
-    top_k_accuracy: float | None
     expected_calibration_error: float | None
     examples: int | None
     baseline_model_id: int | None
     """Artifact id of the model it was compared with."""
     baseline: str | None
     """Its name@version, or its URI."""
-    baseline_accuracy: float | None
+    baseline_value: float | None
+    """The headline metric of that model."""
     why_not_blessed: tuple[str, ...]
 
 
@@ -342,6 +341,8 @@ def verdict(
         when=when(ended(execution)),
         baseline_model_id=baseline.id if baseline else None,
         baseline=baseline.uri if baseline else recorded.baseline_version,
+        baseline_value=recorded.baseline_accuracy,
+        metrics=metrics(recorded),
         **_same(Verdict, replace(recorded, blessed=blessed)),
     )
 

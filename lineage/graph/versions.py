@@ -12,6 +12,7 @@ from common.record.record import value_of
 from common.record.run import Run
 from common.record.steps import Training, Verdict
 from lineage.graph import facts
+from lineage.graph.measured import Measured
 from lineage.graph.producers import BASELINE, runs_of
 from lineage.graph.pushed import PushRef
 from lineage.store.reader import Reader
@@ -24,8 +25,11 @@ _BLESSINGS = (BLESSING, INFRA_BLESSING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VersionRecord:
-    """One pushed version of a model, and what is known of how it came to be."""
+class VersionRecord(Measured):
+    """One pushed version of a model, and what is known of how it came to be.
+
+    The metrics are those of the last evaluation before the push.
+    """
 
     name: str
     version: int | str | None
@@ -42,10 +46,8 @@ class VersionRecord:
     architecture: str | None
     parameter_count: int | None
     blessed: bool | None
-    accuracy: float | None
-    """Of the last evaluation before the push."""
-    baseline_accuracy: float | None
-    """Of the model it was compared with then."""
+    baseline_value: float | None
+    """The headline metric of the model it was compared with then."""
     latency_ms: float | None
     """Of one image, median; see `latency_of`."""
     latency_of: Literal["server", "onnx"] | None
@@ -147,8 +149,8 @@ def _record(
         ),
         parameter_count=training.parameter_count if training else None,
         blessed=verdict.blessed if verdict else None,
-        accuracy=verdict.accuracy if verdict else None,
-        baseline_accuracy=verdict.baseline_accuracy if verdict else None,
+        metrics=verdict.metrics if verdict else {},
+        baseline_value=verdict.baseline_value if verdict else None,
         latency_ms=onnx_ms if served_ms is None else served_ms,
         latency_of="server" if served_ms is not None else None if onnx_ms is None else "onnx",
         epochs=training.epochs_run if training else None,

@@ -17,6 +17,7 @@ from common.record.record import name_of, names_of, value_of
 from common.record.steps import Step, Verdict
 from lineage.graph import facts
 from lineage.graph.built import Built, weights_of, without_data
+from lineage.graph.measured import NAMES, Measured, metrics
 from lineage.graph.producers import ancestry, runs_of
 from lineage.graph.refs import find_artifact, model_of, outputs_of_run
 from lineage.questions.model import lineage_of
@@ -40,7 +41,9 @@ class AffectedData:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AffectedModel:
+class AffectedModel(Measured):
+    """A model that was built on the data."""
+
     artifact_id: int
     uri: str
     state: str
@@ -50,15 +53,15 @@ class AffectedModel:
     """It was made; ISO 8601, UTC."""
     framework: str | None
     architecture: str | None
-    accuracy: float | None
-    """As last evaluated."""
     blessed: bool | None
     pushed: tuple[str, ...]
     """name@version of its pushes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AffectedVersion:
+class AffectedVersion(Measured):
+    """A push of such a model."""
+
     name: str | None
     version: int | str | None
     serving: facts.ServingState | None
@@ -70,7 +73,6 @@ class AffectedVersion:
     when: str
     """It was pushed; ISO 8601, UTC."""
     framework: str | None
-    accuracy: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +299,7 @@ def _models(
 ) -> dict[int, AffectedModel]:
     runs = _run_ids(reader, {built.trainers[i] for i in ids})
     judged = {built.evaluations[i] for i in ids if i in built.evaluations}
-    verdicts = reader.values("Execution", judged, names_of(Verdict.accuracy, Verdict.blessed))
+    verdicts = reader.values("Execution", judged, (*NAMES, name_of(Verdict.blessed)))
     pushed: dict[int, list[str]] = {}
     for push in pushes:
         pushed.setdefault(push.model_id, []).insert(0, push.shown)
@@ -313,7 +315,7 @@ def _models(
             when=known.created,
             framework=known.framework,
             architecture=known.architecture,
-            accuracy=verdict.accuracy,
+            metrics=metrics(verdict),
             blessed=verdict.blessed,
             pushed=tuple(pushed.get(model.id, ())),
         )
@@ -335,7 +337,7 @@ def _versions(
             run_id=runs.get(built.pushes[p.id][1]),
             when=facts.when(artifacts[p.id].created),
             framework=models[p.model_id].framework,
-            accuracy=models[p.model_id].accuracy,
+            metrics=models[p.model_id].metrics,
         )
         for p in told
     )

@@ -12,6 +12,7 @@ from common.record.record import value_of
 from common.record.run import Run
 from common.record.steps import Parameters
 from lineage.graph import facts
+from lineage.graph.measured import NAMES, TASK
 from lineage.graph.refs import find_model, outputs_of_run
 from lineage.questions.model import lineage_of
 from lineage.store.reader import Reader
@@ -238,13 +239,14 @@ def _evaluation(
 def _results(parts: _Parts, verdict: facts.Verdict | None) -> dict[str, Any]:
     run, training = parts.run, parts.training
     found: dict[str, Any] = {"state": run and run.state}
-    for key in ("accuracy", "loss", "top_k_accuracy", "expected_calibration_error", "blessed"):
+    for key in NAMES:
+        found[key] = verdict.metrics.get(key) if verdict else None
+    for key in ("expected_calibration_error", "blessed"):
         found[key] = getattr(verdict, key) if verdict else None
     for key in ("epochs_run", "best_epoch", "train_seconds", "peak_memory_bytes", "latency_ms"):
         found[key] = getattr(training, key) if training else None
-    metrics = training.metrics if training else {}
-    for key in ("val_accuracy", "val_loss"):
-        found[key] = metrics.get(key)
+    for key in (f"val_{TASK.HEADLINE}", "val_loss"):
+        found[key] = training.metrics.get(key) if training else None
     return found
 
 

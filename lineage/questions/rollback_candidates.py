@@ -29,8 +29,8 @@ class Candidate:
     """Why it is not usable."""
     cautions: tuple[str, ...]
     """What speaks against one that is usable: was rolled back from, not blessed …"""
-    accuracy_difference: float | None
-    """Its accuracy less that of the version served now; each as it was judged then."""
+    headline_difference: float | None
+    """Its headline metric less that of the version served now; each as it was judged then."""
     classes_added: tuple[str, ...] | None
     """Classes that it knows and the version served now does not; None: not known."""
     classes_missing: tuple[str, ...] | None
@@ -126,15 +126,17 @@ def _candidate(
         cautions.append("whether it was blessed is not recorded")
     elif not version.blessed:
         cautions.append("not blessed")
+    own_value = version.headline_value
+    current_value = current.headline_value if current else None
     difference = None
-    if current and current.accuracy is not None and version.accuracy is not None:
-        difference = version.accuracy - current.accuracy
+    if own_value is not None and current_value is not None:
+        difference = own_value - current_value
     return Candidate(
         version=version,
         usable=not why_not,
         why_not=why_not,
         cautions=tuple(cautions),
-        accuracy_difference=difference,
+        headline_difference=difference,
         classes_added=_beyond(own, classes),
         classes_missing=_beyond(classes, own),
     )

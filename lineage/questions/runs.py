@@ -14,6 +14,7 @@ from common.record.run import CANCELLED, COMPLETE, FAILED, RUNNING, Run
 from common.record.steps import Push, Step, Verdict
 from lineage.graph import facts
 from lineage.graph.alive import ENDED, OPEN
+from lineage.graph.measured import Measured, metrics
 from lineage.graph.refs import find_run
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Context, Execution
@@ -27,8 +28,12 @@ _PAGE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunSummary:
-    """One run, in short."""
+class RunSummary(Measured):
+    """One run, in short.
+
+    The metrics are those of its model as the Evaluator measured it, in this run or in one it
+    was reused from.
+    """
 
     run_id: str
     pipeline: str | None
@@ -40,8 +45,6 @@ class RunSummary:
     framework: str | None
     model: str | None
     """The architecture's name."""
-    accuracy: float | None
-    """Of its model as the Evaluator measured it, in this run or in one it was reused from."""
     blessed: bool | None
     """By the Evaluator and, where it was tried, by the server; None: there is no verdict."""
     pushed: str | None
@@ -233,7 +236,6 @@ def _summary(part: _Parts, pipeline: str | None, judge: Execution | None) -> Run
     _, blessing = part.outputs.get(BLESSING, (None, None))
     pusher, pushed = part.outputs.get(PUSHED_MODEL, (None, None))
     name = _pushed_name(pushed) if pushed else None
-    accuracy = value_of(judge, Verdict.accuracy) if judge else None
     blessed = value_of(blessing, Blessing.blessed) if blessing else None
     _, infra = part.outputs.get(INFRA_BLESSING, (None, None))
     if blessed is not None and infra is not None and not value_of(infra, Blessing.blessed):
@@ -247,7 +249,7 @@ def _summary(part: _Parts, pipeline: str | None, judge: Execution | None) -> Run
         duration_seconds=duration(run, state, part.executions),
         framework=value_of(run, Run.framework),
         model=value_of(run, Run.model),
-        accuracy=accuracy,
+        metrics=metrics(Verdict.read(judge)) if judge else {},
         blessed=blessed,
         pushed=name,
         pushed_before=name is not None and pusher is not None and _left_alone(pusher),

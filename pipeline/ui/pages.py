@@ -14,6 +14,7 @@ from common.record.kinds import MODEL, PIPELINE, PUSHED_MODEL, RUN
 from common.record.record import value_of
 from lineage.drawing.drawing import Node
 from lineage.graph.facts import Verdict
+from lineage.graph.measured import headline_of
 from lineage.graph.pushed import PushRef, names_known
 from lineage.graph.refs import find_artifact, find_model, find_run, model_of
 from lineage.graph.versions import comparable_latencies
@@ -109,7 +110,7 @@ def _versions(reader: Reader, name: str) -> Page:
     labels = [str(v.version) for v in found.versions]
     latencies, of = comparable_latencies(found.versions)
     charts = (
-        line_chart("accuracy", labels, [v.accuracy for v in found.versions]),
+        line_chart(headline_of(found.versions), labels, [v.headline_value for v in found.versions]),
         line_chart(f"latency {of}".strip(), labels, latencies, " ms"),
     )
     return Page("history.html", {"found": found, "charts": [c for c in charts if c is not None]})

@@ -10,6 +10,7 @@ import typer
 
 from common.errors import ConfigError, Exit
 from common.formats import cell, share
+from lineage.graph.measured import headline_of
 from lineage.images.copies import Copy
 from lineage.questions.affected import Affected, AffectedData, affected_by, affected_by_span
 from lineage.questions.affected_images import AffectedImage, AffectedImages, affected_by_images
@@ -169,11 +170,11 @@ def _show_models(found: Affected, uses: Mapping[int, str]) -> None:
     use = ["use"] if uses else []
     if found.versions:
         table(
-            ["version", "serving", "accuracy", "pushed", "run", "model", *use],
+            ["version", "serving", headline_of(found.versions), "pushed", "run", "model", *use],
             [
                 [
                     f"{v.name}@{v.version}" if v.name else v.destination or "-",
-                    *(serving(v.serving), cell(v.accuracy, share), _date(v.when)),
+                    *(serving(v.serving), cell(v.headline_value, share), _date(v.when)),
                     *(v.run_id or "-", str(v.model_id)),
                     *([uses.get(v.model_id, "-")] if uses else []),
                 ]
@@ -185,11 +186,11 @@ def _show_models(found: Affected, uses: Mapping[int, str]) -> None:
         typer.echo("Nothing that was built on it was pushed.")
     typer.echo()
     table(
-        ["model", "framework", "architecture", "accuracy", "made", "run", *use],
+        ["model", "framework", "architecture", headline_of(found.models), "made", "run", *use],
         [
             [
                 *(str(m.artifact_id), m.framework or "-", m.architecture or "-"),
-                *(cell(m.accuracy, share), _date(m.when), m.run_id or "-"),
+                *(cell(m.headline_value, share), _date(m.when), m.run_id or "-"),
                 *([uses.get(m.artifact_id, "-")] if uses else []),
             ]
             for m in found.models

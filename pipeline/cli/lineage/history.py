@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from common.formats import cell, change, duration, share
+from lineage.graph.measured import headline_of
 from lineage.graph.versions import VersionRecord
 from lineage.questions.history import History
 from lineage.questions.history import history as ask
@@ -39,9 +40,10 @@ def history(
 
 def _show(found: History) -> None:
     before: list[VersionRecord | None] = [None, *found.versions[:-1]]
+    title = headline_of(found.versions)
     table(
         (
-            *("version", "pushed", "framework", "model", "accuracy", "change", "baseline"),
+            *("version", "pushed", "framework", "model", title, "change", "baseline"),
             *("latency", "change", "epochs", "training", "data", "serving", "run"),
         ),
         [_history_row(v, b) for v, b in zip(found.versions, before, strict=True)],
@@ -59,9 +61,9 @@ def _history_row(v: VersionRecord, before: VersionRecord | None) -> tuple[str, .
         moment(v.pushed),
         cell(v.framework),
         cell(v.architecture),
-        cell(v.accuracy, share),
-        cell(_difference(v.accuracy, before.accuracy if before else None), change),
-        cell(v.baseline_accuracy, share),
+        cell(v.headline_value, share),
+        cell(_difference(v.headline_value, before.headline_value if before else None), change),
+        cell(v.baseline_value, share),
         latency(v.latency_ms, v.latency_of),
         _percent(v.latency_ms, _latency_before(v, before)),
         cell(v.epochs),

@@ -57,13 +57,13 @@ def _show_why_not(found: WhyNotBlessed) -> None:
     from common.formats import NOT_RECORDED, cell, known, share
 
     verdict, infra = found.verdict, found.infra
-    accuracy = known(verdict.accuracy, share)
+    value = known(verdict.headline_value, share)
     which = [
         ("artifact", f"{found.model.artifact_id}, {found.model.uri}"),
         ("judged", f"{moment(verdict.when)}, by the run {known(verdict.run_id)}"),
     ]
     if verdict.blessed:
-        which.append(("accuracy", accuracy))
+        which.append((verdict.headline, value))
         if infra is None or infra.blessed is not False:
             facts("it was blessed", which)
             return

@@ -8,6 +8,7 @@ import typer
 
 from common.errors import Exit
 from common.formats import cell, change, share
+from lineage.graph.measured import headline_of
 from lineage.questions.rollback_candidates import Candidate, Rollback
 from lineage.questions.rollback_candidates import rollback_candidates as ask
 from pipeline.cli.lineage.asking import Store, asks
@@ -40,7 +41,8 @@ def _show_rollback(found: Rollback) -> None:
     elif now is None:
         served = f"{found.served}, which this store did not push"
     else:
-        parts = [now.framework, now.architecture, f"accuracy {cell(now.accuracy, share)}"]
+        value = cell(now.headline_value, share)
+        parts = [now.framework, now.architecture, f"{now.headline} {value}"]
         served = f"{found.served} ({', '.join(filter(None, parts))})"
     takes = "none, unless one is named with --to" if found.taken is None else str(found.taken)
     if found.taken in found.strangers:
@@ -49,11 +51,12 @@ def _show_rollback(found: Rollback) -> None:
         found.name,
         [("folder", found.folder), ("served now", served), ("rollback takes", takes)],
     )
+    title = headline_of(c.version for c in found.candidates)
     usable = [c for c in found.candidates if c.usable]
     if usable:
         table(
             (
-                *("version", "pushed", "framework", "model", "accuracy", "against now"),
+                *("version", "pushed", "framework", "model", title, "against now"),
                 *("classes", "but", "latency", "data"),
             ),
             [_candidate_row(c) for c in usable],
@@ -74,8 +77,8 @@ def _candidate_row(c: Candidate) -> tuple[str, ...]:
         moment(v.pushed),
         cell(v.framework),
         cell(v.architecture),
-        cell(v.accuracy, share),
-        cell(c.accuracy_difference, change),
+        cell(v.headline_value, share),
+        cell(c.headline_difference, change),
         _classes(c.classes_added, c.classes_missing),
         "; ".join(c.cautions) or cell(None),
         latency(v.latency_ms, v.latency_of),

@@ -8,6 +8,7 @@ import typer
 
 from common.errors import Exit
 from common.formats import cell, share
+from lineage.graph.measured import headline_of
 from lineage.graph.versions import VersionRecord
 from lineage.questions.model import model_lineage
 from lineage.questions.served import ServedList
@@ -47,9 +48,10 @@ def served(
 
 def _show(found: ServedList) -> None:
     if found.versions:
+        title = headline_of(found.versions)
         table(
             (
-                *("name", "version", "serving", "framework", "model", "accuracy", "pushed"),
+                *("name", "version", "serving", "framework", "model", title, "pushed"),
                 *("data", "span", "run", "who", "place"),
             ),
             [_served_row(v) for v in found.versions],
@@ -65,7 +67,7 @@ def _served_row(v: VersionRecord) -> tuple[str, ...]:
         serving(v.serving),
         cell(v.framework),
         cell(v.architecture),
-        cell(v.accuracy, share),
+        cell(v.headline_value, share),
         moment(v.pushed),
         short(v.data_digest),
         cell(v.data_span),
