@@ -240,22 +240,16 @@ def run_state(run: Context, executions: Collection[Execution]) -> str:
     told by a later export alone.
     """
     recorded = value_of(run, Run.state)
-    found = {e.state for e in executions}
+    states = {e.state for e in executions}
     if recorded not in (None, RUNNING):
         return recorded
-    if recorded == RUNNING and ("FAILED" not in found or found & set(OPEN)):
+    if recorded == RUNNING and ("FAILED" not in states or states & set(OPEN)):
         alive = is_alive(run)
         if alive is None and run.imported:
             return UNKNOWN
         return FAILED if alive is False else RUNNING
-    return state_of(found)
-
-
-def state_of(states: Collection[str] | Any) -> str:
-    """A run's state from those of its executions."""
-    found = set(states)
     for mlmd, ours in (("FAILED", FAILED), ("CANCELED", CANCELLED), ("RUNNING", RUNNING)):
-        if mlmd in found:
+        if mlmd in states:
             return ours
     return COMPLETE
 
@@ -359,12 +353,12 @@ def infra_verdict(
         blessed = None
     elif blessed is None:
         blessed = recorded.blessed
-    told = replace(recorded, blessed=blessed, skipped=skipped, why_not_blessed=why_not)
+    verdict = replace(recorded, blessed=blessed, skipped=skipped, why_not_blessed=why_not)
     return InfraVerdict(
         execution_id=execution.id,
         run_id=run.name if run else None,
         when=when(ended(execution)),
-        **_same(InfraVerdict, told),
+        **_same(InfraVerdict, verdict),
     )
 
 
@@ -401,13 +395,13 @@ def serving_state(destination: str) -> ServingState | None:
 def serving_states(destinations: Collection[str]) -> dict[str, ServingState | None]:
     """The same of many; looks into each serving folder once."""
     there: dict[str, list[str] | None] = {}
-    found: dict[str, ServingState | None] = {}
+    states: dict[str, ServingState | None] = {}
     for destination in destinations:
         folder, version = os.path.split(destination.rstrip("/"))
         if folder not in there:
             there[folder] = versions_in(folder)
-        found[destination] = state_among(version, there[folder])
-    return found
+        states[destination] = state_among(version, there[folder])
+    return states
 
 
 def versions_in(folder: str) -> list[str] | None:

@@ -80,11 +80,11 @@ def records(
     runs = runs_of(reader, list(trainers.values()))
     data = raw_examples(reader, set(trainers))
     judged = _judged(reader, models)
-    found = []
+    versions = []
     for ref in refs:
         model_id = model_of.get(ref.artifact_id, 0)
         trainer_id = makers.get(model_id, 0)
-        found.append(
+        versions.append(
             _record(
                 ref,
                 artifact=pushed[ref.artifact_id],
@@ -97,7 +97,7 @@ def records(
                 infra=_before(judged.trials.get(model_id, []), pushed[ref.artifact_id]),
             )
         )
-    return tuple(found)
+    return tuple(versions)
 
 
 LATENCY_OF = {"server": "gRPC", "onnx": "ONNX Runtime"}
@@ -169,15 +169,15 @@ def raw_examples(reader: Reader, executions: Collection[int]) -> dict[int, list[
     Returns:
       By execution id, in the order of their ids.
     """
-    given = _examples_given(reader, executions)
+    direct = _examples_given(reader, executions)
     made_from: dict[int, set[int]] = {}
-    frontier = set[int]().union(*given.values())
+    frontier = set[int]().union(*direct.values())
     while frontier:
         makers = reader.producers(frontier)
         inputs = _examples_given(reader, set(makers.values()))
         made_from |= {a: inputs.get(makers.get(a, 0), set()) for a in frontier}
         frontier = set[int]().union(*(made_from[a] for a in frontier)) - made_from.keys()
-    raw = {execution: _ends(ids, made_from) for execution, ids in given.items()}
+    raw = {execution: _ends(ids, made_from) for execution, ids in direct.items()}
     artifacts = reader.artifacts(set[int]().union(*raw.values()))
     return {e: [artifacts[i] for i in sorted(ids)] for e, ids in raw.items()}
 
@@ -194,25 +194,25 @@ def _ends(ids: Collection[int], made_from: Mapping[int, Collection[int]]) -> set
 def _examples_given(reader: Reader, executions: Collection[int]) -> dict[int, set[int]]:
     events = [e for e in reader.events(executions) if e.kind == "input" and e.key not in BASELINE]
     artifacts = reader.artifacts({e.artifact_id for e in events})
-    found: dict[int, set[int]] = defaultdict(set)
+    examples: dict[int, set[int]] = defaultdict(set)
     for event in events:
         artifact = artifacts.get(event.artifact_id)
         if artifact is not None and artifact.type == EXAMPLES:
-            found[event.execution_id].add(event.artifact_id)
-    return dict(found)
+            examples[event.execution_id].add(event.artifact_id)
+    return dict(examples)
 
 
 def _models(reader: Reader, refs: Sequence[PushRef]) -> dict[int, int]:
     """The model of each push, by the push's artifact id."""
-    found = {r.artifact_id: r.model_id for r in refs if r.model_id is not None}
+    models = {r.artifact_id: r.model_id for r in refs if r.model_id is not None}
     # TFX's own Pusher does not say which model it was; it was given one.
     makers = reader.producers([r.artifact_id for r in refs if r.model_id is None])
-    given = {
+    model_of = {
         e.execution_id: e.artifact_id
         for e in reader.events(set(makers.values()))
         if e.kind == "input" and e.key == "model"
     }
-    return found | {a: given[e] for a, e in makers.items() if e in given}
+    return models | {a: model_of[e] for a, e in makers.items() if e in model_of}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ def _judged(reader: Reader, models: Collection[int]) -> _Judged:
     blessings = _blessings(
         reader, [i for i, x in executions.items() if value_of(x, Verdict.blessed) is None]
     )
-    found = _Judged(defaultdict(list), defaultdict(list))
+    judged = _Judged(defaultdict(list), defaultdict(list))
     for event in sorted(events):
         execution = executions.get(event.execution_id)
         if execution is None:
@@ -242,11 +242,11 @@ def _judged(reader: Reader, models: Collection[int]) -> _Judged:
         blessing = blessings.get(execution.id)
         if execution.type.rpartition(".")[2] == EVALUATOR:
             verdict = facts.verdict(execution, None, blessing, None)
-            found.verdicts[event.artifact_id].append((execution, verdict))
+            judged.verdicts[event.artifact_id].append((execution, verdict))
         else:
             trial = facts.infra_verdict(execution, None, blessing)
-            found.trials[event.artifact_id].append((execution, trial))
-    return found
+            judged.trials[event.artifact_id].append((execution, trial))
+    return judged
 
 
 def _blessings(reader: Reader, executions: Collection[int]) -> dict[int, Artifact]:
@@ -262,5 +262,5 @@ def _blessings(reader: Reader, executions: Collection[int]) -> dict[int, Artifac
 def _before(verdicts: Sequence[tuple[Execution, V]], pushed: Artifact) -> V | None:
     """The verdict that a push rests on: the last one before it."""
     earlier = [v for e, v in verdicts if e.created <= pushed.created]
-    known = earlier or [v for _, v in verdicts]
-    return known[-1] if known else None
+    candidates = earlier or [v for _, v in verdicts]
+    return candidates[-1] if candidates else None

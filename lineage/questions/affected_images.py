@@ -10,7 +10,7 @@ from common.record.kinds import EXAMPLES
 from lineage.graph.built import Built, weights_of, without_data
 from lineage.images.copies import Copy, copies
 from lineage.images.index import reports_of
-from lineage.images.searching import Found, Unsearched, search
+from lineage.images.searching import Findings, Unsearched, search
 from lineage.images.uses import Use, Uses
 from lineage.questions import affected
 from lineage.store.reader import Reader
@@ -81,26 +81,26 @@ def affected_by_images(
       asked: SHA-256 of image files, hexadecimal, lower case; with the file that each is of.
       limit: see `affected.affected_by`.
     """
-    found = search(reader, asked)
-    datasets = {i: a for i, a in found.artifacts.items() if a.type == EXAMPLES}
+    findings = search(reader, asked)
+    datasets = {i: a for i, a in findings.artifacts.items() if a.type == EXAMPLES}
     weights = weights_of(reader)
     built = Built.on(reader, datasets, weights)
     uses = Uses(reader, built, datasets)
-    images = _images(asked, found)
+    images = _images(asked, findings)
     places = {i.sha256: [(p.artifact_id, p.split) for p in i.ingested] for i in images}
     by_model = {
         model: {sha: use for sha, at in places.items() if (use := uses.of(model, at)) is not None}
         for model in sorted(built.trainers, reverse=True)
     }
     models = [m for m, used in by_model.items() if used]
-    told = affected.tell(reader, built, models, limit)
-    listed = {m.artifact_id for m in told.models} | {v.model_id for v in told.versions}
+    built_on = affected.tell(reader, built, models, limit)
+    listed = {m.artifact_id for m in built_on.models} | {v.model_id for v in built_on.versions}
     return AffectedImages(
-        data=affected.told_data(reader, found.artifacts.values()),
-        models=told.models,
-        model_count=told.model_count,
-        versions=told.versions,
-        version_count=told.version_count,
+        data=affected.told_data(reader, findings.artifacts.values()),
+        models=built_on.models,
+        model_count=built_on.model_count,
+        versions=built_on.versions,
+        version_count=built_on.version_count,
         unknown_models=without_data(reader),
         foreign_weights=dict(weights.foreign),
         images=tuple(
@@ -117,23 +117,23 @@ def affected_by_images(
             )
             for i in images
         ),
-        searched=dict(found.searched),
-        unsearched=found.unsearched,
+        searched=dict(findings.searched),
+        unsearched=findings.unsearched,
         copies=copies(
             reader,
             built,
             uses,
             datasets,
-            reports_of(reader, datasets) | _orphans(found),
-            found.images,
+            reports_of(reader, datasets) | _orphans(findings),
+            findings.images,
         ),
     )
 
 
-def _images(asked: Mapping[str, str | None], found: Found) -> list[AffectedImage]:
+def _images(asked: Mapping[str, str | None], findings: Findings) -> list[AffectedImage]:
     """Without their uses."""
     ingested: dict[str, list[Ingested]] = {sha256: [] for sha256 in asked}
-    for artifact_id, images in found.images.items():
+    for artifact_id, images in findings.images.items():
         for image in images:
             ingested[image.sha256].append(
                 Ingested(
@@ -143,7 +143,7 @@ def _images(asked: Mapping[str, str | None], found: Found) -> list[AffectedImage
                     split=image.split,
                 )
             )
-    missing: Literal["nowhere", "cannot tell"] = "cannot tell" if found.unsearched else "nowhere"
+    missing: Literal["nowhere", "cannot tell"] = "cannot tell" if findings.unsearched else "nowhere"
     return [
         AffectedImage(
             sha256=sha256,
@@ -156,6 +156,6 @@ def _images(asked: Mapping[str, str | None], found: Found) -> list[AffectedImage
     ]
 
 
-def _orphans(found: Found) -> dict[int, Artifact]:
+def _orphans(findings: Findings) -> dict[int, Artifact]:
     """Reports of datasets that are not in the store."""
-    return {i: a for i, a in found.artifacts.items() if a.type != EXAMPLES}
+    return {i: a for i, a in findings.artifacts.items() if a.type != EXAMPLES}

@@ -83,13 +83,13 @@ def recorded(reader: Reader, ref: str) -> Recorded:
     """
     run = reader.context(RUN, ref)
     try:
-        found = lineage_of(reader, find_model(reader, ref))
+        lineage = lineage_of(reader, find_model(reader, ref))
     except NotFoundError:
         if run is None:
             raise
         parts = _of_run(reader, run)
     else:
-        parts = _Parts(**{f.name: getattr(found, f.name) for f in fields(_Parts)})
+        parts = _Parts(**{f.name: getattr(lineage, f.name) for f in fields(_Parts)})
         if run is not None:
             parts.run = facts.run_facts(reader, run)
     own = [v for v in parts.verdicts if parts.run and v.run_id == parts.run.run_id]
@@ -147,16 +147,16 @@ def _of_run(reader: Reader, run: Context) -> _Parts:
 
 def _facts(parts: _Parts) -> dict[tuple[Section, str], Any]:
     run, training, transform = parts.run or Run(), parts.training, parts.transform
-    found: dict[tuple[Section, str], Any] = {
+    values: dict[tuple[Section, str], Any] = {
         ("data", key): _one_or_all([getattr(d, key) for d in parts.data])
         for key in ("digest", "source", "span", "images", "classes", "quarantined")
     }
     # A run that failed early knows its data from looking the cache up.
-    found["data", "digest"] = found["data", "digest"] or run.dataset_digest
+    values["data", "digest"] = values["data", "digest"] or run.dataset_digest
     settings = _part(parts.run, "transform")
     size = settings.get("image_size")
     seeds = (training and training.seed, run.seed)
-    found |= surroundings(run) | {
+    values |= surroundings(run) | {
         ("framework", "framework"): (training and training.framework) or run.framework,
         ("framework", "architecture"): (training and training.architecture) or run.model,
         ("framework", "parameters"): training and training.parameter_count,
@@ -170,7 +170,7 @@ def _facts(parts: _Parts) -> dict[tuple[Section, str], Any]:
         ("hardware", "accelerator"): (training and training.accelerator) or run.accelerator,
         ("hardware", "host"): run.host,
     }
-    return found
+    return values
 
 
 def surroundings(run: Run) -> dict[tuple[Section, str], Any]:
@@ -238,16 +238,16 @@ def _evaluation(
 
 def _results(parts: _Parts, verdict: facts.Verdict | None) -> dict[str, Any]:
     run, training = parts.run, parts.training
-    found: dict[str, Any] = {"state": run and run.state}
+    results: dict[str, Any] = {"state": run and run.state}
     for key in NAMES:
-        found[key] = verdict.metrics.get(key) if verdict else None
+        results[key] = verdict.metrics.get(key) if verdict else None
     for key in ("expected_calibration_error", "blessed"):
-        found[key] = getattr(verdict, key) if verdict else None
+        results[key] = getattr(verdict, key) if verdict else None
     for key in ("epochs_run", "best_epoch", "train_seconds", "peak_memory_bytes", "latency_ms"):
-        found[key] = getattr(training, key) if training else None
+        results[key] = getattr(training, key) if training else None
     for key in (f"val_{TASK.HEADLINE}", "val_loss"):
-        found[key] = training.metrics.get(key) if training else None
-    return found
+        results[key] = training.metrics.get(key) if training else None
+    return results
 
 
 def _one_or_all(values: list[Any]) -> Any:

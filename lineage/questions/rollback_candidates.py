@@ -69,9 +69,9 @@ def rollback_candidates(reader: Reader, name: str, limit: int | None = None) -> 
       NotFoundError: nothing was pushed under that name, or into more than one folder
         that is still there.
     """
-    known = known_pushes(reader, name)
-    folder = _folder(name, known)
-    refs = [r for r in known if r.folder == folder]
+    pushed = known_pushes(reader, name)
+    folder = _folder(name, pushed)
+    refs = [r for r in pushed if r.folder == folder]
     states = serving_states(refs)
     versions = sorted(versions_of(refs), key=lambda r: r.order, reverse=True)
     there = list_versions(Path(folder))
@@ -79,8 +79,8 @@ def rollback_candidates(reader: Reader, name: str, limit: int | None = None) -> 
     now = [r for r in versions if states[r.artifact_id] == "latest"]
     others = [r for r in versions if r not in now]
     wanted = others[:limit] if limit is not None else others
-    found = records(reader, [*now, *wanted], states)
-    current = found[0] if now else None
+    own = records(reader, [*now, *wanted], states)
+    current = own[0] if now else None
     classes = None if served is None else _classes(Path(folder) / str(served))
     older = {str(c.version): c for c in choices(Path(folder))}
     taken = taken_by_default(older.values())
@@ -90,7 +90,7 @@ def rollback_candidates(reader: Reader, name: str, limit: int | None = None) -> 
         served=served,
         current=current,
         candidates=tuple(
-            _candidate(v, older.get(str(v.version)), current, classes) for v in found[len(now) :]
+            _candidate(v, older.get(str(v.version)), current, classes) for v in own[len(now) :]
         ),
         pushed=len(others),
         strangers=tuple(v for v in there if str(v) not in {str(r.version) for r in refs}),

@@ -98,16 +98,16 @@ def list_runs(
         like[_STATE] = (RUNNING,)
     if pipeline is not None and not pipelines.is_known:
         like[_PIPELINE] = (pipeline,)
-    found: list[RunSummary] = []
+    runs: list[RunSummary] = []
     size = limit
-    while len(found) < limit:
+    while len(runs) < limit:
         page = reader.latest_contexts(RUN, size, before=before, like=like)
         summaries = _summaries(reader, page, pipelines)
-        found += [s for s in summaries if all(getattr(s, k) == v for k, v in wanted.items())]
+        runs += [s for s in summaries if all(getattr(s, k) == v for k, v in wanted.items())]
         if len(page) < size:
             break
         before, size = page[-1].id, _PAGE
-    return RunList(runs=tuple(found[:limit]))
+    return RunList(runs=tuple(runs[:limit]))
 
 
 def is_resolver(execution: Execution) -> bool:
@@ -152,17 +152,17 @@ def _parts(reader: Reader, runs: Sequence[Context]) -> list[_Parts]:
     for event in events:
         if event.artifact_id in artifacts:
             made[event.execution_id].append(artifacts[event.artifact_id])
-    found = []
+    parts = []
     for run in runs:
         own = [executions[i] for i in by_run.get(run.id, []) if i in steps]
         outputs = {a.type: (e, a) for e in own for a in made[e.id]}
-        found.append(_Parts(run=run, executions=own, outputs=outputs))
-    return found
+        parts.append(_Parts(run=run, executions=own, outputs=outputs))
+    return parts
 
 
 def _judges(reader: Reader, parts: Sequence[_Parts]) -> dict[int, Execution]:
     """The execution that evaluated each run's model, by run; reuse is followed."""
-    found: dict[int, Execution] = {}
+    judges: dict[int, Execution] = {}
     reused: dict[int, int] = {}
     for part in parts:
         if EVALUATION not in part.outputs:
@@ -171,13 +171,13 @@ def _judges(reader: Reader, parts: Sequence[_Parts]) -> dict[int, Execution]:
         if execution.state == "CACHED":
             reused[part.run.id] = evaluation.id
         else:
-            found[part.run.id] = execution
+            judges[part.run.id] = execution
     makers = reader.producers(set(reused.values()))
     executions = reader.executions(set(makers.values()))
     for run, artifact in reused.items():
         if makers.get(artifact) in executions:
-            found[run] = executions[makers[artifact]]
-    return found
+            judges[run] = executions[makers[artifact]]
+    return judges
 
 
 class _Pipelines:
@@ -199,15 +199,15 @@ class _Pipelines:
 
     def of(self, parts: Sequence[_Parts]) -> dict[int, str]:
         """By run; searched for where runs do not say it."""
-        found: dict[int, str] = {}
+        names: dict[int, str] = {}
         unsaid: dict[int, int] = {}
         for part in parts:
             recorded = value_of(part.run, Run.pipeline)
             if recorded is not None:
-                found[part.run.id] = recorded
+                names[part.run.id] = recorded
             elif part.executions:
                 unsaid[part.executions[0].id] = part.run.id
-        return found | (self._searched(unsaid) if unsaid else {})
+        return names | (self._searched(unsaid) if unsaid else {})
 
     def _searched(self, runs: Mapping[int, int]) -> dict[int, str]:
         """By run; `runs` are by an execution of theirs."""

@@ -38,15 +38,15 @@ def named_models(reader: Reader, limit: int) -> tuple[list[NamedModel], int]:
     states = serving_states([r for name in shown for r in by_name[name]])
     served = {name: _latest(by_name[name], states) for name in shown}
     wanted = {r.artifact_id: r for n in shown for r in (newest[n], served[n]) if r is not None}
-    found = {v.artifact_id: v for v in records(reader, list(wanted.values()), states)}
+    details = {v.artifact_id: v for v in records(reader, list(wanted.values()), states)}
     models = []
     for name in sorted(shown):
         latest = served[name]
         models.append(
             NamedModel(
                 name=name,
-                served=None if latest is None else found[latest.artifact_id],
-                newest=found[newest[name].artifact_id],
+                served=None if latest is None else details[latest.artifact_id],
+                newest=details[newest[name].artifact_id],
                 versions=len(by_name[name]),
                 kept=sum(states[r.artifact_id] == "kept" for r in by_name[name]),
             )

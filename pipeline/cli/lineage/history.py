@@ -30,29 +30,29 @@ def history(
 ) -> None:
     """List a model's versions over time: accuracy, latency, and how each was made."""
     with store.open(name) as reader:
-        found = ask(reader, name, limit)
+        answer = ask(reader, name, limit)
     if picture is not None:
         from pipeline.pictures import draw_history  # and with it, Matplotlib
 
-        draw_history(found, picture)
-    store.answer("history", found, _show)
+        draw_history(answer, picture)
+    store.answer("history", answer, _show)
 
 
-def _show(found: History) -> None:
-    before: list[VersionRecord | None] = [None, *found.versions[:-1]]
-    title = headline_of(found.versions)
+def _show(answer: History) -> None:
+    before: list[VersionRecord | None] = [None, *answer.versions[:-1]]
+    title = headline_of(answer.versions)
     table(
         (
             *("version", "pushed", "framework", "model", title, "change", "baseline"),
             *("latency", "change", "epochs", "training", "data", "serving", "run"),
         ),
-        [_history_row(v, b) for v, b in zip(found.versions, before, strict=True)],
+        [_history_row(v, b) for v, b in zip(answer.versions, before, strict=True)],
         optional=(
             *("baseline", "run", "epochs", "training", "data", "model", "pushed", "framework"),
             "serving",
         ),
     )
-    say_more(len(found.versions), found.pushed)
+    say_more(len(answer.versions), answer.pushed)
 
 
 def _history_row(v: VersionRecord, before: VersionRecord | None) -> tuple[str, ...]:

@@ -26,33 +26,33 @@ def rollback_candidates(
 ) -> None:
     """Show which older versions could serve instead, and which one `rollback` takes."""
     with store.open(name) as reader:
-        found = ask(reader, name, limit)
-    store.answer("rollback-candidates", found, _show_rollback)
-    if found.taken is None and not any(c.usable for c in found.candidates):
+        answer = ask(reader, name, limit)
+    store.answer("rollback-candidates", answer, _show_rollback)
+    if answer.taken is None and not any(c.usable for c in answer.candidates):
         if not store.as_json:
-            typer.echo(f"No version of {found.name} can be rolled back to.", err=True)
+            typer.echo(f"No version of {answer.name} can be rolled back to.", err=True)
         raise typer.Exit(Exit.NOTHING_FOUND)
 
 
-def _show_rollback(found: Rollback) -> None:
-    now = found.current
-    if found.served is None:
+def _show_rollback(answer: Rollback) -> None:
+    now = answer.current
+    if answer.served is None:
         served = "none: the folder holds no version"
     elif now is None:
-        served = f"{found.served}, which this store did not push"
+        served = f"{answer.served}, which this store did not push"
     else:
         value = cell(now.headline_value, share)
         parts = [now.framework, now.architecture, f"{now.headline} {value}"]
-        served = f"{found.served} ({', '.join(filter(None, parts))})"
-    takes = "none, unless one is named with --to" if found.taken is None else str(found.taken)
-    if found.taken in found.strangers:
+        served = f"{answer.served} ({', '.join(filter(None, parts))})"
+    takes = "none, unless one is named with --to" if answer.taken is None else str(answer.taken)
+    if answer.taken in answer.strangers:
         takes += ", which this store did not push"
     facts(
-        found.name,
-        [("folder", found.folder), ("served now", served), ("rollback takes", takes)],
+        answer.name,
+        [("folder", answer.folder), ("served now", served), ("rollback takes", takes)],
     )
-    title = headline_of(c.version for c in found.candidates)
-    usable = [c for c in found.candidates if c.usable]
+    title = headline_of(c.version for c in answer.candidates)
+    usable = [c for c in answer.candidates if c.usable]
     if usable:
         table(
             (
@@ -62,12 +62,12 @@ def _show_rollback(found: Rollback) -> None:
             [_candidate_row(c) for c in usable],
             optional=("data", "latency", "model", "pushed", "framework"),
         )
-    others = [c for c in found.candidates if not c.usable]
-    if others or found.strangers:
+    others = [c for c in answer.candidates if not c.usable]
+    if others or answer.strangers:
         reasons = [(str(c.version.version), "; ".join(c.why_not)) for c in others]
-        reasons += [(str(v), "this store did not push it") for v in found.strangers]
+        reasons += [(str(v), "this store did not push it") for v in answer.strangers]
         facts("others", reasons)
-    say_more(len(found.candidates), found.pushed)
+    say_more(len(answer.candidates), answer.pushed)
 
 
 def _candidate_row(c: Candidate) -> tuple[str, ...]:

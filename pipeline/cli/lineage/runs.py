@@ -36,21 +36,21 @@ def runs(
 ) -> None:
     """List the latest runs: what they made, and how they went."""
     with store.open() as reader:
-        found = list_runs(reader, limit, pipeline, state)
-    store.answer("runs", found, _show_runs)
-    if not found.runs:
+        answer = list_runs(reader, limit, pipeline, state)
+    store.answer("runs", answer, _show_runs)
+    if not answer.runs:
         if not store.as_json:
             typer.echo("No such runs." if pipeline or state else "No runs yet.", err=True)
         raise typer.Exit(Exit.NOTHING_FOUND)
 
 
-def _show_runs(found: RunList) -> None:
-    if not found.runs:
+def _show_runs(answer: RunList) -> None:
+    if not answer.runs:
         return
-    title = headline_of(found.runs)
-    rows = [_run_row(r, title) for r in found.runs]
+    title = headline_of(answer.runs)
+    rows = [_run_row(r, title) for r in answer.runs]
     columns = list(rows[0])
-    if is_terminal() and len({r.pipeline for r in found.runs}) == 1:
+    if is_terminal() and len({r.pipeline for r in answer.runs}) == 1:
         columns.remove("pipeline")
     optional = [c for c in _OPTIONAL if c in columns]
     table(columns, [[row[c] for c in columns] for row in rows], optional)
