@@ -16,7 +16,7 @@ from typing import Any, Literal
 from common.record import steps
 from common.record.artifacts import Blessing, Examples, Model, Pushed
 from common.record.kinds import PIPELINE
-from common.record.record import Record, names_of, value_of
+from common.record.record import names_of, value_of
 from common.record.run import CANCELLED, COMPLETE, FAILED, RUNNING, Run
 from common.record.steps import Data, Parameters, Training, Trial
 from common.record.steps import Step as Recorded
@@ -213,11 +213,11 @@ def run_facts(reader: Reader, run: Context) -> RunFacts:
         executions = reader.executions(reader.executions_in([run.id]).get(run.id, []))
         state = run_state(run, executions.values())
     recorded = replace(recorded, state=state, pipeline=pipeline_of(reader, run))
-    return RunFacts(run_id=run.name or "", started=when(run.created), **_same(RunFacts, recorded))
+    return RunFacts(run_id=run.name or "", started=when(run.created), **same(RunFacts, recorded))
 
 
-def _same(cls: type, record: Record) -> dict[str, Any]:
-    """What facts have in common with a record."""
+def same(cls: type, record: Any) -> dict[str, Any]:
+    """What a dataclass has in common with a record, or with other facts."""
     names = {f.name for f in fields(cls)}
     return {f.name: getattr(record, f.name) for f in fields(record) if f.name in names}
 
@@ -318,7 +318,7 @@ def training_facts(execution: Execution) -> TrainingFacts:
         execution_id=execution.id,
         metrics={k: v for k, v in figures.items() if v is not None},
         latency_ms=recorded.latency_onnx_ms,
-        **_same(TrainingFacts, recorded),
+        **same(TrainingFacts, recorded),
     )
 
 
@@ -337,7 +337,7 @@ def verdict(
         baseline=baseline.uri if baseline else recorded.baseline_version,
         baseline_value=recorded.baseline_accuracy,
         metrics=metrics(recorded),
-        **_same(Verdict, replace(recorded, blessed=blessed)),
+        **same(Verdict, replace(recorded, blessed=blessed)),
     )
 
 
@@ -358,7 +358,7 @@ def infra_verdict(
         execution_id=execution.id,
         run_id=run.name if run else None,
         when=when(ended(execution)),
-        **_same(InfraVerdict, verdict),
+        **same(InfraVerdict, verdict),
     )
 
 
@@ -373,7 +373,7 @@ def push(pushed: Artifact, model: Artifact | None, run: Context | None) -> Push:
         version=recorded.pushed_version,
         destination=destination,
         when=when(pushed.created),
-        serving=None if destination is None else serving_state(destination),
+        serving=serving_states([destination])[destination] if destination is not None else None,
     )
 
 
@@ -383,17 +383,12 @@ def model_facts(model: Artifact) -> ModelFacts:
         uri=model.uri,
         state=model.state,
         created=when(model.created),
-        **_same(ModelFacts, Model.read(model)),
+        **same(ModelFacts, Model.read(model)),
     )
 
 
-def serving_state(destination: str) -> ServingState | None:
-    """Whether a pushed version is in its serving folder now; None: that is not seen from here."""
-    return serving_states([destination])[destination]
-
-
 def serving_states(destinations: Collection[str]) -> dict[str, ServingState | None]:
-    """The same of many; looks into each serving folder once."""
+    """Whether pushed versions are in their serving folders now; None: not seen from here."""
     there: dict[str, list[str] | None] = {}
     states: dict[str, ServingState | None] = {}
     for destination in destinations:
@@ -416,11 +411,7 @@ def versions_in(folder: str) -> list[str] | None:
 
 
 def state_among(version: str, there: Sequence[str] | None) -> ServingState | None:
-    """A version's state.
-
-    Args:
-      there: see `versions_in`.
-    """
+    """A version's state, by what `versions_in` tells of its folder."""
     if there is None:
         return None
     if version not in there:

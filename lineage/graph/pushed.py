@@ -138,13 +138,10 @@ def serving_states(refs: Sequence[PushRef]) -> dict[int, facts.ServingState | No
     only the second can be there.
     """
     holder = {r.destination: r.model_id for r in sorted(refs, key=lambda r: r.artifact_id)}
-    there: dict[str, list[str] | None] = {}
-    states: dict[int, facts.ServingState | None] = {}
+    states = facts.serving_states(holder)
+    of_refs: dict[int, facts.ServingState | None] = {}
     for ref in refs:
-        folder, _, version = ref.destination.rpartition("/")
-        if folder not in there:
-            there[folder] = facts.versions_in(folder)
-        state = facts.state_among(version, there[folder])
+        state = states[ref.destination]
         replaced = state is not None and holder[ref.destination] != ref.model_id
-        states[ref.artifact_id] = "removed" if replaced else state
-    return states
+        of_refs[ref.artifact_id] = "removed" if replaced else state
+    return of_refs

@@ -76,12 +76,14 @@ def copies(
         for name in sorted({i.split for i in images})
     ]
     sources = _sources(reader, artifacts)
-    derived = _derived(reader, built)
+    derived = reader.artifacts(
+        {a for outputs in built.made.values() for a, type_ in outputs if type_ == EXAMPLES}
+    )
     of_model = {
         model: [s for s in splits if s.dataset in uses.origins.get(model, ())]
         for model in built.trainers
     }
-    places = [
+    return (
         *_in_sources(splits, sources),
         *_in_examples(splits, artifacts, uses, derived),
         *_in_arrays(reader, built, of_model),
@@ -97,8 +99,7 @@ def copies(
             for d, r in sorted(reports.items())
             if _is_there(r)
         ),
-    ]
-    return tuple(places)
+    )
 
 
 def _sources(reader: Reader, artifacts: Mapping[int, Artifact]) -> dict[int, str]:
@@ -129,12 +130,6 @@ def _in_sources(splits: Collection[_Split], sources: Mapping[int, str]) -> Itera
                 yield Copy(
                     kind="source", where=str(path), artifact_id=None, holds="pixels", images=1
                 )
-
-
-def _derived(reader: Reader, built: Built) -> dict[int, Artifact]:
-    """Examples that were made of others."""
-    made = {a for outputs in built.made.values() for a, type_ in outputs if type_ == EXAMPLES}
-    return reader.artifacts(made)
 
 
 def _in_examples(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from common.errors import CannotTellError, NotFoundError
 from common.record.artifacts import Examples, Pushed
@@ -199,29 +199,16 @@ def _affected(reader: Reader, limit: int | None, data: Collection[Artifact]) -> 
     weights = weights_of(reader)
     built = Built.on(reader, [a.id for a in data], weights)
     built_on = tell(reader, built, set(built.trainers), limit)
-    return Affected(
+    return replace(
+        built_on,
         data=told_data(reader, data),
-        models=built_on.models,
-        model_count=built_on.model_count,
-        versions=built_on.versions,
-        version_count=built_on.version_count,
         unknown_models=() if built_on.model_count else without_data(reader),
         foreign_weights=dict(weights.foreign),
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """Models and their pushes: as many as were asked for, and the numbers of all."""
-
-    models: tuple[AffectedModel, ...]
-    model_count: int
-    versions: tuple[AffectedVersion, ...]
-    version_count: int
-
-
-def tell(reader: Reader, built: Built, ids: Collection[int], limit: int | None) -> Told:
-    """The facts of models.
+def tell(reader: Reader, built: Built, ids: Collection[int], limit: int | None) -> Affected:
+    """The facts of models and their pushes, and none of the data.
 
     Args:
       ids: of the models, which are among what was built.
@@ -231,11 +218,14 @@ def tell(reader: Reader, built: Built, ids: Collection[int], limit: int | None) 
     shown = sorted({*in_serving, *pushes[:limit]}, key=lambda p: (_ORDER[p.serving], -p.id))
     newest = sorted(ids, reverse=True)[:limit]
     models = _models(reader, built, {*newest, *(p.model_id for p in shown)}, pushes)
-    return Told(
+    return Affected(
+        data=(),
         models=tuple(models[i] for i in newest if i in models),
         model_count=len(ids),
         versions=_versions(reader, built, shown, models),
         version_count=len(pushes),
+        unknown_models=(),
+        foreign_weights={},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from common.errors import NotFoundError
@@ -89,7 +89,7 @@ def recorded(reader: Reader, ref: str) -> Recorded:
             raise
         parts = _of_run(reader, run)
     else:
-        parts = _Parts(**{f.name: getattr(lineage, f.name) for f in fields(_Parts)})
+        parts = _Parts(**facts.same(_Parts, lineage))
         if run is not None:
             parts.run = facts.run_facts(reader, run)
     own = [v for v in parts.verdicts if parts.run and v.run_id == parts.run.run_id]
@@ -97,11 +97,7 @@ def recorded(reader: Reader, ref: str) -> Recorded:
     verdict = verdicts[-1] if verdicts else None
     return Recorded(
         ref=ref,
-        run=parts.run,
-        model=parts.model,
-        data=parts.data,
-        schema=parts.schema,
-        pushes=parts.pushes,
+        **facts.same(Recorded, parts),
         facts=_facts(parts),
         tables=_tables(reader, parts, verdict),
         results=_results(parts, verdict),

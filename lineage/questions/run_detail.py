@@ -116,13 +116,8 @@ def works_of(
 def _works(reader: Reader, executions: list[Execution], events: list[Event]) -> dict[int, Work]:
     done_by = works_of(reader, executions, events)
     runs = runs_of(reader, list(done_by.values()))
-    works = {}
-    for id_, execution in done_by.items():
-        step = facts.step(execution, runs.get(execution.id))
-        works[id_] = Work(
-            execution_id=execution.id, run_id=step.run_id, duration_seconds=step.duration_seconds
-        )
-    return works
+    steps = {id_: facts.step(e, runs.get(e.id)) for id_, e in done_by.items()}
+    return {id_: Work(**facts.same(Work, step)) for id_, step in steps.items()}
 
 
 def _step(
@@ -131,16 +126,10 @@ def _step(
     artifacts: Mapping[int, Artifact],
     work: Work | None,
 ) -> RunStep:
-    step = facts.step(execution, None)
     own = [e for e in events if e.execution_id == execution.id and e.artifact_id in artifacts]
     own.sort(key=lambda e: (e.key, e.index))
     return RunStep(
-        component=step.component,
-        execution_id=step.execution_id,
-        state=step.state,
-        started=step.started,
-        duration_seconds=step.duration_seconds,
-        error=step.error,
+        **facts.same(RunStep, facts.step(execution, None)),
         reused=work,
         inputs=tuple(_port(e, artifacts[e.artifact_id]) for e in own if e.kind == "input"),
         outputs=tuple(_port(e, artifacts[e.artifact_id]) for e in own if e.kind == "output"),

@@ -96,7 +96,7 @@ def list_runs(
         like[_STATE] = (FAILED, RUNNING, None)  # what a killed run still says
     if state == facts.UNKNOWN:
         like[_STATE] = (RUNNING,)
-    if pipeline is not None and not pipelines.is_known:
+    if pipeline is not None and reader.context(PIPELINE, pipeline) is None:
         like[_PIPELINE] = (pipeline,)
     runs: list[RunSummary] = []
     size = limit
@@ -192,11 +192,6 @@ class _Pipelines:
         self._only = only
         self._members: set[int] | None = None
 
-    @property
-    def is_known(self) -> bool:
-        """Whether MLMD knows the pipeline that is asked for."""
-        return self._reader.context(PIPELINE, self._only or "") is not None
-
     def of(self, parts: Sequence[_Parts]) -> dict[int, str]:
         """By run; searched for where runs do not say it."""
         names: dict[int, str] = {}
@@ -236,6 +231,7 @@ def _summary(part: _Parts, pipeline: str | None, judge: Execution | None) -> Run
     _, blessing = part.outputs.get(BLESSING, (None, None))
     pusher, pushed = part.outputs.get(PUSHED_MODEL, (None, None))
     name = _pushed_name(pushed) if pushed else None
+    left_alone = pusher and (pusher.state == "CACHED" or value_of(pusher, Push.already_served))
     blessed = value_of(blessing, Blessing.blessed) if blessing else None
     _, infra = part.outputs.get(INFRA_BLESSING, (None, None))
     if blessed is not None and infra is not None and not value_of(infra, Blessing.blessed):
@@ -252,7 +248,7 @@ def _summary(part: _Parts, pipeline: str | None, judge: Execution | None) -> Run
         metrics=metrics(Verdict.read(judge)) if judge else {},
         blessed=blessed,
         pushed=name,
-        pushed_before=name is not None and pusher is not None and _left_alone(pusher),
+        pushed_before=name is not None and bool(left_alone),
         cached=cached,
         executed=len(part.executions) - cached,
         user=value_of(run, Run.user),
@@ -270,11 +266,6 @@ def first_error(state: str, executions: Sequence[Execution]) -> str | None:
     # Recorded as running, and nothing of it is alive.
     left = next((f"{e.component}: " for e in executions if e.state in OPEN), "")
     return f"{left}{ENDED}"
-
-
-def _left_alone(pusher: Execution) -> bool:
-    """Whether it found the model in serving already."""
-    return pusher.state == "CACHED" or bool(value_of(pusher, Push.already_served))
 
 
 def _pushed_name(pushed: Artifact) -> str | None:

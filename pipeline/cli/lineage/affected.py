@@ -29,13 +29,6 @@ _WHY = {
     "unreadable": "the index cannot be read, or is not whole",
     "elsewhere": "the ingestion report is on another machine",
 }
-_USES = {
-    "trained": "trained on it",
-    "selected": "selected by it",
-    "unknown": "not known for what",
-    "judged": "only judged by it",
-    "unused": "not used",
-}
 _SEVERAL = {
     "trained": "trained on",
     "selected": "selected by",
@@ -43,6 +36,9 @@ _SEVERAL = {
     "judged": "only judged by",
     "unused": "not used",
 }
+"""What models did with images."""
+_ONE = {use: f"{did} it" if did.endswith(("on", "by")) else did for use, did in _SEVERAL.items()}
+"""With a single one."""
 _LISTED = 20
 """Rows of a kind that are shown where there may be very many; --json has all."""
 
@@ -143,7 +139,7 @@ def _uses(images: tuple[AffectedImage, ...], several: bool) -> dict[int, str]:
         for use in image.uses:
             counts.setdefault(use.model_id, Counter())[use.use] += 1
     if not several:
-        return {model: _USES[use] for model, tally in counts.items() for use in tally}
+        return {model: _ONE[use] for model, tally in counts.items() for use in tally}
     return {
         model: ", ".join(f"{_SEVERAL[use]} {tally[use]}" for use in _SEVERAL if tally[use])
         for model, tally in counts.items()

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from common.errors import Exit
+from common.formats import NOT_RECORDED, cell, known, share
 from lineage.graph.producers import BASELINE
 from lineage.questions.model import model_lineage
 from lineage.questions.verdicts import WhyNotBlessed
@@ -54,8 +55,6 @@ def why_not_blessed(
 
 
 def _show_why_not(answer: WhyNotBlessed) -> None:
-    from common.formats import NOT_RECORDED, cell, known, share
-
     verdict, infra = answer.verdict, answer.infra
     value = known(verdict.headline_value, share)
     which = [
