@@ -8,6 +8,7 @@ from common.errors import DataError, NotFoundError
 from common.record.artifacts import Blessing, Pushed
 from common.record.kinds import MODEL, RUN
 from common.record.record import value_of
+from lineage.graph.producers import runs_of
 from lineage.graph.pushed import (
     PushRef,
     known_pushes,
@@ -49,8 +50,6 @@ def find_model(reader: Reader, ref: str) -> Artifact:
 
 def find_run(reader: Reader, ref: str) -> Context:
     """The run that `ref` names, or the one that made the artifact it means."""
-    from lineage.graph.producers import runs_of
-
     run = reader.context(RUN, ref)
     if run is not None:
         return run
@@ -163,8 +162,7 @@ def _by_path(reader: Reader, ref: str) -> Artifact | None:
             return artifacts[-1]
     if "/" in ref:
         places = spellings(ref)
-        pushed = [p for p in pushes(reader) if p.destination in places]
-        pushed = pushed or pushes(reader, ref)
+        pushed = [p for p in pushes(reader) if p.destination in places] or pushes(reader, ref)
         return _artifact(reader, latest(pushed)) if pushed else None
     return None
 

@@ -105,9 +105,7 @@ LATENCY_OF = {"server": "gRPC", "onnx": "ONNX Runtime"}
 the run that measured it."""
 
 
-def comparable_latencies(
-    versions: Sequence[VersionRecord],
-) -> tuple[list[float | None], str]:
+def comparable_latencies(versions: Sequence[VersionRecord]) -> tuple[list[float | None], str]:
     """The latencies that were measured as that of the newest one was, to be drawn together.
 
     Returns:
@@ -132,7 +130,7 @@ def _record(
 ) -> VersionRecord:
     training = facts.training_facts(trainer) if trainer else None
     images = facts.data_facts(data[0], None) if data else None
-    named = [facts.model_facts(model)] if model else []
+    named = (facts.model_facts(model) if model else None, training)
     served_ms = infra.grpc_p50_ms if infra else None
     onnx_ms = training.latency_ms if training else None
     return VersionRecord(
@@ -143,10 +141,8 @@ def _record(
         serving=state,
         artifact_id=ref.artifact_id,
         model_id=model.id if model else None,
-        framework=next((n.framework for n in (*named, training) if n and n.framework), None),
-        architecture=next(
-            (n.architecture for n in (*named, training) if n and n.architecture), None
-        ),
+        framework=next((n.framework for n in named if n and n.framework), None),
+        architecture=next((n.architecture for n in named if n and n.architecture), None),
         parameter_count=training.parameter_count if training else None,
         blessed=verdict.blessed if verdict else None,
         metrics=verdict.metrics if verdict else {},
@@ -196,10 +192,9 @@ def _examples_given(reader: Reader, executions: Collection[int]) -> dict[int, se
     artifacts = reader.artifacts({e.artifact_id for e in events})
     examples: dict[int, set[int]] = defaultdict(set)
     for event in events:
-        artifact = artifacts.get(event.artifact_id)
-        if artifact is not None and artifact.type == EXAMPLES:
+        if event.artifact_id in artifacts and artifacts[event.artifact_id].type == EXAMPLES:
             examples[event.execution_id].add(event.artifact_id)
-    return dict(examples)
+    return examples
 
 
 def _models(reader: Reader, refs: Sequence[PushRef]) -> dict[int, int]:

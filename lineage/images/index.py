@@ -258,12 +258,7 @@ def _pairs(
     gone: list[IndexedImage], new: list[IndexedImage]
 ) -> Iterator[tuple[IndexedImage | None, IndexedImage | None]]:
     """Matches copies of one image: those that keep most of what they were, first."""
-    for same in (
-        lambda i: i.path,
-        lambda i: (i.label, i.split),
-        lambda i: i.label,
-        lambda i: None,
-    ):
+    for same in (lambda i: i.path, lambda i: (i.label, i.split), lambda i: i.label, lambda _: None):
         waiting: dict[object, list[IndexedImage]] = {}
         for image in reversed(gone):
             waiting.setdefault(same(image), []).append(image)

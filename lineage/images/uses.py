@@ -55,15 +55,15 @@ class Uses:
 
     def _of(self, model_id: int, dataset: int, split: str) -> set[Use]:
         uses: set[Use] = set()
-        for judged in self._judges.get((model_id, dataset), ()):
-            if judged is None or split in judged:
-                uses.add("judged")
+        if any(s is None or split in s for s in self._judges.get((model_id, dataset), ())):
+            uses.add("judged")
         if dataset not in self.origins.get(model_id, ()):
             return uses
         uses.add("unused")
         execution = self._built.trainers[model_id]
         trainer = self._trainers.get(execution)
-        for artifact in self._taken(execution):
+        taken = self._built.inputs.get(execution, ())
+        for artifact in (self._inputs[i] for i in sorted(taken) if i in self._inputs):
             if dataset not in self.origins.get(artifact.id, ()):
                 continue
             if artifact.type == MODEL:  # it began with its weights
@@ -71,10 +71,6 @@ class Uses:
             elif artifact.type == EXAMPLES and trainer is not None:
                 uses.add(self._trained(trainer, artifact, split))
         return uses
-
-    def _taken(self, execution: int) -> list[Artifact]:
-        ids = self._built.inputs.get(execution, ())
-        return [self._inputs[i] for i in sorted(ids) if i in self._inputs]
 
     def _trained(self, trainer: Execution, examples: Artifact, split: str) -> Use:
         if trainer.type == _OURS:
@@ -87,11 +83,8 @@ class Uses:
         if split in _splits(value_of(trainer, Parameters.train_args), ["train"]):
             return "trained"
         # What a training does with them is in its own code.
-        return (
-            "unknown"
-            if split in _splits(value_of(trainer, Parameters.eval_args), ["eval"])
-            else "unused"
-        )
+        looked_at = _splits(value_of(trainer, Parameters.eval_args), ["eval"])
+        return "unknown" if split in looked_at else "unused"
 
 
 def _judges(

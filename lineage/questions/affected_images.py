@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from common.record.kinds import EXAMPLES
@@ -14,7 +14,6 @@ from lineage.images.searching import Findings, Unsearched, search
 from lineage.images.uses import Use, Uses
 from lineage.questions import affected
 from lineage.store.reader import Reader
-from lineage.store.records import Artifact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +82,12 @@ def affected_by_images(
     """
     findings = search(reader, asked)
     datasets = {i: a for i, a in findings.artifacts.items() if a.type == EXAMPLES}
+    # The others are reports of datasets that are not in the store.
+    orphans = {i: a for i, a in findings.artifacts.items() if i not in datasets}
     weights = weights_of(reader)
     built = Built.on(reader, datasets, weights)
     uses = Uses(reader, built, datasets)
+    reports = reports_of(reader, datasets) | orphans
     images = _images(asked, findings)
     places = {i.sha256: [(p.artifact_id, p.split) for p in i.ingested] for i in images}
     by_model = {
@@ -104,11 +106,8 @@ def affected_by_images(
         unknown_models=without_data(reader),
         foreign_weights=dict(weights.foreign),
         images=tuple(
-            AffectedImage(
-                sha256=i.sha256,
-                asked=i.asked,
-                state=i.state,
-                ingested=i.ingested,
+            replace(
+                i,
                 uses=tuple(
                     ImageUse(model_id=m, use=by_model[m][i.sha256])
                     for m in models
@@ -119,14 +118,7 @@ def affected_by_images(
         ),
         searched=dict(findings.searched),
         unsearched=findings.unsearched,
-        copies=copies(
-            reader,
-            built,
-            uses,
-            datasets,
-            reports_of(reader, datasets) | _orphans(findings),
-            findings.images,
-        ),
+        copies=copies(reader, built, uses, datasets, reports, findings.images),
     )
 
 
@@ -135,14 +127,8 @@ def _images(asked: Mapping[str, str | None], findings: Findings) -> list[Affecte
     ingested: dict[str, list[Ingested]] = {sha256: [] for sha256 in asked}
     for artifact_id, images in findings.images.items():
         for image in images:
-            ingested[image.sha256].append(
-                Ingested(
-                    artifact_id=artifact_id,
-                    path=image.shown_path,
-                    label=image.label,
-                    split=image.split,
-                )
-            )
+            place = {"path": image.shown_path, "label": image.label, "split": image.split}
+            ingested[image.sha256].append(Ingested(artifact_id=artifact_id, **place))
     missing: Literal["nowhere", "cannot tell"] = "cannot tell" if findings.unsearched else "nowhere"
     return [
         AffectedImage(
@@ -154,8 +140,3 @@ def _images(asked: Mapping[str, str | None], findings: Findings) -> list[Affecte
         )
         for sha256, path in asked.items()
     ]
-
-
-def _orphans(findings: Findings) -> dict[int, Artifact]:
-    """Reports of datasets that are not in the store."""
-    return {i: a for i, a in findings.artifacts.items() if a.type != EXAMPLES}

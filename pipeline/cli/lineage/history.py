@@ -56,6 +56,8 @@ def _show(answer: History) -> None:
 
 
 def _history_row(v: VersionRecord, before: VersionRecord | None) -> tuple[str, ...]:
+    # What was measured in another way does not compare.
+    comparable = before is not None and before.latency_of == v.latency_of
     return (
         cell(v.version),
         moment(v.pushed),
@@ -65,7 +67,7 @@ def _history_row(v: VersionRecord, before: VersionRecord | None) -> tuple[str, .
         cell(_difference(v.headline_value, before.headline_value if before else None), change),
         cell(v.baseline_value, share),
         latency(v.latency_ms, v.latency_of),
-        _percent(v.latency_ms, _latency_before(v, before)),
+        _percent(v.latency_ms, before.latency_ms if before and comparable else None),
         cell(v.epochs),
         cell(v.seconds, duration),
         short(v.data_digest),
@@ -76,12 +78,6 @@ def _history_row(v: VersionRecord, before: VersionRecord | None) -> tuple[str, .
 
 def _difference(now: float | None, before: float | None) -> float | None:
     return None if now is None or before is None else now - before
-
-
-def _latency_before(v: VersionRecord, before: VersionRecord | None) -> float | None:
-    """The latency to compare with; what was measured in another way does not compare."""
-    same = before is not None and before.latency_of == v.latency_of
-    return before.latency_ms if before is not None and same else None
 
 
 def _percent(now: float | None, before: float | None) -> str:
