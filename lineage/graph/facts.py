@@ -248,10 +248,8 @@ def run_state(run: Context, executions: Collection[Execution]) -> str:
         if alive is None and run.imported:
             return UNKNOWN
         return FAILED if alive is False else RUNNING
-    for mlmd, ours in (("FAILED", FAILED), ("CANCELED", CANCELLED), ("RUNNING", RUNNING)):
-        if mlmd in states:
-            return ours
-    return COMPLETE
+    ours = {"FAILED": FAILED, "CANCELED": CANCELLED, "RUNNING": RUNNING}
+    return next((ours[state] for state in ours if state in states), COMPLETE)
 
 
 def step(execution: Execution, run: Context | None) -> Step:

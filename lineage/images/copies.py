@@ -187,14 +187,11 @@ def _in_arrays(
     for folder in sorted(str(p) for cache in sorted(caches) for p in Path(cache).glob("*/*")):
         count = counts.get(folder)
         holds: Holds = "maybe" if count is None else "pixels"
-        count = _held(of_model, Path(folder).name) if count is None else count
+        if count is None:
+            in_splits = (s for splits in of_model.values() for s in splits)
+            count = len({i for s in in_splits if s.name == Path(folder).name for i in s.images})
         if count and Path(folder).is_dir():
             yield Copy(kind="arrays", where=folder, artifact_id=None, holds=holds, images=count)
-
-
-def _held(of_model: Mapping[int, list[_Split]], name: str) -> int:
-    images = {i for splits in of_model.values() for s in splits if s.name == name for i in s.images}
-    return len(images)
 
 
 def _read_by(model_run: Artifact | None) -> dict[str, str]:

@@ -198,16 +198,16 @@ def _raw(
 def _affected(reader: Reader, limit: int | None, data: Collection[Artifact]) -> Affected:
     weights = weights_of(reader)
     built = Built.on(reader, [a.id for a in data], weights)
-    built_on = tell(reader, built, set(built.trainers), limit)
+    built_on = facts_of(reader, built, set(built.trainers), limit)
     return replace(
         built_on,
-        data=told_data(reader, data),
+        data=data_facts_of(reader, data),
         unknown_models=() if built_on.model_count else without_data(reader),
         foreign_weights=dict(weights.foreign),
     )
 
 
-def tell(reader: Reader, built: Built, ids: Collection[int], limit: int | None) -> Affected:
+def facts_of(reader: Reader, built: Built, ids: Collection[int], limit: int | None) -> Affected:
     """The facts of models and their pushes, and none of the data.
 
     Args:
@@ -229,7 +229,7 @@ def tell(reader: Reader, built: Built, ids: Collection[int], limit: int | None) 
     )
 
 
-def told_data(reader: Reader, data: Collection[Artifact]) -> tuple[AffectedData, ...]:
+def data_facts_of(reader: Reader, data: Collection[Artifact]) -> tuple[AffectedData, ...]:
     """The facts of datasets, in the order of their ids."""
     makers = reader.producers([a.id for a in data])
     executions = reader.executions(set(makers.values()))

@@ -95,10 +95,10 @@ def affected_by_images(
         for model in sorted(built.trainers, reverse=True)
     }
     models = [m for m, used in by_model.items() if used]
-    built_on = affected.tell(reader, built, models, limit)
+    built_on = affected.facts_of(reader, built, models, limit)
     listed = {m.artifact_id for m in built_on.models} | {v.model_id for v in built_on.versions}
     return AffectedImages(
-        data=affected.told_data(reader, findings.artifacts.values()),
+        data=affected.data_facts_of(reader, findings.artifacts.values()),
         models=built_on.models,
         model_count=built_on.model_count,
         versions=built_on.versions,

@@ -248,4 +248,4 @@ def _results(parts: _Parts, verdict: facts.Verdict | None) -> dict[str, Any]:
 
 def _one_or_all(values: list[Any]) -> Any:
     """The value, or all of them where a model was made from several datasets."""
-    return (values[0] if len(values) == 1 else values) if values else None
+    return values[0] if len(values) == 1 else values or None

@@ -152,12 +152,9 @@ def _parts(reader: Reader, runs: Sequence[Context]) -> list[_Parts]:
     for event in events:
         if event.artifact_id in artifacts:
             made[event.execution_id].append(artifacts[event.artifact_id])
-    parts = []
-    for run in runs:
-        own = [executions[i] for i in by_run.get(run.id, []) if i in steps]
-        outputs = {a.type: (e, a) for e in own for a in made[e.id]}
-        parts.append(_Parts(run=run, executions=own, outputs=outputs))
-    return parts
+    own = {r.id: [executions[i] for i in by_run.get(r.id, []) if i in steps] for r in runs}
+    outputs = {run: {a.type: (e, a) for e in es for a in made[e.id]} for run, es in own.items()}
+    return [_Parts(run=r, executions=own[r.id], outputs=outputs[r.id]) for r in runs]
 
 
 def _judges(reader: Reader, parts: Sequence[_Parts]) -> dict[int, Execution]:

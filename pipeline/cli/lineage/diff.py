@@ -121,10 +121,7 @@ def _counts(group: ImageGroup, most: int = 10) -> str:
 
 
 def _place(change: ImageChange) -> list[str]:
-    return [
-        _both(change.label_before, change.label),
-        _both(change.split_before, change.split),
-    ]
+    return [_both(change.label_before, change.label), _both(change.split_before, change.split)]
 
 
 def _both(before: str | None, after: str | None) -> str:
