@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from common.errors import ConfigError, Exit
+from common.formats import size
 from lineage.storage.gc import GcPlan, plan
 from lineage.storage.removal import GcResult, collect
 from lineage.store.opening import open_reader
@@ -80,13 +81,3 @@ def _show_result(done: GcResult) -> None:
         complain(f"Cannot delete {failure.path}: {failure.reason}.")
     if done.failures:
         complain("They are marked as deleted; run the same command again to finish.")
-
-
-def size(count: int) -> str:
-    """Bytes for people, in powers of 1024."""
-    amount, units = float(count), ("bytes", "KiB", "MiB", "GiB", "TiB")
-    for unit in units:
-        if amount < 1024 or unit == units[-1]:
-            break
-        amount /= 1024
-    return f"{count} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
