@@ -78,7 +78,7 @@ def draw_evaluation(
 
 
 def draw_history(history: History, path: Path) -> None:
-    """Draws accuracy and latency over a model's versions as a PNG.
+    """Draws the headline metric and latency over a model's versions as a PNG.
 
     Raises:
       RunError: it cannot be written.
@@ -86,18 +86,20 @@ def draw_history(history: History, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from lineage.graph.measured import headline_of
     from lineage.graph.versions import comparable_latencies
 
     figure = Figure(figsize=(9, 6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(f"{history.name}: versions", parse_math=False)
-    accuracy = figure.add_subplot(2, 1, 1)
-    latency = figure.add_subplot(2, 1, 2, sharex=accuracy)
+    metric = figure.add_subplot(2, 1, 1)
+    latency = figure.add_subplot(2, 1, 2, sharex=metric)
     versions = history.versions
-    _draw_versions(accuracy, versions, [v.accuracy for v in versions], "accuracy")
+    values = [v.headline_value for v in versions]
+    _draw_versions(metric, versions, values, headline_of(versions))
     latencies, of = comparable_latencies(versions)
     _draw_versions(latency, versions, latencies, f"latency, {of or 'of an image'}, ms")
-    accuracy.tick_params(labelbottom=False)
+    metric.tick_params(labelbottom=False)
     latency.set_ylim(bottom=0)
     latency.set_xlabel("version (hollow: no longer in serving)")
     step = max(1, round(len(versions) / _MOST_LABELLED))

@@ -255,7 +255,7 @@ class _Picture:
     def _baseline(self, model: Artifact, verdict: facts.Verdict | None, event: Event) -> None:
         drawn = self.nodes.get(f"b{model.id}")
         name = verdict.baseline if verdict and verdict.baseline_model_id == model.id else None
-        accuracy = verdict.baseline_accuracy if verdict else None
+        value = verdict.baseline_value if verdict else None
         if drawn is None or len(drawn.details) == 1:  # another evaluation may have said more
             self._add(
                 Node(
@@ -263,8 +263,8 @@ class _Picture:
                     kind="artifact",
                     title=name if name and name != model.uri else f"Model {model.id}",
                     details=("baseline",)
-                    if accuracy is None
-                    else ("baseline", f"accuracy {share(accuracy)}"),
+                    if verdict is None or value is None
+                    else ("baseline", f"{verdict.headline} {share(value)}"),
                     aside=True,
                     record=model.id,
                 )

@@ -10,11 +10,13 @@ from typing import Any, Literal
 from common.formats import count, counts, duration, flat, milliseconds, minute, share, short, size
 from lineage.graph import facts
 from lineage.graph.marks import Erasure
+from lineage.graph.measured import NAMES, TASK
 from lineage.questions.model import ModelLineage
 
 Kind = Literal["text", "digest", "moment", "state", "run", "version", "model"]
 """How a value may be drawn: a digest or moment is shortened, a state has a colour, the name
 of a run, version or model leads to its page."""
+_TITLES = {"top_k_accuracy": "top-k accuracy"}
 _VERDICTS = {True: "blessed", False: "not blessed", None: None}
 _SERVING = {
     "latest": ("yes, the latest version", "latest in serving"),
@@ -107,8 +109,8 @@ def figures(lineage: ModelLineage) -> tuple[Fact, ...]:
     images = verdict.examples if verdict else None
     return (
         Fact(
-            "accuracy",
-            _form(verdict.accuracy if verdict else None, share),
+            verdict.headline if verdict else TASK.HEADLINE,
+            _form(verdict.headline_value if verdict else None, share),
             "" if images is None else f"of {count(images)} images",
         ),
         Fact("latency", _form(latency, milliseconds), "" if latency is None else of),
@@ -122,7 +124,7 @@ def _model(lineage: ModelLineage) -> Entry:
     model, training = lineage.model, lineage.training
     framework = model.framework or (training.framework if training else None)
     architecture = model.architecture or (training.architecture if training else None)
-    accuracy = training.metrics.get("val_accuracy") if training else None
+    value = training.metrics.get(f"val_{TASK.HEADLINE}") if training else None
     return Entry(
         (
             Fact("framework", framework),
@@ -135,7 +137,7 @@ def _model(lineage: ModelLineage) -> Entry:
         model.artifact_id,
         _lines(
             ", ".join(_lines(model.architecture, model.framework)),
-            _form(accuracy, share, "validation accuracy {}"),
+            _form(value, share, f"validation {TASK.HEADLINE} {{}}"),
             f"artifact {model.artifact_id}",
         ),
     )
@@ -264,20 +266,23 @@ def _commit(label: str, commit: str | None, dirty: bool | None) -> Fact:
 
 
 def _verdict(verdict: facts.Verdict) -> Entry:
-    accuracy, images = _form(verdict.accuracy, share), _form(verdict.examples, count)
+    value, images = _form(verdict.headline_value, share), _form(verdict.examples, count)
     baseline = Fact("baseline", "none")
     if verdict.baseline is not None:
-        than = _form(verdict.baseline_accuracy, share, "accuracy {}") or ""
+        than = _form(verdict.baseline_value, share, f"{verdict.headline} {{}}") or ""
         id_ = verdict.baseline_model_id
         baseline = Fact("baseline", verdict.baseline, than, kind="model", leads_to=id_)
     return Entry(
         (
             Fact("verdict", _VERDICTS[verdict.blessed], kind="state"),
             *_why_not(verdict.blessed, verdict.why_not_blessed),
-            Fact("accuracy", accuracy),
+            Fact(verdict.headline, value),
             baseline,
-            Fact("loss", _form(verdict.loss, share)),
-            Fact("top-k accuracy", _form(verdict.top_k_accuracy, share)),
+            *[
+                Fact(_TITLES.get(name, name), _form(verdict.metrics.get(name), share))
+                for name in NAMES
+                if name != verdict.headline
+            ],
             Fact("calibration error", _form(verdict.expected_calibration_error, share)),
             Fact("images", images),
             Fact("when", verdict.when, kind="moment"),
@@ -285,7 +290,7 @@ def _verdict(verdict: facts.Verdict) -> Entry:
         ),
         verdict.execution_id,
         _lines(
-            accuracy and f"accuracy {accuracy}",
+            value and f"{verdict.headline} {value}",
             images and f"{images} images",
             *verdict.why_not_blessed,
         ),

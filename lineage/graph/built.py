@@ -104,13 +104,13 @@ class Built:
 
     def origins(self, starts: Collection[int]) -> dict[int, set[int]]:
         """Those of `starts` that each artifact was built on, by artifact id."""
-        found = {a: {a} for a in starts}
+        origins = {a: {a} for a in starts}
         for execution_id in sorted(self.inputs):  # what it took was made before it
-            of = set[int]().union(*(found.get(a, ()) for a in self.inputs[execution_id]))
+            of = set[int]().union(*(origins.get(a, ()) for a in self.inputs[execution_id]))
             for artifact_id, _ in self.made.get(execution_id, ()):
                 if of and artifact_id not in starts:
-                    found.setdefault(artifact_id, set()).update(of)
-        return found
+                    origins.setdefault(artifact_id, set()).update(of)
+        return origins
 
     def _begun(
         self, reader: Reader, artifacts: Collection[int], weights: Weights | None
@@ -165,8 +165,8 @@ def without_data(reader: Reader) -> tuple[int, ...]:
     """Models of which it is not recorded what they were made from."""
     models = [m.id for m in reader.artifacts_by_type(MODEL)]
     makers = reader.producers(models)
-    known = {e.execution_id for e in reader.events(set(makers.values())) if e.kind == "input"}
-    return tuple(sorted(m for m in models if makers.get(m) not in known))
+    with_inputs = {e.execution_id for e in reader.events(set(makers.values())) if e.kind == "input"}
+    return tuple(sorted(m for m in models if makers.get(m) not in with_inputs))
 
 
 def _pretrained(recorded: Mapping[str, object] | None) -> str | None:

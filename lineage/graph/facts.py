@@ -16,11 +16,12 @@ from typing import Any, Literal
 from common.record import steps
 from common.record.artifacts import Blessing, Examples, Model, Pushed
 from common.record.kinds import PIPELINE
-from common.record.record import Record, names_of, value_of
+from common.record.record import names_of, value_of
 from common.record.run import CANCELLED, COMPLETE, FAILED, RUNNING, Run
 from common.record.steps import Data, Parameters, Training, Trial
 from common.record.steps import Step as Recorded
 from lineage.graph.alive import OPEN, is_alive
+from lineage.graph.measured import Measured, metrics
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Context, Execution
 from modelstore.versions import list_versions
@@ -119,23 +120,21 @@ class TrainingFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Measured):
     """One evaluation of a model."""
 
     execution_id: int
     run_id: str | None
     when: str
     blessed: bool | None
-    accuracy: float | None
-    loss: float | None
-    top_k_accuracy: float | None
     expected_calibration_error: float | None
     examples: int | None
     baseline_model_id: int | None
     """Artifact id of the model it was compared with."""
     baseline: str | None
     """Its name@version, or its URI."""
-    baseline_accuracy: float | None
+    baseline_value: float | None
+    """The headline metric of that model."""
     why_not_blessed: tuple[str, ...]
 
 
@@ -214,11 +213,11 @@ def run_facts(reader: Reader, run: Context) -> RunFacts:
         executions = reader.executions(reader.executions_in([run.id]).get(run.id, []))
         state = run_state(run, executions.values())
     recorded = replace(recorded, state=state, pipeline=pipeline_of(reader, run))
-    return RunFacts(run_id=run.name or "", started=when(run.created), **_same(RunFacts, recorded))
+    return RunFacts(run_id=run.name or "", started=when(run.created), **same(RunFacts, recorded))
 
 
-def _same(cls: type, record: Record) -> dict[str, Any]:
-    """What facts have in common with a record."""
+def same(cls: type, record: Any) -> dict[str, Any]:
+    """What a dataclass has in common with a record, or with other facts."""
     names = {f.name for f in fields(cls)}
     return {f.name: getattr(record, f.name) for f in fields(record) if f.name in names}
 
@@ -241,24 +240,16 @@ def run_state(run: Context, executions: Collection[Execution]) -> str:
     told by a later export alone.
     """
     recorded = value_of(run, Run.state)
-    found = {e.state for e in executions}
+    states = {e.state for e in executions}
     if recorded not in (None, RUNNING):
         return recorded
-    if recorded == RUNNING and ("FAILED" not in found or found & set(OPEN)):
+    if recorded == RUNNING and ("FAILED" not in states or states & set(OPEN)):
         alive = is_alive(run)
         if alive is None and run.imported:
             return UNKNOWN
         return FAILED if alive is False else RUNNING
-    return state_of(found)
-
-
-def state_of(states: Collection[str] | Any) -> str:
-    """A run's state from those of its executions."""
-    found = set(states)
-    for mlmd, ours in (("FAILED", FAILED), ("CANCELED", CANCELLED), ("RUNNING", RUNNING)):
-        if mlmd in found:
-            return ours
-    return COMPLETE
+    ours = {"FAILED": FAILED, "CANCELED": CANCELLED, "RUNNING": RUNNING}
+    return next((ours[state] for state in ours if state in states), COMPLETE)
 
 
 def step(execution: Execution, run: Context | None) -> Step:
@@ -325,7 +316,7 @@ def training_facts(execution: Execution) -> TrainingFacts:
         execution_id=execution.id,
         metrics={k: v for k, v in figures.items() if v is not None},
         latency_ms=recorded.latency_onnx_ms,
-        **_same(TrainingFacts, recorded),
+        **same(TrainingFacts, recorded),
     )
 
 
@@ -342,7 +333,9 @@ def verdict(
         when=when(ended(execution)),
         baseline_model_id=baseline.id if baseline else None,
         baseline=baseline.uri if baseline else recorded.baseline_version,
-        **_same(Verdict, replace(recorded, blessed=blessed)),
+        baseline_value=recorded.baseline_accuracy,
+        metrics=metrics(recorded),
+        **same(Verdict, replace(recorded, blessed=blessed)),
     )
 
 
@@ -358,12 +351,12 @@ def infra_verdict(
         blessed = None
     elif blessed is None:
         blessed = recorded.blessed
-    told = replace(recorded, blessed=blessed, skipped=skipped, why_not_blessed=why_not)
+    verdict = replace(recorded, blessed=blessed, skipped=skipped, why_not_blessed=why_not)
     return InfraVerdict(
         execution_id=execution.id,
         run_id=run.name if run else None,
         when=when(ended(execution)),
-        **_same(InfraVerdict, told),
+        **same(InfraVerdict, verdict),
     )
 
 
@@ -378,7 +371,7 @@ def push(pushed: Artifact, model: Artifact | None, run: Context | None) -> Push:
         version=recorded.pushed_version,
         destination=destination,
         when=when(pushed.created),
-        serving=None if destination is None else serving_state(destination),
+        serving=serving_states([destination])[destination] if destination is not None else None,
     )
 
 
@@ -388,25 +381,20 @@ def model_facts(model: Artifact) -> ModelFacts:
         uri=model.uri,
         state=model.state,
         created=when(model.created),
-        **_same(ModelFacts, Model.read(model)),
+        **same(ModelFacts, Model.read(model)),
     )
 
 
-def serving_state(destination: str) -> ServingState | None:
-    """Whether a pushed version is in its serving folder now; None: that is not seen from here."""
-    return serving_states([destination])[destination]
-
-
 def serving_states(destinations: Collection[str]) -> dict[str, ServingState | None]:
-    """The same of many; looks into each serving folder once."""
+    """Whether pushed versions are in their serving folders now; None: not seen from here."""
     there: dict[str, list[str] | None] = {}
-    found: dict[str, ServingState | None] = {}
+    states: dict[str, ServingState | None] = {}
     for destination in destinations:
         folder, version = os.path.split(destination.rstrip("/"))
         if folder not in there:
             there[folder] = versions_in(folder)
-        found[destination] = state_among(version, there[folder])
-    return found
+        states[destination] = state_among(version, there[folder])
+    return states
 
 
 def versions_in(folder: str) -> list[str] | None:
@@ -421,11 +409,7 @@ def versions_in(folder: str) -> list[str] | None:
 
 
 def state_among(version: str, there: Sequence[str] | None) -> ServingState | None:
-    """A version's state.
-
-    Args:
-      there: see `versions_in`.
-    """
+    """A version's state, by what `versions_in` tells of its folder."""
     if there is None:
         return None
     if version not in there:

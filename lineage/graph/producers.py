@@ -63,11 +63,11 @@ def runs_of(reader: Reader, executions: Collection[Execution]) -> dict[int, Cont
     visionline records the run's id on the execution.  Where it is not, the store is
     searched, which takes longer the larger it is.
     """
-    said = {e.id: name for e in executions if (name := value_of(e, Step.run_id))}
-    runs = reader.contexts_named(RUN, set(said.values())) if said else {}
-    found = {id_: runs[name] for id_, name in said.items() if name in runs}
-    missing = {e.id for e in executions} - found.keys()
+    names = {e.id: name for e in executions if (name := value_of(e, Step.run_id))}
+    by_name = reader.contexts_named(RUN, set(names.values())) if names else {}
+    runs = {id_: by_name[name] for id_, name in names.items() if name in by_name}
+    missing = {e.id for e in executions} - runs.keys()
     if missing:
         contexts = reader.contexts_of(missing, RUN)
-        found |= {execution_id: c[-1] for execution_id, c in contexts.items()}
-    return found
+        runs |= {execution_id: c[-1] for execution_id, c in contexts.items()}
+    return runs

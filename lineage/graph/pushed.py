@@ -84,14 +84,14 @@ def pushes_of_version(reader: Reader, name: str, version: str) -> list[PushRef]:
     where: dict[str, Value] = {name_of(Pushed.model_name): name}
     if (parsed := parse_version(version)) is not None:
         where[name_of(Pushed.pushed_version)] = parsed
-    found = _refs(reader, where) or known_pushes(reader, name)
-    return [r for r in found if str(r.version) == version]
+    refs = _refs(reader, where) or known_pushes(reader, name)
+    return [r for r in refs if str(r.version) == version]
 
 
 def _refs(reader: Reader, where: Mapping[str, Value] | None = None) -> list[PushRef]:
-    found = reader.artifact_values(PUSHED_MODEL, _PLACE, where)
+    places = reader.artifact_values(PUSHED_MODEL, _PLACE, where)
     refs = []
-    for id_, values in sorted(found.items()):
+    for id_, values in sorted(places.items()):
         pushed = Pushed.read(values)
         if pushed.pushed_destination is not None:  # what was not pushed has none
             refs.append(PushRef(id_, pushed.pushed_destination.rstrip("/"), pushed.model_id))
@@ -104,11 +104,11 @@ def known_pushes(reader: Reader, name: str) -> list[PushRef]:
     Raises:
       NotFoundError: there are none.
     """
-    found = pushes(reader, name)
-    if not found:
-        known = names_known(reader, name) or " Nothing was pushed yet."
-        raise NotFoundError(f"No model was pushed under the name {name!r}.{known}")
-    return found
+    refs = pushes(reader, name)
+    if not refs:
+        names = names_known(reader, name) or " Nothing was pushed yet."
+        raise NotFoundError(f"No model was pushed under the name {name!r}.{names}")
+    return refs
 
 
 def names_known(reader: Reader, name: str) -> str:
@@ -125,10 +125,10 @@ def latest(refs: Sequence[PushRef]) -> PushRef:
 
 def versions_of(refs: Iterable[PushRef]) -> list[PushRef]:
     """The first push of each version: a model that is served already may be pushed again."""
-    found: dict[tuple[str, int | None], PushRef] = {}
+    versions: dict[tuple[str, int | None], PushRef] = {}
     for ref in refs:
-        found.setdefault((ref.destination, ref.model_id), ref)
-    return list(found.values())
+        versions.setdefault((ref.destination, ref.model_id), ref)
+    return list(versions.values())
 
 
 def serving_states(refs: Sequence[PushRef]) -> dict[int, facts.ServingState | None]:
@@ -138,13 +138,10 @@ def serving_states(refs: Sequence[PushRef]) -> dict[int, facts.ServingState | No
     only the second can be there.
     """
     holder = {r.destination: r.model_id for r in sorted(refs, key=lambda r: r.artifact_id)}
-    there: dict[str, list[str] | None] = {}
-    states: dict[int, facts.ServingState | None] = {}
+    states = facts.serving_states(holder)
+    of_refs: dict[int, facts.ServingState | None] = {}
     for ref in refs:
-        folder, _, version = ref.destination.rpartition("/")
-        if folder not in there:
-            there[folder] = facts.versions_in(folder)
-        state = facts.state_among(version, there[folder])
+        state = states[ref.destination]
         replaced = state is not None and holder[ref.destination] != ref.model_id
-        states[ref.artifact_id] = "removed" if replaced else state
-    return states
+        of_refs[ref.artifact_id] = "removed" if replaced else state
+    return of_refs

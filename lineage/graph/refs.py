@@ -8,6 +8,7 @@ from common.errors import DataError, NotFoundError
 from common.record.artifacts import Blessing, Pushed
 from common.record.kinds import MODEL, RUN
 from common.record.record import value_of
+from lineage.graph.producers import runs_of
 from lineage.graph.pushed import (
     PushRef,
     known_pushes,
@@ -49,8 +50,6 @@ def find_model(reader: Reader, ref: str) -> Artifact:
 
 def find_run(reader: Reader, ref: str) -> Context:
     """The run that `ref` names, or the one that made the artifact it means."""
-    from lineage.graph.producers import runs_of
-
     run = reader.context(RUN, ref)
     if run is not None:
         return run
@@ -72,13 +71,13 @@ def find_artifact(reader: Reader, ref: str) -> Artifact | None:
     if at and "/" not in ref:
         return find_pushed(reader, name, version)
     try:
-        found = _by_path(reader, ref)
+        artifact = _by_path(reader, ref)
     except OSError as e:
         raise NotFoundError(f"{ref} cannot be looked at: {e.strerror}.") from None
-    if found is None and "/" not in ref and reader.context(RUN, ref) is None:
+    if artifact is None and "/" not in ref and reader.context(RUN, ref) is None:
         pushed = pushes(reader, ref)
-        found = _artifact(reader, latest(pushed)) if pushed else None
-    return found
+        artifact = _artifact(reader, latest(pushed)) if pushed else None
+    return artifact
 
 
 def find_pushed(reader: Reader, name: str, version: str) -> Artifact:
@@ -91,8 +90,10 @@ def find_pushed(reader: Reader, name: str, version: str) -> Artifact:
         return _artifact(reader, latest(known_pushes(reader, name)))
     meant = pushes_of_version(reader, name, version)
     if not meant:
-        known = ", ".join(dict.fromkeys(str(p.version) for p in known_pushes(reader, name)[-10:]))
-        raise NotFoundError(f"{name} has no version {version!r}. Known: {known}.")
+        versions = ", ".join(
+            dict.fromkeys(str(p.version) for p in known_pushes(reader, name)[-10:])
+        )
+        raise NotFoundError(f"{name} has no version {version!r}. Known: {versions}.")
     folders = sorted({p.folder for p in meant})
     if len(folders) > 1 and len({p.model_id for p in meant}) > 1:
         raise NotFoundError(
@@ -104,9 +105,9 @@ def find_pushed(reader: Reader, name: str, version: str) -> Artifact:
 
 def pushed_versions(reader: Reader, name: str) -> list[Artifact]:
     """Every successful push under a name, in order of version and time."""
-    found = sorted(pushes(reader, name), key=lambda p: p.order)
-    artifacts = reader.artifacts([p.artifact_id for p in found])
-    return [artifacts[p.artifact_id] for p in found]
+    refs = sorted(pushes(reader, name), key=lambda p: p.order)
+    artifacts = reader.artifacts([p.artifact_id for p in refs])
+    return [artifacts[p.artifact_id] for p in refs]
 
 
 def _artifact(reader: Reader, pushed: PushRef) -> Artifact:
@@ -146,8 +147,8 @@ def _by_path(reader: Reader, ref: str) -> Artifact | None:
         except DataError:
             manifest = None
         if manifest is not None:
-            if found := reader.artifacts_by_uri(manifest.model_uri):
-                return found[-1]
+            if artifacts := reader.artifacts_by_uri(manifest.model_uri):
+                return artifacts[-1]
             raise NotFoundError(
                 f"{ref} is {manifest.name}@{manifest.version} of the run {manifest.run_id}, "
                 f"whose model ({manifest.model_uri}) is not in {reader.where}."
@@ -157,12 +158,11 @@ def _by_path(reader: Reader, ref: str) -> Artifact | None:
         for place in (path.absolute(), path.resolve()):
             candidates += [str(p) for p in place.parents][:3]
     for uri in candidates:
-        if found := reader.artifacts_by_uri(uri):
-            return found[-1]
+        if artifacts := reader.artifacts_by_uri(uri):
+            return artifacts[-1]
     if "/" in ref:
         places = spellings(ref)
-        pushed = [p for p in pushes(reader) if p.destination in places]
-        pushed = pushed or pushes(reader, ref)
+        pushed = [p for p in pushes(reader) if p.destination in places] or pushes(reader, ref)
         return _artifact(reader, latest(pushed)) if pushed else None
     return None
 

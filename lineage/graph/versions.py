@@ -12,6 +12,7 @@ from common.record.record import value_of
 from common.record.run import Run
 from common.record.steps import Training, Verdict
 from lineage.graph import facts
+from lineage.graph.measured import Measured
 from lineage.graph.producers import BASELINE, runs_of
 from lineage.graph.pushed import PushRef
 from lineage.store.reader import Reader
@@ -24,8 +25,11 @@ _BLESSINGS = (BLESSING, INFRA_BLESSING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VersionRecord:
-    """One pushed version of a model, and what is known of how it came to be."""
+class VersionRecord(Measured):
+    """One pushed version of a model, and what is known of how it came to be.
+
+    The metrics are those of the last evaluation before the push.
+    """
 
     name: str
     version: int | str | None
@@ -42,10 +46,8 @@ class VersionRecord:
     architecture: str | None
     parameter_count: int | None
     blessed: bool | None
-    accuracy: float | None
-    """Of the last evaluation before the push."""
-    baseline_accuracy: float | None
-    """Of the model it was compared with then."""
+    baseline_value: float | None
+    """The headline metric of the model it was compared with then."""
     latency_ms: float | None
     """Of one image, median; see `latency_of`."""
     latency_of: Literal["server", "onnx"] | None
@@ -78,11 +80,11 @@ def records(
     runs = runs_of(reader, list(trainers.values()))
     data = raw_examples(reader, set(trainers))
     judged = _judged(reader, models)
-    found = []
+    versions = []
     for ref in refs:
         model_id = model_of.get(ref.artifact_id, 0)
         trainer_id = makers.get(model_id, 0)
-        found.append(
+        versions.append(
             _record(
                 ref,
                 artifact=pushed[ref.artifact_id],
@@ -95,7 +97,7 @@ def records(
                 infra=_before(judged.trials.get(model_id, []), pushed[ref.artifact_id]),
             )
         )
-    return tuple(found)
+    return tuple(versions)
 
 
 LATENCY_OF = {"server": "gRPC", "onnx": "ONNX Runtime"}
@@ -103,9 +105,7 @@ LATENCY_OF = {"server": "gRPC", "onnx": "ONNX Runtime"}
 the run that measured it."""
 
 
-def comparable_latencies(
-    versions: Sequence[VersionRecord],
-) -> tuple[list[float | None], str]:
+def comparable_latencies(versions: Sequence[VersionRecord]) -> tuple[list[float | None], str]:
     """The latencies that were measured as that of the newest one was, to be drawn together.
 
     Returns:
@@ -130,7 +130,7 @@ def _record(
 ) -> VersionRecord:
     training = facts.training_facts(trainer) if trainer else None
     images = facts.data_facts(data[0], None) if data else None
-    named = [facts.model_facts(model)] if model else []
+    named = (facts.model_facts(model) if model else None, training)
     served_ms = infra.grpc_p50_ms if infra else None
     onnx_ms = training.latency_ms if training else None
     return VersionRecord(
@@ -141,14 +141,12 @@ def _record(
         serving=state,
         artifact_id=ref.artifact_id,
         model_id=model.id if model else None,
-        framework=next((n.framework for n in (*named, training) if n and n.framework), None),
-        architecture=next(
-            (n.architecture for n in (*named, training) if n and n.architecture), None
-        ),
+        framework=next((n.framework for n in named if n and n.framework), None),
+        architecture=next((n.architecture for n in named if n and n.architecture), None),
         parameter_count=training.parameter_count if training else None,
         blessed=verdict.blessed if verdict else None,
-        accuracy=verdict.accuracy if verdict else None,
-        baseline_accuracy=verdict.baseline_accuracy if verdict else None,
+        metrics=verdict.metrics if verdict else {},
+        baseline_value=verdict.baseline_value if verdict else None,
         latency_ms=onnx_ms if served_ms is None else served_ms,
         latency_of="server" if served_ms is not None else None if onnx_ms is None else "onnx",
         epochs=training.epochs_run if training else None,
@@ -167,15 +165,15 @@ def raw_examples(reader: Reader, executions: Collection[int]) -> dict[int, list[
     Returns:
       By execution id, in the order of their ids.
     """
-    given = _examples_given(reader, executions)
+    direct = _examples_given(reader, executions)
     made_from: dict[int, set[int]] = {}
-    frontier = set[int]().union(*given.values())
+    frontier = set[int]().union(*direct.values())
     while frontier:
         makers = reader.producers(frontier)
         inputs = _examples_given(reader, set(makers.values()))
         made_from |= {a: inputs.get(makers.get(a, 0), set()) for a in frontier}
         frontier = set[int]().union(*(made_from[a] for a in frontier)) - made_from.keys()
-    raw = {execution: _ends(ids, made_from) for execution, ids in given.items()}
+    raw = {execution: _ends(ids, made_from) for execution, ids in direct.items()}
     artifacts = reader.artifacts(set[int]().union(*raw.values()))
     return {e: [artifacts[i] for i in sorted(ids)] for e, ids in raw.items()}
 
@@ -192,25 +190,24 @@ def _ends(ids: Collection[int], made_from: Mapping[int, Collection[int]]) -> set
 def _examples_given(reader: Reader, executions: Collection[int]) -> dict[int, set[int]]:
     events = [e for e in reader.events(executions) if e.kind == "input" and e.key not in BASELINE]
     artifacts = reader.artifacts({e.artifact_id for e in events})
-    found: dict[int, set[int]] = defaultdict(set)
+    examples: dict[int, set[int]] = defaultdict(set)
     for event in events:
-        artifact = artifacts.get(event.artifact_id)
-        if artifact is not None and artifact.type == EXAMPLES:
-            found[event.execution_id].add(event.artifact_id)
-    return dict(found)
+        if event.artifact_id in artifacts and artifacts[event.artifact_id].type == EXAMPLES:
+            examples[event.execution_id].add(event.artifact_id)
+    return examples
 
 
 def _models(reader: Reader, refs: Sequence[PushRef]) -> dict[int, int]:
     """The model of each push, by the push's artifact id."""
-    found = {r.artifact_id: r.model_id for r in refs if r.model_id is not None}
+    models = {r.artifact_id: r.model_id for r in refs if r.model_id is not None}
     # TFX's own Pusher does not say which model it was; it was given one.
     makers = reader.producers([r.artifact_id for r in refs if r.model_id is None])
-    given = {
+    model_of = {
         e.execution_id: e.artifact_id
         for e in reader.events(set(makers.values()))
         if e.kind == "input" and e.key == "model"
     }
-    return found | {a: given[e] for a, e in makers.items() if e in given}
+    return models | {a: model_of[e] for a, e in makers.items() if e in model_of}
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +229,7 @@ def _judged(reader: Reader, models: Collection[int]) -> _Judged:
     blessings = _blessings(
         reader, [i for i, x in executions.items() if value_of(x, Verdict.blessed) is None]
     )
-    found = _Judged(defaultdict(list), defaultdict(list))
+    judged = _Judged(defaultdict(list), defaultdict(list))
     for event in sorted(events):
         execution = executions.get(event.execution_id)
         if execution is None:
@@ -240,11 +237,11 @@ def _judged(reader: Reader, models: Collection[int]) -> _Judged:
         blessing = blessings.get(execution.id)
         if execution.type.rpartition(".")[2] == EVALUATOR:
             verdict = facts.verdict(execution, None, blessing, None)
-            found.verdicts[event.artifact_id].append((execution, verdict))
+            judged.verdicts[event.artifact_id].append((execution, verdict))
         else:
             trial = facts.infra_verdict(execution, None, blessing)
-            found.trials[event.artifact_id].append((execution, trial))
-    return found
+            judged.trials[event.artifact_id].append((execution, trial))
+    return judged
 
 
 def _blessings(reader: Reader, executions: Collection[int]) -> dict[int, Artifact]:
@@ -260,5 +257,5 @@ def _blessings(reader: Reader, executions: Collection[int]) -> dict[int, Artifac
 def _before(verdicts: Sequence[tuple[Execution, V]], pushed: Artifact) -> V | None:
     """The verdict that a push rests on: the last one before it."""
     earlier = [v for e, v in verdicts if e.created <= pushed.created]
-    known = earlier or [v for _, v in verdicts]
-    return known[-1] if known else None
+    candidates = earlier or [v for _, v in verdicts]
+    return candidates[-1] if candidates else None

@@ -61,49 +61,56 @@ def copies(
     uses: Uses,
     artifacts: Mapping[int, Artifact],
     reports: Mapping[int, Artifact],
-    found: Mapping[int, Collection[IndexedImage]],
+    by_dataset: Mapping[int, Collection[IndexedImage]],
 ) -> tuple[Copy, ...]:
     """The places that are there now, as far as they can be seen from here.
 
     Args:
       artifacts: the datasets that hold images.
       reports: their ingestion reports.
-      found: the images, by dataset.
+      by_dataset: the images that copies are looked for of.
     """
     splits = [
         _Split(dataset, name, tuple(i for i in images if i.split == name))
-        for dataset, images in sorted(found.items())
+        for dataset, images in sorted(by_dataset.items())
         for name in sorted({i.split for i in images})
     ]
     sources = _sources(reader, artifacts)
-    derived = _derived(reader, built)
+    derived = reader.artifacts(
+        {a for outputs in built.made.values() for a, type_ in outputs if type_ == EXAMPLES}
+    )
     of_model = {
         model: [s for s in splits if s.dataset in uses.origins.get(model, ())]
         for model in built.trainers
     }
-    places = [
+    return (
         *_in_sources(splits, sources),
         *_in_examples(splits, artifacts, uses, derived),
         *_in_arrays(reader, built, of_model),
         *_in_golden(reader, built, of_model),
         *(
-            Copy(kind="report", where=r.uri, artifact_id=r.id, holds="name", images=len(found[d]))
+            Copy(
+                kind="report",
+                where=r.uri,
+                artifact_id=r.id,
+                holds="name",
+                images=len(by_dataset[d]),
+            )
             for d, r in sorted(reports.items())
             if _is_there(r)
         ),
-    ]
-    return tuple(places)
+    )
 
 
 def _sources(reader: Reader, artifacts: Mapping[int, Artifact]) -> dict[int, str]:
     makers = reader.producers(artifacts)
     executions = reader.executions(set(makers.values()))
-    found = {}
+    sources = {}
     for dataset, maker in makers.items():
         execution: Properties = executions.get(maker) or {}
         place = value_of(execution, Data.resolved_path)
-        found[dataset] = place or value_of(execution, Parameters.input_base) or ""
-    return found
+        sources[dataset] = place or value_of(execution, Parameters.input_base) or ""
+    return sources
 
 
 def _in_sources(splits: Collection[_Split], sources: Mapping[int, str]) -> Iterator[Copy]:
@@ -123,12 +130,6 @@ def _in_sources(splits: Collection[_Split], sources: Mapping[int, str]) -> Itera
                 yield Copy(
                     kind="source", where=str(path), artifact_id=None, holds="pixels", images=1
                 )
-
-
-def _derived(reader: Reader, built: Built) -> dict[int, Artifact]:
-    """Examples that were made of others."""
-    made = {a for outputs in built.made.values() for a, type_ in outputs if type_ == EXAMPLES}
-    return reader.artifacts(made)
 
 
 def _in_examples(
@@ -174,26 +175,23 @@ def _in_arrays(
     artifacts = reader.artifacts(set(runs.values()))
     values = reader.values("Execution", trainers, names_of(Parameters.cache_dir))
     caches = {value_of(v, Parameters.cache_dir) or "" for v in values.values()}
-    known: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for model, splits in sorted(of_model.items()):
         run = artifacts.get(runs.get(built.trainers[model], 0))
         for name, recorded in _read_by(run).items():
             folder = reader.places.here(recorded)
             caches.add(str(Path(folder).parent.parent))
-            known[folder] = max(
-                known.get(folder, 0), sum(len(s.images) for s in splits if s.name == name)
+            counts[folder] = max(
+                counts.get(folder, 0), sum(len(s.images) for s in splits if s.name == name)
             )
     for folder in sorted(str(p) for cache in sorted(caches) for p in Path(cache).glob("*/*")):
-        count = known.get(folder)
+        count = counts.get(folder)
         holds: Holds = "maybe" if count is None else "pixels"
-        count = _held(of_model, Path(folder).name) if count is None else count
+        if count is None:
+            in_splits = (s for splits in of_model.values() for s in splits)
+            count = len({i for s in in_splits if s.name == Path(folder).name for i in s.images})
         if count and Path(folder).is_dir():
             yield Copy(kind="arrays", where=folder, artifact_id=None, holds=holds, images=count)
-
-
-def _held(of_model: Mapping[int, list[_Split]], name: str) -> int:
-    images = {i for splits in of_model.values() for s in splits if s.name == name for i in s.images}
-    return len(images)
 
 
 def _read_by(model_run: Artifact | None) -> dict[str, str]:

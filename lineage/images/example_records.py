@@ -53,7 +53,7 @@ def find_in_records(
     folders = {p.name.removeprefix(_SPLIT): p for p in examples.glob(f"{_SPLIT}*") if p.is_dir()}
     if missing := sorted(set(splits) - folders.keys()):
         raise RecordsError(f"its split {missing[0]!r} is not there")
-    found: dict[str, list[IndexedImage]] = {}
+    images: dict[str, list[IndexedImage]] = {}
     total = 0
     for split, folder in sorted(folders.items()):
         for file in _files(folder):
@@ -61,10 +61,10 @@ def find_in_records(
                 total += 1
                 for image in _images(record, split, file):
                     if image.sha256 in wanted:
-                        found.setdefault(image.sha256, []).append(image)
+                        images.setdefault(image.sha256, []).append(image)
     if not total or total != (total if count is None else count):
         raise RecordsError(f"it has {total:,} records; {count or 'some'} were made")
-    return found
+    return images
 
 
 def _files(folder: Path) -> list[Path]:
@@ -92,7 +92,7 @@ def _images(record: bytes, split: str, file: Path) -> Iterator[IndexedImage]:
     if len(own) == SHA256_LENGTH:
         digests = [own.decode("ascii", "replace")]
     else:
-        values = (v for found in features.values() for v in found if v.startswith(_MAGIC))
+        values = (v for each in features.values() for v in each if v.startswith(_MAGIC))
         digests = [hashlib.sha256(v).hexdigest() for v in values]
     if not digests:
         raise RecordsError("its records hold no image files, such as decoded pixels")
@@ -113,8 +113,8 @@ def _records(file: Path) -> Iterator[bytes]:
                     raise ValueError("no TFRecord")
                 yield _all(stream.read(size + 4), size + 4)[:size]
     except (OSError, EOFError, ValueError, zlib.error) as e:
-        said = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
-        raise RecordsError(f"{file} cannot be read: {said}") from None
+        reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
+        raise RecordsError(f"{file} cannot be read: {reason}") from None
 
 
 def _all(data: bytes, size: int) -> bytes:
@@ -129,13 +129,13 @@ def bytes_features(example: bytes) -> dict[str, list[bytes]]:
     Raises:
       ValueError: it is none.
     """
-    found = {}
+    values_by_name = {}
     for features in _fields(example, 1):
         for entry in _fields(features, 1):
             name = b"".join(_fields(entry, 1)).decode()
             values = [v for feature in _fields(entry, 2) for v in _fields(feature, 1)]
-            found[name] = [value for each in values for value in _fields(each, 1)]
-    return {name: values for name, values in found.items() if values}
+            values_by_name[name] = [value for each in values for value in _fields(each, 1)]
+    return {name: values for name, values in values_by_name.items() if values}
 
 
 def _fields(message: bytes, wanted: int) -> Iterator[bytes]:

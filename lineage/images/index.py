@@ -141,7 +141,7 @@ def find(
       NoIndexError: the file cannot be read, or is no index, or not all of it is there.
     """
     check_whole(index, count)
-    found: dict[str, list[IndexedImage]] = {}
+    images: dict[str, list[IndexedImage]] = {}
     try:
         with open(index, "rb") as f:
             if index.stat().st_size == 0:
@@ -151,10 +151,10 @@ def find(
                     key = sha256.encode()
                     mapped.seek(_first(mapped, key))
                     while (line := mapped.readline()).startswith(key):
-                        found.setdefault(sha256, []).append(from_line(line.rstrip(b"\n")))
+                        images.setdefault(sha256, []).append(from_line(line.rstrip(b"\n")))
     except (OSError, ValueError) as e:
         raise _broken(index, e) from None
-    return found
+    return images
 
 
 def check_whole(index: Path, count: int | None) -> None:
@@ -180,7 +180,7 @@ def compare(a: Path, b: Path, listed: int = LISTED) -> ImageChanges:
       NoIndexError: a file cannot be read, or is no index.
     """
     added, removed, relabelled, moved, renamed = groups = [_Group(listed) for _ in range(5)]
-    for _, lines in groupby(_unmatched(a, b), lambda found: found[0][:SHA256_LENGTH]):
+    for _, lines in groupby(_unmatched(a, b), lambda pair: pair[0][:SHA256_LENGTH]):
         gone: list[IndexedImage] = []
         new: list[IndexedImage] = []
         for line, is_new in lines:
@@ -219,7 +219,7 @@ class _Group:
             self.first.append(change)
 
     def done(self) -> ImageGroup:
-        by = dict(sorted(self.by.items(), key=lambda found: (-found[1], found[0])))
+        by = dict(sorted(self.by.items(), key=lambda pair: (-pair[1], pair[0])))
         return ImageGroup(count=self.by.total(), by=by, first=tuple(self.first))
 
 
@@ -258,12 +258,7 @@ def _pairs(
     gone: list[IndexedImage], new: list[IndexedImage]
 ) -> Iterator[tuple[IndexedImage | None, IndexedImage | None]]:
     """Matches copies of one image: those that keep most of what they were, first."""
-    for same in (
-        lambda i: i.path,
-        lambda i: (i.label, i.split),
-        lambda i: i.label,
-        lambda i: None,
-    ):
+    for same in (lambda i: i.path, lambda i: (i.label, i.split), lambda i: i.label, lambda _: None):
         waiting: dict[object, list[IndexedImage]] = {}
         for image in reversed(gone):
             waiting.setdefault(same(image), []).append(image)
@@ -302,10 +297,10 @@ def _first(mapped: mmap.mmap, key: bytes) -> int:
     low, high = 0, len(mapped)  # both where a line begins, or at the end
     while low < high:
         start = mapped.rfind(b"\n", low, (low + high) // 2) + 1 or low
-        found, tab = mapped[start : start + SHA256_LENGTH], start + SHA256_LENGTH
+        digest, tab = mapped[start : start + SHA256_LENGTH], start + SHA256_LENGTH
         if mapped[tab : tab + 1] != b"\t":
             raise ValueError("its lines do not begin with a SHA-256")
-        if found < key:
+        if digest < key:
             end = mapped.find(b"\n", start)
             low = len(mapped) if end < 0 else end + 1
         else:

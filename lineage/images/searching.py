@@ -38,7 +38,7 @@ class Unsearched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Findings:
     """What a search came to."""
 
     images: Mapping[int, tuple[IndexedImage, ...]]
@@ -50,7 +50,7 @@ class Found:
     unsearched: tuple[Unsearched, ...]
 
 
-def search(reader: Reader, wanted: Collection[str]) -> Found:
+def search(reader: Reader, wanted: Collection[str]) -> Findings:
     """Looks for images in every dataset that a store knows, as it was ingested.
 
     Args:
@@ -65,9 +65,9 @@ def search(reader: Reader, wanted: Collection[str]) -> Found:
     unsearched: list[Unsearched] = []
     used: set[int] = set()
 
-    def take(artifact: Artifact, found: Mapping[str, Collection[IndexedImage]]) -> None:
-        if found:
-            images[artifact.id] = tuple(i for each in found.values() for i in each)
+    def take(artifact: Artifact, by_digest: Mapping[str, Collection[IndexedImage]]) -> None:
+        if by_digest:
+            images[artifact.id] = tuple(i for each in by_digest.values() for i in each)
             artifacts[artifact.id] = artifact
 
     for examples, maker in _ingested(reader):
@@ -100,7 +100,7 @@ def search(reader: Reader, wanted: Collection[str]) -> Found:
                     records="they are not in the store",
                 )
             )
-    return Found(
+    return Findings(
         images=images, artifacts=artifacts, searched=searched, unsearched=tuple(unsearched)
     )
 

@@ -54,27 +54,23 @@ class Uses:
         return next((use for use in USES if use in uses), None)
 
     def _of(self, model_id: int, dataset: int, split: str) -> set[Use]:
-        found: set[Use] = set()
-        for judged in self._judges.get((model_id, dataset), ()):
-            if judged is None or split in judged:
-                found.add("judged")
+        uses: set[Use] = set()
+        if any(s is None or split in s for s in self._judges.get((model_id, dataset), ())):
+            uses.add("judged")
         if dataset not in self.origins.get(model_id, ()):
-            return found
-        found.add("unused")
+            return uses
+        uses.add("unused")
         execution = self._built.trainers[model_id]
         trainer = self._trainers.get(execution)
-        for artifact in self._taken(execution):
+        taken = self._built.inputs.get(execution, ())
+        for artifact in (self._inputs[i] for i in sorted(taken) if i in self._inputs):
             if dataset not in self.origins.get(artifact.id, ()):
                 continue
             if artifact.type == MODEL:  # it began with its weights
-                found |= self._of(artifact.id, dataset, split) - {"judged", "unused"}
+                uses |= self._of(artifact.id, dataset, split) - {"judged", "unused"}
             elif artifact.type == EXAMPLES and trainer is not None:
-                found.add(self._trained(trainer, artifact, split))
-        return found
-
-    def _taken(self, execution: int) -> list[Artifact]:
-        ids = self._built.inputs.get(execution, ())
-        return [self._inputs[i] for i in sorted(ids) if i in self._inputs]
+                uses.add(self._trained(trainer, artifact, split))
+        return uses
 
     def _trained(self, trainer: Execution, examples: Artifact, split: str) -> Use:
         if trainer.type == _OURS:
@@ -87,11 +83,8 @@ class Uses:
         if split in _splits(value_of(trainer, Parameters.train_args), ["train"]):
             return "trained"
         # What a training does with them is in its own code.
-        return (
-            "unknown"
-            if split in _splits(value_of(trainer, Parameters.eval_args), ["eval"])
-            else "unused"
-        )
+        looked_at = _splits(value_of(trainer, Parameters.eval_args), ["eval"])
+        return "unknown" if split in looked_at else "unused"
 
 
 def _judges(
@@ -110,14 +103,14 @@ def _judges(
     for event in inputs:
         if types.get(event.artifact_id) == MODEL:
             models.setdefault(event.execution_id, set()).add(event.artifact_id)
-    found: dict[tuple[int, int], list[frozenset[str] | None]] = {}
+    judges: dict[tuple[int, int], list[frozenset[str] | None]] = {}
     for execution_id, judged in models.items():
         splits = value_of(executions[execution_id], Parameters.example_splits)
         for dataset in built.inputs[execution_id] & set(datasets):
             for model_id in judged:
                 of = frozenset(map(str, splits)) if splits else None
-                found.setdefault((model_id, dataset), []).append(of)
-    return found
+                judges.setdefault((model_id, dataset), []).append(of)
+    return judges
 
 
 def _splits(arguments: Mapping[str, Any] | None, default: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from common.errors import CannotTellError, NotFoundError
 from common.record.artifacts import Examples, Pushed
@@ -17,6 +17,7 @@ from common.record.record import name_of, names_of, value_of
 from common.record.steps import Step, Verdict
 from lineage.graph import facts
 from lineage.graph.built import Built, weights_of, without_data
+from lineage.graph.measured import NAMES, Measured, metrics
 from lineage.graph.producers import ancestry, runs_of
 from lineage.graph.refs import find_artifact, model_of, outputs_of_run
 from lineage.questions.model import lineage_of
@@ -40,7 +41,9 @@ class AffectedData:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AffectedModel:
+class AffectedModel(Measured):
+    """A model that was built on the data."""
+
     artifact_id: int
     uri: str
     state: str
@@ -50,15 +53,15 @@ class AffectedModel:
     """It was made; ISO 8601, UTC."""
     framework: str | None
     architecture: str | None
-    accuracy: float | None
-    """As last evaluated."""
     blessed: bool | None
     pushed: tuple[str, ...]
     """name@version of its pushes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AffectedVersion:
+class AffectedVersion(Measured):
+    """A push of such a model."""
+
     name: str | None
     version: int | str | None
     serving: facts.ServingState | None
@@ -70,7 +73,6 @@ class AffectedVersion:
     when: str
     """It was pushed; ISO 8601, UTC."""
     framework: str | None
-    accuracy: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +127,14 @@ def affected_by_span(
     wanted: dict[str, Value] = {name_of(Examples.span): span}
     if version is not None:
         wanted[name_of(Examples.version)] = version
-    found = reader.artifacts_by_type(EXAMPLES, wanted)
-    if not found:  # other versions of TFX record it as text, or among the type's properties
+    datasets = reader.artifacts_by_type(EXAMPLES, wanted)
+    if not datasets:  # other versions of TFX record it as text, or among the type's properties
         same = [a for a in reader.artifacts_by_type(EXAMPLES) if _is_of(a, span, version)]
-        found = _raw(reader, same, f"span {span}") if same else []
-    if not found:
+        datasets = _raw(reader, same, f"span {span}") if same else []
+    if not datasets:
         of = f"span {span}" + ("" if version is None else f", version {version}")
         raise NotFoundError(f"No dataset of {of} is recorded in {reader.where}.")
-    return _affected(reader, limit, found)
+    return _affected(reader, limit, datasets)
 
 
 def _is_of(examples: Artifact, span: int, version: int | None) -> bool:
@@ -142,8 +144,8 @@ def _is_of(examples: Artifact, span: int, version: int | None) -> bool:
 
 def _starts(reader: Reader, ref: str) -> list[Artifact]:
     if re.fullmatch("[0-9a-f]{64}", ref):
-        if found := reader.artifacts_by_type(EXAMPLES, {name_of(Examples.dataset_digest): ref}):
-            return found
+        if datasets := reader.artifacts_by_type(EXAMPLES, {name_of(Examples.dataset_digest): ref}):
+            return datasets
         datasets = [
             a
             for a in reader.artifacts_by_type(EXAMPLES)
@@ -187,57 +189,47 @@ def _raw(
     examples = [a for a in artifacts if a.type == EXAMPLES]
     makers = reader.producers([a.id for a in examples])
     derived = {e.execution_id for e in reader.events(makers.values()) if e.kind == "input"}
-    found = [a for a in examples if makers.get(a.id) not in derived]
-    if not found and required:
+    raw = [a for a in examples if makers.get(a.id) not in derived]
+    if not raw and required:
         raise NotFoundError(f"No data is recorded with {ref}.")
-    return found
+    return raw
 
 
 def _affected(reader: Reader, limit: int | None, data: Collection[Artifact]) -> Affected:
     weights = weights_of(reader)
     built = Built.on(reader, [a.id for a in data], weights)
-    found = tell(reader, built, set(built.trainers), limit)
-    return Affected(
-        data=told_data(reader, data),
-        models=found.models,
-        model_count=found.model_count,
-        versions=found.versions,
-        version_count=found.version_count,
-        unknown_models=() if found.model_count else without_data(reader),
+    built_on = facts_of(reader, built, set(built.trainers), limit)
+    return replace(
+        built_on,
+        data=data_facts_of(reader, data),
+        unknown_models=() if built_on.model_count else without_data(reader),
         foreign_weights=dict(weights.foreign),
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """Models and their pushes: as many as were asked for, and the numbers of all."""
-
-    models: tuple[AffectedModel, ...]
-    model_count: int
-    versions: tuple[AffectedVersion, ...]
-    version_count: int
-
-
-def tell(reader: Reader, built: Built, ids: Collection[int], limit: int | None) -> Told:
-    """The facts of models.
+def facts_of(reader: Reader, built: Built, ids: Collection[int], limit: int | None) -> Affected:
+    """The facts of models and their pushes, and none of the data.
 
     Args:
       ids: of the models, which are among what was built.
     """
     pushes = [p for p in _pushes(reader, built) if p.model_id in ids]
     in_serving = [p for p in pushes if p.serving in ("latest", "kept")]
-    told = sorted({*in_serving, *pushes[:limit]}, key=lambda p: (_ORDER[p.serving], -p.id))
+    shown = sorted({*in_serving, *pushes[:limit]}, key=lambda p: (_ORDER[p.serving], -p.id))
     newest = sorted(ids, reverse=True)[:limit]
-    models = _models(reader, built, {*newest, *(p.model_id for p in told)}, pushes)
-    return Told(
+    models = _models(reader, built, {*newest, *(p.model_id for p in shown)}, pushes)
+    return Affected(
+        data=(),
         models=tuple(models[i] for i in newest if i in models),
         model_count=len(ids),
-        versions=_versions(reader, built, told, models),
+        versions=_versions(reader, built, shown, models),
         version_count=len(pushes),
+        unknown_models=(),
+        foreign_weights={},
     )
 
 
-def told_data(reader: Reader, data: Collection[Artifact]) -> tuple[AffectedData, ...]:
+def data_facts_of(reader: Reader, data: Collection[Artifact]) -> tuple[AffectedData, ...]:
     """The facts of datasets, in the order of their ids."""
     makers = reader.producers([a.id for a in data])
     executions = reader.executions(set(makers.values()))
@@ -297,34 +289,34 @@ def _models(
 ) -> dict[int, AffectedModel]:
     runs = _run_ids(reader, {built.trainers[i] for i in ids})
     judged = {built.evaluations[i] for i in ids if i in built.evaluations}
-    verdicts = reader.values("Execution", judged, names_of(Verdict.accuracy, Verdict.blessed))
+    verdicts = reader.values("Execution", judged, (*NAMES, name_of(Verdict.blessed)))
     pushed: dict[int, list[str]] = {}
     for push in pushes:
         pushed.setdefault(push.model_id, []).insert(0, push.shown)
-    found = {}
+    models = {}
     for model in reader.artifacts(ids).values():
-        known = facts.model_facts(model)
+        named = facts.model_facts(model)
         verdict = Verdict.read(verdicts.get(built.evaluations.get(model.id, 0), {}))
-        found[model.id] = AffectedModel(
+        models[model.id] = AffectedModel(
             artifact_id=model.id,
             uri=model.uri,
             state=model.state,
             run_id=runs.get(built.trainers[model.id]),
-            when=known.created,
-            framework=known.framework,
-            architecture=known.architecture,
-            accuracy=verdict.accuracy,
+            when=named.created,
+            framework=named.framework,
+            architecture=named.architecture,
+            metrics=metrics(verdict),
             blessed=verdict.blessed,
             pushed=tuple(pushed.get(model.id, ())),
         )
-    return found
+    return models
 
 
 def _versions(
-    reader: Reader, built: Built, told: Collection[_Push], models: Mapping[int, AffectedModel]
+    reader: Reader, built: Built, pushes: Collection[_Push], models: Mapping[int, AffectedModel]
 ) -> tuple[AffectedVersion, ...]:
-    artifacts = reader.artifacts([p.id for p in told])
-    runs = _run_ids(reader, {built.pushes[p.id][1] for p in told})
+    artifacts = reader.artifacts([p.id for p in pushes])
+    runs = _run_ids(reader, {built.pushes[p.id][1] for p in pushes})
     return tuple(
         AffectedVersion(
             name=p.name,
@@ -335,16 +327,16 @@ def _versions(
             run_id=runs.get(built.pushes[p.id][1]),
             when=facts.when(artifacts[p.id].created),
             framework=models[p.model_id].framework,
-            accuracy=models[p.model_id].accuracy,
+            metrics=models[p.model_id].metrics,
         )
-        for p in told
+        for p in pushes
     )
 
 
 def _run_ids(reader: Reader, execution_ids: Collection[int]) -> dict[int, str]:
     """The name of the run of each execution, by execution id."""
     recorded = reader.values("Execution", execution_ids, names_of(Step.run_id))
-    found = {i: run for i, values in recorded.items() if (run := value_of(values, Step.run_id))}
-    missing = reader.executions(set(execution_ids) - found.keys())
+    names = {i: run for i, values in recorded.items() if (run := value_of(values, Step.run_id))}
+    missing = reader.executions(set(execution_ids) - names.keys())
     runs = runs_of(reader, list(missing.values())) if missing else {}
-    return found | {i: run.name for i, run in runs.items() if run.name}
+    return names | {i: run.name for i, run in runs.items() if run.name}

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from common.record.kinds import EXAMPLES
 from lineage.graph.built import Built, weights_of, without_data
 from lineage.images.copies import Copy, copies
 from lineage.images.index import reports_of
-from lineage.images.searching import Found, Unsearched, search
+from lineage.images.searching import Findings, Unsearched, search
 from lineage.images.uses import Use, Uses
 from lineage.questions import affected
 from lineage.store.reader import Reader
-from lineage.store.records import Artifact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,34 +80,34 @@ def affected_by_images(
       asked: SHA-256 of image files, hexadecimal, lower case; with the file that each is of.
       limit: see `affected.affected_by`.
     """
-    found = search(reader, asked)
-    datasets = {i: a for i, a in found.artifacts.items() if a.type == EXAMPLES}
+    findings = search(reader, asked)
+    datasets = {i: a for i, a in findings.artifacts.items() if a.type == EXAMPLES}
+    # The others are reports of datasets that are not in the store.
+    orphans = {i: a for i, a in findings.artifacts.items() if i not in datasets}
     weights = weights_of(reader)
     built = Built.on(reader, datasets, weights)
     uses = Uses(reader, built, datasets)
-    images = _images(asked, found)
+    reports = reports_of(reader, datasets) | orphans
+    images = _images(asked, findings)
     places = {i.sha256: [(p.artifact_id, p.split) for p in i.ingested] for i in images}
     by_model = {
         model: {sha: use for sha, at in places.items() if (use := uses.of(model, at)) is not None}
         for model in sorted(built.trainers, reverse=True)
     }
     models = [m for m, used in by_model.items() if used]
-    told = affected.tell(reader, built, models, limit)
-    listed = {m.artifact_id for m in told.models} | {v.model_id for v in told.versions}
+    built_on = affected.facts_of(reader, built, models, limit)
+    listed = {m.artifact_id for m in built_on.models} | {v.model_id for v in built_on.versions}
     return AffectedImages(
-        data=affected.told_data(reader, found.artifacts.values()),
-        models=told.models,
-        model_count=told.model_count,
-        versions=told.versions,
-        version_count=told.version_count,
+        data=affected.data_facts_of(reader, findings.artifacts.values()),
+        models=built_on.models,
+        model_count=built_on.model_count,
+        versions=built_on.versions,
+        version_count=built_on.version_count,
         unknown_models=without_data(reader),
         foreign_weights=dict(weights.foreign),
         images=tuple(
-            AffectedImage(
-                sha256=i.sha256,
-                asked=i.asked,
-                state=i.state,
-                ingested=i.ingested,
+            replace(
+                i,
                 uses=tuple(
                     ImageUse(model_id=m, use=by_model[m][i.sha256])
                     for m in models
@@ -117,33 +116,20 @@ def affected_by_images(
             )
             for i in images
         ),
-        searched=dict(found.searched),
-        unsearched=found.unsearched,
-        copies=copies(
-            reader,
-            built,
-            uses,
-            datasets,
-            reports_of(reader, datasets) | _orphans(found),
-            found.images,
-        ),
+        searched=dict(findings.searched),
+        unsearched=findings.unsearched,
+        copies=copies(reader, built, uses, datasets, reports, findings.images),
     )
 
 
-def _images(asked: Mapping[str, str | None], found: Found) -> list[AffectedImage]:
+def _images(asked: Mapping[str, str | None], findings: Findings) -> list[AffectedImage]:
     """Without their uses."""
     ingested: dict[str, list[Ingested]] = {sha256: [] for sha256 in asked}
-    for artifact_id, images in found.images.items():
+    for artifact_id, images in findings.images.items():
         for image in images:
-            ingested[image.sha256].append(
-                Ingested(
-                    artifact_id=artifact_id,
-                    path=image.shown_path,
-                    label=image.label,
-                    split=image.split,
-                )
-            )
-    missing: Literal["nowhere", "cannot tell"] = "cannot tell" if found.unsearched else "nowhere"
+            place = {"path": image.shown_path, "label": image.label, "split": image.split}
+            ingested[image.sha256].append(Ingested(artifact_id=artifact_id, **place))
+    missing: Literal["nowhere", "cannot tell"] = "cannot tell" if findings.unsearched else "nowhere"
     return [
         AffectedImage(
             sha256=sha256,
@@ -154,8 +140,3 @@ def _images(asked: Mapping[str, str | None], found: Found) -> list[AffectedImage
         )
         for sha256, path in asked.items()
     ]
-
-
-def _orphans(found: Found) -> dict[int, Artifact]:
-    """Reports of datasets that are not in the store."""
-    return {i: a for i, a in found.artifacts.items() if a.type != EXAMPLES}

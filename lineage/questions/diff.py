@@ -101,34 +101,34 @@ def diff(reader: Reader, a: str, b: str) -> Difference:
       NotFoundError: one of them is not there.
     """
     one, other = recorded(reader, a), recorded(reader, b)
-    found = _Found()
+    collected = _Collected()
     for place in one.facts:
-        found.fact(*place, one.facts[place], other.facts[place])
+        collected.fact(*place, one.facts[place], other.facts[place])
     for section, prefix in one.tables:
-        found.table(section, prefix, one.tables[section, prefix], other.tables[section, prefix])
-    _schema(one, other, found)
-    _uncommitted(one, other, found)
+        collected.table(section, prefix, one.tables[section, prefix], other.tables[section, prefix])
+    _schema(one, other, collected)
+    _uncommitted(one, other, collected)
     if one.facts["data", "digest"] == other.facts["data", "digest"] is not None:
-        found.forget("data", "source")  # the same images, read from elsewhere
-    data = _data(reader, one, other, found)
+        collected.forget("data", "source")  # the same images, read from elsewhere
+    data = _data(reader, one, other, collected)
     order = get_args(Section)
     return Difference(
         a=_compared(one),
         b=_compared(other),
-        identical=not found.changes and data is None,
-        changes=tuple(sorted(found.changes, key=lambda c: order.index(c.section))),
+        identical=not collected.changes and data is None,
+        changes=tuple(sorted(collected.changes, key=lambda c: order.index(c.section))),
         data=data,
         results=tuple(
             Change(section="results", key=key, before=before, after=other.results[key])
             for key, before in one.results.items()
             if before != other.results[key]
         ),
-        unrecorded=tuple(sorted(found.unrecorded, key=lambda u: order.index(u.section))),
+        unrecorded=tuple(sorted(collected.unrecorded, key=lambda u: order.index(u.section))),
     )
 
 
 @dataclass(slots=True)
-class _Found:
+class _Collected:
     """Changes, as they are found."""
 
     changes: list[Change] = field(default_factory=list)
@@ -167,42 +167,44 @@ class _Found:
         self.changes = [c for c in self.changes if (c.section, c.key) != (section, key)]
 
 
-def _schema(one: Recorded, other: Recorded, found: _Found) -> None:
+def _schema(one: Recorded, other: Recorded, collected: _Collected) -> None:
     a, b = one.schema, other.schema
     if a is None or b is None:
         if a is not b:
-            found.missing("schema", "contents", "a" if a is None else "b")
+            collected.missing("schema", "contents", "a" if a is None else "b")
         return
     if a.artifact_id == b.artifact_id:
         return
     try:
         tables = schema_tables(a, b)
     except DataError:
-        found.fact("schema", "digest", a.digest, b.digest)
+        collected.fact("schema", "digest", a.digest, b.digest)
         if a.digest is None and b.digest is None:
-            found.missing("schema", "contents", "a")
-            found.missing("schema", "contents", "b")
+            collected.missing("schema", "contents", "a")
+            collected.missing("schema", "contents", "b")
         return
     if tables is not None:
-        found.table("schema", "", *tables)
+        collected.table("schema", "", *tables)
 
 
-def _uncommitted(one: Recorded, other: Recorded, found: _Found) -> None:
+def _uncommitted(one: Recorded, other: Recorded, collected: _Collected) -> None:
     """What was changed and not committed may differ where no digest of it is recorded."""
     sides: tuple[tuple[Side, Recorded], ...] = (("a", one), ("b", other))
     for side, of in sides:
         if of.run is not None and of.run.git_dirty and not of.run.git_changes:
-            found.missing("code", "what the uncommitted changes were", side)
+            collected.missing("code", "what the uncommitted changes were", side)
         unknown = of.run is not None and not of.run.visionline_git_changes
         if of.run is not None and of.run.visionline_git_dirty and unknown:
-            found.missing("code", "what the uncommitted changes of visionline were", side)
+            collected.missing("code", "what the uncommitted changes of visionline were", side)
 
 
-def _data(reader: Reader, one: Recorded, other: Recorded, found: _Found) -> DataChanges | None:
+def _data(
+    reader: Reader, one: Recorded, other: Recorded, collected: _Collected
+) -> DataChanges | None:
     a, b = ([d.artifact_id for d in side.data] for side in (one, other))
     if not a or not b or a == b:
         return None
-    differs = any(c.section == "data" for c in found.changes)
+    differs = any(c.section == "data" for c in collected.changes)
     try:
         if len(a) > 1 or len(b) > 1:
             raise DataError("one of them was made from several datasets")
@@ -214,8 +216,8 @@ def _data(reader: Reader, one: Recorded, other: Recorded, found: _Found) -> Data
         images = compare(before, after)
     except DataError as e:
         if one.facts["data", "digest"] is None and other.facts["data", "digest"] is None:
-            found.missing("data", "contents", "a")
-            found.missing("data", "contents", "b")
+            collected.missing("data", "contents", "a")
+            collected.missing("data", "contents", "b")
         return DataChanges(images=None, not_available=str(e)) if differs else None
     return DataChanges(images=images, not_available=None) if differs or images.total else None
 

@@ -62,11 +62,9 @@ def model_lineage(reader: Reader, ref: str, cut: Collection[str] = BASELINE) -> 
 
 
 def lineage_of(reader: Reader, model: Artifact, cut: Collection[str] = BASELINE) -> ModelLineage:
-    graph = ancestry(reader, [model.id], cut)
     judged = Judged.of(reader, model)
-    if not BASELINE.issubset(cut):
-        others = [b.id for b in judged.baselines.values()]
-        graph = _merged(graph, ancestry(reader, others, cut))
+    others = () if BASELINE.issubset(cut) else [b.id for b in judged.baselines.values()]
+    graph = ancestry(reader, [model.id, *others], cut)
     runs = runs_of(reader, [*graph.executions.values(), *judged.executions.values()])
     maker = {e.artifact_id: e.execution_id for e in graph.events if e.kind == "output"}
 
@@ -140,7 +138,7 @@ class Judged:
         )
 
     def verdicts(self, reader: Reader, runs: Mapping[int, Context]) -> tuple[facts.Verdict, ...]:
-        found = []
+        verdicts = []
         for id_, execution in sorted(self.executions.items()):
             made = self.made(id_)
             if not {EVALUATION, BLESSING} & made.keys():
@@ -149,8 +147,8 @@ class Judged:
             verdict = facts.verdict(execution, runs.get(id_), made.get(BLESSING), baseline)
             if baseline is not None and (name := pushed_as(reader, baseline)) is not None:
                 verdict = replace(verdict, baseline=name)
-            found.append(verdict)
-        return tuple(found)
+            verdicts.append(verdict)
+        return tuple(verdicts)
 
     def infra_verdicts(self, runs: Mapping[int, Context]) -> tuple[facts.InfraVerdict, ...]:
         made = {id_: self.made(id_).get(INFRA_BLESSING) for id_ in sorted(self.executions)}
@@ -161,13 +159,13 @@ class Judged:
         )
 
     def pushes(self, model: Artifact, runs: Mapping[int, Context]) -> tuple[facts.Push, ...]:
-        found = []
-        for id_ in sorted(self.executions):
-            pushed = self.made(id_).get(PUSHED_MODEL)
+        made = {id_: self.made(id_).get(PUSHED_MODEL) for id_ in sorted(self.executions)}
+        return tuple(
+            facts.push(pushed, model, runs.get(id_))
+            for id_, pushed in made.items()
             # TFX's own Pusher makes the artifact, and says in it that it pushed nothing.
-            if pushed is not None and value_of(pushed, Pushed.pushed):
-                found.append(facts.push(pushed, model, runs.get(id_)))
-        return tuple(found)
+            if pushed is not None and value_of(pushed, Pushed.pushed)
+        )
 
     def made(self, execution_id: int) -> dict[str, Artifact]:
         """An execution's outputs by type."""
@@ -194,18 +192,10 @@ def _upstream(graph: Graph, artifact_id: int) -> set[int]:
     for event in graph.events:
         if event.kind == "input":
             inputs.setdefault(event.execution_id, set()).add(event.artifact_id)
-    found: set[int] = set()
+    upstream: set[int] = set()
     frontier = {artifact_id}
     while frontier:
-        found |= frontier
+        upstream |= frontier
         made_from = (inputs.get(maker.get(a, 0), set()) for a in frontier)
-        frontier = set[int]().union(*made_from) - found
-    return found - {artifact_id}
-
-
-def _merged(a: Graph, b: Graph) -> Graph:
-    return Graph(
-        artifacts={**a.artifacts, **b.artifacts},
-        executions={**a.executions, **b.executions},
-        events=tuple(sorted({*a.events, *b.events})),
-    )
+        frontier = set[int]().union(*made_from) - upstream
+    return upstream - {artifact_id}

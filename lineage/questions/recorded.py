@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from common.errors import NotFoundError
@@ -12,6 +12,7 @@ from common.record.record import value_of
 from common.record.run import Run
 from common.record.steps import Parameters
 from lineage.graph import facts
+from lineage.graph.measured import NAMES, TASK
 from lineage.graph.refs import find_model, outputs_of_run
 from lineage.questions.model import lineage_of
 from lineage.store.reader import Reader
@@ -82,13 +83,13 @@ def recorded(reader: Reader, ref: str) -> Recorded:
     """
     run = reader.context(RUN, ref)
     try:
-        found = lineage_of(reader, find_model(reader, ref))
+        lineage = lineage_of(reader, find_model(reader, ref))
     except NotFoundError:
         if run is None:
             raise
         parts = _of_run(reader, run)
     else:
-        parts = _Parts(**{f.name: getattr(found, f.name) for f in fields(_Parts)})
+        parts = _Parts(**facts.same(_Parts, lineage))
         if run is not None:
             parts.run = facts.run_facts(reader, run)
     own = [v for v in parts.verdicts if parts.run and v.run_id == parts.run.run_id]
@@ -96,11 +97,7 @@ def recorded(reader: Reader, ref: str) -> Recorded:
     verdict = verdicts[-1] if verdicts else None
     return Recorded(
         ref=ref,
-        run=parts.run,
-        model=parts.model,
-        data=parts.data,
-        schema=parts.schema,
-        pushes=parts.pushes,
+        **facts.same(Recorded, parts),
         facts=_facts(parts),
         tables=_tables(reader, parts, verdict),
         results=_results(parts, verdict),
@@ -146,16 +143,16 @@ def _of_run(reader: Reader, run: Context) -> _Parts:
 
 def _facts(parts: _Parts) -> dict[tuple[Section, str], Any]:
     run, training, transform = parts.run or Run(), parts.training, parts.transform
-    found: dict[tuple[Section, str], Any] = {
+    values: dict[tuple[Section, str], Any] = {
         ("data", key): _one_or_all([getattr(d, key) for d in parts.data])
         for key in ("digest", "source", "span", "images", "classes", "quarantined")
     }
     # A run that failed early knows its data from looking the cache up.
-    found["data", "digest"] = found["data", "digest"] or run.dataset_digest
+    values["data", "digest"] = values["data", "digest"] or run.dataset_digest
     settings = _part(parts.run, "transform")
     size = settings.get("image_size")
     seeds = (training and training.seed, run.seed)
-    found |= surroundings(run) | {
+    values |= surroundings(run) | {
         ("framework", "framework"): (training and training.framework) or run.framework,
         ("framework", "architecture"): (training and training.architecture) or run.model,
         ("framework", "parameters"): training and training.parameter_count,
@@ -169,7 +166,7 @@ def _facts(parts: _Parts) -> dict[tuple[Section, str], Any]:
         ("hardware", "accelerator"): (training and training.accelerator) or run.accelerator,
         ("hardware", "host"): run.host,
     }
-    return found
+    return values
 
 
 def surroundings(run: Run) -> dict[tuple[Section, str], Any]:
@@ -237,17 +234,18 @@ def _evaluation(
 
 def _results(parts: _Parts, verdict: facts.Verdict | None) -> dict[str, Any]:
     run, training = parts.run, parts.training
-    found: dict[str, Any] = {"state": run and run.state}
-    for key in ("accuracy", "loss", "top_k_accuracy", "expected_calibration_error", "blessed"):
-        found[key] = getattr(verdict, key) if verdict else None
+    results: dict[str, Any] = {"state": run and run.state}
+    for key in NAMES:
+        results[key] = verdict.metrics.get(key) if verdict else None
+    for key in ("expected_calibration_error", "blessed"):
+        results[key] = getattr(verdict, key) if verdict else None
     for key in ("epochs_run", "best_epoch", "train_seconds", "peak_memory_bytes", "latency_ms"):
-        found[key] = getattr(training, key) if training else None
-    metrics = training.metrics if training else {}
-    for key in ("val_accuracy", "val_loss"):
-        found[key] = metrics.get(key)
-    return found
+        results[key] = getattr(training, key) if training else None
+    for key in (f"val_{TASK.HEADLINE}", "val_loss"):
+        results[key] = training.metrics.get(key) if training else None
+    return results
 
 
 def _one_or_all(values: list[Any]) -> Any:
     """The value, or all of them where a model was made from several datasets."""
-    return (values[0] if len(values) == 1 else values) if values else None
+    return values[0] if len(values) == 1 else values or None

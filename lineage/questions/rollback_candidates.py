@@ -29,8 +29,8 @@ class Candidate:
     """Why it is not usable."""
     cautions: tuple[str, ...]
     """What speaks against one that is usable: was rolled back from, not blessed …"""
-    accuracy_difference: float | None
-    """Its accuracy less that of the version served now; each as it was judged then."""
+    headline_difference: float | None
+    """Its headline metric less that of the version served now; each as it was judged then."""
     classes_added: tuple[str, ...] | None
     """Classes that it knows and the version served now does not; None: not known."""
     classes_missing: tuple[str, ...] | None
@@ -69,9 +69,9 @@ def rollback_candidates(reader: Reader, name: str, limit: int | None = None) -> 
       NotFoundError: nothing was pushed under that name, or into more than one folder
         that is still there.
     """
-    known = known_pushes(reader, name)
-    folder = _folder(name, known)
-    refs = [r for r in known if r.folder == folder]
+    pushed = known_pushes(reader, name)
+    folder = _folder(name, pushed)
+    refs = [r for r in pushed if r.folder == folder]
     states = serving_states(refs)
     versions = sorted(versions_of(refs), key=lambda r: r.order, reverse=True)
     there = list_versions(Path(folder))
@@ -79,8 +79,8 @@ def rollback_candidates(reader: Reader, name: str, limit: int | None = None) -> 
     now = [r for r in versions if states[r.artifact_id] == "latest"]
     others = [r for r in versions if r not in now]
     wanted = others[:limit] if limit is not None else others
-    found = records(reader, [*now, *wanted], states)
-    current = found[0] if now else None
+    own = records(reader, [*now, *wanted], states)
+    current = own[0] if now else None
     classes = None if served is None else _classes(Path(folder) / str(served))
     older = {str(c.version): c for c in choices(Path(folder))}
     taken = taken_by_default(older.values())
@@ -90,7 +90,7 @@ def rollback_candidates(reader: Reader, name: str, limit: int | None = None) -> 
         served=served,
         current=current,
         candidates=tuple(
-            _candidate(v, older.get(str(v.version)), current, classes) for v in found[len(now) :]
+            _candidate(v, older.get(str(v.version)), current, classes) for v in own[len(now) :]
         ),
         pushed=len(others),
         strangers=tuple(v for v in there if str(v) not in {str(r.version) for r in refs}),
@@ -126,15 +126,17 @@ def _candidate(
         cautions.append("whether it was blessed is not recorded")
     elif not version.blessed:
         cautions.append("not blessed")
+    own_value = version.headline_value
+    current_value = current.headline_value if current else None
     difference = None
-    if current and current.accuracy is not None and version.accuracy is not None:
-        difference = version.accuracy - current.accuracy
+    if own_value is not None and current_value is not None:
+        difference = own_value - current_value
     return Candidate(
         version=version,
         usable=not why_not,
         why_not=why_not,
         cautions=tuple(cautions),
-        accuracy_difference=difference,
+        headline_difference=difference,
         classes_added=_beyond(own, classes),
         classes_missing=_beyond(classes, own),
     )

@@ -82,13 +82,13 @@ def run_detail(reader: Reader, ref: str, *, resolvers: bool = False) -> RunDetai
     if state == FAILED:
         # Of a run that has ended, nothing runs, whatever was recorded last.
         executions = [replace(e, state="FAILED") if e.state in OPEN else e for e in executions]
-    known = facts.run_facts(reader, run)
+    recorded = facts.run_facts(reader, run)
     return RunDetail(
         run=replace(
-            known,
+            recorded,
             state=state,
             duration_seconds=duration(run, state, executions),
-            error=known.error or error,
+            error=recorded.error or error,
         ),
         steps=tuple(_step(e, events, artifacts, works.get(e.id)) for e in executions),
     )
@@ -96,8 +96,8 @@ def run_detail(reader: Reader, ref: str, *, resolvers: bool = False) -> RunDetai
 
 def executions_of(reader: Reader, run: Context, *, resolvers: bool = False) -> list[Execution]:
     """A run's executions in order."""
-    found = reader.executions(reader.executions_in([run.id]).get(run.id, []))
-    steps = [e for e in found.values() if resolvers or not is_resolver(e)]
+    executions = reader.executions(reader.executions_in([run.id]).get(run.id, []))
+    steps = [e for e in executions.values() if resolvers or not is_resolver(e)]
     # What was imported has ids in another order than it was executed in.
     return sorted(steps, key=lambda e: (e.created, e.id))
 
@@ -109,20 +109,15 @@ def works_of(
     output = {e.execution_id: e.artifact_id for e in reversed(events) if e.kind == "output"}
     made = {e.id: output[e.id] for e in executions if e.state == "CACHED" and e.id in output}
     makers = reader.producers(set(made.values()))
-    known = reader.executions(set(makers.values()))
-    return {i: known[makers[a]] for i, a in made.items() if makers.get(a) in known}
+    works = reader.executions(set(makers.values()))
+    return {i: works[makers[a]] for i, a in made.items() if makers.get(a) in works}
 
 
 def _works(reader: Reader, executions: list[Execution], events: list[Event]) -> dict[int, Work]:
-    found = works_of(reader, executions, events)
-    runs = runs_of(reader, list(found.values()))
-    works = {}
-    for id_, execution in found.items():
-        step = facts.step(execution, runs.get(execution.id))
-        works[id_] = Work(
-            execution_id=execution.id, run_id=step.run_id, duration_seconds=step.duration_seconds
-        )
-    return works
+    done_by = works_of(reader, executions, events)
+    runs = runs_of(reader, list(done_by.values()))
+    steps = {id_: facts.step(e, runs.get(e.id)) for id_, e in done_by.items()}
+    return {id_: Work(**facts.same(Work, step)) for id_, step in steps.items()}
 
 
 def _step(
@@ -131,16 +126,10 @@ def _step(
     artifacts: Mapping[int, Artifact],
     work: Work | None,
 ) -> RunStep:
-    step = facts.step(execution, None)
     own = [e for e in events if e.execution_id == execution.id and e.artifact_id in artifacts]
     own.sort(key=lambda e: (e.key, e.index))
     return RunStep(
-        component=step.component,
-        execution_id=step.execution_id,
-        state=step.state,
-        started=step.started,
-        duration_seconds=step.duration_seconds,
-        error=step.error,
+        **facts.same(RunStep, facts.step(execution, None)),
         reused=work,
         inputs=tuple(_port(e, artifacts[e.artifact_id]) for e in own if e.kind == "input"),
         outputs=tuple(_port(e, artifacts[e.artifact_id]) for e in own if e.kind == "output"),

@@ -14,6 +14,7 @@ from common.record.run import CANCELLED, COMPLETE, FAILED, RUNNING, Run
 from common.record.steps import Push, Step, Verdict
 from lineage.graph import facts
 from lineage.graph.alive import ENDED, OPEN
+from lineage.graph.measured import Measured, metrics
 from lineage.graph.refs import find_run
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Context, Execution
@@ -27,8 +28,12 @@ _PAGE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunSummary:
-    """One run, in short."""
+class RunSummary(Measured):
+    """One run, in short.
+
+    The metrics are those of its model as the Evaluator measured it, in this run or in one it
+    was reused from.
+    """
 
     run_id: str
     pipeline: str | None
@@ -40,8 +45,6 @@ class RunSummary:
     framework: str | None
     model: str | None
     """The architecture's name."""
-    accuracy: float | None
-    """Of its model as the Evaluator measured it, in this run or in one it was reused from."""
     blessed: bool | None
     """By the Evaluator and, where it was tried, by the server; None: there is no verdict."""
     pushed: str | None
@@ -93,18 +96,18 @@ def list_runs(
         like[_STATE] = (FAILED, RUNNING, None)  # what a killed run still says
     if state == facts.UNKNOWN:
         like[_STATE] = (RUNNING,)
-    if pipeline is not None and not pipelines.is_known:
+    if pipeline is not None and reader.context(PIPELINE, pipeline) is None:
         like[_PIPELINE] = (pipeline,)
-    found: list[RunSummary] = []
+    runs: list[RunSummary] = []
     size = limit
-    while len(found) < limit:
+    while len(runs) < limit:
         page = reader.latest_contexts(RUN, size, before=before, like=like)
         summaries = _summaries(reader, page, pipelines)
-        found += [s for s in summaries if all(getattr(s, k) == v for k, v in wanted.items())]
+        runs += [s for s in summaries if all(getattr(s, k) == v for k, v in wanted.items())]
         if len(page) < size:
             break
         before, size = page[-1].id, _PAGE
-    return RunList(runs=tuple(found[:limit]))
+    return RunList(runs=tuple(runs[:limit]))
 
 
 def is_resolver(execution: Execution) -> bool:
@@ -149,17 +152,14 @@ def _parts(reader: Reader, runs: Sequence[Context]) -> list[_Parts]:
     for event in events:
         if event.artifact_id in artifacts:
             made[event.execution_id].append(artifacts[event.artifact_id])
-    found = []
-    for run in runs:
-        own = [executions[i] for i in by_run.get(run.id, []) if i in steps]
-        outputs = {a.type: (e, a) for e in own for a in made[e.id]}
-        found.append(_Parts(run=run, executions=own, outputs=outputs))
-    return found
+    own = {r.id: [executions[i] for i in by_run.get(r.id, []) if i in steps] for r in runs}
+    outputs = {run: {a.type: (e, a) for e in es for a in made[e.id]} for run, es in own.items()}
+    return [_Parts(run=r, executions=own[r.id], outputs=outputs[r.id]) for r in runs]
 
 
 def _judges(reader: Reader, parts: Sequence[_Parts]) -> dict[int, Execution]:
     """The execution that evaluated each run's model, by run; reuse is followed."""
-    found: dict[int, Execution] = {}
+    judges: dict[int, Execution] = {}
     reused: dict[int, int] = {}
     for part in parts:
         if EVALUATION not in part.outputs:
@@ -168,13 +168,13 @@ def _judges(reader: Reader, parts: Sequence[_Parts]) -> dict[int, Execution]:
         if execution.state == "CACHED":
             reused[part.run.id] = evaluation.id
         else:
-            found[part.run.id] = execution
+            judges[part.run.id] = execution
     makers = reader.producers(set(reused.values()))
     executions = reader.executions(set(makers.values()))
     for run, artifact in reused.items():
         if makers.get(artifact) in executions:
-            found[run] = executions[makers[artifact]]
-    return found
+            judges[run] = executions[makers[artifact]]
+    return judges
 
 
 class _Pipelines:
@@ -189,22 +189,17 @@ class _Pipelines:
         self._only = only
         self._members: set[int] | None = None
 
-    @property
-    def is_known(self) -> bool:
-        """Whether MLMD knows the pipeline that is asked for."""
-        return self._reader.context(PIPELINE, self._only or "") is not None
-
     def of(self, parts: Sequence[_Parts]) -> dict[int, str]:
         """By run; searched for where runs do not say it."""
-        found: dict[int, str] = {}
+        names: dict[int, str] = {}
         unsaid: dict[int, int] = {}
         for part in parts:
             recorded = value_of(part.run, Run.pipeline)
             if recorded is not None:
-                found[part.run.id] = recorded
+                names[part.run.id] = recorded
             elif part.executions:
                 unsaid[part.executions[0].id] = part.run.id
-        return found | (self._searched(unsaid) if unsaid else {})
+        return names | (self._searched(unsaid) if unsaid else {})
 
     def _searched(self, runs: Mapping[int, int]) -> dict[int, str]:
         """By run; `runs` are by an execution of theirs."""
@@ -233,7 +228,7 @@ def _summary(part: _Parts, pipeline: str | None, judge: Execution | None) -> Run
     _, blessing = part.outputs.get(BLESSING, (None, None))
     pusher, pushed = part.outputs.get(PUSHED_MODEL, (None, None))
     name = _pushed_name(pushed) if pushed else None
-    accuracy = value_of(judge, Verdict.accuracy) if judge else None
+    left_alone = pusher and (pusher.state == "CACHED" or value_of(pusher, Push.already_served))
     blessed = value_of(blessing, Blessing.blessed) if blessing else None
     _, infra = part.outputs.get(INFRA_BLESSING, (None, None))
     if blessed is not None and infra is not None and not value_of(infra, Blessing.blessed):
@@ -247,10 +242,10 @@ def _summary(part: _Parts, pipeline: str | None, judge: Execution | None) -> Run
         duration_seconds=duration(run, state, part.executions),
         framework=value_of(run, Run.framework),
         model=value_of(run, Run.model),
-        accuracy=accuracy,
+        metrics=metrics(Verdict.read(judge)) if judge else {},
         blessed=blessed,
         pushed=name,
-        pushed_before=name is not None and pusher is not None and _left_alone(pusher),
+        pushed_before=name is not None and bool(left_alone),
         cached=cached,
         executed=len(part.executions) - cached,
         user=value_of(run, Run.user),
@@ -268,11 +263,6 @@ def first_error(state: str, executions: Sequence[Execution]) -> str | None:
     # Recorded as running, and nothing of it is alive.
     left = next((f"{e.component}: " for e in executions if e.state in OPEN), "")
     return f"{left}{ENDED}"
-
-
-def _left_alone(pusher: Execution) -> bool:
-    """Whether it found the model in serving already."""
-    return pusher.state == "CACHED" or bool(value_of(pusher, Push.already_served))
 
 
 def _pushed_name(pushed: Artifact) -> str | None:

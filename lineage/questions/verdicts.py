@@ -67,18 +67,18 @@ def why_not_blessed(reader: Reader, ref: str) -> WhyNotBlessed:
 
 
 def _after(
-    judged: Judged, verdict: facts.Verdict, found: Sequence[facts.InfraVerdict]
+    judged: Judged, verdict: facts.Verdict, trials: Sequence[facts.InfraVerdict]
 ) -> facts.InfraVerdict | None:
     """The trial in the server that followed a verdict."""
     blessing = judged.made(verdict.execution_id).get(BLESSING)
-    given = {
+    judged_on = {
         e.execution_id
         for e in judged.events
         if e.kind == "input" and blessing is not None and e.artifact_id == blessing.id
     }
     # TFX's own InfraValidator is not given the Evaluator's verdict.
-    same = [v for v in found if v.execution_id in given]
-    same = same or [v for v in found if v.run_id is not None and v.run_id == verdict.run_id]
+    same = [v for v in trials if v.execution_id in judged_on]
+    same = same or [v for v in trials if v.run_id is not None and v.run_id == verdict.run_id]
     return same[-1] if same else None
 
 
@@ -104,14 +104,14 @@ def _failed(evaluator: Execution) -> tuple[FailedThreshold, ...] | None:
 
 def _never_judged(reader: Reader, model: Artifact) -> str:
     """What is known of evaluations that came to no verdict."""
-    said = f"The model {model.id} ({model.uri}) was never evaluated"
+    message = f"The model {model.id} ({model.uri}) was never evaluated"
     inputs = [e for e in reader.consumers([model.id]) if e.key not in BASELINE]
     tried = reader.executions({e.execution_id for e in inputs})
     for execution in sorted(tried.values(), key=lambda e: -e.id):
         if execution.type.rpartition(".")[2] != EVALUATOR:
             continue
         error = facts.step(execution, None).error
-        return f"{said} to the end: its {execution.component} is {execution.state}" + (
+        return f"{message} to the end: its {execution.component} is {execution.state}" + (
             f": {error}" if error else "."
         )
-    return f"{said}, so there is no verdict."
+    return f"{message}, so there is no verdict."

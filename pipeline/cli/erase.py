@@ -42,41 +42,41 @@ def erase(
     workspace, connection = own_store(store, "erase")
     if dry_run:
         with closing(open_reader(connection)) as reader:
-            found = plan(reader, workspace, asked)
-        store.answer("erase-plan", found, lambda plan: _show_plan(plan, "would be removed"))
+            planned = plan(reader, workspace, asked)
+        store.answer("erase-plan", planned, lambda plan: _show_plan(plan, "would be removed"))
     else:
         with progress_bar() as show:
             done = carry_out(
                 workspace, connection, asked, reason, lambda n, of: show("removing", n, of)
             )
-        found = done.plan
+        planned = done.plan
         store.answer("erase", done, _show_result)
         if done.failures:
             raise typer.Exit(Exit.FAILED)
-    if not found.found:
-        raise typer.Exit(Exit.CANNOT_TELL if found.unsearched else Exit.NOTHING_FOUND)
+    if not planned.found:
+        raise typer.Exit(Exit.CANNOT_TELL if planned.unsearched else Exit.NOTHING_FOUND)
 
 
-def _show_plan(found: ErasePlan, what: str) -> None:
-    typer.echo(f"{found.found} of {len(found.sha256)} images are in datasets that are known here.")
-    if found.unsearched:
+def _show_plan(plan: ErasePlan, what: str) -> None:
+    typer.echo(f"{plan.found} of {len(plan.sha256)} images are in datasets that are known here.")
+    if plan.unsearched:
         typer.echo(
-            f"{found.unsearched} datasets could not be searched and may hold them: "
+            f"{plan.unsearched} datasets could not be searched and may hold them: "
             "`visionline lineage affected` says which."
         )
-    rows = [(i.type, str(i.artifact_id), size(i.bytes), i.uri) for i in found.remove]
-    rows += [("arrays", "", "", folder) for folder in found.arrays]
+    rows = [(i.type, str(i.artifact_id), size(i.bytes), i.uri) for i in plan.remove]
+    rows += [("arrays", "", "", folder) for folder in plan.arrays]
     if rows:
         table((what, "artifact", "size", "where"), rows)
         typer.echo()
-    if found.models:
+    if plan.models:
         table(
             ("model", "use of the images", "in serving"),
-            [(str(m.model_id), m.use, ", ".join(m.served) or "-") for m in found.models],
+            [(str(m.model_id), m.use, ", ".join(m.served) or "-") for m in plan.models],
         )
         typer.echo("These models are kept, and marked: no removal takes an image out of weights.")
         typer.echo()
-    for served in found.served:
+    for served in plan.served:
         folder = Path(served.folder)
         how = (
             f"visionline rollback {folder.name} --to {served.roll_back_to} "
@@ -85,11 +85,11 @@ def _show_plan(found: ErasePlan, what: str) -> None:
             else "no older version is free of them: train anew with `visionline run`"
         )
         typer.echo(f"{folder.name} version {served.version} serves one of them; instead: {how}")
-    if found.remains:
+    if plan.remains:
         typer.echo()
         table(
             ("left", "images", "where", "what to do"),
-            [(r.copy.kind, str(r.copy.images), r.copy.where, r.remedy) for r in found.remains],
+            [(r.copy.kind, str(r.copy.images), r.copy.where, r.remedy) for r in plan.remains],
         )
     typer.echo("Nor is anything done about servers' request logs and copies on other machines.")
 

@@ -41,8 +41,8 @@ class Group(TyperGroup):
         """Finds the command that is called, or completed, and imports it."""
         if args[0] in self.moved and not ctx.resilient_parsing:
             raise ConfigError(f"`visionline {args[0]}` is now `visionline {self.moved[args[0]]}`.")
-        name, known, rest = super().resolve_command(ctx, args)
-        return name, known and _load(args[0], self.places[args[0]][0]), rest
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and _load(args[0], self.places[args[0]][0]), rest
 
 
 def _load(name: str, place: str) -> Any:

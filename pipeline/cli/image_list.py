@@ -22,8 +22,8 @@ def images_asked(
         list names no image.
     """
     asked: dict[str, str | None] = {}
-    for given in files or ():
-        for path in _in_folder(given) if given.is_dir() else [given]:
+    for file in files or ():
+        for path in _in_folder(file) if file.is_dir() else [file]:
             asked.setdefault(_digest(path, "--image"), os.fspath(path))
     for path in _listed(list_file) if list_file is not None else ():
         asked.setdefault(_digest(path, f"--images-from {list_file}"), os.fspath(path))
@@ -35,10 +35,10 @@ def images_asked(
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    found = [p for p in walk_files(folder) if not p.name.startswith(".") and is_image(p)]
-    if not found:
+    images = [p for p in walk_files(folder) if not p.name.startswith(".") and is_image(p)]
+    if not images:
         raise ConfigError(f"--image: expected images in the folder {str(folder)!r}, found none.")
-    return found
+    return images
 
 
 def _listed(list_file: str) -> Iterator[Path]:
@@ -56,8 +56,8 @@ def _listed(list_file: str) -> Iterator[Path]:
 
 def _digest(path: Path, option: str) -> str:
     if not path.is_file():
-        found = "that is a folder" if path.is_dir() else "there is no such file"
-        raise ConfigError(f"{option}: expected an image file, got {os.fspath(path)!r}: {found}.")
+        reason = "that is a folder" if path.is_dir() else "there is no such file"
+        raise ConfigError(f"{option}: expected an image file, got {os.fspath(path)!r}: {reason}.")
     try:
         return sha256_file(path)
     except OSError as e:

@@ -43,19 +43,19 @@ def label(
             parts = [part for part in weights.split(",") if part]
             shares = {k: _number(k, v, float) for k, v in map(_pair, parts)}
         try:
-            found = change_labels(folder, versions, shares, remove or [])
+            current = change_labels(folder, versions, shares, remove or [])
         except OSError as e:
             raise RunError(f"Cannot write to {folder}: {e.strerror}.") from None
     else:
-        found = read_labels(folder)
-    if not found.versions:
+        current = read_labels(folder)
+    if not current.versions:
         typer.echo(f"{name} has no labels.")
         return
     table(
         ("label", "version", "weight"),
         [
-            (each, str(version), f"{found.weights[each]:g}" if each in found.weights else "")
-            for each, version in sorted(found.versions.items())
+            (each, str(version), f"{current.weights[each]:g}" if each in current.weights else "")
+            for each, version in sorted(current.versions.items())
         ],
     )
 

@@ -7,17 +7,17 @@ from pathlib import Path
 from common.errors import ConfigError
 
 
-def serving_folder(given: Path | None, output: Path | None = None) -> Path:
-    if given is not None:
-        return given
+def serving_folder(named: Path | None, output: Path | None = None) -> Path:
+    if named is not None:
+        return named
     if output is not None:
         return output / "serving"
     return _only("visionline-runs/*/serving", "serving folder", "--serving")
 
 
-def output_folder(given: Path | None) -> Path:
-    if given is not None:
-        return given
+def output_folder(named: Path | None) -> Path:
+    if named is not None:
+        return named
     return _only("visionline-runs/*", "output folder", "--output")
 
 

@@ -31,10 +31,10 @@ def relocate(
 ) -> None:
     """Tell an output folder that it was moved; the next run would do so by itself."""
     workspace = Workspace(output)
-    told = {} if serving is None else _serving(workspace, serving)
-    before, now = workspace.relocate(told, copy=copy)
+    moved = {} if serving is None else _serving(workspace, serving)
+    before, now = workspace.relocate(moved, copy=copy)
     typer.echo(f"{now.root} is where it is; before: {', '.join(before.roots) or 'not recorded'}.")
-    for old, new in told.items():
+    for old, new in moved.items():
         typer.echo(f"What was pushed to {old} is looked for in {new}.")
     if copy:
         typer.echo("From now on it is a folder of its own: its steps are done anew.")

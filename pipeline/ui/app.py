@@ -65,12 +65,12 @@ def make_app(connection: Connection, hosts: Collection[str]) -> ASGIApp:
         def answer(request: Request) -> Response:
             reader = open_reader(connection)
             try:
-                found = handler(reader, request)
+                page = handler(reader, request)
             finally:
                 reader.close()
-            if isinstance(found, Redirect):
-                return RedirectResponse(found.url, status_code=303)
-            return render(found)
+            if isinstance(page, Redirect):
+                return RedirectResponse(page.url, status_code=303)
+            return render(page)
 
         return answer
 
@@ -83,14 +83,14 @@ def make_app(connection: Connection, hosts: Collection[str]) -> ASGIApp:
 
     def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        said = f"There is no page {request.url.path}." if error.status_code == 404 else ""
-        response = render(_error_page(error.status_code, said, ""), error.status_code)
+        message = f"There is no page {request.url.path}." if error.status_code == 404 else ""
+        response = render(_error_page(error.status_code, message, ""), error.status_code)
         response.headers.update(error.headers or {})
         return response
 
     def broken(request: Request, error: Exception) -> Response:
-        said = "The reason is in the terminal in which visionline ui runs."
-        return render(_error_page(500, said, ""), 500)
+        message = "The reason is in the terminal in which visionline ui runs."
+        return render(_error_page(500, message, ""), 500)
 
     app = Starlette(
         routes=[
@@ -117,9 +117,9 @@ def _drawing_style(request: Request) -> Response:
     return Response(STYLE, media_type="text/css")
 
 
-def _error_page(status: int, said: str, query: str) -> Page:
-    title = _TITLES.get(status, "That did not work")
-    return Page("error.html", {"status": status, "title": title, "said": said, "query": query})
+def _error_page(status: int, message: str, query: str) -> Page:
+    values = {"status": status, "title": _TITLES.get(status, "That did not work")}
+    return Page("error.html", {**values, "message": message, "query": query})
 
 
 class _Headers:

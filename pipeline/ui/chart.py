@@ -44,10 +44,10 @@ def line_chart(
     title: str, names: Sequence[str], values: Sequence[float | None], unit: str = ""
 ) -> Chart | None:
     """A chart of values by name; None where fewer than two are known."""
-    known = [v for v in values if v is not None and math.isfinite(v)]
-    if len(known) < 2:
+    numbers = [v for v in values if v is not None and math.isfinite(v)]
+    if len(numbers) < 2:
         return None
-    steps = _steps(min(known), max(known))
+    steps = _steps(min(numbers), max(numbers))
     low, high = steps[0], steps[-1]
     across = (WIDTH - _LEFT - _RIGHT) / (len(names) - 1)
     down = (HEIGHT - _TOP - _BOTTOM) / (high - low)

@@ -22,8 +22,8 @@ def diff_url(a: str, b: str) -> str:
 
 
 def with_query(path: str, **values: str | int | None) -> str:
-    given = {k: v for k, v in values.items() if v not in (None, "")}
-    return f"{path}?{urlencode(given)}" if given else path
+    query = {k: v for k, v in values.items() if v not in (None, "")}
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 def _named(path: str, name: str) -> str:

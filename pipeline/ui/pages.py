@@ -14,6 +14,7 @@ from common.record.kinds import MODEL, PIPELINE, PUSHED_MODEL, RUN
 from common.record.record import value_of
 from lineage.drawing.drawing import Node
 from lineage.graph.facts import Verdict
+from lineage.graph.measured import headline_of
 from lineage.graph.pushed import PushRef, names_known
 from lineage.graph.refs import find_artifact, find_model, find_run, model_of
 from lineage.graph.versions import comparable_latencies
@@ -47,8 +48,8 @@ class Redirect:
 
 def overview(reader: Reader, request: Request) -> Page:
     models, total = named_models(reader, _MODELS)
-    found = list_runs(reader, _FEW_RUNS)
-    return Page("overview.html", {"models": models, "total": total, "runs": found.runs})
+    latest = list_runs(reader, _FEW_RUNS).runs
+    return Page("overview.html", {"models": models, "total": total, "runs": latest})
 
 
 def runs(reader: Reader, request: Request) -> Page:
@@ -57,13 +58,13 @@ def runs(reader: Reader, request: Request) -> Page:
     pipeline = request.query_params.get("pipeline") or None
     state = request.query_params.get("state") or None
     older = _ref(request, "older") if "older" in request.query_params else None
-    found = list_runs(reader, _RUNS + 1, pipeline, state, older).runs
-    shown = found[:_RUNS]
+    latest = list_runs(reader, _RUNS + 1, pipeline, state, older).runs
+    shown = latest[:_RUNS]
     return Page(
         "runs.html",
         {
             "runs": shown,
-            "more": shown[-1].run_id if len(found) > _RUNS else None,
+            "more": shown[-1].run_id if len(latest) > _RUNS else None,
             "older": older,
             "pipeline": pipeline,
             "state": state,
@@ -80,24 +81,24 @@ def run(reader: Reader, request: Request) -> Page:
 def _run(reader: Reader, run_id: str) -> Page:
     if reader.context(RUN, run_id) is None:
         raise NotFoundError(f"There is no run {run_id!r} in {reader.where}.")
-    found = run_detail(reader, run_id)
-    ids = {p.artifact_id for s in found.steps for p in s.outputs if p.type == MODEL}
+    detail = run_detail(reader, run_id)
+    ids = {p.artifact_id for s in detail.steps for p in s.outputs if p.type == MODEL}
     made = [lineage_of(reader, a) for a in reader.artifacts(ids).values()]
     models = [(name_of(m), m.model.artifact_id, _verdict_in(m, run_id)) for m in made]
-    return Page("run.html", {"found": found, "run": found.run, "models": models})
+    return Page("run.html", {"detail": detail, "run": detail.run, "models": models})
 
 
-def _verdict_in(found: ModelLineage, run_id: str) -> Verdict | None:
+def _verdict_in(lineage: ModelLineage, run_id: str) -> Verdict | None:
     """A run's own verdict on its model, or else the last one on it."""
-    own = [v for v in found.verdicts if v.run_id == run_id] or found.verdicts
+    own = [v for v in lineage.verdicts if v.run_id == run_id] or lineage.verdicts
     return own[-1] if own else None
 
 
 def models(reader: Reader, request: Request) -> Page:
     if "name" in request.query_params:
         return _versions(reader, _ref(request, "name"))
-    found, total = named_models(reader, _MODELS)
-    return Page("models.html", {"models": found, "total": total})
+    named, total = named_models(reader, _MODELS)
+    return Page("models.html", {"models": named, "total": total})
 
 
 def versions(reader: Reader, request: Request) -> Page:
@@ -105,14 +106,16 @@ def versions(reader: Reader, request: Request) -> Page:
 
 
 def _versions(reader: Reader, name: str) -> Page:
-    found = history(reader, name, _VERSIONS)
-    labels = [str(v.version) for v in found.versions]
-    latencies, of = comparable_latencies(found.versions)
+    answer = history(reader, name, _VERSIONS)
+    labels = [str(v.version) for v in answer.versions]
+    latencies, of = comparable_latencies(answer.versions)
     charts = (
-        line_chart("accuracy", labels, [v.accuracy for v in found.versions]),
+        line_chart(
+            headline_of(answer.versions), labels, [v.headline_value for v in answer.versions]
+        ),
         line_chart(f"latency {of}".strip(), labels, latencies, " ms"),
     )
-    return Page("history.html", {"found": found, "charts": [c for c in charts if c is not None]})
+    return Page("history.html", {"history": answer, "charts": [c for c in charts if c is not None]})
 
 
 def model(reader: Reader, request: Request) -> Page:
@@ -128,18 +131,18 @@ def model(reader: Reader, request: Request) -> Page:
 
 
 def compare(reader: Reader, request: Request) -> Page:
-    given = [request.query_params.get(key, "").strip() for key in ("a", "b")]
+    refs = [request.query_params.get(key, "").strip() for key in ("a", "b")]
     latest = list_runs(reader, _OFFERED).runs
     values: dict[str, Any] = {
-        "a": given[0],
-        "b": given[1],
+        "a": refs[0],
+        "b": refs[1],
         "offered": dict.fromkeys(
             [*(r.pushed for r in latest if r.pushed), *(r.run_id for r in latest)]
         ),
-        "found": None,
+        "difference": None,
     }
-    if any(given):
-        values["found"] = diff(reader, _ref(request, "a"), _ref(request, "b"))
+    if any(refs):
+        values["difference"] = diff(reader, _ref(request, "a"), _ref(request, "b"))
     return Page("diff.html", values)
 
 
@@ -152,9 +155,9 @@ def search(reader: Reader, request: Request) -> Redirect:
         raise NotFoundError(f"Nothing is known as {ref!r}.{names_known(reader, ref)}")
     if _name_pushed(artifact) == ref:
         return Redirect(links.history_url(ref))
-    found = model_of(reader, artifact)
-    if found is not None:
-        return Redirect(links.model_url(found.id))
+    model = model_of(reader, artifact)
+    if model is not None:
+        return Redirect(links.model_url(model.id))
     return Redirect(links.run_url(find_run(reader, str(artifact.id)).name or ""))
 
 

@@ -44,22 +44,22 @@ def model_values(
     Args:
       link: the address that a box of the picture leads to, if any.
     """
-    found = lineage_of(reader, model)
+    lineage = lineage_of(reader, model)
     return {
-        "found": found,
-        "name": name_of(found),
-        "sections": sections(found),
-        "figures": figures(found),
-        "picture": Markup(svg(depict(reader, model, found), style=False, link=link)),
+        "lineage": lineage,
+        "name": name_of(lineage),
+        "sections": sections(lineage),
+        "figures": figures(lineage),
+        "picture": Markup(svg(depict(reader, model, lineage), style=False, link=link)),
     }
 
 
-def name_of(found: ModelLineage) -> str:
+def name_of(lineage: ModelLineage) -> str:
     """What people call a model: its last name@version, or else its artifact's id."""
-    for push in reversed(found.pushes):
+    for push in reversed(lineage.pushes):
         if push.name is not None:
             return f"{push.name}@{push.version}"
-    return f"Model {found.model.artifact_id}"
+    return f"Model {lineage.model.artifact_id}"
 
 
 def _environment(**values: Any) -> Environment:

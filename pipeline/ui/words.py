@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from common import formats
+from lineage.graph.measured import headline_of
 from lineage.graph.versions import LATENCY_OF
 from lineage.questions.diff import Change
 
@@ -84,6 +85,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "number": _or_not_recorded(_number),
     "milliseconds": _or_not_recorded(formats.milliseconds),
     "digest": _or_not_recorded(_digest),
+    "headline": headline_of,
     "measured": lambda of: LATENCY_OF.get(of or "", ""),
     "flat": formats.flat,
     "plain": formats.plain,

@@ -69,7 +69,7 @@ def test_it_began_with_its_run(path: Path) -> None:
 
 def test_the_run_s_accuracy_is_that_of_the_work(path: Path) -> None:
     (run,) = (r for r in list_runs(reader_of(path)).runs if r.run_id == "second")
-    assert (run.accuracy, run.cached, run.executed) == (0.75, len(TAKEN), 0)
+    assert (run.headline_value, run.cached, run.executed) == (0.75, len(TAKEN), 0)
 
 
 def test_nothing_taken_is_nothing_recorded(tmp_path: Path) -> None:

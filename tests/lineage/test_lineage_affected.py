@@ -117,7 +117,7 @@ def test_what_was_built_on_data_and_not_what_was_judged_by_it(store: Store, via:
     assert told(found) == ON_A
     assert (found.model_count, found.version_count) == (2, 2)
     assert [d.artifact_id for d in found.data] == [store.a.artifacts["ImageExampleGen.examples"]]
-    assert [(m.accuracy, m.pushed) for m in found.models] == [
+    assert [(m.headline_value, m.pushed) for m in found.models] == [
         (0.75, ("digits-keras@2",)),
         (None, ("digits-keras@1",)),
     ]

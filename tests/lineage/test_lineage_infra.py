@@ -129,7 +129,7 @@ def test_history_takes_the_server_s_latency(reader: Reader) -> None:
     old, good = history(reader, "digits-keras").versions
     assert (old.latency_ms, old.latency_of) == (0.5, "onnx")
     assert (good.latency_ms, good.latency_of) == (2.5, "server")
-    assert (old.accuracy, good.accuracy, good.blessed) == (0.9, 0.9, True)
+    assert (old.headline_value, good.headline_value, good.blessed) == (0.9, 0.9, True)
     # Nor drawn as one curve: the newest one's kind, and what it is.
     assert comparable_latencies([old, good]) == ([None, 2.5], "gRPC")
     (other,) = history(reader, "tfx").versions

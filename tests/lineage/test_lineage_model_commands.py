@@ -111,7 +111,7 @@ def test_served_shows_the_list_and_what_made_the_latest(store: str, cli: Cli) ->
     one = cli("lineage", "served", NAME, "--metadata", store).stdout
     assert f"{NAME}\t1\tlatest" in one and "run\trun\tfirst" in one
     answer = json.loads(cli("lineage", "served", "--json", "--metadata", store).stdout)
-    assert answer["format"] == "visionline.lineage.served/1"
+    assert answer["format"] == "visionline.lineage.served/2"
     assert [v["version"] for v in answer["versions"]] == [1]
 
 

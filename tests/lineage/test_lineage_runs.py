@@ -79,19 +79,19 @@ def test_a_run_says_what_it_made(reader: Reader) -> None:
     assert (run.framework, run.model, run.user, run.pipeline) == (
         *("keras", "small_cnn", "ada", "digits"),
     )
-    assert (run.accuracy, run.blessed, run.pushed) == (0.875, True, "digits-keras@1")
+    assert (run.headline_value, run.blessed, run.pushed) == (0.875, True, "digits-keras@1")
     assert (run.cached, run.executed, run.duration_seconds) == (0, 8, 90.0)
 
 
 def test_reuse_is_followed_to_the_evaluation_that_was_done(reader: Reader) -> None:
     run = _by_id(reader)["run-b"]
     assert (run.cached, run.executed) == (8, 0)
-    assert (run.accuracy, run.pushed, run.pushed_before) == (0.875, "digits-keras@1", True)
+    assert (run.headline_value, run.pushed, run.pushed_before) == (0.875, "digits-keras@1", True)
 
 
 def test_not_blessed_is_not_pushed(reader: Reader) -> None:
     run = _by_id(reader)["run-c"]
-    assert (run.blessed, run.pushed, run.accuracy) == (False, None, None)
+    assert (run.blessed, run.pushed, run.headline_value) == (False, None, None)
 
 
 def test_states(reader: Reader) -> None:
@@ -177,7 +177,8 @@ def test_a_state_that_is_none(reader: Reader) -> None:
 
 def test_foreign_runs_lack_only_what_is_not_recorded(reader: Reader) -> None:
     run = _by_id(reader)["foreign"]
-    assert (run.pipeline, run.framework, run.user, run.accuracy) == ("theirs", None, None, None)
+    assert (run.pipeline, run.framework, run.user) == ("theirs", None, None)
+    assert run.headline_value is None
     assert run.executed == 8 and run.duration_seconds is not None
     failed = _by_id(reader)["foreign-failed"]
     assert failed.error is not None and failed.error.startswith("SchemaGen: ")

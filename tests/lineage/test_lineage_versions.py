@@ -89,7 +89,7 @@ def test_served_is_what_is_in_the_folder_now(shared: Path, via: Literal["sql", "
     ]
     assert (found.pushed, found.found) == (4, 3)
     newest = found.versions[0]
-    assert (newest.framework, newest.architecture, newest.accuracy) == (
+    assert (newest.framework, newest.architecture, newest.headline_value) == (
         *("keras", "small_cnn"),
         0.94,
     )
@@ -110,7 +110,7 @@ def test_history_has_every_version_in_the_order_of_time(
     shared: Path, via: Literal["sql", "mlmd"]
 ) -> None:
     found = history(reader_of(shared, via), NAME)
-    assert [(v.version, v.accuracy, v.latency_ms) for v in found.versions] == [
+    assert [(v.version, v.headline_value, v.latency_ms) for v in found.versions] == [
         *((1, 0.90, 1.0), (2, 0.92, 2.0), (3, 0.95, 3.0), (4, 0.94, 4.0)),
     ]
     assert all((v.epochs, v.seconds, v.blessed) == (3, 2.5, True) for v in found.versions)
@@ -133,14 +133,14 @@ def test_a_model_pushed_again_is_one_version(root: Path) -> None:
     serve(root)
     versions = history(reader_of(root), NAME).versions
     assert [v.version for v in versions] == [1, 2, 3, 4, 5]
-    assert versions[-1].accuracy == 0.96
+    assert versions[-1].headline_value == 0.96
 
 
 def test_a_version_that_was_replaced_is_not_in_serving(root: Path) -> None:
     """The folder was emptied, with what counts its versions: another model is version 1."""
     push(Builder(root / "metadata.sqlite"), 1, 0.5)
     ones = [v for v in history(reader_of(root), NAME).versions if v.version == 1]
-    assert [(v.accuracy, v.serving) for v in ones] == [(0.90, "removed"), (0.5, "kept")]
+    assert [(v.headline_value, v.serving) for v in ones] == [(0.90, "removed"), (0.5, "kept")]
 
 
 def test_candidates_are_whole_and_the_others_say_why_not(root: Path) -> None:
@@ -151,7 +151,7 @@ def test_candidates_are_whole_and_the_others_say_why_not(root: Path) -> None:
         *((3, True), (2, False), (1, False)),
     ]
     three, two, one = found.candidates
-    assert three.accuracy_difference == pytest.approx(0.01)
+    assert three.headline_difference == pytest.approx(0.01)
     assert (three.classes_added, three.classes_missing) == (("c",), ())
     assert two.why_not == ("removed from the serving folder",)
     assert one.why_not == ("weights: changed",)
@@ -197,7 +197,7 @@ def test_versions_of_another_store_are_named(root: Path) -> None:
     serve(root)
     found = rollback_candidates(reader_of(root), NAME)
     assert (found.served, found.current, found.strangers) == (5, None, (5,))
-    assert all(c.accuracy_difference is None for c in found.candidates)
+    assert all(c.headline_difference is None for c in found.candidates)
     assert [c.version.version for c in found.candidates if c.usable] == [4, 3, 1]
 
 
@@ -262,7 +262,8 @@ def test_a_store_of_another_tfx_pipeline(tmp_path: Path, via: Literal["sql", "ml
     assert (record.name, record.version, record.serving) == ("taxi", 1700000001, "latest")
     assert (record.run_id, record.blessed) == ("first", True)
     assert record.model_id == first.artifacts["Trainer.model"]
-    assert record.framework is record.accuracy is record.latency_ms is record.data_digest is None
+    assert record.framework is record.headline_value is None
+    assert record.latency_ms is record.data_digest is None
     assert find_model(reader, "taxi@1700000001").id == first.artifacts["Trainer.model"]
     assert len(history(reader, "taxi").versions) == 2
     (candidate,) = rollback_candidates(reader, "taxi").candidates

@@ -81,7 +81,7 @@ def _run(
     made = make_engine(engine, folder, package.volumes, volumes)
     run_id = new_run_id()
 
-    def told(task: str, ended: Ended | None) -> None:
+    def show(task: str, ended: Ended | None) -> None:
         if ended is None:
             typer.echo(f"{task:<24} running")
             return
@@ -93,7 +93,7 @@ def _run(
     typer.echo(f"Run {run_id} of {package.name}, in {folder}")
     with folder_lock.hold(folder):
         root = package.spec.get("defaultPipelineRoot", DEFAULT_ROOT)  # as `submit` does
-        finished = LocalRun(package, values, run_id, folder, made, told, caching, root).run()
+        finished = LocalRun(package, values, run_id, folder, made, show, caching, root).run()
     if not finished.succeeded:
         typer.echo("Failed. What succeeded is cached: run the same command to carry on.", err=True)
         return Exit.FAILED

@@ -113,12 +113,12 @@ def submit(
         cookie=Secret(COOKIE.name, COOKIE.variable, cookie_file),
     )
     sent = send(asked, api)
-    _tell(sent, asked, api, ui)
+    _print_start(sent, asked, api, ui)
     if waits:
         raise typer.Exit(_wait(sent, api))
 
 
-def _tell(sent: Submitted, asked: Submission, api: Api, ui: str | None) -> None:
+def _print_start(sent: Submitted, asked: Submission, api: Api, ui: str | None) -> None:
     what, page = ("run", "runs") if asked.schedule is None else ("recurring run", "recurringrun")
     did = "Started" if asked.schedule is None else "Set up"
     typer.echo(f"{did} {what} {sent.id} of {sent.name}.")
@@ -146,25 +146,25 @@ def _wait(sent: Submitted, api: Api) -> int:
         raise
     finally:
         display.stop()
-    return _told(finished, _PUSHER in sent.tasks, api)
+    return _print_end(finished, _PUSHER in sent.tasks, api)
 
 
-def _told(finished: Finished, pushes: bool, api: Api) -> int:
+def _print_end(finished: Finished, pushes: bool, api: Api) -> int:
     """Prints how the run ended; returns the exit code."""
     say = sayer(console())
     if finished.state == "SUCCEEDED":
         say("The run succeeded.", "green")
-        return _tell_verdict(finished, say) if pushes else 0
+        return _print_verdict(finished, say) if pushes else 0
     if finished.state in ("CANCELED", "SKIPPED"):
         say("The run was terminated before its end.", "red")
         return Exit.FAILED
     for failure in finished.failures:
-        _tell_failure(failure, finished.namespace or api.namespace or "kubeflow", say)
+        _print_failure(failure, finished.namespace or api.namespace or "kubeflow", say)
     say(f"The run failed. {finished.error}".strip(), "red")
     return Exit.FAILED
 
 
-def _tell_verdict(finished: Finished, say: Callable[..., None]) -> int:
+def _print_verdict(finished: Finished, say: Callable[..., None]) -> int:
     """Prints what became of the model; returns the exit code, that of `visionline run`."""
     for line in finished.pushed:
         say(line, "green")
@@ -181,7 +181,7 @@ def _tell_verdict(finished: Finished, say: Callable[..., None]) -> int:
     return 0
 
 
-def _tell_failure(failure: Failure, namespace: str, say: Callable[..., None]) -> None:
+def _print_failure(failure: Failure, namespace: str, say: Callable[..., None]) -> None:
     say(f"{failure.task} failed: {failure.reason or 'the API tells no reason.'}", "red")
     for sign, hint in _HINTS.items():
         if sign in failure.reason or any(sign in line for line in failure.log):

@@ -10,6 +10,7 @@ import typer
 
 from common.errors import ConfigError, Exit
 from common.formats import cell, share
+from lineage.graph.measured import headline_of
 from lineage.images.copies import Copy
 from lineage.questions.affected import Affected, AffectedData, affected_by, affected_by_span
 from lineage.questions.affected_images import AffectedImage, AffectedImages, affected_by_images
@@ -28,13 +29,6 @@ _WHY = {
     "unreadable": "the index cannot be read, or is not whole",
     "elsewhere": "the ingestion report is on another machine",
 }
-_USES = {
-    "trained": "trained on it",
-    "selected": "selected by it",
-    "unknown": "not known for what",
-    "judged": "only judged by it",
-    "unused": "not used",
-}
 _SEVERAL = {
     "trained": "trained on",
     "selected": "selected by",
@@ -42,6 +36,9 @@ _SEVERAL = {
     "judged": "only judged by",
     "unused": "not used",
 }
+"""What models did with images."""
+_ONE = {use: f"{did} it" if did.endswith(("on", "by")) else did for use, did in _SEVERAL.items()}
+"""With a single one."""
 _LISTED = 20
 """Rows of a kind that are shown where there may be very many; --json has all."""
 
@@ -83,53 +80,53 @@ def affected(
         if by_image:
             images = affected_by_images(reader, asked, limit)
             store.answer("affected-images", images, _show_images)
-            found: Affected = images
+            answer: Affected = images
         else:
             if span is not None:
-                found = affected_by_span(reader, span, version, limit)
+                answer = affected_by_span(reader, span, version, limit)
             else:
-                found = affected_by(reader, str(ref), limit)
-            store.answer("affected", found, _show_affected)
-    if not found.model_count:
-        raise typer.Exit(Exit.CANNOT_TELL if found.cannot_tell else Exit.NOTHING_FOUND)
+                answer = affected_by(reader, str(ref), limit)
+            store.answer("affected", answer, _show_affected)
+    if not answer.model_count:
+        raise typer.Exit(Exit.CANNOT_TELL if answer.cannot_tell else Exit.NOTHING_FOUND)
 
 
-def _show_affected(found: Affected) -> None:
-    _show_data(found, {})
-    _show_models(found, {})
-    _show_unknown(found)
+def _show_affected(answer: Affected) -> None:
+    _show_data(answer, {})
+    _show_models(answer, {})
+    _show_unknown(answer)
 
 
-def _show_images(found: AffectedImages) -> None:
+def _show_images(answer: AffectedImages) -> None:
     """Prints where images were used, and what could not be looked at."""
-    several = len(found.images) > 1
+    several = len(answer.images) > 1
     if several:
-        _show_list(found)
-    _show_data(found, _seen(found))
-    if found.data:
-        _show_models(found, _uses(found.images, several))
-    if found.copies:
-        _show_copies(found.copies)
-    _show_search(found)
-    _show_unknown(found)
+        _show_list(answer)
+    _show_data(answer, _seen(answer))
+    if answer.data:
+        _show_models(answer, _uses(answer.images, several))
+    if answer.copies:
+        _show_copies(answer.copies)
+    _show_search(answer)
+    _show_unknown(answer)
 
 
-def _show_list(found: AffectedImages) -> None:
+def _show_list(answer: AffectedImages) -> None:
     rows = []
-    for image in found.images[:_LISTED]:
+    for image in answer.images[:_LISTED]:
         uses: Counter[str] = Counter(u.use for u in image.uses)
         counts = ", ".join(f"{_SEVERAL[use]}: {uses[use]}" for use in _SEVERAL if uses[use])
         name = image.sha256 if image.asked is None else shown(image.asked)
         rows.append([name, image.state, counts or "-"])
     table(["image", "in a dataset", "models"], rows)
-    _more(len(found.images) - len(rows), "images", "--json")
+    _more(len(answer.images) - len(rows), "images", "--json")
     typer.echo()
 
 
-def _seen(found: AffectedImages) -> dict[int, list[str]]:
+def _seen(answer: AffectedImages) -> dict[int, list[str]]:
     """What of a dataset was asked for, by its artifact id."""
     seen: dict[int, list[str]] = {}
-    for image in found.images:
+    for image in answer.images:
         for i in image.ingested:
             seen.setdefault(i.artifact_id, []).append(f"{i.split}/{i.label}: {i.path}")
     return seen
@@ -142,18 +139,18 @@ def _uses(images: tuple[AffectedImage, ...], several: bool) -> dict[int, str]:
         for use in image.uses:
             counts.setdefault(use.model_id, Counter())[use.use] += 1
     if not several:
-        return {model: _USES[use] for model, found in counts.items() for use in found}
+        return {model: _ONE[use] for model, tally in counts.items() for use in tally}
     return {
-        model: ", ".join(f"{_SEVERAL[use]} {found[use]}" for use in _SEVERAL if found[use])
-        for model, found in counts.items()
+        model: ", ".join(f"{_SEVERAL[use]} {tally[use]}" for use in _SEVERAL if tally[use])
+        for model, tally in counts.items()
     }
 
 
-def _show_data(found: Affected, seen: Mapping[int, list[str]]) -> None:
-    if not found.data:
+def _show_data(answer: Affected, seen: Mapping[int, list[str]]) -> None:
+    if not answer.data:
         return
     rows = []
-    for data in found.data:
+    for data in answer.data:
         images = seen.get(data.artifact_id) or ["-"]
         rows += [_data_row(data, name) for name in images[:_LISTED]]
         if len(images) > _LISTED:
@@ -162,40 +159,40 @@ def _show_data(found: Affected, seen: Mapping[int, list[str]]) -> None:
     typer.echo()
 
 
-def _show_models(found: Affected, uses: Mapping[int, str]) -> None:
-    if not found.model_count:
+def _show_models(answer: Affected, uses: Mapping[int, str]) -> None:
+    if not answer.model_count:
         typer.echo("No model was built on it.")
         return
     use = ["use"] if uses else []
-    if found.versions:
+    if answer.versions:
         table(
-            ["version", "serving", "accuracy", "pushed", "run", "model", *use],
+            ["version", "serving", headline_of(answer.versions), "pushed", "run", "model", *use],
             [
                 [
                     f"{v.name}@{v.version}" if v.name else v.destination or "-",
-                    *(serving(v.serving), cell(v.accuracy, share), _date(v.when)),
+                    *(serving(v.serving), cell(v.headline_value, share), _date(v.when)),
                     *(v.run_id or "-", str(v.model_id)),
                     *([uses.get(v.model_id, "-")] if uses else []),
                 ]
-                for v in found.versions
+                for v in answer.versions
             ],
         )
-        _more(found.version_count - len(found.versions), "versions, no longer served")
+        _more(answer.version_count - len(answer.versions), "versions, no longer served")
     else:
         typer.echo("Nothing that was built on it was pushed.")
     typer.echo()
     table(
-        ["model", "framework", "architecture", "accuracy", "made", "run", *use],
+        ["model", "framework", "architecture", headline_of(answer.models), "made", "run", *use],
         [
             [
                 *(str(m.artifact_id), m.framework or "-", m.architecture or "-"),
-                *(cell(m.accuracy, share), _date(m.when), m.run_id or "-"),
+                *(cell(m.headline_value, share), _date(m.when), m.run_id or "-"),
                 *([uses.get(m.artifact_id, "-")] if uses else []),
             ]
-            for m in found.models
+            for m in answer.models
         ],
     )
-    _more(found.model_count - len(found.models), "models")
+    _more(answer.model_count - len(answer.models), "models")
 
 
 def _show_copies(copies: tuple[Copy, ...]) -> None:
@@ -209,38 +206,38 @@ def _show_copies(copies: tuple[Copy, ...]) -> None:
     typer.echo("Not looked at: request logs of servers, and what was copied to other machines.")
 
 
-def _show_search(found: AffectedImages) -> None:
-    total = sum(found.searched.values())
-    missing = [i for i in found.images if i.state != "found"]
+def _show_search(answer: AffectedImages) -> None:
+    total = sum(answer.searched.values())
+    missing = [i for i in answer.images if i.state != "found"]
     if missing:
         which = (
             f"the SHA-256 {missing[0].sha256}"
-            if len(found.images) == 1
+            if len(answer.images) == 1
             else f"{len(missing)} of the images"
         )
         typer.echo(f"None of the {total} datasets that could be searched holds {which}.")
         for name in not_images(i.asked for i in missing)[:_LISTED]:
             typer.echo(f"{name} is not an image that can be read, so it was never ingested.")
-    for dataset in found.unsearched[:_LISTED]:
+    for dataset in answer.unsearched[:_LISTED]:
         typer.echo(
             f"Not searched: dataset {dataset.artifact_id}, {dataset.uri}: "
             f"{_WHY[dataset.index]}; its records: {dataset.records}."
         )
-    _more(len(found.unsearched) - _LISTED, "datasets that could not be searched", "--json")
-    if found.cannot_tell:
+    _more(len(answer.unsearched) - _LISTED, "datasets that could not be searched", "--json")
+    if answer.cannot_tell:
         typer.echo("So whether a model was built on it cannot be told; nothing says that none was.")
-    elif found.unsearched:
+    elif answer.unsearched:
         typer.echo("What is told above may not be all: not every dataset could be searched.")
 
 
-def _show_unknown(found: Affected) -> None:
-    if found.unknown_models:
-        ids = ", ".join(map(str, found.unknown_models[:_LISTED]))
+def _show_unknown(answer: Affected) -> None:
+    if answer.unknown_models:
+        ids = ", ".join(map(str, answer.unknown_models[:_LISTED]))
         typer.echo(
-            f"Of {len(found.unknown_models)} models it is not recorded what they were made "
-            f"from: {ids}{' …' if len(found.unknown_models) > _LISTED else ''}."
+            f"Of {len(answer.unknown_models)} models it is not recorded what they were made "
+            f"from: {ids}{' …' if len(answer.unknown_models) > _LISTED else ''}."
         )
-    for model_id, path in [*found.foreign_weights.items()][:_LISTED]:
+    for model_id, path in [*answer.foreign_weights.items()][:_LISTED]:
         typer.echo(
             f"Model {model_id} began with the weights {path}; what those were trained on is "
             "not recorded."
@@ -248,12 +245,12 @@ def _show_unknown(found: Affected) -> None:
 
 
 def _data_row(data: AffectedData, seen: str) -> list[str]:
-    known = data.facts
+    described = data.facts
     return [
         *(str(data.artifact_id), data.type),
-        str(known.span) if known and known.span is not None else "-",
-        str(known.images) if known and known.images is not None else "-",
-        *(seen, (known.source if known else None) or data.uri),
+        str(described.span) if described and described.span is not None else "-",
+        str(described.images) if described and described.images is not None else "-",
+        *(seen, (described.source if described else None) or data.uri),
     ]
 
 

@@ -28,33 +28,33 @@ def diff(
 ) -> None:
     """Explain why two models or runs differ: what of their making is not the same."""
     with store.open(a) as reader:
-        found = difference(reader, a, b)
-    store.answer("diff", found, _show)
+        answer = difference(reader, a, b)
+    store.answer("diff", answer, _show)
 
 
-def _show(found: Difference) -> None:
+def _show(answer: Difference) -> None:
     table(
         ["", "asked for", "run", "state", "model", "pushed as"],
-        [_side("a", found.a), _side("b", found.b)],
+        [_side("a", answer.a), _side("b", answer.b)],
     )
     typer.echo()
-    if found.a.model_id is not None and found.a.model_id == found.b.model_id:
-        typer.echo(f"Both are the same model, artifact {found.a.model_id}.")
-    if found.identical:
+    if answer.a.model_id is not None and answer.a.model_id == answer.b.model_id:
+        typer.echo(f"Both are the same model, artifact {answer.a.model_id}.")
+    if answer.identical:
         typer.echo("Nothing that is recorded of their making differs.")
-    if found.changes:
-        table(["section", "what", "a", "b"], [_row(c) for c in found.changes])
-    if found.data is not None:
+    if answer.changes:
+        table(["section", "what", "a", "b"], [_row(c) for c in answer.changes])
+    if answer.data is not None:
         typer.echo()
-        _show_data(found.data)
-    if found.results:
+        _show_data(answer.data)
+    if answer.results:
         typer.echo()
-        table(["result", "a", "b"], [_row(c)[1:] for c in found.results])
-    if found.unrecorded:
+        table(["result", "a", "b"], [_row(c)[1:] for c in answer.results])
+    if answer.unrecorded:
         typer.echo()
         table(
             ["section", "not recorded", "of"],
-            [[u.section, u.key, u.side] for u in found.unrecorded],
+            [[u.section, u.key, u.side] for u in answer.unrecorded],
         )
 
 
@@ -115,16 +115,13 @@ def _show_data(data: DataChanges) -> None:
 
 
 def _counts(group: ImageGroup, most: int = 10) -> str:
-    found = [f"{kind}: {count}" for kind, count in group.by.items()]
-    more = [f"and {len(found) - most} more"] if len(found) > most else []
-    return ", ".join(found[:most] + more)
+    counts = [f"{kind}: {count}" for kind, count in group.by.items()]
+    more = [f"and {len(counts) - most} more"] if len(counts) > most else []
+    return ", ".join(counts[:most] + more)
 
 
 def _place(change: ImageChange) -> list[str]:
-    return [
-        _both(change.label_before, change.label),
-        _both(change.split_before, change.split),
-    ]
+    return [_both(change.label_before, change.label), _both(change.split_before, change.split)]
 
 
 def _both(before: str | None, after: str | None) -> str:

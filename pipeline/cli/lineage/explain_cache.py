@@ -23,26 +23,26 @@ def explain_cache(
 ) -> None:
     """Explain why a component of a run was taken from the cache, or was not."""
     with store.open(ref) as reader:
-        found = explain(reader, ref, component)
-    store.answer("explain-cache", found, _show_explanation)
+        explanation = explain(reader, ref, component)
+    store.answer("explain-cache", explanation, _show_explanation)
 
 
-def _show_explanation(found: CacheExplanation) -> None:
+def _show_explanation(explanation: CacheExplanation) -> None:
     if not is_terminal():
-        typer.echo(f"{found.outcome}\t{found.summary}")
+        typer.echo(f"{explanation.outcome}\t{explanation.summary}")
     else:
-        console().print(found.summary, markup=False, highlight=False, style="bold")
-    if len(found.chain) > 1:
+        console().print(explanation.summary, markup=False, highlight=False, style="bold")
+    if len(explanation.chain) > 1:
         typer.echo("")
-        for reason in found.chain:
+        for reason in explanation.chain:
             typer.echo(f"{'  ' * reason.depth}{reason.component}: {reason.text}")
         typer.echo("")
-    if found.compared_with is not None:
-        work = found.compared_with
+    if explanation.compared_with is not None:
+        work = explanation.compared_with
         place = f"execution {work.execution_id} of run {work.run_id or NOT_RECORDED}"
-        pairs = [("execution", str(found.execution_id)), ("compared with", place)]
+        pairs = [("execution", str(explanation.execution_id)), ("compared with", place)]
         facts("nearest earlier execution", pairs)
-    if found.outcome == "miss" and not found.exact:
+    if explanation.outcome == "miss" and not explanation.exact:
         typer.echo(
             "The parts of its key were not recorded: only inputs and parameters were compared."
         )

@@ -48,8 +48,8 @@ def gc(
     workspace, connection = own_store(store, "lineage gc")
     if dry_run:
         with closing(open_reader(connection)) as reader:
-            found = plan(reader, workspace.artifacts, keep_runs)
-        store.answer("gc-plan", found, _show_plan)
+            planned = plan(reader, workspace.artifacts, keep_runs)
+        store.answer("gc-plan", planned, _show_plan)
         return
     with progress_bar() as show:
         done = collect(
@@ -60,19 +60,19 @@ def gc(
         raise typer.Exit(Exit.FAILED)
 
 
-def _show_plan(found: GcPlan) -> None:
-    if found.remove:
+def _show_plan(plan: GcPlan) -> None:
+    if plan.remove:
         rows = [
             (str(i.artifact_id), i.type, i.run_id or "", size(i.bytes), _WHY[i.why], i.uri)
-            for i in found.remove
+            for i in plan.remove
         ]
         table(("artifact", "type", "last used by", "size", "why", "files"), rows)
-    counts = Counter(found.kept)
+    counts = Counter(plan.kept)
     kept = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items()))
     typer.echo(f"Kept: {kept or 'nothing'}.")
-    if found.trash:
-        typer.echo(f"Left by a gc that was stopped: {found.trash}.")
-    typer.echo(f"gc --yes removes {len(found.remove)} artifacts and frees {size(found.bytes)}.")
+    if plan.trash:
+        typer.echo(f"Left by a gc that was stopped: {plan.trash}.")
+    typer.echo(f"gc --yes removes {len(plan.remove)} artifacts and frees {size(plan.bytes)}.")
 
 
 def _show_result(done: GcResult) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from common.errors import Exit
+from common.formats import NOT_RECORDED, cell, known, share
 from lineage.graph.producers import BASELINE
 from lineage.questions.model import model_lineage
 from lineage.questions.verdicts import WhyNotBlessed
@@ -35,8 +36,8 @@ def model(
 ) -> None:
     """Show what produced a model, what judged it, where it was pushed."""
     with store.open(ref) as reader:
-        found = model_lineage(reader, ref, cut=() if baseline else BASELINE)
-    store.answer("model", found, lambda m: show_model(m, config=config, packages=packages))
+        lineage = model_lineage(reader, ref, cut=() if baseline else BASELINE)
+    store.answer("model", lineage, lambda m: show_model(m, config=config, packages=packages))
 
 
 @asks
@@ -47,23 +48,21 @@ def why_not_blessed(
 ) -> None:
     """Explain which thresholds a model missed, and by how much; or why it could not be served."""
     with store.open(ref) as reader:
-        found = ask(reader, ref)
-    store.answer("why-not-blessed", found, _show_why_not)
-    if found.blessed:
+        answer = ask(reader, ref)
+    store.answer("why-not-blessed", answer, _show_why_not)
+    if answer.blessed:
         raise typer.Exit(Exit.NOTHING_FOUND)
 
 
-def _show_why_not(found: WhyNotBlessed) -> None:
-    from common.formats import NOT_RECORDED, cell, known, share
-
-    verdict, infra = found.verdict, found.infra
-    accuracy = known(verdict.accuracy, share)
+def _show_why_not(answer: WhyNotBlessed) -> None:
+    verdict, infra = answer.verdict, answer.infra
+    value = known(verdict.headline_value, share)
     which = [
-        ("artifact", f"{found.model.artifact_id}, {found.model.uri}"),
+        ("artifact", f"{answer.model.artifact_id}, {answer.model.uri}"),
         ("judged", f"{moment(verdict.when)}, by the run {known(verdict.run_id)}"),
     ]
     if verdict.blessed:
-        which.append(("accuracy", accuracy))
+        which.append((verdict.headline, value))
         if infra is None or infra.blessed is not False:
             facts("it was blessed", which)
             return
@@ -74,7 +73,7 @@ def _show_why_not(found: WhyNotBlessed) -> None:
         facts("not blessed by infra validation", [("tried", trial), ("why", why)])
         return
     facts("not blessed" if verdict.blessed is False else "the verdict is not recorded", which)
-    if found.failed:
+    if answer.failed:
         heading("")
         table(
             ("metric", "on", "kind", "threshold", "actual", "baseline", "missed by"),
@@ -88,14 +87,14 @@ def _show_why_not(found: WhyNotBlessed) -> None:
                     cell(f.baseline, share),
                     cell(f.shortfall, share),
                 )
-                for f in found.failed
+                for f in answer.failed
             ],
             optional=("kind", "metric"),
         )
-    said = {str(f) for f in found.failed or ()}
-    rest = [("why", r) for r in verdict.why_not_blessed if r not in said]
-    if not found.failed and not rest:
-        rest = [("why", NOT_RECORDED), ("evaluation", cell(found.evaluation))]
+    numbers = {str(f) for f in answer.failed or ()}
+    rest = [("why", r) for r in verdict.why_not_blessed if r not in numbers]
+    if not answer.failed and not rest:
+        rest = [("why", NOT_RECORDED), ("evaluation", cell(answer.evaluation))]
     if rest:
         heading("")
         facts("reasons", rest)

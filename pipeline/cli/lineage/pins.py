@@ -43,16 +43,16 @@ def unpin(ref: RefArgument, output: OutputOption = None, metadata: MetadataOptio
 def pins(store: Store) -> None:
     """List pinned models."""
     with store.open() as reader:
-        found = marks.pins(reader)
-    store.answer("pins", found, _show)
-    if not found.pins:
+        answer = marks.pins(reader)
+    store.answer("pins", answer, _show)
+    if not answer.pins:
         raise typer.Exit(Exit.NOTHING_FOUND)
 
 
-def _show(found: marks.Pins) -> None:
-    if found.pins:
+def _show(answer: marks.Pins) -> None:
+    if answer.pins:
         columns = ("model", "who", "when", "reason", "files")
-        rows = [(str(p.model_id), p.who, p.when, p.reason, p.uri) for p in found.pins]
+        rows = [(str(p.model_id), p.who, p.when, p.reason, p.uri) for p in answer.pins]
         table(columns, [[cell or "" for cell in row] for row in rows])
     else:
         typer.echo("No model is pinned.")

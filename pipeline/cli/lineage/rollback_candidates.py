@@ -8,6 +8,7 @@ import typer
 
 from common.errors import Exit
 from common.formats import cell, change, share
+from lineage.graph.measured import headline_of
 from lineage.questions.rollback_candidates import Candidate, Rollback
 from lineage.questions.rollback_candidates import rollback_candidates as ask
 from pipeline.cli.lineage.asking import Store, asks
@@ -25,46 +26,48 @@ def rollback_candidates(
 ) -> None:
     """Show which older versions could serve instead, and which one `rollback` takes."""
     with store.open(name) as reader:
-        found = ask(reader, name, limit)
-    store.answer("rollback-candidates", found, _show_rollback)
-    if found.taken is None and not any(c.usable for c in found.candidates):
+        answer = ask(reader, name, limit)
+    store.answer("rollback-candidates", answer, _show_rollback)
+    if answer.taken is None and not any(c.usable for c in answer.candidates):
         if not store.as_json:
-            typer.echo(f"No version of {found.name} can be rolled back to.", err=True)
+            typer.echo(f"No version of {answer.name} can be rolled back to.", err=True)
         raise typer.Exit(Exit.NOTHING_FOUND)
 
 
-def _show_rollback(found: Rollback) -> None:
-    now = found.current
-    if found.served is None:
+def _show_rollback(answer: Rollback) -> None:
+    now = answer.current
+    if answer.served is None:
         served = "none: the folder holds no version"
     elif now is None:
-        served = f"{found.served}, which this store did not push"
+        served = f"{answer.served}, which this store did not push"
     else:
-        parts = [now.framework, now.architecture, f"accuracy {cell(now.accuracy, share)}"]
-        served = f"{found.served} ({', '.join(filter(None, parts))})"
-    takes = "none, unless one is named with --to" if found.taken is None else str(found.taken)
-    if found.taken in found.strangers:
+        value = cell(now.headline_value, share)
+        parts = [now.framework, now.architecture, f"{now.headline} {value}"]
+        served = f"{answer.served} ({', '.join(filter(None, parts))})"
+    takes = "none, unless one is named with --to" if answer.taken is None else str(answer.taken)
+    if answer.taken in answer.strangers:
         takes += ", which this store did not push"
     facts(
-        found.name,
-        [("folder", found.folder), ("served now", served), ("rollback takes", takes)],
+        answer.name,
+        [("folder", answer.folder), ("served now", served), ("rollback takes", takes)],
     )
-    usable = [c for c in found.candidates if c.usable]
+    title = headline_of(c.version for c in answer.candidates)
+    usable = [c for c in answer.candidates if c.usable]
     if usable:
         table(
             (
-                *("version", "pushed", "framework", "model", "accuracy", "against now"),
+                *("version", "pushed", "framework", "model", title, "against now"),
                 *("classes", "but", "latency", "data"),
             ),
             [_candidate_row(c) for c in usable],
             optional=("data", "latency", "model", "pushed", "framework"),
         )
-    others = [c for c in found.candidates if not c.usable]
-    if others or found.strangers:
+    others = [c for c in answer.candidates if not c.usable]
+    if others or answer.strangers:
         reasons = [(str(c.version.version), "; ".join(c.why_not)) for c in others]
-        reasons += [(str(v), "this store did not push it") for v in found.strangers]
+        reasons += [(str(v), "this store did not push it") for v in answer.strangers]
         facts("others", reasons)
-    say_more(len(found.candidates), found.pushed)
+    say_more(len(answer.candidates), answer.pushed)
 
 
 def _candidate_row(c: Candidate) -> tuple[str, ...]:
@@ -74,8 +77,8 @@ def _candidate_row(c: Candidate) -> tuple[str, ...]:
         moment(v.pushed),
         cell(v.framework),
         cell(v.architecture),
-        cell(v.accuracy, share),
-        cell(c.accuracy_difference, change),
+        cell(v.headline_value, share),
+        cell(c.headline_difference, change),
         _classes(c.classes_added, c.classes_missing),
         "; ".join(c.cautions) or cell(None),
         latency(v.latency_ms, v.latency_of),

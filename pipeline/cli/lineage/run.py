@@ -30,14 +30,14 @@ def run(
 ) -> None:
     """Show what one run did: each component, its time, and what it took from the cache."""
     with store.open(ref) as reader:
-        found = run_detail(reader, ref, resolvers=resolvers)
-    store.answer("run", found, _show_run)
+        detail = run_detail(reader, ref, resolvers=resolvers)
+    store.answer("run", detail, _show_run)
 
 
-def _show_run(found: RunDetail) -> None:
-    run = found.run
+def _show_run(detail: RunDetail) -> None:
+    run = detail.run
     commit = run.git_commit and run.git_commit[:12] + (" (dirty)" if run.git_dirty else "")
-    known = [
+    values = [
         ("state", _UNKNOWN if run.state == "unknown" else run.state),
         ("pipeline", run.pipeline),
         ("started", run.started),
@@ -47,14 +47,14 @@ def _show_run(found: RunDetail) -> None:
         ("commit", commit),
         ("who", run.user and (f"{run.user} on {run.host}" if run.host else run.user)),
     ]
-    pairs = [(k, v or NOT_RECORDED) for k, v in known]
+    pairs = [(k, v or NOT_RECORDED) for k, v in values]
     if run.error:
         pairs.insert(1, ("error", run.error))
     facts(f"run {run.run_id}", pairs)
     drawn = is_terminal() and console().width >= _BAR_WIDTH
-    longest = max((s.duration_seconds or 0 for s in found.steps), default=0)
+    longest = max((s.duration_seconds or 0 for s in detail.steps), default=0)
     rows = []
-    for step in found.steps:
+    for step in detail.steps:
         row = [step.component, step.state.lower(), cell(step.duration_seconds, duration)]
         if drawn:
             row.append(_bar(step.duration_seconds, longest))
@@ -63,10 +63,10 @@ def _show_run(found: RunDetail) -> None:
     table(columns, rows)
 
 
-def _remark(step: RunStep, said: str) -> str:
-    """What there is to say of a step, besides the error that was `said` already."""
+def _remark(step: RunStep, shown: str) -> str:
+    """What there is to say of a step, besides the error that was `shown` already."""
     if step.error:
-        return "see the error above" if step.error in said else " ".join(step.error.split())
+        return "see the error above" if step.error in shown else " ".join(step.error.split())
     if step.state != "CACHED":
         return ""
     if step.reused is None:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from common.errors import Exit
-from common.formats import cell, duration
+from common.formats import cell, duration, share
+from lineage.graph.measured import headline_of
 from lineage.questions.runs import RunList, RunSummary, list_runs
 from pipeline.cli.lineage.asking import Store, asks
 from pipeline.cli.options import LimitOption
@@ -35,26 +36,27 @@ def runs(
 ) -> None:
     """List the latest runs: what they made, and how they went."""
     with store.open() as reader:
-        found = list_runs(reader, limit, pipeline, state)
-    store.answer("runs", found, _show_runs)
-    if not found.runs:
+        answer = list_runs(reader, limit, pipeline, state)
+    store.answer("runs", answer, _show_runs)
+    if not answer.runs:
         if not store.as_json:
             typer.echo("No such runs." if pipeline or state else "No runs yet.", err=True)
         raise typer.Exit(Exit.NOTHING_FOUND)
 
 
-def _show_runs(found: RunList) -> None:
-    if not found.runs:
+def _show_runs(answer: RunList) -> None:
+    if not answer.runs:
         return
-    rows = [_run_row(r) for r in found.runs]
+    title = headline_of(answer.runs)
+    rows = [_run_row(r, title) for r in answer.runs]
     columns = list(rows[0])
-    if is_terminal() and len({r.pipeline for r in found.runs}) == 1:
+    if is_terminal() and len({r.pipeline for r in answer.runs}) == 1:
         columns.remove("pipeline")
     optional = [c for c in _OPTIONAL if c in columns]
     table(columns, [[row[c] for c in columns] for row in rows], optional)
 
 
-def _run_row(r: RunSummary) -> dict[str, str]:
+def _run_row(r: RunSummary, title: str) -> dict[str, str]:
     """What is shown of a run, by column."""
     model = " ".join(filter(None, (r.framework, r.model)))
     return {
@@ -64,7 +66,7 @@ def _run_row(r: RunSummary) -> dict[str, str]:
         "started": r.started,
         "time": cell(r.duration_seconds, duration),
         "model": model or "-",
-        "accuracy": "-" if r.accuracy is None else f"{r.accuracy:.4f}",
+        title: cell(r.headline_value, share),
         "pushed": _pushed(r),
         "cached": f"{r.cached} of {r.cached + r.executed}",
         "who": r.user or "-",

@@ -8,6 +8,7 @@ import typer
 
 from common.errors import Exit
 from common.formats import cell, share
+from lineage.graph.measured import headline_of
 from lineage.graph.versions import VersionRecord
 from lineage.questions.model import model_lineage
 from lineage.questions.served import ServedList
@@ -31,31 +32,32 @@ def served(
 ) -> None:
     """Show what is in serving now; of one model, also what produced it."""
     with store.open(name) as reader:
-        found = ask(reader, name, removed=removed, limit=limit)
-        latest = next((v for v in found.versions if v.serving == "latest"), None)
+        answer = ask(reader, name, removed=removed, limit=limit)
+        latest = next((v for v in answer.versions if v.serving == "latest"), None)
         one = latest if name is not None and not store.as_json else None
         lineage = model_lineage(reader, str(one.artifact_id)) if one else None
-    store.answer("served", found, _show)
+    store.answer("served", answer, _show)
     if lineage is not None:
         heading("")
         show_model(lineage)
-    if not found.versions:
+    if not answer.versions:
         if not store.as_json:
-            typer.echo(_nothing_served(found.pushed), err=True)
+            typer.echo(_nothing_served(answer.pushed), err=True)
         raise typer.Exit(Exit.NOTHING_FOUND)
 
 
-def _show(found: ServedList) -> None:
-    if found.versions:
+def _show(answer: ServedList) -> None:
+    if answer.versions:
+        title = headline_of(answer.versions)
         table(
             (
-                *("name", "version", "serving", "framework", "model", "accuracy", "pushed"),
+                *("name", "version", "serving", "framework", "model", title, "pushed"),
                 *("data", "span", "run", "who", "place"),
             ),
-            [_served_row(v) for v in found.versions],
+            [_served_row(v) for v in answer.versions],
             optional=("place", "who", "span", "run", "data", "framework", "model", "pushed"),
         )
-        say_more(len(found.versions), found.found)
+        say_more(len(answer.versions), answer.found)
 
 
 def _served_row(v: VersionRecord) -> tuple[str, ...]:
@@ -65,7 +67,7 @@ def _served_row(v: VersionRecord) -> tuple[str, ...]:
         serving(v.serving),
         cell(v.framework),
         cell(v.architecture),
-        cell(v.accuracy, share),
+        cell(v.headline_value, share),
         moment(v.pushed),
         short(v.data_digest),
         cell(v.data_span),

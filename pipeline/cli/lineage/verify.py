@@ -37,20 +37,20 @@ def verify(
 ) -> None:
     """Check that files and served versions are what was recorded."""
     with store.open() as reader, progress_bar() as show:
-        found = check(reader, names or (), serving or (), quick=quick, progress=show)
-    store.answer("verify", found, _show_verification)
-    if found.problems:
+        verification = check(reader, names or (), serving or (), quick=quick, progress=show)
+    store.answer("verify", verification, _show_verification)
+    if verification.problems:
         raise typer.Exit(Exit.FAILED)
 
 
-def _show_verification(found: Verification) -> None:
-    if found.problems:
+def _show_verification(verification: Verification) -> None:
+    if verification.problems:
         rows = [
             (p.kind, "" if p.artifact_id is None else str(p.artifact_id), p.where, p.detail)
-            for p in found.problems
+            for p in verification.problems
         ]
         table(("problem", "artifact", "where", "detail"), rows)
-    checked = found.checked
+    checked = verification.checked
     parts = [
         f"{checked.artifacts} artifacts ({checked.digests} by digest, "
         f"{checked.artifacts - checked.digests} for existence only)",
@@ -60,5 +60,5 @@ def _show_verification(found: Verification) -> None:
         parts.append(f"{checked.elsewhere} artifacts are not on this machine")
     if checked.erased:
         parts.append(f"{checked.erased} datasets were removed on purpose by `visionline erase`")
-    verdict = f"{len(found.problems)} problems" if found.problems else "all good"
+    verdict = f"{len(verification.problems)} problems" if verification.problems else "all good"
     typer.echo(f"Checked {'; '.join(parts)}: {verdict}.")
