@@ -23,7 +23,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 from common.mounts import remember
 from components import tfx_private
-from lineage.store.backends.backslash import STAND_IN, hide, restore
+from lineage.store.backends.base import STAND_IN, hide, restore
 from lineage.store.connection import Connection
 from lineage.store.opening import backend
 from lineage.store.patience import is_busy, patiently

@@ -30,7 +30,6 @@ class Reader(Protocol):
     @property
     def where(self) -> str:
         """The store, for people; without password."""
-        ...
 
     def close(self) -> None: ...
 
@@ -42,7 +41,6 @@ class Reader(Protocol):
 
     def artifacts_by_uri(self, uri: str) -> list[Artifact]:
         """By exact URI, as it is now or was when it was recorded; in the order of their ids."""
-        ...
 
     def artifacts_by_type(
         self, type_name: str, where: Mapping[str, Value] | None = None
@@ -52,7 +50,6 @@ class Reader(Protocol):
         Args:
           where: custom properties (strings or integers) that they must have.
         """
-        ...
 
     def artifact_values(
         self, type_name: str, keys: Collection[str], where: Mapping[str, Value] | None = None
@@ -64,13 +61,11 @@ class Reader(Protocol):
         Args:
           where: as above.
         """
-        ...
 
     def context(self, type_name: str, name: str) -> Context | None: ...
 
     def contexts_named(self, type_name: str, names: Collection[str]) -> dict[str, Context]:
         """By name."""
-        ...
 
     def latest_contexts(
         self,
@@ -86,11 +81,9 @@ class Reader(Protocol):
           before: only those with smaller ids.
           like: by custom property, the strings it may be; None: not recorded.
         """
-        ...
 
     def executions_in(self, context_ids: Collection[int]) -> dict[int, list[int]]:
         """Execution ids by context id, increasing."""
-        ...
 
     def contexts_of(
         self, execution_ids: Collection[int], type_name: str | None = None
@@ -102,11 +95,9 @@ class Reader(Protocol):
         Args:
           type_name: only these.
         """
-        ...
 
     def events(self, execution_ids: Collection[int]) -> list[Event]:
         """Inputs and outputs of executions, sorted."""
-        ...
 
     def producers(self, artifact_ids: Collection[int]) -> dict[int, int]:
         """The execution that made an artifact, by artifact id.
@@ -114,11 +105,9 @@ class Reader(Protocol):
         Cached executions have output events too: the one that did the work is the
         earliest that was not cached.
         """
-        ...
 
     def consumers(self, artifact_ids: Collection[int]) -> list[Event]:
         """Input events of the executions that did work on artifacts (not cached), sorted."""
-        ...
 
     def takers(self, artifact_ids: Collection[int], cut: Collection[str] = ()) -> list[Taken]:
         """`consumers`, and nothing but the ids: there may be hundreds of thousands; sorted.
@@ -126,26 +115,20 @@ class Reader(Protocol):
         Args:
           cut: keys of inputs that do not count.
         """
-        ...
 
     def made_by(self, execution_ids: Collection[int]) -> list[Made]:
         """The outputs of executions, ids and types alone; sorted."""
-        ...
 
     def values(
         self, kind: Literal["Artifact", "Execution"], ids: Collection[int], keys: Collection[str]
     ) -> dict[int, dict[str, Value]]:
         """Some custom properties, of those that have them."""
-        ...
 
     def all_artifacts(self) -> Iterator[Artifact]:
         """In the order of their ids."""
-        ...
 
     def all_events(self) -> Iterator[Event]:
         """All input and output events of the executions that there are, in any order."""
-        ...
 
     def execution_states(self) -> dict[int, str]:
         """The state of every execution, by id."""
-        ...

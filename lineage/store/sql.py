@@ -39,8 +39,10 @@ _BATCH, _MANY = 1000, 20_000
 _FEW = 50
 """Contexts that are looked up one by one."""
 
-Query = Callable[[str, Sequence[Any]], Iterable[Row]]
-"""Runs a SELECT with "?" for its parameters; raises StoreError."""
+Query = Callable[[str, Sequence[Any]], Sequence[Row]]
+"""Runs a SELECT with "?" for its parameters; raises StoreError.
+
+The result is whole: another statement must not find a cursor open."""
 
 
 class SqlReader:
@@ -49,20 +51,11 @@ class SqlReader:
     def __init__(
         self, query: Query, where: str, close: Callable[[], None], places: Places = HERE
     ) -> None:
-        self._query = query
-        self._where = where
+        self.query = query
+        self.where = where
         self.close = close
         self.places = places
-        self._types: dict[int, str] | None = None
-
-    @property
-    def where(self) -> str:
-        return self._where
-
-    @property
-    def query(self) -> Query:
-        """For what reads whole tables, as an export does."""
-        return self._query
+        self._types: dict[int, str] = {}
 
     def artifacts(self, ids: Collection[int]) -> dict[int, Artifact]:
         return {a.id: a for a in self._artifacts("id", ids)}
@@ -89,23 +82,21 @@ class SqlReader:
     def artifacts_by_uri(self, uri: str) -> list[Artifact]:
         names = list(self.places.names(uri))
         sql = f"SELECT id FROM Artifact WHERE uri IN ({_marks(names)})"
-        ids = [r[0] for r in self._query(sql, names)]
+        ids = [r[0] for r in self.query(sql, names)]
         return sorted(self._artifacts("id", ids), key=lambda a: a.id)
 
     def artifacts_by_type(
         self, type_name: str, where: Mapping[str, Value] | None = None
     ) -> list[Artifact]:
-        types = self._type_ids(type_name, 1)
-        if not types:
-            return []
-        if not where:
-            return sorted(self._artifacts("type_id", types), key=lambda a: a.id)
-        ids = {row[0] for row in self._query(*self._having(where))}
-        found = (a for a in self._artifacts("id", ids) if a.type == type_name)
-        return sorted(found, key=lambda a: a.id)
+        if where:
+            ids = {row[0] for row in self.query(*self._having(where))}
+            artifacts = [a for a in self._artifacts("id", ids) if a.type == type_name]
+        else:
+            artifacts = list(self._artifacts("type_id", self._type_ids(type_name, 1)))
+        return sorted(artifacts, key=lambda a: a.id)
 
     def _having(self, where: Mapping[str, Value]) -> tuple[str, list[Value]]:
-        """Statement and parameters for the ids of artifacts with custom properties.
+        """Returns statement and parameters for the ids of artifacts with custom properties.
 
         The first property is looked up, the others are checked on what it finds.
         """
@@ -118,17 +109,13 @@ class SqlReader:
             )
             parameters += (key, value)
         tables = " CROSS JOIN ".join(f"ArtifactProperty p{n}" for n in range(len(where)))
-        return (
-            f"SELECT p0.artifact_id FROM {tables} WHERE {' AND '.join(conditions)}",
-            parameters,
-        )
+        sql = f"SELECT p0.artifact_id FROM {tables} WHERE {' AND '.join(conditions)}"
+        return sql, parameters
 
     def artifact_values(
         self, type_name: str, keys: Collection[str], where: Mapping[str, Value] | None = None
     ) -> dict[int, dict[str, Value]]:
         types = self._type_ids(type_name, 1)
-        if not types or not keys:
-            return {}
         sql = (
             "SELECT a.id, p.name, p.int_value, p.double_value, p.string_value, p.bool_value "
             "FROM Artifact a JOIN ArtifactProperty p ON p.artifact_id = a.id "
@@ -140,10 +127,7 @@ class SqlReader:
             having, values = self._having(where)
             sql += f" AND a.id IN ({having})"
             parameters += values
-        found: dict[int, dict[str, Value]] = defaultdict(dict)
-        for id_, key, *columns in self._query(sql, parameters):
-            found[id_][key] = _value(*columns)
-        return {id_: self.places.read(values) for id_, values in found.items()}
+        return self._properties(self.query(sql, parameters))
 
     def context(self, type_name: str, name: str) -> Context | None:
         return self.contexts_named(type_name, [name]).get(name)
@@ -153,7 +137,7 @@ class SqlReader:
         for type_id in self._type_ids(type_name, 2):
             for batch in batches(sorted(names)):
                 sql = f"SELECT id FROM Context WHERE type_id = ? AND name IN ({_marks(batch)})"
-                ids += (row[0] for row in self._query(sql, [type_id, *batch]))
+                ids += (row[0] for row in self.query(sql, [type_id, *batch]))
         return {c.name: c for c in self.contexts(ids).values() if c.name is not None}
 
     def latest_contexts(
@@ -165,8 +149,6 @@ class SqlReader:
         like: Mapping[str, Collection[str | None]] | None = None,
     ) -> list[Context]:
         types = self._type_ids(type_name, 2)
-        if not types:
-            return []
         # "+": from the newest on; the index by type would have to be read whole, and sorted.
         column = "type_id" if limit is None else "+type_id"
         sql = f"SELECT id FROM Context WHERE {column} IN ({id_list(types)})"
@@ -179,23 +161,23 @@ class SqlReader:
                 "EXISTS (SELECT 1 FROM ContextProperty p WHERE p.context_id = Context.id "
                 f"AND p.name = ? AND p.is_custom_property = {self._true}"
             )
-            sql += f" AND ({recorded} AND p.string_value IN ({_marks(strings) or 'NULL'}))"
+            sql += f" AND ({recorded} AND p.string_value IN ({_marks(strings)}))"
             parameters += [key, *strings]
             if None in values:
                 sql += f" OR NOT {recorded})"
                 parameters.append(key)
             sql += ")"
         sql += " ORDER BY id DESC" + ("" if limit is None else f" LIMIT {int(limit)}")
-        ids = [row[0] for row in self._query(sql, parameters)]
-        found = self.contexts(ids)
-        return [found[i] for i in ids]
+        ids = [row[0] for row in self.query(sql, parameters)]
+        contexts = self.contexts(ids)
+        return [contexts[i] for i in ids]
 
     def executions_in(self, context_ids: Collection[int]) -> dict[int, list[int]]:
-        found: dict[int, list[int]] = defaultdict(list)
+        executions: dict[int, list[int]] = defaultdict(list)
         sql = "SELECT context_id, execution_id FROM Association WHERE context_id IN ({})"
         for context_id, execution_id in self._rows_in(sql, context_ids):
-            found[context_id].append(execution_id)
-        return {k: sorted(v) for k, v in found.items()}
+            executions[context_id].append(execution_id)
+        return {k: sorted(v) for k, v in executions.items()}
 
     def contexts_of(
         self, execution_ids: Collection[int], type_name: str | None = None
@@ -204,22 +186,20 @@ class SqlReader:
         # it can go through a few contexts instead.
         sql = "SELECT a.execution_id, a.context_id FROM Association a WHERE a.execution_id IN ({})"
         if type_name is not None:
-            types = self._type_ids(type_name, 2)
-            if not types:
-                return {}
-            of_type = f"SELECT c.id FROM Context c WHERE c.type_id IN ({id_list(types)})"
-            few = [row[0] for row in self._query(f"{of_type} LIMIT {_FEW}", [])]
+            types = id_list(self._type_ids(type_name, 2))
+            of_type = f"SELECT c.id FROM Context c WHERE c.type_id IN ({types})"
+            few = [row[0] for row in self.query(f"{of_type} LIMIT {_FEW}", [])]
             if len(few) < _FEW:
-                sql += f" AND a.context_id IN ({id_list(few)})" if few else " AND 1 = 0"
+                sql += f" AND a.context_id IN ({id_list(few)})"
             else:
                 sql += f" AND EXISTS ({of_type} AND c.id = a.context_id)"
         pairs = sorted(map(tuple, self._rows_in(sql, execution_ids, size=_MANY)))
         contexts = self.contexts({c for _, c in pairs})
-        found: dict[int, list[Context]] = defaultdict(list)
+        by_execution: dict[int, list[Context]] = defaultdict(list)
         for execution_id, context_id in pairs:
             if context_id in contexts:
-                found[execution_id].append(contexts[context_id])
-        return dict(found)
+                by_execution[execution_id].append(contexts[context_id])
+        return dict(by_execution)
 
     def events(self, execution_ids: Collection[int]) -> list[Event]:
         sql = (
@@ -229,9 +209,9 @@ class SqlReader:
         return self._events(self._rows_in(sql, execution_ids))
 
     def producers(self, artifact_ids: Collection[int]) -> dict[int, int]:
-        found = {}
+        makers = {}
         for artifact_id in artifact_ids:
-            rows = self._query(
+            rows = self.query(
                 "SELECT e.execution_id FROM Event e JOIN Execution x ON x.id = e.execution_id "
                 f"WHERE e.artifact_id = ? AND e.type IN ({id_list(_OUTPUTS)}) "
                 f"AND COALESCE(x.last_known_state, 0) <> {_CACHED} "
@@ -239,8 +219,8 @@ class SqlReader:
                 [artifact_id],
             )
             for (execution_id,) in rows:
-                found[artifact_id] = execution_id
-        return found
+                makers[artifact_id] = execution_id
+        return makers
 
     def consumers(self, artifact_ids: Collection[int]) -> list[Event]:
         sql = (
@@ -252,7 +232,7 @@ class SqlReader:
         return self._events(self._rows_in(sql, artifact_ids))
 
     def takers(self, artifact_ids: Collection[int], cut: Collection[str] = ()) -> list[Taken]:
-        keys = ",".join("?" * len(cut))
+        keys = _marks(cut)
         path = f"SELECT 1 FROM EventPath p WHERE p.event_id = e.id AND p.step_key IN ({keys})"
         sql = (
             "SELECT DISTINCT e.artifact_id, e.execution_id FROM Event e "
@@ -279,15 +259,12 @@ class SqlReader:
         sql = (
             f"SELECT {owner}, name, int_value, double_value, string_value, bool_value "
             f"FROM {kind}Property WHERE {owner} IN ({{}}) AND is_custom_property = "
-            f"{self._true} AND name IN ({','.join('?' * len(keys))})"
+            f"{self._true} AND name IN ({_marks(keys)})"
         )
-        found: dict[int, dict[str, Value]] = defaultdict(dict)
-        for id_, name, *values in self._rows_in(sql, ids, sorted(keys)):
-            found[id_][name] = _value(*values)
-        return {id_: self.places.read(values) for id_, values in found.items()}
+        return self._properties(self._rows_in(sql, ids, sorted(keys)))
 
     def all_artifacts(self) -> Iterator[Artifact]:
-        for ids in batches(r[0] for r in self._all("SELECT id FROM Artifact ORDER BY id")):
+        for ids in batches(r[0] for r in self.query("SELECT id FROM Artifact ORDER BY id", [])):
             yield from sorted(self._artifacts("id", ids), key=lambda a: a.id)
 
     def all_events(self) -> Iterator[Event]:
@@ -296,37 +273,36 @@ class SqlReader:
             f"WHERE type IN ({id_list(_INPUTS + _OUTPUTS)}) "
             "AND execution_id IN (SELECT id FROM Execution) ORDER BY id"
         )
-        for rows in batches(self._all(sql)):
+        for rows in batches(self.query(sql, [])):
             yield from self._events(rows)
 
     def execution_states(self) -> dict[int, str]:
-        rows = self._all("SELECT id, last_known_state FROM Execution")
+        rows = self.query("SELECT id, last_known_state FROM Execution", [])
         return {i: _name(EXECUTION_STATES, s) for i, s in rows}
 
     # Of is_custom_property: a boolean in PostgreSQL, an integer elsewhere.
     _true = "TRUE"
 
-    def _all(self, sql: str) -> list[Row]:
-        """A whole result: another statement must not find a cursor open."""
-        return list(self._query(sql, []))
+    def _properties(self, rows: Iterable[Row]) -> dict[int, dict[str, Value]]:
+        """Groups rows of an owner's id, a property's name and its columns by owner."""
+        properties: dict[int, dict[str, Value]] = defaultdict(dict)
+        for id_, name, *columns in rows:
+            properties[id_][name] = _value(*columns)
+        return {id_: self.places.read(values) for id_, values in properties.items()}
 
     def _rows_in(
-        self,
-        sql: str,
-        ids: Collection[int],
-        parameters: Sequence[Any] = (),
-        size: int = _BATCH,
+        self, sql: str, ids: Collection[int], parameters: Sequence[Any] = (), size: int = _BATCH
     ) -> Iterator[Row]:
         for batch in batches(sorted(ids), size):
-            yield from self._query(sql.format(id_list(batch)), parameters)
+            yield from self.query(sql.format(id_list(batch)), parameters)
 
     def _type_ids(self, name: str, kind: int) -> list[int]:
-        rows = self._query("SELECT id FROM Type WHERE name = ? AND type_kind = ?", [name, kind])
+        rows = self.query("SELECT id FROM Type WHERE name = ? AND type_kind = ?", [name, kind])
         return sorted(r[0] for r in rows)
 
     def _type_name(self, id_: int) -> str:
-        if self._types is None or id_ not in self._types:
-            self._types = dict((r[0], r[1]) for r in self._query("SELECT id, name FROM Type", []))
+        if id_ not in self._types:
+            self._types = {r[0]: r[1] for r in self.query("SELECT id, name FROM Type", [])}
         return self._types.get(id_, "")
 
     def _artifacts(self, column: str, values: Collection[int]) -> Iterator[Artifact]:
@@ -353,21 +329,11 @@ class SqlReader:
             (custom if is_custom else properties)[id_][name] = _value(*values)
         for row in rows:
             id_, type_id, name, created, updated = row[:5]
-            imported = IMPORTED in custom[id_]
-            created, updated = times(custom[id_], created, updated)
-            yield (
-                row,
-                {
-                    "id": id_,
-                    "type": self._type_name(type_id),
-                    "name": name or None,
-                    "created": created,
-                    "updated": updated,
-                    "properties": properties[id_],
-                    "custom": self.places.read(custom[id_]),
-                    "imported": imported,
-                },
-            )
+            node = {"id": id_, "type": self._type_name(type_id), "name": name or None}
+            node["imported"] = IMPORTED in custom[id_]
+            node["created"], node["updated"] = times(custom[id_], created, updated)
+            node["properties"], node["custom"] = properties[id_], self.places.read(custom[id_])
+            yield row, node
 
     def _events(self, rows: Iterable[Row]) -> list[Event]:
         """Rows of id, execution, artifact and type."""
@@ -403,8 +369,8 @@ def times(custom: dict[str, Value], created: int, updated: int) -> tuple[int, in
     original = custom.pop(IMPORTED, None)
     if isinstance(original, str):
         try:
-            known = json.loads(original)
-            return int(known["created"]), int(known["updated"])
+            moments = json.loads(original)
+            return int(moments["created"]), int(moments["updated"])
         except (ValueError, KeyError, TypeError):
             pass  # somebody else's property of that name
     return created, updated
@@ -436,12 +402,12 @@ def _name(names: Sequence[str], number: int | None) -> str:
 
 
 def id_list(ids: Iterable[int]) -> str:
-    """Ids as SQL lists them."""
-    return ",".join(str(int(i)) for i in ids)
+    """Returns ids as SQL lists them; of none, a list that nothing is in."""
+    return ",".join(str(int(i)) for i in ids) or "NULL"
 
 
 def _marks(values: Collection[str]) -> str:
-    return ",".join("?" * len(values))
+    return ",".join("?" * len(values)) or "NULL"
 
 
 def batches(values: Iterable[T], size: int = _BATCH) -> Iterator[list[T]]:

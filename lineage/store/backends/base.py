@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -14,17 +14,15 @@ from lineage.store.reader import Row
 class Database(Protocol):
     """An open connection that only reads."""
 
-    def query(self, sql: str, parameters: Sequence[Any]) -> Iterable[Row]:
+    def query(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
         """Runs a SELECT with "?" for its parameters.
 
         Raises:
           StoreError: it failed.
         """
-        ...
 
     def tables(self) -> set[str]:
         """Their names in lower case."""
-        ...
 
     def close(self) -> None: ...
 
@@ -36,7 +34,6 @@ class Backend(Protocol):
         Raises:
           UnreachableError, NoDatabaseError, StoreError: it cannot be opened.
         """
-        ...
 
     def check_suitable(self, database: Database, connection: Connection) -> None:
         """Whether MLMD may write to it.
@@ -44,28 +41,38 @@ class Backend(Protocol):
         Raises:
           StoreError: no; says what to do.
         """
-        ...
 
     def create(self, connection: Connection) -> None:
         """Makes the database, empty, where it is missing."""
-        ...
 
     def adapt(self, connection: Connection) -> None:
         """Changes of MLMD's tables what would refuse what pipelines record."""
-        ...
 
     def setting_up(self, connection: Connection) -> AbstractContextManager[None]:
         """Keeps others from making the tables at the same time."""
-        ...
+
+
+STAND_IN = "\ue05c"
+"""Stands for a backslash in PostgreSQL's tables, see `lineage.store.mlmd`.
+
+It is for private use: in nobody's text."""
+
+
+def hide(text: str) -> str:
+    return text.replace("\\", STAND_IN)
+
+
+def restore(text: str) -> str:
+    return text.replace(STAND_IN, "\\")
 
 
 def refused(connection: Connection, reason: str) -> StoreError:
     """The server did not let the user in."""
-    given = "is set" if connection.password else "is not set"
+    password = "is set" if connection.password else "is not set"
     return StoreError(
         f"The server at {connection.host}:{connection.port} refused the user "
         f"{connection.user!r}: {reason}. The password is taken from the environment variable "
-        f"{PASSWORD_VARIABLE}, which {given}."
+        f"{PASSWORD_VARIABLE}, which {password}."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -33,7 +33,7 @@ class _MySql:
         self._where = where
         self.close = raw.close
 
-    def query(self, sql: str, parameters: Sequence[Any]) -> Iterable[Row]:
+    def query(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
         try:
             with self._raw.cursor() as cursor:
                 cursor.execute(sql.replace("%", "%%").replace("?", "%s"), tuple(parameters))

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 
 from common.errors import StoreError
-from lineage.store.backends.backslash import hide, restore
-from lineage.store.backends.base import Database, missing, refused, unreachable, unreadable
+from lineage.store.backends.base import (
+    Database,
+    hide,
+    missing,
+    refused,
+    restore,
+    unreachable,
+    unreadable,
+)
 from lineage.store.connection import Connection
 from lineage.store.reader import Row
 
@@ -31,7 +38,7 @@ class _PostgreSql:
         self._where = where
         self.close = raw.close
 
-    def query(self, sql: str, parameters: Sequence[Any]) -> Iterable[Row]:
+    def query(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
         statement = sql.replace("%", "%%").replace("?", "%s").encode()
         values = tuple(hide(p) if isinstance(p, str) else p for p in parameters)
         try:
@@ -92,14 +99,14 @@ def adapt(connection: Connection) -> None:
     beginning will do.
     """
     with _connect(connection, connection.database) as raw, raw.transaction():
-        found = raw.execute(
+        rows = raw.execute(
             b"SELECT indexname, tablename FROM pg_catalog.pg_indexes "
             b"WHERE schemaname = current_schema() AND indexdef LIKE '%, string_value)'"
         ).fetchall()
         statements = [
             f"DROP INDEX {index}; CREATE INDEX {index} ON {table} "
             f"(name, is_custom_property, left(string_value, {_INDEXED}));"
-            for index, table in found
+            for index, table in rows
         ]
         try:
             for statement in statements:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ class _Sqlite:
         )
         self.close = self._connection.close
 
-    def query(self, sql: str, parameters: Sequence[Any]) -> Iterable[Row]:
+    def query(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except sqlite3.Error as e:
