@@ -34,10 +34,9 @@ class Selection:
 
 
 def dump_of(reader: Reader, part: Selection | None, about: str | None) -> Iterator[bytes]:
-    """The lines of an export.
+    """Yields the lines of an export.
 
     Args:
-      reader: of the store, by SQL.
       part: what is exported; None: everything.
       about: what the part is about, for people.
     """
@@ -72,7 +71,7 @@ class _Dump:
             for kind, ids in zip(KINDS, wanted, strict=True):
                 self._ids[kind] = [i for i in self._ids[kind] if i in ids]
         self._all = part is None
-        self._known = {kind: set(ids) for kind, ids in self._ids.items()}
+        self._members = {kind: set(ids) for kind, ids in self._ids.items()}
 
     def records(self) -> Iterator[tuple[str, Any]]:
         for type_ in self._types():
@@ -87,18 +86,20 @@ class _Dump:
         for kind, other in (("association", "execution"), ("attribution", "artifact")):
             for pair in self._pairs(kind.capitalize(), "context", other):
                 yield kind, pair
-        yield from (("parent", pair) for pair in self._parents())
+        contexts = self._members["context"]
+        parents = (p for p in parent_contexts(self._query) if contexts.issuperset(p))
+        yield from (("parent", pair) for pair in sorted(parents))
 
     def _with_parents(self, contexts: Collection[int]) -> set[int]:
         parents = defaultdict(set)
         for child, parent in parent_contexts(self._query):
             parents[child].add(parent)
-        found: set[int] = set()
+        closed: set[int] = set()
         new = set(contexts)
         while new:
-            found |= new
-            new = set[int]().union(*(parents[c] for c in new)) - found
-        return found
+            closed |= new
+            new = set[int]().union(*(parents[c] for c in new)) - closed
+        return closed
 
     def _types(self) -> Iterator[Record]:
         properties: dict[int, dict[str, str]] = defaultdict(dict)
@@ -106,12 +107,10 @@ class _Dump:
             "SELECT type_id, name, data_type FROM TypeProperty ORDER BY type_id, name", []
         ):
             properties[type_id][name] = PROPERTY_TYPES[number or 0]
-        rows = list(
-            self._query(
-                "SELECT id, name, version, type_kind, description, input_type, output_type, "
-                "external_id FROM Type ORDER BY id",
-                [],
-            )
+        rows = self._query(
+            "SELECT id, name, version, type_kind, description, input_type, output_type, "
+            "external_id FROM Type ORDER BY id",
+            [],
         )
         names = {r[0]: r[1] for r in rows}
         parents = self._query("SELECT type_id, parent_type_id FROM ParentType", [])
@@ -162,13 +161,15 @@ class _Dump:
             [],
         )
         for id_, type_id, name, external_id, created, updated, *more in rows:
-            original = custom[id_].pop(IMPORTED, {}).get("string")
-            created, updated = times({IMPORTED: original}, created, updated)
+            imported = {IMPORTED: custom[id_].pop(IMPORTED, {}).get("string")}
+            created, updated = times(imported, created, updated)
             node = {
                 "id": id_,
                 "type": type_id,
                 "name": name or None,
-                "external_id": _external(external_id),
+                "external_id": None
+                if not external_id or external_id.startswith(OWN_ID)
+                else external_id,
                 "created": created,
                 "updated": updated,
                 "properties": declared[id_],
@@ -188,7 +189,7 @@ class _Dump:
                 f"WHERE execution_id IN ({id_list(execution_ids)}) ORDER BY id",
                 [],
             )
-            if r[2] in self._known["artifact"] and 0 < r[3] < len(EVENT_TYPES)
+            if r[2] in self._members["artifact"] and 0 < r[3] < len(EVENT_TYPES)
         ]
         paths: dict[int, list[str | int]] = defaultdict(list)
         for ids in batches([r[0] for r in rows]):
@@ -208,8 +209,8 @@ class _Dump:
             }
 
     def _pairs(self, table: str, one: str, other: str) -> Iterator[list[int]]:
-        """Rows of a table that joins contexts with something, in order."""
-        known = self._known[other]
+        """Yields rows of a table that joins contexts with something, in order."""
+        ones, others = self._members[one], self._members[other]
         # Few contexts may join much, and much may be joined by a few: whichever is less.
         column, ids = f"{one}_id", self._ids[one]
         if not self._all:
@@ -218,16 +219,7 @@ class _Dump:
             rows = self._query(
                 f"SELECT {one}_id, {other}_id FROM {table} WHERE {column} IN ({id_list(batch)})", []
             )
-            yield from sorted([a, b] for a, b in rows if a in self._known[one] and b in known)
-
-    def _parents(self) -> Iterator[list[int]]:
-        known = self._known["context"]
-        pairs = parent_contexts(self._query)
-        yield from sorted([a, b] for a, b in pairs if a in known and b in known)
-
-
-def _external(id_: str | None) -> str | None:
-    return None if not id_ or id_.startswith(OWN_ID) else id_
+            yield from sorted([a, b] for a, b in rows if a in ones and b in others)
 
 
 def _value(
@@ -238,9 +230,9 @@ def _value(
     bool_value: Any,
 ) -> Record | None:
     if string_value is not None:
-        if string_value.startswith(STRUCT):
-            return _struct(string_value)
-        return {"string": string_value}
+        return (
+            _struct(string_value) if string_value.startswith(STRUCT) else {"string": string_value}
+        )
     if int_value is not None:
         return {"int": int_value}
     if double_value is not None:
@@ -252,7 +244,7 @@ def _value(
 
 
 def _struct(text: str) -> Record:
-    """A struct as JSON; its bytes in base64 where JSON cannot hold it."""
+    """Returns a struct as JSON; its bytes in base64 where JSON cannot hold it."""
     from google.protobuf import json_format, struct_pb2
     from google.protobuf.message import DecodeError
 

@@ -56,14 +56,6 @@ REFERENCES = names_of(Pushed.model_id, Blessing.current_model_id, Blessing.basel
 Record = dict[str, Any]
 _LONGEST_LINE = 256 * 2**20
 _INT64 = range(-(2**63), 2**63)
-_VALUES = {
-    "int": "INT",
-    "double": "DOUBLE",
-    "string": "STRING",
-    "struct": "STRUCT",
-    "proto": "PROTO",
-    "bool": "BOOLEAN",
-}
 
 
 def line(record: Record) -> bytes:
@@ -72,10 +64,8 @@ def line(record: Record) -> bytes:
 
 
 def read(path: Path) -> Iterator[tuple[str, Any]]:
-    """The records of a file that `check` has found whole, by kind."""
-    for _, kind, value in _lines(path):
-        if kind in RECORDS:
-            yield kind, value
+    """Yields the records of a file that `check` has passed, by kind."""
+    return ((kind, value) for _, kind, value in _lines(path) if kind in RECORDS)
 
 
 @dataclass(slots=True)
@@ -189,16 +179,12 @@ def _check_record(
         _exists(ids, "execution", value["execution"])
         _exists(ids, "artifact", value["artifact"])
     else:
-        left, right = {
-            "association": ("context", "execution"),
-            "attribution": ("context", "artifact"),
-            "parent": ("context", "context"),
-        }[kind]
+        right = {"association": "execution", "attribution": "artifact", "parent": "context"}[kind]
         _need(
             isinstance(value, list) and len(value) == 2 and all(map(_is_id, value)),
             f"{kind}: expected two ids, got {_short(value)}",
         )
-        _exists(ids, left, value[0])
+        _exists(ids, "context", value[0])
         _exists(ids, right, value[1])
 
 
@@ -219,7 +205,7 @@ def _check_node(kind: str, value: Any, types: Mapping[int, Record]) -> None:
     _need(kind != "context" or bool(value["name"]), f"{where} has no name")
     for name, property_ in value["properties"].items():
         declared = type_["properties"].get(name)
-        got = _VALUES[next(iter(property_))]
+        got = next(iter(property_)).upper().replace("BOOL", "BOOLEAN")
         _need(
             declared == got,
             f"{where}: its type declares {name!r} as {declared or 'nothing'}, and it is {got}",
@@ -265,7 +251,11 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    return value is None or (_is_text(value) and 0 < len(value) <= 255)
+    return value is None or _is_key(value)
+
+
+def _is_key(value: Any) -> bool:
+    return _is_text(value) and 0 < len(value) <= 255
 
 
 def _is_optional_text(value: Any) -> bool:
@@ -302,8 +292,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
 
 def _are_properties(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        _is_text(name)
-        and 0 < len(name) <= 255
+        _is_key(name)
         and isinstance(v, dict)
         and len(v) == 1
         and all(k in _FITS and _FITS[k](x) for k, x in v.items())
@@ -314,7 +303,7 @@ def _are_properties(value: Any) -> bool:
 _TYPE: dict[str, Callable[[Any], bool]] = {
     "id": _is_id,
     "kind": lambda v: v in KINDS,
-    "name": lambda v: v is not None and _is_name(v),
+    "name": _is_key,
     "version": _is_name,
     "description": _is_optional_text,
     "external_id": _is_name,
@@ -322,8 +311,7 @@ _TYPE: dict[str, Callable[[Any], bool]] = {
     "input": lambda v: v is None or isinstance(v, dict),
     "output": lambda v: v is None or isinstance(v, dict),
     "properties": lambda v: (
-        isinstance(v, dict)
-        and all(_is_text(k) and 0 < len(k) <= 255 and x in PROPERTY_TYPES for k, x in v.items())
+        isinstance(v, dict) and all(_is_key(k) and x in PROPERTY_TYPES for k, x in v.items())
     ),
 }
 _NODE: dict[str, Callable[[Any], bool]] = {

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from common.errors import RunError
-from lineage.storage.needs import Needs, Record, needs
+from lineage.storage.needs import Needs, needs
 from lineage.store.places import local_path
 from lineage.store.reader import Reader
 
@@ -72,13 +72,13 @@ def plan(reader: Reader, root: Path, keep_runs: int = 3) -> GcPlan:
     if not root.is_dir():
         raise RunError(f"No artifacts at {root}: no pipeline has written there.")
     root = Path(os.path.realpath(root))
-    found = needs(reader, keep_runs)
-    removable, kept = choose(found, root)
+    of_store = needs(reader, keep_runs)
+    removable, kept = choose(of_store, root)
     sizes = _Sizes()
     items, inside = [], set[str]()
     for path, id_ in sorted((path, id_) for id_, path in removable.items()):
-        record = found.records[id_]
-        is_new = not _is_below_any(path, inside)
+        record = of_store.records[id_]
+        is_new = inside.isdisjoint(_upwards(path))
         inside.add(path)
         exists = os.path.lexists(path)
         if record.state == "DELETED" and not exists:
@@ -88,9 +88,9 @@ def plan(reader: Reader, root: Path, keep_runs: int = 3) -> GcPlan:
                 artifact_id=record.id,
                 type=record.type,
                 uri=record.uri,
-                run_id=_last_run(found, record.id),
+                run_id=_last_run(of_store, record.id),
                 bytes=sizes.of(path) if is_new else 0,
-                why=_why(record, exists),
+                why="unfinished" if record.state == "DELETED" else "unused" if exists else "gone",
             )
         )
     trash = root / TRASH
@@ -104,7 +104,7 @@ def plan(reader: Reader, root: Path, keep_runs: int = 3) -> GcPlan:
     )
 
 
-def choose(found: Needs, root: Path) -> tuple[dict[int, str], dict[str, int]]:
+def choose(of_store: Needs, root: Path) -> tuple[dict[int, str], dict[str, int]]:
     """Which artifacts to remove, with their real paths, and how many stay by reason.
 
     Args:
@@ -113,12 +113,12 @@ def choose(found: Needs, root: Path) -> tuple[dict[int, str], dict[str, int]]:
     places = Places(str(root))
     kept: Counter[str] = Counter()
     removable: dict[int, str] = {}
-    staying = {places.real(d) for d in found.destinations}
-    for id_, record in found.records.items():
+    staying = {places.real(d) for d in of_store.destinations}
+    for id_, record in of_store.records.items():
         place = places.inside(record.uri)
         reason: str
-        if id_ in found.needed:
-            reason = found.needed[id_]
+        if id_ in of_store.needed:
+            reason = of_store.needed[id_]
         elif record.state == "DELETED" and (place is None or record.external):
             continue
         elif record.external or place is None:
@@ -131,7 +131,7 @@ def choose(found: Needs, root: Path) -> tuple[dict[int, str], dict[str, int]]:
         kept[reason] += 1
         staying |= places.all_of(record.uri)
     while shared := _touching(removable, staying):
-        kept["shared"] += sum(found.records[i].state != "DELETED" for i in shared)
+        kept["shared"] += sum(of_store.records[i].state != "DELETED" for i in shared)
         staying = {removable.pop(i) for i in shared}
     return removable, dict(kept)
 
@@ -161,9 +161,9 @@ def tree_size(path: str) -> int:
 def _walk(path: str) -> Iterator[os.stat_result]:
     """Of a file, or of everything in a directory; what cannot be read is left out."""
     try:
-        found = os.lstat(path)
-        yield found
-        names = os.listdir(path) if stat.S_ISDIR(found.st_mode) else []
+        entry = os.lstat(path)
+        yield entry
+        names = os.listdir(path) if stat.S_ISDIR(entry.st_mode) else []
     except OSError:
         return
     for name in names:
@@ -209,31 +209,24 @@ def _climbs(path: str) -> bool:
     return ".." in path.split(os.sep)
 
 
-def _touching(removable: Mapping[int, str], staying: Collection[str]) -> list[int]:
-    """Those that are at, above or below a path that stays."""
-    above = {parent for path in staying for parent in _parents(path)}
-    return [id_ for id_, path in removable.items() if path in above or _is_below_any(path, staying)]
+def _touching(removable: Mapping[int, str], staying: Set[str]) -> list[int]:
+    """Returns those that are at, above or below a path that stays."""
+    above = {place for path in staying for place in _upwards(path)}
+    return [
+        id_
+        for id_, path in removable.items()
+        if path in above or not staying.isdisjoint(_upwards(path))
+    ]
 
 
-def _is_below_any(path: str, places: Collection[str]) -> bool:
-    """At or below one of them."""
-    return path in places or any(parent in places for parent in _parents(path))
-
-
-def _parents(path: str) -> Iterator[str]:
+def _upwards(path: str) -> Iterator[str]:
+    """Yields a path and all folders above it."""
+    yield path
     while (parent := os.path.dirname(path)) != path:
         yield parent
         path = parent
 
 
-def _why(record: Record, exists: bool) -> Why:
-    if record.state == "DELETED":
-        return "unfinished"
-    return "unused" if exists else "gone"
-
-
-def _last_run(found: Needs, artifact_id: int) -> str | None:
-    for execution in sorted(found.links.makers.get(artifact_id, ()), reverse=True):
-        if (run := found.runs.get(execution)) is not None:
-            return run.name
-    return None
+def _last_run(of_store: Needs, artifact_id: int) -> str | None:
+    makers = sorted(of_store.links.makers.get(artifact_id, ()), reverse=True)
+    return next((run.name for e in makers if (run := of_store.runs.get(e))), None)

@@ -15,7 +15,7 @@ from common.record.record import Record, annotate, annotated, value_of
 from lineage.graph.marks import PINNED
 from lineage.store.connection import Connection
 from lineage.store.records import Artifact
-from lineage.store.writing import open_store
+from lineage.store.setup import open_store
 
 
 def pin(connection: Connection, model: Artifact, reason: str = "") -> None:
@@ -31,8 +31,8 @@ def pin(connection: Connection, model: Artifact, reason: str = "") -> None:
         context = _context(store, PIN, f"{PINNED}{model.id}")
         _write(store, context, Pin(active=True, **_by(reason)))
         # Looked up after pinning: of a pin and a gc at once, one sees the other.
-        (found,) = store.get_artifacts_by_id([model.id])
-        if found.state == mlmd.Artifact.DELETED:
+        (artifact,) = store.get_artifacts_by_id([model.id])
+        if artifact.state == mlmd.Artifact.DELETED:
             _write(store, context, Pin(active=False))
             raise RunError(
                 f"The files of model {model.id} ({model.uri}) were removed by "
@@ -90,7 +90,7 @@ def record_erasure(
 
 
 def _context(store: Any, type_name: str, name: str) -> Any:
-    """A mark's context; a new one, not yet in the store, where there is none."""
+    """Returns a mark's context; a new one, not yet in the store, where there is none."""
     from ml_metadata.proto import metadata_store_pb2 as mlmd
 
     context = store.get_context_by_type_and_name(type_name, name)

@@ -12,7 +12,7 @@ from common.record.kinds import PIPELINE, PUSHED_MODEL, ROLLBACK
 from common.record.record import annotate
 from common.record.steps import Rollback
 from lineage.store.connection import Connection
-from lineage.store.writing import open_store
+from lineage.store.setup import open_store
 from modelstore.rollback import RolledBack
 
 
@@ -78,13 +78,13 @@ def record_rollback(connection: Connection, folder: Path, done: RolledBack, reas
 
 
 def _model(store: Any, connection: Connection, model_id: int | None, uri: str) -> Any:
-    """The model's artifact; in another store the id may be something else's."""
-    found = store.get_artifacts_by_id([model_id]) if model_id is not None else []
-    if not found or found[0].uri != uri:
-        found = store.get_artifacts_by_uri(uri)
-    if not found:
+    """Returns the model's artifact; in another store the id may be something else's."""
+    models = store.get_artifacts_by_id([model_id]) if model_id is not None else []
+    if not models or models[0].uri != uri:
+        models = store.get_artifacts_by_uri(uri)
+    if not models:
         raise StoreError(f"The model {uri} is not in the metadata store {connection}.")
-    return found[0]
+    return models[0]
 
 
 def _event(kind: Any, key: str) -> Any:

@@ -151,10 +151,8 @@ class Connection:
         config.retry_options.max_num_retries = _TRIES
         if self.kind == "sqlite":
             config.sqlite.filename_uri = str(self.path)
-            modes = mlmd.SqliteMetadataSourceConfig
-            config.sqlite.connection_mode = (
-                modes.READONLY if readonly else modes.READWRITE_OPENCREATE
-            )
+            mode = "READONLY" if readonly else "READWRITE_OPENCREATE"
+            config.sqlite.connection_mode = config.sqlite.ConnectionMode.Value(mode)
             return config
         if self.password:
             os.environ[_CLIENT_PASSWORD[self.kind]] = self.password

@@ -32,10 +32,10 @@ def locate(output: Path | None, metadata: str | None, ref: str | None = None) ->
             return workspace.connection
     if VARIABLE in os.environ:
         return _with_places(Connection.parse(os.environ[VARIABLE]), None)
-    found = sorted(p for p in Path.cwd().glob("visionline-runs/*") if p.is_dir())
-    if len(found) == 1:
-        return Workspace(found[0]).connection
-    listed = ", ".join(str(p.relative_to(Path.cwd())) for p in found) or "none"
+    folders = sorted(p for p in Path.cwd().glob("visionline-runs/*") if p.is_dir())
+    if len(folders) == 1:
+        return Workspace(folders[0]).connection
+    listed = ", ".join(str(p.relative_to(Path.cwd())) for p in folders) or "none"
     raise StoreError(
         f"Which metadata store? Found these output folders: {listed}. Name one with "
         f"--output FOLDER, or a store with --metadata PATH-OR-URL or {VARIABLE}."
@@ -60,8 +60,8 @@ def _workspace_of(ref: str) -> Workspace | None:
         return None
     if (versions := list_versions(path)) and not (path / MANIFEST).exists():
         path = path / str(versions[-1])
-    if (found := _claimed_above(path.absolute())) is not None:
-        return found
+    if (workspace := _claimed_above(path.absolute())) is not None:
+        return workspace
     if not (path / MANIFEST).exists():
         return None
     with contextlib.suppress(DataError):

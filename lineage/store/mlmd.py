@@ -31,8 +31,6 @@ from lineage.store.places import HERE, Places
 
 _OPAQUE = ("google.protobuf.Struct", "google.protobuf.Any")
 """MLMD writes these as Base64."""
-
-
 _TYPE_MAKERS = ("PutArtifactType", "PutExecutionType", "PutContextType", "PutTypes")
 _PATIENCE_SECONDS = 120.0
 """For other writers; each is done in well under a second."""
@@ -74,16 +72,15 @@ class Store(MetadataStore):  # type: ignore[misc]
 
     def _give_out(self, response: Any) -> None:
         for artifact in _artifacts_in(response):
-            known = self._recorded.setdefault(artifact.id, {})
-            known.update(_renamed(artifact, self.places))
-            if (uri := known.get(artifact.uri)) is not None:
+            texts = self._recorded.setdefault(artifact.id, {})
+            texts.update(_renamed(artifact, self.places))
+            if (uri := texts.get(artifact.uri)) is not None:
                 remember(artifact.uri, uri)
 
     def _take_back(self, request: Any) -> None:
         for artifact in _artifacts_in(request):
-            known = self._recorded.get(artifact.id)
-            if known:
-                _rewrite(artifact, _look_up(known))
+            if texts := self._recorded.get(artifact.id):
+                _rewrite(artifact, _look_up(texts))
         if request.DESCRIPTOR.name == "GetArtifactsByURIRequest":
             request.uris[:] = [n for uri in request.uris for n in self.places.names(uri)]
 
@@ -132,29 +129,29 @@ def _artifacts_in(message: Any) -> Iterator[Any]:
     for field, value in message.ListFields():
         if field.message_type is None or field.message_type.GetOptions().map_entry:
             continue
-        for item in value if _is_repeated(field) else (value,):
+        for item in value if field.is_repeated else (value,):
             yield from _artifacts_in(item)
 
 
 def _renamed(artifact: Any, places: Places) -> dict[str, str]:
     """Makes an artifact say where it is now; returns what it said, by what it says."""
-    said = {}
+    former = {}
 
     def change(key: str, text: str) -> str:
         (now,) = places.read({key: text}).values()
         if now != text:
-            said[now] = text
+            former[now] = text
         return str(now)
 
     artifact.uri = change("uri", artifact.uri)
     for key, value in artifact.custom_properties.items():
         if value.HasField("string_value"):
             value.string_value = change(key, value.string_value)
-    return said
+    return former
 
 
-def _look_up(known: Mapping[str, str]) -> Callable[[str], str]:
-    return lambda text: known.get(text, text)
+def _look_up(texts: Mapping[str, str]) -> Callable[[str], str]:
+    return lambda text: texts.get(text, text)
 
 
 def _rewrite(message: Any, change: Callable[[str], str]) -> None:
@@ -166,10 +163,10 @@ def _rewrite(message: Any, change: Callable[[str], str]) -> None:
         if entry is not None and entry.GetOptions().map_entry:
             _rewrite_map(value, entry.fields_by_name["value"], change)
         elif entry is not None:
-            for item in value if _is_repeated(field) else (value,):
+            for item in value if field.is_repeated else (value,):
                 _rewrite(item, change)
         elif field.type == FieldDescriptor.TYPE_STRING:
-            if _is_repeated(field):
+            if field.is_repeated:
                 value[:] = map(change, value)
             else:
                 setattr(message, field.name, change(value))
@@ -187,7 +184,3 @@ def _rewrite_map(values: Any, field: Any, change: Callable[[str], str]) -> None:
         _rewrite(values[key], change)
         if change(key) != key:
             values[change(key)].CopyFrom(values.pop(key))
-
-
-def _is_repeated(field: Any) -> bool:
-    return bool(field.is_repeated)

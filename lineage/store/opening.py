@@ -16,7 +16,7 @@ def open_reader(connection: Connection) -> SqlReader:
     Raises:
       StoreError: there is no store, or none of the version that is read.
     """
-    database = connect(connection)
+    database = backend(connection).connect(connection)
     try:
         check_readable(database, str(connection))
     except BaseException:
@@ -44,11 +44,6 @@ def backend(connection: Connection) -> Backend:
     from lineage.store.backends import sqlite
 
     return sqlite
-
-
-def connect(connection: Connection) -> Database:
-    """See `Backend.connect`."""
-    return backend(connection).connect(connection)
 
 
 def check_readable(database: Database, where: str) -> None:

@@ -30,31 +30,31 @@ def unwrap(fields: dict[str, Value]) -> Value:
 
 def _fields(data: bytes) -> dict[str, Value]:
     """Of a Struct: map<string, Value> fields = 1."""
-    found: dict[str, Value] = {}
+    fields: dict[str, Value] = {}
     for number, entry in parts(data):
         if number == 1:
             pair = dict(parts(_bytes(entry)))
-            found[_bytes(pair.get(1, b"")).decode()] = _value(_bytes(pair.get(2, b"")))
-    return found
+            fields[_bytes(pair.get(1, b"")).decode()] = _value(_bytes(pair.get(2, b"")))
+    return fields
 
 
 def _value(data: bytes) -> Value:
     """Of a Value, whose last field counts."""
-    found: Value = None
+    value: Value = None
     for number, part in parts(data):
         if number == 1:
-            found = None
+            value = None
         elif number == 2:
-            (found,) = struct.unpack("<d", _bytes(part))
+            (value,) = struct.unpack("<d", _bytes(part))
         elif number == 3:
-            found = _bytes(part).decode()
+            value = _bytes(part).decode()
         elif number == 4:
-            found = bool(part)
+            value = bool(part)
         elif number == 5:
-            found = _fields(_bytes(part))
+            value = _fields(_bytes(part))
         elif number == 6:
-            found = [_value(_bytes(v)) for n, v in parts(_bytes(part)) if n == 1]
-    return found
+            value = [_value(_bytes(v)) for n, v in parts(_bytes(part)) if n == 1]
+    return value
 
 
 def parts(data: bytes) -> Iterator[tuple[int, int | bytes]]:

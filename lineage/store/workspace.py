@@ -13,17 +13,19 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from common.errors import RunError
+from common.errors import NoDatabaseError, RunError
 from common.files import read_json, write_json
 from common.process import folder_lock
+from common.record.kinds import RUN
 from lineage.store.connection import Connection
-from lineage.store.places import Places, moved_along
+from lineage.store.opening import open_reader
+from lineage.store.places import Places, moved_along, root_of
 
 LOG = "log.txt"
 """In the folder of a run: all that TFX, Beam and TensorFlow print."""
@@ -85,9 +87,7 @@ class Workspace:
             return tuple(map(str, roots))
         if not marker:
             return ()
-        from lineage.store.roots import recorded_roots
-
-        return recorded_roots(self._recorded(marker) or self.default_store, self.run_ids())
+        return _recorded_roots(self._recorded(marker) or self.default_store, self.run_ids())
 
     def is_recorded_in(self, store: Connection) -> bool:
         return (self._recorded(self._marker()) or self.default_store).is_same_store(store)
@@ -139,14 +139,14 @@ class Workspace:
                     f"{self.root} is not empty and not a visionline output folder "
                     f"(it holds {', '.join(strangers[:3])}). Choose another with --output."
                 )
-            known = self._roots(marker)
-            roots = self._claimed(known, store)
+            former = self._roots(marker)
+            roots = self._claimed(former, store)
             wanted: dict[str, Any] = {"pipeline": pipeline, _ROOTS: roots}
             if not store.is_same_store(self.default_store):
                 wanted["metadata"] = str(store)
             if marker != wanted:
                 write_json(self.root / _MARKER, {**marker, **wanted})
-            return known[0] if known and not _is_same(Path(known[0]), self.root) else None
+            return former[0] if former and not _is_same(Path(former[0]), self.root) else None
         except OSError as e:
             raise folder_lock.unwritable(self.root, e) from None
 
@@ -167,10 +167,10 @@ class Workspace:
                 "choose another folder with --output."
             )
 
-    def _claimed(self, known: Collection[str], store: Connection) -> list[str]:
-        """Where the folder has been, now that something is going to be made in it here."""
+    def _claimed(self, roots: Collection[str], store: Connection) -> list[str]:
+        """Says where the folder has been, now that something is going to be made in it here."""
         here = str(self.root.absolute())
-        former = [r for r in known if r != here]
+        former = [r for r in roots if r != here]
         if former:
             self.check_alone(store, former)
         return [here, *former]
@@ -205,7 +205,7 @@ class Workspace:
           copy: what its store has of former places is another folder's.
 
         Returns:
-          The places as they were known, and as they are now.
+          The places as they were recorded, and as they are now.
 
         Raises:
           RunError: it is no output folder, a run uses it, or see `check_alone`.
@@ -216,8 +216,8 @@ class Workspace:
             before, marker = self.places, self._marker()
             here = [str(self.root.absolute())]
             roots = here if copy else self._claimed(before.roots, self.connection)
-            told = {**before.serving, **(serving or {})}
-            added: dict[str, Any] = {_SERVING: told} if told else {}
+            moved = {**before.serving, **(serving or {})}
+            added: dict[str, Any] = {_SERVING: moved} if moved else {}
             try:
                 write_json(self.root / _MARKER, {**marker, _ROOTS: roots, **added})
             except OSError as e:
@@ -228,14 +228,14 @@ class Workspace:
         """The store that a marker names; a file, if it was moved along, where it is now."""
         if (store := marker.get("metadata")) is None:
             return None
-        found = Connection.parse(str(store))
-        if found.path is not None:
+        connection = Connection.parse(str(store))
+        if connection.path is not None:
             here = str(self.root.absolute())
             for old in marker.get(_ROOTS) or ():
-                beside = moved_along(str(found.path), str(old), here)
+                beside = moved_along(str(connection.path), str(old), here)
                 if beside is not None and os.path.isfile(beside):
                     return Connection(kind="sqlite", path=Path(beside))
-        return found
+        return connection
 
     def _marker(self) -> dict[str, Any]:
         """What the marker says; nothing where there is none."""
@@ -258,6 +258,32 @@ class Workspace:
 def _is_same(place: Path, root: Path) -> bool:
     """Whether two paths lead to one folder, such as through a link."""
     return place == root.absolute() or (place.exists() and place.samefile(root))
+
+
+def _recorded_roots(connection: Connection, run_ids: Collection[str]) -> tuple[str, ...]:
+    """Where the runs of a folder made what they did not take from the cache, the newest first.
+
+    Args:
+      run_ids: of the folder's runs: others may be recorded in the same store.
+
+    Raises:
+      StoreError: the store cannot be read.
+    """
+    if not run_ids:
+        return ()
+    try:
+        reader = open_reader(connection)
+    except NoDatabaseError:
+        return ()
+    with closing(reader):
+        runs = reader.contexts_named(RUN, run_ids)
+        inside = reader.executions_in([r.id for r in runs.values()])
+        executions = reader.executions({e for ids in inside.values() for e in ids})
+        worked = {i for i, e in executions.items() if e.state != "CACHED"}
+        outputs = {e.artifact_id for e in reader.events(worked) if e.kind == "output"}
+        newest = sorted(reader.artifacts(outputs).items(), reverse=True)
+        roots = [root_of(artifact.uri) for _, artifact in newest]
+    return tuple(dict.fromkeys(root for root in roots if root is not None))
 
 
 def new_run_id() -> str:

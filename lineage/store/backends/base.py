@@ -11,8 +11,16 @@ from lineage.store.connection import PASSWORD_VARIABLE, Connection
 from lineage.store.reader import Row
 
 
-class Database(Protocol):
+class Database:
     """An open connection that only reads."""
+
+    TABLES = ""
+    """Selects the names of all tables, in lower case."""
+
+    def __init__(self, raw: Any, where: str) -> None:
+        self._raw = raw
+        self._where = where
+        self.close = raw.close
 
     def query(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
         """Runs a SELECT with "?" for its parameters.
@@ -20,11 +28,10 @@ class Database(Protocol):
         Raises:
           StoreError: it failed.
         """
+        raise NotImplementedError
 
     def tables(self) -> set[str]:
-        """Their names in lower case."""
-
-    def close(self) -> None: ...
+        return {str(row[0]) for row in self.query(self.TABLES, [])}
 
 
 class Backend(Protocol):

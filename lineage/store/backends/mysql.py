@@ -27,11 +27,10 @@ _REFUSED = (1044, 1045, 1130, 1698)
 _NO_DATABASE = 1049
 
 
-class _MySql:
-    def __init__(self, raw: Any, where: str) -> None:
-        self._raw = raw
-        self._where = where
-        self.close = raw.close
+class _MySql(Database):
+    TABLES = (
+        "SELECT lower(table_name) FROM information_schema.tables WHERE table_schema = DATABASE()"
+    )
 
     def query(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
         try:
@@ -41,14 +40,6 @@ class _MySql:
                 return rows
         except pymysql.Error as e:
             raise unreadable(self._where, _reason(e)) from None
-
-    def tables(self) -> set[str]:
-        rows = self.query(
-            "SELECT lower(table_name) FROM information_schema.tables "
-            "WHERE table_schema = DATABASE()",
-            [],
-        )
-        return {str(r[0]) for r in rows}
 
 
 def connect(connection: Connection) -> Database:
@@ -75,9 +66,9 @@ def check_suitable(database: Database, connection: Connection) -> None:
         change = f"CHARACTER SET utf8mb4 COLLATE {_COLLATION};"
         commands = [f"ALTER DATABASE `{name}` {change}"]
         commands += [f"ALTER TABLE `{name}`.`{t}` CONVERT TO {change}" for t in wrong]
-        found = next(iter(wrong.values()), default)
+        collation = next(iter(wrong.values()), default)
         raise StoreError(
-            f"The database {name!r} has the collation {found}, to which names like RunA and "
+            f"The database {name!r} has the collation {collation}, to which names like RunA and "
             f"runa can be one; expected {_COLLATION}. Let its owner run:\n  "
             + "\n  ".join(commands)
         )

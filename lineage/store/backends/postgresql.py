@@ -32,11 +32,11 @@ PLAIN = "ML Metadata's client speaks no TLS; the server must let the user in wit
 _READ_ONLY = "-c default_transaction_read_only=on"
 
 
-class _PostgreSql:
-    def __init__(self, raw: psycopg.Connection[Any], where: str) -> None:
-        self._raw = raw
-        self._where = where
-        self.close = raw.close
+class _PostgreSql(Database):
+    TABLES = (
+        "SELECT lower(tablename) FROM pg_catalog.pg_tables "
+        "WHERE schemaname = ANY (current_schemas(false))"
+    )
 
     def query(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
         statement = sql.replace("%", "%%").replace("?", "%s").encode()
@@ -46,14 +46,6 @@ class _PostgreSql:
         except psycopg.Error as e:
             raise unreadable(self._where, _reason(e)) from None
         return [tuple(restore(v) if isinstance(v, str) else v for v in row) for row in rows]
-
-    def tables(self) -> set[str]:
-        rows = self.query(
-            "SELECT lower(tablename) FROM pg_catalog.pg_tables "
-            "WHERE schemaname = ANY (current_schemas(false))",
-            [],
-        )
-        return {str(r[0]) for r in rows}
 
 
 def connect(connection: Connection) -> Database:

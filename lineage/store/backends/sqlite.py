@@ -18,28 +18,18 @@ from lineage.store.reader import Row
 _BUSY_SECONDS = 30
 
 
-class _Sqlite:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        address = f"file:{quote(str(path))}?mode=ro"
-        # isolation_level: no transactions; each statement locks for itself alone.
-        self._connection = sqlite3.connect(
-            address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None
-        )
-        self.close = self._connection.close
+class _Sqlite(Database):
+    TABLES = "SELECT lower(name) FROM sqlite_master WHERE type = 'table'"
 
     def query(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
         try:
-            return self._connection.execute(sql, parameters).fetchall()
+            rows: Sequence[Row] = self._raw.execute(sql, parameters).fetchall()
+            return rows
         except sqlite3.Error as e:
-            raise unreadable(self._path, self._explain(e)) from None
-
-    def tables(self) -> set[str]:
-        rows = self.query("SELECT lower(name) FROM sqlite_master WHERE type = 'table'", [])
-        return {str(r[0]) for r in rows}
+            raise unreadable(self._where, self._explain(e)) from None
 
     def _explain(self, error: sqlite3.Error) -> str:
-        if self._path.with_name(f"{self._path.name}-journal").exists():
+        if Path(f"{self._where}-journal").exists():
             return (
                 f"{error}. A process that wrote to it was killed; the next run, which may "
                 "write, puts it in order"
@@ -61,7 +51,7 @@ def connect(connection: Connection) -> Database:
     if size == 0:
         raise NoDatabaseError(f"{path} is empty: no pipeline has written to it yet.")
     try:
-        return _Sqlite(path)
+        return _Sqlite(_opened(path, "ro"), str(path))
     except sqlite3.Error as e:
         raise unreadable(path, e) from None
 
@@ -97,9 +87,14 @@ def setting_up(connection: Connection) -> Iterator[None]:
     assert path is not None
     if path.is_file():
         try:
-            address = f"file:{quote(str(path))}?mode=rw"
-            with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as raw:
+            with closing(_opened(path, "rw")) as raw:
                 raw.execute("SELECT count(*) FROM sqlite_master").fetchall()
         except sqlite3.Error as e:
             raise unreadable(path, e) from None
     yield
+
+
+def _opened(path: Path, mode: str) -> sqlite3.Connection:
+    """Opens a file without transactions: each statement locks for itself alone."""
+    address = f"file:{quote(str(path))}?mode={mode}"
+    return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
