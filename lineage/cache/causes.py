@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from common.record.artifacts import Pushed
@@ -93,19 +93,19 @@ class Causes:
             readable = self._readable(old, before), self._readable(new, after)
             if all(_EVALUATE in p.parameters for p in readable):
                 old, new = readable
-        found = differences(old, new, after.type)
-        if not found:
-            known = old.key is not None and old.key == new.key
-            if known and value_of(after, Parameters.must_push):
+        changes = differences(old, new, after.type)
+        if not changes:
+            if old.key is None or old.key != new.key:
+                self.add(after, "unknown", _NOT_RECORDED, before, depth)
+            elif value_of(after, Parameters.must_push):
                 self.add(after, "unusable", _TO_PUSH, before, depth)
-                return
-            text = why_not_reused(self._reader, [before], after) if known else _NOT_RECORDED
-            self.add(after, "unusable" if known else "unknown", text, before, depth)
-        inputs = {d.key for d in found if d.kind == "input"}
-        for difference in found:
-            self.add(
-                after, difference.kind, self._text(difference, after), before, depth, difference
-            )
+            else:
+                text = why_not_reused(self._reader, [before], after)
+                self.add(after, "unusable", text, before, depth)
+        inputs = {d.key for d in changes if d.kind == "input"}
+        for difference in changes:
+            text = self._text(difference, after)
+            self.add(after, difference.kind, text, before, depth, difference)
             place = len(self.chain) - 1
             if difference.kind == "input" and difference.key not in BASELINE:
                 if self._upstream(difference, depth + 1):
@@ -139,33 +139,24 @@ class Causes:
         )
 
     def roots(self) -> tuple[RootCause, ...]:
-        """The reasons that follow from no other; another baseline only if it is alone."""
+        """Returns the reasons that follow from no other; another baseline only if it is alone."""
         leaves = [r for i, r in enumerate(self.chain) if i not in self._explained]
         own = [r for r in leaves if r.key not in {*BASELINE, _COMPARED}]
-        found = {}
-        for r in own or leaves:
-            found[r.component, r.key, r.text] = RootCause(
-                component=r.component,
-                kind=r.kind,
-                key=r.key,
-                before=r.before,
-                after=r.after,
-                text=r.text,
-            )
-        return tuple(found.values())
+        reasons = {(r.component, r.key, r.text): r for r in own or leaves}
+        names = [field.name for field in fields(RootCause)]
+        return tuple(RootCause(**{n: getattr(r, n) for n in names}) for r in reasons.values())
 
     def summary(self, component: str) -> str:
-        """The root causes as a clause of a sentence about `component`."""
-        roots = self.roots()
-        said = [
+        """Returns the root causes as a clause of a sentence about `component`."""
+        texts = [
             r.text if r.component == component else f"in {r.component}, {r.text}"
-            for r in roots[:_NAMED]
+            for r in self.roots()
         ]
-        more = len(roots) - _NAMED
-        return "; ".join(said) + (f"; and {more} more" if more > 0 else "")
+        more = [f"and {len(texts) - _NAMED} more"] if len(texts) > _NAMED else []
+        return "; ".join(texts[:_NAMED] + more)
 
     def _readable(self, parts: Parts, execution: Execution) -> Parts:
-        """With the config's `evaluate` table in the place of what TFX is given for it."""
+        """Puts the config's `evaluate` table in the place of what TFX is given for it."""
         run = runs_of(self._reader, [execution]).get(execution.id)
         table = ((value_of(run, Run.config) if run else None) or {}).get(_EVALUATE)
         if table is None:
@@ -174,7 +165,7 @@ class Causes:
         return replace(parts, parameters={**parameters, _EVALUATE: json.dumps(table)})
 
     def _upstream(self, difference: Difference, depth: int) -> bool:
-        """Adds why another artifact was there; whether that is known."""
+        """Adds why another artifact was there; returns whether that is recorded."""
         old, new = (
             {int(i) for i in ids.split(",")} if ids else set[int]()
             for ids in (difference.before, difference.after)
@@ -205,7 +196,7 @@ class Causes:
         return sentence(difference)
 
     def _model(self, artifact_id: str | None, judged: Execution) -> str:
-        """A baseline, by the name that it was last pushed under before it was one."""
+        """Names a baseline by what it was last pushed under before it was one."""
         if artifact_id is None:
             return "none"
         model = {name_of(Pushed.model_id): int(artifact_id)}
@@ -229,9 +220,8 @@ def _follows(difference: Difference, execution: Execution, inputs: Collection[st
 
 
 def _comparison(text: str | None) -> str:
-    """The version that an Evaluator compared with, in words."""
+    """Says in words which version an Evaluator compared with."""
     try:
-        found = json.loads(text or "")
-        return str(found["version"] or "nothing")
+        return str(json.loads(text or "")["version"] or "nothing")
     except (ValueError, KeyError, TypeError):
         return "nothing"

@@ -8,7 +8,6 @@ then from the nearest in the least; or what had the same key could not be reused
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,7 +63,7 @@ class CacheExplanation:
 
 
 def explain_cache(reader: Reader, run_ref: str, component: str) -> CacheExplanation:
-    """Why a component of a run was taken from the cache, or was not.
+    """Says why a component of a run was taken from the cache, or was not.
 
     Args:
       run_ref: a run's name, or what a run has made.
@@ -74,8 +73,7 @@ def explain_cache(reader: Reader, run_ref: str, component: str) -> CacheExplanat
       NotFoundError: there is no such run, or no such component ran in it.
     """
     run = find_run(reader, run_ref)
-    execution = _find(reader, run, component)
-    return _Question(reader, run, execution).answer()
+    return _Question(reader, run, _find(reader, run, component)).answer()
 
 
 class _Question:
@@ -111,12 +109,10 @@ class _Question:
         if same:
             return self._miss("unusable", why_not_reused(self._reader, same, execution))
         others = self._workers(recent)
-        if not others:
-            first = (
-                "no earlier execution of it had succeeded" if recent else "it had not run before"
-            )
-            return self._miss("first", first)
-        return self._changed(others)
+        if others:
+            return self._changed(others)
+        earlier = "no earlier execution of it had succeeded" if recent else "it had not run before"
+        return self._miss("first", earlier)
 
     def _hit(self) -> CacheExplanation:
         events = self._reader.events([self._execution.id])
@@ -134,11 +130,7 @@ class _Question:
     def _changed(self, others: list[Execution]) -> CacheExplanation:
         events = self._reader.events([e.id for e in others])
         type_ = self._execution.type
-
-        def distance(earlier: Execution) -> int:
-            return len(differences(parts_of(earlier, events), self._parts, type_))
-
-        distances = [distance(e) for e in others]
+        distances = [len(differences(parts_of(e, events), self._parts, type_)) for e in others]
         near = [e for e, d in zip(others, distances, strict=True) if d == min(distances)]
         explained = []
         for earlier in near[:_NEAREST]:
@@ -189,7 +181,7 @@ class _Question:
         )
 
     def _same(self, recent: list[Execution]) -> list[Execution]:
-        """Earlier executions with the same key, the newest first."""
+        """Returns earlier executions with the same key, the newest first."""
         if self._key is None:
             return []
         # One that was stopped is not in the key's context, and says its key itself.
@@ -202,14 +194,14 @@ class _Question:
         return [e for _, e in sorted(same.items(), reverse=True)]
 
     def _workers(self, recent: list[Execution]) -> list[Execution]:
-        """Those that succeeded, the latest used first; of cached ones who did the work."""
+        """Returns those that succeeded, the latest used first; of cached ones who did the work."""
         events = self._reader.events([e.id for e in recent if e.state == "CACHED"])
         works = works_of(self._reader, recent, events)
         workers = [works.get(e.id, e) for e in recent]
         return list({w.id: w for w in workers if w.state == "COMPLETE"}.values())
 
     def _recent(self) -> list[Execution]:
-        """The latest executions of the node before this one, the newest first."""
+        """Returns the latest executions of the node before this one, the newest first."""
         if self._node is None:
             return []
         ids = self._reader.executions_in([self._node.id]).get(self._node.id, [])
@@ -217,7 +209,7 @@ class _Question:
         return [e for _, e in sorted(self._reader.executions(before).items(), reverse=True)]
 
     def _named_node(self) -> Context | None:
-        """The node's context, where the execution says its name."""
+        """Returns the node's context, where the execution says its name."""
         node = value_of(self._execution, Step.node_id)
         pipeline = value_of(self._run, Run.pipeline)
         if not node or not pipeline:
@@ -238,8 +230,10 @@ def _find(reader: Reader, run: Context, component: str) -> Execution:
         if execution.component.lower() == component.lower():
             return execution
     ran = list(dict.fromkeys(e.component for e in executions))
-    for other in _nodes(reader, run):
-        if other.lower() == component.lower():
+    prefix = f"{facts.pipeline_of(reader, run)}."
+    for node in reader.latest_contexts(NODE):
+        other = (node.name or "").removeprefix(prefix)
+        if other != node.name and other.lower() == component.lower():
             raise NotFoundError(
                 f"{other} did not run in {run.name}. These did: {', '.join(ran) or 'none'}."
             )
@@ -247,11 +241,3 @@ def _find(reader: Reader, run: Context, component: str) -> Execution:
         f"No component {component!r} ran in {run.name}.{nearest(component, ran)} "
         f"These did: {', '.join(ran) or 'none'}."
     )
-
-
-def _nodes(reader: Reader, run: Context) -> Collection[str]:
-    """The ids of the nodes of the run's pipeline, of all its runs."""
-    pipeline = facts.pipeline_of(reader, run)
-    prefix = f"{pipeline}."
-    names = [c.name or "" for c in reader.latest_contexts(NODE)]
-    return [n.removeprefix(prefix) for n in names if n.startswith(prefix)]

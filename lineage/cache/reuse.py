@@ -19,7 +19,7 @@ _OUTCOMES = {
 
 
 def why_not_reused(reader: Reader, same: Sequence[Execution], later: Execution) -> str:
-    """Why `later` did not reuse any of `same`, as a clause.
+    """Says why `later` did not reuse any of `same`, as a clause.
 
     TFX reuses an execution if it succeeded and its outputs are LIVE and there.  What was
     so is told from how it is now, where the times do not speak against it.
@@ -28,14 +28,14 @@ def why_not_reused(reader: Reader, same: Sequence[Execution], later: Execution) 
       same: the executions with its key that began before it, the newest first.
     """
     done = [e for e in same if e.state in ("COMPLETE", "CACHED")]
+    newest = (done or same)[0]
+    run = runs_of(reader, [newest]).get(newest.id)
+    where = f"execution {newest.id}" + (f" of run {run.name}" if run else "")
+    earlier = f"the earlier execution with the same key ({where})"
     if not done:
-        where = _where(reader, same[0])
-        outcome = _OUTCOMES.get(same[0].state, f"is {same[0].state}")
-        return f"the earlier execution with the same key ({where}) {outcome}"
-    newest = done[0]
-    where = _where(reader, newest)
+        return f"{earlier} {_OUTCOMES.get(newest.state, f'is {newest.state}')}"
     if newest.state == "COMPLETE" and newest.updated > later.updated:
-        return f"the earlier execution with the same key ({where}) had not ended yet"
+        return f"{earlier} had not ended yet"
     events = [e for e in reader.events([newest.id]) if e.kind == "output"]
     artifacts = reader.artifacts({e.artifact_id for e in events})
     # As TFX does: the states of all, and then the files.
@@ -43,13 +43,11 @@ def why_not_reused(reader: Reader, same: Sequence[Execution], later: Execution) 
         for event in events:
             reason = why_unusable(artifacts.get(event.artifact_id), later)
             if reason is not None:
-                return (
-                    f"the earlier execution with the same key ({where}) could not be reused: "
-                    f"its output {event.key} (artifact {event.artifact_id}) {reason}"
-                )
+                output = f"its output {event.key} (artifact {event.artifact_id})"
+                return f"{earlier} could not be reused: {output} {reason}"
     return (
-        f"the earlier execution with the same key ({where}) was not reused; its outputs are "
-        "there now, and whether they were then is not recorded"
+        f"{earlier} was not reused; its outputs are there now, and whether they were then is "
+        "not recorded"
     )
 
 
@@ -63,8 +61,3 @@ def _by_state(artifact: Artifact | None, later: Execution) -> str | None:
 def _by_file(artifact: Artifact | None, later: Execution) -> str | None:
     path = local_path(artifact.uri) if artifact else None
     return None if path is None or os.path.exists(path) else f"is not at {path}"
-
-
-def _where(reader: Reader, execution: Execution) -> str:
-    run = runs_of(reader, [execution]).get(execution.id)
-    return f"execution {execution.id}" + (f" of run {run.name}" if run else "")

@@ -141,29 +141,21 @@ def _ordered(
     for box, row in row_of.items():
         rows[row].append(box)
     seen: set[Item] = set()
-    for edge in sorted(chains):
-        chain = chains[edge]
-        first = row_of[str(chain[0])]
-        for offset, item in enumerate(chain[1:-1], start=1):
+    for _, chain in sorted(chains.items()):
+        for number, item in enumerate(chain[1:-1], start=row_of[str(chain[0])] + 1):
             if item not in seen:
                 seen.add(item)
-                rows[first + offset].append(item)
+                rows[number].append(item)
     above, below = _neighbours(links)
     best, fewest = rows, _crossings(rows, above)
     for sweep in range(_SWEEPS):
         near = above if sweep % 2 == 0 else below
         place = {item: i / max(len(r), 2) for r in rows for i, item in enumerate(r)}
-        step = range(len(rows)) if sweep % 2 == 0 else range(len(rows) - 1, -1, -1)
         rows = [list(r) for r in rows]
-        for i in step:
-            wanted = {
-                item: sum(place[n] for n in near[item]) / len(near[item])
-                if near[item]
-                else place[item]
-                for item in rows[i]
-            }
-            rows[i].sort(key=wanted.__getitem__)
-            place |= {item: k / max(len(rows[i]), 2) for k, item in enumerate(rows[i])}
+        for items in rows if sweep % 2 == 0 else reversed(rows):
+            wanted = {item: _barycentre(item, near, place) for item in items}
+            items.sort(key=wanted.__getitem__)
+            place |= {item: i / max(len(items), 2) for i, item in enumerate(items)}
         crossings = _crossings(rows, above)
         if crossings < fewest:
             best, fewest = rows, crossings
@@ -179,6 +171,10 @@ def _neighbours(
         above[b].append(a)
         below[a].append(b)
     return above, below
+
+
+def _barycentre(item: Item, near: Mapping[Item, Sequence[Item]], at: Mapping[Item, float]) -> float:
+    return sum(at[n] for n in near[item]) / len(near[item]) if near[item] else at[item]
 
 
 def _crossings(rows: Sequence[Sequence[Item]], above: Mapping[Item, Sequence[Item]]) -> int:
@@ -203,10 +199,7 @@ def _centres(
     for sweep in range(4 * _SWEEPS):
         near = above if sweep % 2 == 0 else below
         for row in rows if sweep % 2 == 0 else reversed(rows):
-            wanted = [
-                sum(centres[n] for n in near[i]) / len(near[i]) if near[i] else centres[i]
-                for i in row
-            ]
+            wanted = [_barycentre(item, near, centres) for item in row]
             centres |= zip(row, _apart(wanted, [widths[i] for i in row]), strict=True)
     return centres
 
