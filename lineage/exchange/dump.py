@@ -16,7 +16,7 @@ from lineage.exchange.identity import parent_contexts
 from lineage.exchange.portable import EVENT_TYPES, KINDS, PROPERTY_TYPES, TYPE_KINDS, Record
 from lineage.store.reader import SCHEMA_VERSION, Reader
 from lineage.store.records import ARTIFACT_STATES, EXECUTION_STATES
-from lineage.store.sql import STRUCT, Query, SqlReader, batches, id_list, times
+from lineage.store.sql import STRUCT, Query, batches, id_list, times
 
 OWN_ID = "visionline:"
 """What the external ids begin with that `lineage import` gives to nodes without one."""
@@ -40,8 +40,6 @@ def dump_of(reader: Reader, part: Selection | None, about: str | None) -> Iterat
       part: what is exported; None: everything.
       about: what the part is about, for people.
     """
-    if not isinstance(reader, SqlReader):
-        raise TypeError(f"expected a SqlReader, got {type(reader).__name__}")
     header = {
         "format": portable.FORMAT,
         "mlmd_schema_version": SCHEMA_VERSION,

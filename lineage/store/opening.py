@@ -6,11 +6,10 @@ from common.errors import StoreError
 from common.extras import require_installed
 from lineage.store.backends.base import Backend, Database
 from lineage.store.connection import Connection
-from lineage.store.reader import SCHEMA_VERSION
-from lineage.store.sql import SqlReader
+from lineage.store.reader import SCHEMA_VERSION, Reader
 
 
-def open_reader(connection: Connection) -> SqlReader:
+def open_reader(connection: Connection) -> Reader:
     """Opens a store for reading only.
 
     Raises:
@@ -22,7 +21,7 @@ def open_reader(connection: Connection) -> SqlReader:
     except BaseException:
         database.close()
         raise
-    return SqlReader(database.query, str(connection), database.close, connection.places)
+    return Reader(database.query, str(connection), database.close, connection.places)
 
 
 def backend(connection: Connection) -> Backend:

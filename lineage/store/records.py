@@ -1,6 +1,6 @@
 """What an ML Metadata store holds, as plain dataclasses.
 
-Both readers (`lineage.store.sql`, and the tests' reference) return these, so that
+Both readers (`lineage.store.reader`, and the tests' reference) return these, so that
 everything above them is the same.  Times are milliseconds since the epoch, UTC.
 """
 

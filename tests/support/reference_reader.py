@@ -1,10 +1,10 @@
-"""The reference that `lineage.store.sql` is held against: a reader by MLMD's own library."""
+"""The reference that `lineage.store.reader` is held against: a reader by MLMD's own library."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -32,7 +32,8 @@ def open_reader(connection: Connection, via: Via = "sql") -> Reader:
     reader.close()
     from lineage.store.mlmd import open_mlmd
 
-    return ApiReader(open_mlmd(connection, readonly=True), str(connection), connection.places)
+    store = open_mlmd(connection, readonly=True)
+    return cast(Reader, ApiReader(store, str(connection), connection.places))
 
 
 class ApiReader:

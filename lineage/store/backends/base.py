@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from common.errors import NoDatabaseError, StoreError, UnreachableError
 from lineage.store.connection import PASSWORD_VARIABLE, Connection
-from lineage.store.reader import Row
+from lineage.store.sql import Row
 
 
 class Database:

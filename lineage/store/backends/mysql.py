@@ -12,7 +12,7 @@ import pymysql
 from common.errors import StoreError
 from lineage.store.backends.base import Database, missing, refused, unreachable, unreadable
 from lineage.store.connection import Connection
-from lineage.store.reader import Row
+from lineage.store.sql import Row
 
 _CONNECT_SECONDS = 10
 _LOCK_SECONDS = 120

@@ -19,7 +19,7 @@ from lineage.store.backends.base import (
     unreadable,
 )
 from lineage.store.connection import Connection
-from lineage.store.reader import Row
+from lineage.store.sql import Row
 
 _CONNECT_SECONDS = 10
 _INDEXED = 255

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from common.errors import NoDatabaseError, StoreError
 from lineage.store.backends.base import Database, unreadable
 from lineage.store.connection import Connection
-from lineage.store.reader import Row
+from lineage.store.sql import Row
 
 _BUSY_SECONDS = 30
 
