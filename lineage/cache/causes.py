@@ -208,12 +208,12 @@ class Causes:
 
 
 def _is_version(difference: Difference, execution: Execution) -> bool:
-    """Whether it is what Pusher's driver found in the serving folder."""
+    """Says whether it is what Pusher's driver found in the serving folder."""
     return difference.key == "version" and execution.type == PUSHER
 
 
 def _follows(difference: Difference, execution: Execution, inputs: Collection[str]) -> bool:
-    """Whether a driver found something else because an input is another."""
+    """Says whether a driver found something else because an input is another."""
     if difference.key == _COMPARED:
         return not BASELINE.isdisjoint(inputs) or "model" in inputs
     return _is_version(difference, execution) and "model" in inputs

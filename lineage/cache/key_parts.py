@@ -73,11 +73,7 @@ def without_places(name: str, value: str) -> str:
 
 
 def parts_of(execution: Execution, events: Sequence[Event]) -> Parts:
-    """Returns the parts of an execution's key.
-
-    Args:
-      events: its inputs (others are passed over).
-    """
+    """Returns the parts of an execution's key; passes over all events but its inputs."""
     ids: dict[str, list[int]] = defaultdict(list)
     for event in sorted(events, key=lambda e: (e.key, e.index, e.artifact_id)):
         if event.execution_id == execution.id and event.kind == "input":
@@ -125,5 +121,5 @@ def _whole(execution: Execution, name: str, value: str) -> str:
 
 
 def is_parameter(name: str) -> bool:
-    """Whether a property is a parameter, and nothing that came of the execution."""
+    """Says whether a property is a parameter, and nothing that came of the execution."""
     return name not in RESULTS

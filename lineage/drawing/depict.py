@@ -26,8 +26,7 @@ _VERDICT = (EVALUATION, BLESSING)
 def depict(reader: Reader, model: Artifact, lineage: ModelLineage | None = None) -> Drawing:
     """Draws what made a model, what judged it and where it was pushed.
 
-    Args:
-      lineage: the model's, where it was asked for already.
+    The model's lineage is asked for, unless it is there already.
     """
     lineage = lineage_of(reader, model) if lineage is None else lineage
     briefs = {(s.title, e.record): e.brief for s in sections(lineage) for e in s.entries}
@@ -125,7 +124,7 @@ class _Picture:
                 self._event(event, node)
 
     def _shown(self, verdicts: Collection[int], pushes: Collection[int]) -> tuple[list[int], int]:
-        """The evaluations and pushes to draw, and how many more there are.
+        """Returns the evaluations and pushes to draw, and how many more there are.
 
         First those that led to a pushed version, then the newest.
         """
@@ -137,7 +136,7 @@ class _Picture:
         return sorted(wanted[-_JUDGED:]), len(wanted[:-_JUDGED])
 
     def _trials_between(self, shown: Collection[int], trials: Collection[int]) -> set[int]:
-        """The trials in the server that follow an evaluation, or lead to a push, shown."""
+        """Returns the trials in the server that follow an evaluation, or lead to a push, shown."""
         events = self.judged.events
         verdicts = {e.artifact_id for e in events if e.kind == "output"}
         near: dict[int, set[int]] = defaultdict(set)

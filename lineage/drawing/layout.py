@@ -63,7 +63,7 @@ def layout(sizes: Mapping[str, Point], edges: Collection[tuple[str, str]], abrea
 def _acyclic(
     boxes: Sequence[str], edges: Sequence[tuple[str, str]]
 ) -> tuple[list[tuple[str, str]], set[tuple[str, str]]]:
-    """The edges with those turned round that close a cycle; and which these were."""
+    """Turns edges round that close a cycle; returns all of them, and which these were."""
     after: dict[str, list[str]] = defaultdict(list)
     for a, b in edges:
         after[a].append(b)
@@ -90,7 +90,7 @@ def _acyclic(
 
 
 def _rows(boxes: Sequence[str], down: Sequence[tuple[str, str]], abreast: int) -> dict[str, int]:
-    """The row of each box: below all that lead to it, and no row too full."""
+    """Returns the row of each box: below all that lead to it, and no row too full."""
     before: dict[str, set[str]] = {b: set() for b in boxes}
     after: dict[str, set[str]] = {b: set() for b in boxes}
     for a, b in down:
@@ -126,7 +126,7 @@ def _rows(boxes: Sequence[str], down: Sequence[tuple[str, str]], abreast: int) -
 
 
 def _chain(edge: tuple[str, str], flipped: bool, row_of: Mapping[str, int]) -> tuple[Item, ...]:
-    """A line from top to bottom: its upper box, the points it passes, its lower box."""
+    """Returns a line from top to bottom: its upper box, the points it passes, its lower box."""
     upper, lower = edge[::-1] if flipped else edge
     between = range(row_of[upper] + 1, row_of[lower])
     return (upper, *(("via", upper, flipped, row) for row in between), lower)
@@ -191,7 +191,7 @@ def _centres(
     links: Sequence[tuple[Item, Item]],
     widths: Mapping[Item, float],
 ) -> dict[Item, float]:
-    """The horizontal middle of every item: near its neighbours, apart in its row."""
+    """Returns the horizontal middle of every item: near its neighbours, apart in its row."""
     centres: dict[Item, float] = {}
     for row in rows:
         centres |= zip(row, _apart([0.0] * len(row), [widths[i] for i in row]), strict=True)
@@ -205,7 +205,7 @@ def _centres(
 
 
 def _apart(wanted: Sequence[float], widths: Sequence[float]) -> list[float]:
-    """Centres nearest to the wanted ones (least squares) that keep order and distance.
+    """Returns the centres nearest to the wanted ones (least squares) that keep order and distance.
 
     Pools adjacent violators, as in isotonic regression.
     """
@@ -255,7 +255,7 @@ def _placed(
     above, below = _neighbours(links)
 
     def port(item: Item, other: Item, side: Mapping[Item, list[Item]]) -> float:
-        """Where on a box's side a line ends: as many places as lines, in their order."""
+        """Says where on a box's side a line ends: as many places as lines, in their order."""
         others = sorted(side[item], key=lambda o: (middle[o], repr(o)))
         part = widths[item] / (len(others) + 1)
         return middle[item] - widths[item] / 2 + part * (others.index(other) + 1)

@@ -16,7 +16,7 @@ _COLOURS = {
 
 
 def mermaid(drawing: Drawing) -> str:
-    """A flowchart, https://mermaid.js.org/syntax/flowchart.html."""
+    """Writes a flowchart, https://mermaid.js.org/syntax/flowchart.html."""
     names = _names(drawing)
     lines = [f"%% {one_line(drawing.title)}", "flowchart TD"]
     for node in drawing.nodes:
@@ -41,7 +41,7 @@ def mermaid(drawing: Drawing) -> str:
 
 
 def dot(drawing: Drawing) -> str:
-    """A digraph, https://graphviz.org/doc/info/lang.html."""
+    """Writes a digraph, https://graphviz.org/doc/info/lang.html."""
     names = _names(drawing)
     lines = [
         "digraph lineage {",
@@ -67,7 +67,7 @@ def dot(drawing: Drawing) -> str:
 
 
 def _names(drawing: Drawing) -> dict[str, str]:
-    """Plain identifiers: "end" and others are words of these languages."""
+    """Gives plain identifiers: "end" and others are words of these languages."""
     return {n.id: f"n{i}" for i, n in enumerate(drawing.nodes)}
 
 
@@ -76,12 +76,12 @@ def _text(node: Node) -> list[str]:
 
 
 def _mermaid_text(text: str) -> str:
-    """Within double quotes; what Mermaid, its Markdown or HTML could read becomes a code."""
+    """Writes text for double quotes; what Mermaid, Markdown or HTML could read becomes a code."""
     plain = re.compile(r"[\w .,:+=/@-]")
     return "".join(c if plain.match(c) else f"#{ord(c)};" for c in one_line(text)) or " "
 
 
 def _quoted(text: str) -> str:
-    """A double-quoted string: `\\N` and the like, and HTML entities, are not read in it."""
+    r"""Writes a double-quoted string: `\N` and the like, and HTML entities, are not read in it."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
     return f'"{escaped}"'

@@ -11,7 +11,6 @@ from lineage.graph.producers import BASELINE, ancestry, runs_of
 from lineage.graph.refs import find_model, outputs_of_run
 from lineage.questions.model import Judged
 from lineage.store.reader import Reader
-from lineage.store.records import Artifact, Context
 
 
 def closure(reader: Reader, ref: str) -> Selection:
@@ -30,10 +29,6 @@ def closure(reader: Reader, ref: str) -> Selection:
         models = [find_model(reader, ref)]
         makers = reader.executions(reader.producers([m.id for m in models]).values())
         run = next(iter(runs_of(reader, list(makers.values())).values()), None)
-    return _around(reader, run, models)
-
-
-def _around(reader: Reader, run: Context | None, models: list[Artifact]) -> Selection:
     executions = set(reader.executions_in([run.id]).get(run.id, [])) if run else set[int]()
     for model in models:
         executions |= Judged.of(reader, model).executions.keys()

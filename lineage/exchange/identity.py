@@ -37,7 +37,7 @@ class Identities:
 
 
 def external_id(identity: Identity) -> str:
-    """The unique id that an imported node without a name gets, so that none is doubled."""
+    """Returns the unique id that an imported node without a name gets, so that none is doubled."""
     text = json.dumps(identity, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 

@@ -78,7 +78,7 @@ class Contents:
 
 
 def check(path: Path) -> Contents:
-    """Reads a whole file, and everything in it that could not be imported.
+    """Reads a whole file and refuses it if something in it could not be imported.
 
     Raises:
       ExportError: the first thing that is wrong, and in which line.
@@ -115,7 +115,7 @@ def check(path: Path) -> Contents:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str, Any]]:
-    """Line number, kind and value; the header's kind is "format"."""
+    """Yields line number, kind and value; the header's kind is "format"."""
     try:
         with open(path, "rb") as f:
             number = 0
@@ -258,10 +258,6 @@ def _is_key(value: Any) -> bool:
     return _is_text(value) and 0 < len(value) <= 255
 
 
-def _is_optional_text(value: Any) -> bool:
-    return value is None or _is_text(value)
-
-
 def _is_struct(value: Any) -> bool:
     if isinstance(value, dict):
         return all(_is_text(k) and _is_struct(v) for k, v in value.items())
@@ -305,7 +301,7 @@ _TYPE: dict[str, Callable[[Any], bool]] = {
     "kind": lambda v: v in KINDS,
     "name": _is_key,
     "version": _is_name,
-    "description": _is_optional_text,
+    "description": lambda v: v is None or _is_text(v),
     "external_id": _is_name,
     "base": _is_name,
     "input": lambda v: v is None or isinstance(v, dict),

@@ -110,10 +110,7 @@ class Erased:
 
 
 def plan(reader: Reader, workspace: Workspace, asked: Mapping[str, str | None]) -> ErasePlan:
-    """Says what would be done; removes nothing.
-
-    Args:
-      asked: see `affected_images.affected_by_images`.
+    """Says what would be done about images, as of `affected_by_images`; removes nothing.
 
     Raises:
       RunError: a run, also of another folder, is using what holds the images.
@@ -128,7 +125,7 @@ def plan(reader: Reader, workspace: Workspace, asked: Mapping[str, str | None]) 
             type=a.type,
             uri=a.uri,
             run_id=None,
-            bytes=tree_size(inside[a.id]) if os.path.lexists(inside[a.id]) else 0,
+            bytes=tree_size(inside[a.id]),
             why="withdrawn",
         )
         for a in holding

@@ -64,7 +64,6 @@ def plan(reader: Reader, root: Path, keep_runs: int = 3) -> GcPlan:
 
     Args:
       root: the pipeline's root, `artifacts/` of the output folder.
-      keep_runs: see `lineage.storage.needs.needs`.
 
     Raises:
       RunError: there is no such folder.
@@ -105,11 +104,7 @@ def plan(reader: Reader, root: Path, keep_runs: int = 3) -> GcPlan:
 
 
 def choose(of_store: Needs, root: Path) -> tuple[dict[int, str], dict[str, int]]:
-    """Which artifacts to remove, with their real paths, and how many stay by reason.
-
-    Args:
-      root: a real path.
-    """
+    """Chooses artifacts to remove, with their real paths; how many stay, by reason."""
     places = Places(str(root))
     kept: Counter[str] = Counter()
     removable: dict[int, str] = {}
@@ -154,12 +149,12 @@ class _Sizes:
 
 
 def tree_size(path: str) -> int:
-    """Bytes on the disk that are freed with a file or directory."""
+    """Returns the bytes on the disk that are freed with a file or directory."""
     return _Sizes().of(path)
 
 
 def _walk(path: str) -> Iterator[os.stat_result]:
-    """Of a file, or of everything in a directory; what cannot be read is left out."""
+    """Looks at a file, or everything in a directory; leaves out what cannot be read."""
     try:
         entry = os.lstat(path)
         yield entry
@@ -178,7 +173,7 @@ class Places:
         self._parents: dict[str, str] = {}
 
     def inside(self, uri: str) -> str | None:
-        """The path, if it is below the root and neither a link nor reached by a way out."""
+        """Returns the path, if it is below the root and neither a link nor reached by a way out."""
         path = local_path(uri)
         if path is None or _climbs(path):
             return None
@@ -188,7 +183,7 @@ class Places:
         return None if real.startswith(self._root + TRASH) else real
 
     def all_of(self, uri: str) -> set[str]:
-        """Where a URI's files are, by its name and by what that leads to."""
+        """Returns where a URI's files are, by its name and by what that leads to."""
         path = local_path(uri)
         return set() if path is None else {self._named(path), self.real(path)}
 

@@ -65,10 +65,7 @@ def record_erasure(
     removed: Collection[int],
     reason: str,
 ) -> str:
-    """Records an erasure; a second one of the same images is added to the first.
-
-    Returns:
-      The erasure's name.
+    """Records an erasure and returns its name; adds a second one of the same images to the first.
 
     Raises:
       StoreError: the store cannot be written.

@@ -57,10 +57,6 @@ def collect(
 ) -> GcResult:
     """Removes what nothing kept needs, while no run uses the folder.
 
-    Args:
-      connection: the store that the folder's runs are recorded in.
-      keep_runs: see `lineage.storage.needs.needs`.
-
     Raises:
       RunError: a run uses the folder, or see `mark`.
       StoreError: the store cannot be read or written; nothing was removed.

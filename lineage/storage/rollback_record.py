@@ -17,16 +17,13 @@ from modelstore.rollback import RolledBack
 
 
 def record_rollback(connection: Connection, folder: Path, done: RolledBack, reason: str) -> int:
-    """Records a rollback that was done.
+    """Records a rollback that was done; returns the execution's id.
 
     The execution is in the context of the pipeline that made the model, so that its
     next run is compared with what is served now.
 
     Args:
       folder: `<serving>/<name>`.
-
-    Returns:
-      The execution's id.
 
     Raises:
       StoreError: the store cannot be written, or does not know the model.

@@ -129,7 +129,7 @@ class Connection:
         return os.environ.get(PASSWORD_VARIABLE, "")
 
     def is_same_store(self, other: Connection) -> bool:
-        """Whether both name one store, whoever asks."""
+        """Says whether both name one store, whoever asks."""
 
         def place(c: Connection) -> tuple[object, ...]:
             return c.kind, c.path and c.path.resolve(), c.host, c.port, c.database
@@ -137,7 +137,7 @@ class Connection:
         return place(self) == place(other)
 
     def mlmd_config(self, *, readonly: bool = False) -> Any:
-        """As an `ml_metadata` ConnectionConfig, for a store that is there; see `open_mlmd`.
+        """Makes an `ml_metadata` ConnectionConfig, for a store that is there; see `open_mlmd`.
 
         TFX logs it, so the password is not in it: MLMD's clients find that in this
         process' environment, where this puts it.

@@ -18,7 +18,7 @@ VARIABLE = "VISIONLINE_METADATA"
 
 
 def locate(output: Path | None, metadata: str | None, ref: str | None = None) -> Connection:
-    """See `pipeline.cli.lineage.asking.asking`.
+    """Finds the store as `pipeline.cli.lineage.asking.asking` says.
 
     Raises:
       StoreError: nothing says which store.
@@ -43,7 +43,7 @@ def locate(output: Path | None, metadata: str | None, ref: str | None = None) ->
 
 
 def _with_places(connection: Connection, output: Path | None) -> Connection:
-    """A store that was named by itself; it may be an output folder's own."""
+    """Gives a store that was named by itself its places; it may be an output folder's own."""
     if output is not None:
         return replace(connection, places=Workspace(output).places)
     if connection.path is not None:
@@ -54,7 +54,7 @@ def _with_places(connection: Connection, output: Path | None) -> Connection:
 
 
 def _workspace_of(ref: str) -> Workspace | None:
-    """The output folder that a served version, or an artifact's path, belongs to."""
+    """Finds the output folder that a served version, or an artifact's path, belongs to."""
     path = Path(ref)
     if not path.exists():
         return None
@@ -76,7 +76,7 @@ def _claimed_above(place: Path) -> Workspace | None:
 
 
 def _moved_along(version: Path, model_uri: str) -> Workspace | None:
-    """The output folder that was moved, or copied, together with the serving folder.
+    """Finds the output folder that was moved, or copied, together with the serving folder.
 
     It lies as its former place did from a folder above both.
     """

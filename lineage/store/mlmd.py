@@ -102,16 +102,12 @@ def open_mlmd(connection: Connection, *, readonly: bool = False) -> Store:
 
 
 def mended(places: Places = HERE) -> AbstractContextManager[None]:
-    """While it lasts, TFX opens its stores as `Store`s.
-
-    Args:
-      places: of the output folder.
-    """
+    """Has TFX open its stores as `Store`s while it lasts; `places` are the output folder's."""
     return tfx_private.stores_replaced(type("Store", (Store,), {"places": places}))
 
 
 def _connection(config: Any) -> Connection:
-    """Of a server's config that `Connection.mlmd_config` made."""
+    """Reads a server's config that `Connection.mlmd_config` made."""
     if config.HasField("mysql"):
         c = config.mysql
         return Connection(kind="mysql", host=c.host, port=c.port, user=c.user, database=c.database)
@@ -122,7 +118,7 @@ def _connection(config: Any) -> Connection:
 
 
 def _artifacts_in(message: Any) -> Iterator[Any]:
-    """The artifacts in a message, at any depth."""
+    """Yields the artifacts in a message, at any depth."""
     if message.DESCRIPTOR.full_name == "ml_metadata.Artifact":
         yield message
         return

@@ -91,11 +91,7 @@ class Reader:
     def artifacts_by_type(
         self, type_name: str, where: Mapping[str, Value] | None = None
     ) -> list[Artifact]:
-        """Finds artifacts, in the order of their ids.
-
-        Args:
-          where: custom properties (strings or integers) that they must have.
-        """
+        """Finds artifacts with custom properties (strings or integers), in the order of ids."""
         if where:
             ids = {row[0] for row in self.query(*self._having(where))}
             artifacts = [a for a in self._artifacts("id", ids) if a.type == type_name]
@@ -126,9 +122,6 @@ class Reader:
         """Returns some custom properties of every artifact of a type that has any of them.
 
         By artifact id; much cheaper than the artifacts.
-
-        Args:
-          where: as above.
         """
         types = self._type_ids(type_name, 1)
         sql = (
@@ -205,12 +198,9 @@ class Reader:
     def contexts_of(
         self, execution_ids: Collection[int], type_name: str | None = None
     ) -> dict[int, list[Context]]:
-        """Returns contexts by execution id, in the order of their ids.
+        """Returns contexts, of one type or all, by execution id, in the order of their ids.
 
         Takes longer the larger the store is, unless the contexts of the type are few.
-
-        Args:
-          type_name: only these.
         """
         # Association has no index by execution: each statement reads all of it, unless
         # it can go through a few contexts instead.
@@ -262,8 +252,7 @@ class Reader:
     def takers(self, artifact_ids: Collection[int], cut: Collection[str] = ()) -> list[Taken]:
         """Returns `consumers`, but the ids alone: there may be hundreds of thousands; sorted.
 
-        Args:
-          cut: keys of inputs that do not count.
+        Inputs with the keys `cut` do not count.
         """
         keys = marks(cut)
         path = f"SELECT 1 FROM EventPath p WHERE p.event_id = e.id AND p.step_key IN ({keys})"

@@ -16,20 +16,17 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def parse_struct(data: bytes) -> Value:
-    """As TFX uses it: what is below `__value__`, or a dict.
+    """Reads a Struct as TFX uses it: what is below `__value__`, or a dict.
 
     Raises:
       ValueError: it is no Struct.
     """
-    return unwrap(_fields(data))
-
-
-def unwrap(fields: dict[str, Value]) -> Value:
+    fields = _fields(data)
     return fields["__value__"] if set(fields) == {"__value__"} else fields
 
 
 def _fields(data: bytes) -> dict[str, Value]:
-    """Of a Struct: map<string, Value> fields = 1."""
+    """Reads a Struct: map<string, Value> fields = 1."""
     fields: dict[str, Value] = {}
     for number, entry in parts(data):
         if number == 1:
@@ -39,7 +36,7 @@ def _fields(data: bytes) -> dict[str, Value]:
 
 
 def _value(data: bytes) -> Value:
-    """Of a Value, whose last field counts."""
+    """Reads a Value, whose last field counts."""
     value: Value = None
     for number, part in parts(data):
         if number == 1:
@@ -58,7 +55,7 @@ def _value(data: bytes) -> Value:
 
 
 def parts(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """A message's fields: number, and an integer or the bytes of anything else."""
+    """Yields a message's fields: number, and an integer or the bytes of anything else."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)

@@ -82,15 +82,12 @@ class Workspace:
         )
 
     def _roots(self, marker: dict[str, Any]) -> tuple[str, ...]:
-        """Where the folder has been; of older markers, where its artifacts say it was."""
+        """Returns where the folder has been; of older markers, where its artifacts say it was."""
         if isinstance(roots := marker.get(_ROOTS), list):
             return tuple(map(str, roots))
         if not marker:
             return ()
         return _recorded_roots(self._recorded(marker) or self.default_store, self.run_ids())
-
-    def is_recorded_in(self, store: Connection) -> bool:
-        return (self._recorded(self._marker()) or self.default_store).is_same_store(store)
 
     @property
     def is_claimed(self) -> bool:
@@ -108,20 +105,17 @@ class Workspace:
         return self.root / "runs" / run_id
 
     def run_ids(self) -> set[str]:
-        """Of the runs that were started in this folder."""
+        """Returns the ids of the runs that were started in this folder."""
         try:
             return {p.name for p in (self.root / "runs").iterdir()}
         except FileNotFoundError:
             return set()
 
     def claim(self, pipeline: str, store: Connection | None = None) -> str | None:
-        """Makes the folder this pipeline's, or checks that it is.
+        """Makes the folder this pipeline's, or checks that; returns where it was, if elsewhere.
 
         Args:
           store: that its runs are recorded in; by default the folder's own.
-
-        Returns:
-          Where the folder was when it was used last, if that was elsewhere.
 
         Raises:
           RunError: it is another pipeline's, its runs are recorded in another store, it
@@ -185,7 +179,8 @@ class Workspace:
             other = Workspace(place)
             if store.is_same_store(self.default_store) or not other.is_claimed:
                 continue  # each has a store of its own
-            if _is_same(place, self.root) or not other.is_recorded_in(store):
+            of_other = other._recorded(other._marker()) or other.default_store
+            if _is_same(place, self.root) or not of_other.is_same_store(store):
                 continue
             raise RunError(
                 f"{self.root} was at {place} when it was used last, an output folder is there "
@@ -198,14 +193,11 @@ class Workspace:
     def relocate(
         self, serving: Mapping[str, str] | None = None, *, copy: bool = False
     ) -> tuple[Places, Places]:
-        """Writes down where the folder is now, as the next run would.
+        """Writes down where the folder is, as the next run would; returns former and new places.
 
         Args:
           serving: where serving folders are now, by where they were.
           copy: what its store has of former places is another folder's.
-
-        Returns:
-          The places as they were recorded, and as they are now.
 
         Raises:
           RunError: it is no output folder, a run uses it, or see `check_alone`.
@@ -225,7 +217,7 @@ class Workspace:
             return before, self.places
 
     def _recorded(self, marker: dict[str, Any]) -> Connection | None:
-        """The store that a marker names; a file, if it was moved along, where it is now."""
+        """Returns the store that a marker names; a file, if it was moved along, where it is."""
         if (store := marker.get("metadata")) is None:
             return None
         connection = Connection.parse(str(store))
@@ -238,7 +230,7 @@ class Workspace:
         return connection
 
     def _marker(self) -> dict[str, Any]:
-        """What the marker says; nothing where there is none."""
+        """Reads the marker; nothing where there is none."""
         path = self.root / _MARKER
         try:
             marker = read_json(path)
@@ -256,15 +248,12 @@ class Workspace:
 
 
 def _is_same(place: Path, root: Path) -> bool:
-    """Whether two paths lead to one folder, such as through a link."""
+    """Says whether two paths lead to one folder, such as through a link."""
     return place == root.absolute() or (place.exists() and place.samefile(root))
 
 
 def _recorded_roots(connection: Connection, run_ids: Collection[str]) -> tuple[str, ...]:
-    """Where the runs of a folder made what they did not take from the cache, the newest first.
-
-    Args:
-      run_ids: of the folder's runs: others may be recorded in the same store.
+    """Returns where runs made what they did not take from the cache, the newest first.
 
     Raises:
       StoreError: the store cannot be read.
@@ -287,7 +276,7 @@ def _recorded_roots(connection: Connection, run_ids: Collection[str]) -> tuple[s
 
 
 def new_run_id() -> str:
-    """TFX's own form: local time to the microsecond."""
+    """Makes a name in TFX's own form: local time to the microsecond."""
     return datetime.now().strftime("%Y%m%d-%H%M%S.%f")
 
 

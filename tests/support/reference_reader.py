@@ -16,7 +16,6 @@ from lineage.store.places import HERE, Places
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Context, Event, Execution, Made, Taken, Value
 from lineage.store.sql import times
-from lineage.store.structs import unwrap
 
 _INPUTS = (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT)
 _OUTPUTS = (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT)
@@ -262,7 +261,8 @@ def _values(properties: Mapping[str, Any]) -> dict[str, Value]:
         if kind in (None, "proto_value"):
             found[key] = None
         elif kind == "struct_value":
-            found[key] = unwrap(_fields(value.struct_value))
+            fields = _fields(value.struct_value)
+            found[key] = fields["__value__"] if set(fields) == {"__value__"} else fields
         else:
             found[key] = getattr(value, kind)
     return found

@@ -43,7 +43,7 @@ class Backend(Protocol):
         """
 
     def check_suitable(self, database: Database, connection: Connection) -> None:
-        """Whether MLMD may write to it.
+        """Checks that MLMD may write to it.
 
         Raises:
           StoreError: no; says what to do.

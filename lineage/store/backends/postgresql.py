@@ -142,6 +142,6 @@ def _connect(connection: Connection, database: str, options: str = "") -> psycop
 
 
 def _reason(error: psycopg.Error) -> str:
-    """The last part of what is said: the server's own words."""
+    """Returns the last part of the text: the server's own words."""
     first = str(error).strip().splitlines()[0]
     return first.rpartition("failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")
