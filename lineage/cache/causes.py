@@ -1,9 +1,10 @@
-"""From a changed key back to what changed first."""
+"""From a changed key back to what changed first; and why the same key was of no use."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
@@ -14,10 +15,10 @@ from common.record.run import Run
 from common.record.steps import Parameters
 from lineage.cache.key_diff import Difference, Kind, differences, sentence
 from lineage.cache.key_parts import Parts, parts_of
-from lineage.cache.reuse import why_not_reused
 from lineage.graph.producers import BASELINE, runs_of
+from lineage.store.places import local_path
 from lineage.store.reader import Reader
-from lineage.store.records import Execution
+from lineage.store.records import Artifact, Execution
 
 ReasonKind = Kind | Literal["before", "disabled", "first", "unusable", "unknown"]
 PUSHER = "components.pusher.Pusher"
@@ -31,6 +32,13 @@ _NOT_RECORDED = (
 _TO_PUSH = "the newest version in the serving folder was not this model, whole"
 _NAMED = 3
 """Root causes that the sentence names; the rest are counted."""
+
+_OUTCOMES = {
+    "FAILED": "failed",
+    "CANCELED": "was cancelled",
+    "RUNNING": "was still running or was killed",
+    "NEW": "was still running or was killed",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,3 +233,48 @@ def _comparison(text: str | None) -> str:
         return str(json.loads(text or "")["version"] or "nothing")
     except (ValueError, KeyError, TypeError):
         return "nothing"
+
+
+def why_not_reused(reader: Reader, same: Sequence[Execution], later: Execution) -> str:
+    """Says why `later` did not reuse any of `same`, as a clause.
+
+    TFX reuses an execution if it succeeded and its outputs are LIVE and there.  What was
+    so is told from how it is now, where the times do not speak against it.
+
+    Args:
+      same: the executions with its key that began before it, the newest first.
+    """
+    done = [e for e in same if e.state in ("COMPLETE", "CACHED")]
+    newest = (done or same)[0]
+    run = runs_of(reader, [newest]).get(newest.id)
+    where = f"execution {newest.id}" + (f" of run {run.name}" if run else "")
+    earlier = f"the earlier execution with the same key ({where})"
+    if not done:
+        return f"{earlier} {_OUTCOMES.get(newest.state, f'is {newest.state}')}"
+    if newest.state == "COMPLETE" and newest.updated > later.updated:
+        return f"{earlier} had not ended yet"
+    events = [e for e in reader.events([newest.id]) if e.kind == "output"]
+    artifacts = reader.artifacts({e.artifact_id for e in events})
+    # As TFX does: the states of all, and then the files.
+    for why_unusable in (_by_state, _by_file):
+        for event in events:
+            reason = why_unusable(artifacts.get(event.artifact_id), later)
+            if reason is not None:
+                output = f"its output {event.key} (artifact {event.artifact_id})"
+                return f"{earlier} could not be reused: {output} {reason}"
+    return (
+        f"{earlier} was not reused; its outputs are there now, and whether they were then is "
+        "not recorded"
+    )
+
+
+def _by_state(artifact: Artifact | None, later: Execution) -> str | None:
+    if artifact is None:
+        return "is no longer recorded"
+    changed_later = artifact.updated > max(later.created, later.updated)
+    return None if artifact.state == "LIVE" or changed_later else f"is {artifact.state}"
+
+
+def _by_file(artifact: Artifact | None, later: Execution) -> str | None:
+    path = local_path(artifact.uri) if artifact else None
+    return None if path is None or os.path.exists(path) else f"is not at {path}"

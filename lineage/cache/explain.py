@@ -16,10 +16,9 @@ from common.record.kinds import CACHE, NODE
 from common.record.record import value_of
 from common.record.run import Run
 from common.record.steps import Step
-from lineage.cache.causes import CacheReason, Causes, RootCause
+from lineage.cache.causes import CacheReason, Causes, RootCause, why_not_reused
 from lineage.cache.key_diff import differences
 from lineage.cache.key_parts import parts_of
-from lineage.cache.reuse import why_not_reused
 from lineage.graph import facts
 from lineage.graph.producers import runs_of
 from lineage.graph.refs import find_run

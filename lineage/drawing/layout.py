@@ -15,6 +15,8 @@ from itertools import pairwise
 Point = tuple[float, float]
 Item = Hashable
 """A box (its id), or a point that a line passes: ("via", its box, whether up, row)."""
+Neighbours = Mapping[Item, Sequence[Item]]
+"""In the row above, or below; of every item, none being an empty list."""
 
 _GAP_X, _GAP_Y = 18.0, 34.0
 _LANE = 2.0
@@ -54,10 +56,15 @@ def layout(sizes: Mapping[str, Point], edges: Collection[tuple[str, str]], abrea
     row_of = _rows(list(sizes), down, abreast)
     chains = {edge: _chain(edge, edge in flipped, row_of) for edge in pairs}
     links = sorted({link for c in chains.values() for link in pairwise(c)}, key=repr)
-    rows = _ordered(row_of, chains, links)
+    above: dict[Item, list[Item]] = defaultdict(list)
+    below: dict[Item, list[Item]] = defaultdict(list)
+    for a, b in links:
+        above[b].append(a)
+        below[a].append(b)
+    rows = _ordered(row_of, chains, above, below)
     widths: dict[Item, float] = {i: sizes[i][0] if i in row_of else _LANE for r in rows for i in r}
-    centres = _centres(rows, links, widths)
-    return _placed(sizes, rows, chains, links, flipped, widths, centres)
+    centres = _centres(rows, above, below, widths)
+    return _placed(sizes, rows, chains, above, below, flipped, widths, centres)
 
 
 def _acyclic(
@@ -135,7 +142,8 @@ def _chain(edge: tuple[str, str], flipped: bool, row_of: Mapping[str, int]) -> t
 def _ordered(
     row_of: Mapping[str, int],
     chains: Mapping[tuple[str, str], tuple[Item, ...]],
-    links: Sequence[tuple[Item, Item]],
+    above: Neighbours,
+    below: Neighbours,
 ) -> list[list[Item]]:
     rows: list[list[Item]] = [[] for _ in range(max(row_of.values(), default=-1) + 1)]
     for box, row in row_of.items():
@@ -146,7 +154,6 @@ def _ordered(
             if item not in seen:
                 seen.add(item)
                 rows[number].append(item)
-    above, below = _neighbours(links)
     best, fewest = rows, _crossings(rows, above)
     for sweep in range(_SWEEPS):
         near = above if sweep % 2 == 0 else below
@@ -162,22 +169,11 @@ def _ordered(
     return best
 
 
-def _neighbours(
-    links: Sequence[tuple[Item, Item]],
-) -> tuple[dict[Item, list[Item]], dict[Item, list[Item]]]:
-    above: dict[Item, list[Item]] = defaultdict(list)
-    below: dict[Item, list[Item]] = defaultdict(list)
-    for a, b in links:
-        above[b].append(a)
-        below[a].append(b)
-    return above, below
-
-
 def _barycentre(item: Item, near: Mapping[Item, Sequence[Item]], at: Mapping[Item, float]) -> float:
     return sum(at[n] for n in near[item]) / len(near[item]) if near[item] else at[item]
 
 
-def _crossings(rows: Sequence[Sequence[Item]], above: Mapping[Item, Sequence[Item]]) -> int:
+def _crossings(rows: Sequence[Sequence[Item]], above: Neighbours) -> int:
     count = 0
     for upper, lower in pairwise(rows):
         place = {item: i for i, item in enumerate(upper)}
@@ -188,14 +184,14 @@ def _crossings(rows: Sequence[Sequence[Item]], above: Mapping[Item, Sequence[Ite
 
 def _centres(
     rows: Sequence[Sequence[Item]],
-    links: Sequence[tuple[Item, Item]],
+    above: Neighbours,
+    below: Neighbours,
     widths: Mapping[Item, float],
 ) -> dict[Item, float]:
     """Returns the horizontal middle of every item: near its neighbours, apart in its row."""
     centres: dict[Item, float] = {}
     for row in rows:
         centres |= zip(row, _apart([0.0] * len(row), [widths[i] for i in row]), strict=True)
-    above, below = _neighbours(links)
     for sweep in range(4 * _SWEEPS):
         near = above if sweep % 2 == 0 else below
         for row in rows if sweep % 2 == 0 else reversed(rows):
@@ -228,7 +224,8 @@ def _placed(
     sizes: Mapping[str, Point],
     rows: Sequence[Sequence[Item]],
     chains: Mapping[tuple[str, str], tuple[Item, ...]],
-    links: Sequence[tuple[Item, Item]],
+    above: Neighbours,
+    below: Neighbours,
     flipped: Collection[tuple[str, str]],
     widths: Mapping[Item, float],
     centres: Mapping[Item, float],
@@ -252,9 +249,8 @@ def _placed(
                     height=sizes[item][1],
                 )
         top += height + _GAP_Y
-    above, below = _neighbours(links)
 
-    def port(item: Item, other: Item, side: Mapping[Item, list[Item]]) -> float:
+    def port(item: Item, other: Item, side: Neighbours) -> float:
         """Says where on a box's side a line ends: as many places as lines, in their order."""
         others = sorted(side[item], key=lambda o: (middle[o], repr(o)))
         part = widths[item] / (len(others) + 1)

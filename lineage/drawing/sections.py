@@ -280,25 +280,23 @@ def _verdict(verdict: facts.Verdict) -> Entry:
             Fact("top-k accuracy", _form(verdict.top_k_accuracy, share)),
             Fact("calibration error", _form(verdict.expected_calibration_error, share)),
             Fact("images", images),
-            Fact("when", verdict.when, kind="moment"),
-            Fact("run", verdict.run_id, kind="run"),
+            *_when(verdict),
         ),
         verdict.execution_id,
         _lines(
-            accuracy and f"accuracy {accuracy}",
-            images and f"{images} images",
+            _form(accuracy, str, "accuracy {}"),
+            _form(images, str, "{} images"),
             *verdict.why_not_blessed,
         ),
     )
 
 
 def _trial(trial: facts.InfraVerdict) -> Entry:
-    where = (Fact("when", trial.when, kind="moment"), Fact("run", trial.run_id, kind="run"))
     latency = _form(trial.grpc_p50_ms, milliseconds, "{} over gRPC")
     brief = _lines(trial.skipped, trial.why_not_blessed, trial.engine, latency)
     if trial.skipped is not None:
         skipped = (Fact("verdict", "skipped", kind="state"), Fact("why not", trial.skipped))
-        return Entry((*skipped, *where), trial.execution_id, brief)
+        return Entry((*skipped, *_when(trial)), trial.execution_id, brief)
     return Entry(
         (
             Fact("verdict", _VERDICTS[trial.blessed], kind="state"),
@@ -309,11 +307,15 @@ def _trial(trial: facts.InfraVerdict) -> Entry:
             _latency("over gRPC", trial.grpc_p50_ms, trial.grpc_p99_ms),
             *([Fact("latency of", _MEASURED)] if latency else []),
             Fact("images", _form(trial.examples, count)),
-            *where,
+            *_when(trial),
         ),
         trial.execution_id,
         brief,
     )
+
+
+def _when(done: facts.Verdict | facts.InfraVerdict | facts.Push) -> tuple[Fact, Fact]:
+    return Fact("when", done.when, kind="moment"), Fact("run", done.run_id, kind="run")
 
 
 def _why_not(blessed: bool | None, reasons: Any) -> list[Fact]:
@@ -336,8 +338,7 @@ def _push(push: facts.Push) -> Entry:
             Fact("name", name, kind="version", leads_to=push.name),
             Fact("place", push.destination),
             Fact("in serving", whole),
-            Fact("when", push.when, kind="moment"),
-            Fact("run", push.run_id, kind="run"),
+            *_when(push),
         ),
         push.artifact_id,
         (brief, minute(push.when)),

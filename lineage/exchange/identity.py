@@ -58,12 +58,9 @@ class Inventory:
 
     types: dict[TypeKey, dict[str, int]] = field(default_factory=dict)
     """The numbers of their properties' types, by name."""
-    nodes: dict[str, dict[Identity, Present]] = field(
-        default_factory=lambda: {kind: {} for kind in KINDS}
-    )
-    external: dict[str, dict[str, Present]] = field(
-        default_factory=lambda: {kind: {} for kind in KINDS}
-    )
+    nodes: dict[tuple[str, Identity], Present] = field(default_factory=dict)
+    """By kind and identity."""
+    external: dict[tuple[str, str], Present] = field(default_factory=dict)
 
     @classmethod
     def of(cls, query: Query) -> Inventory:
@@ -80,7 +77,7 @@ class Inventory:
         return inventory
 
     def find(self, kind: str, identity: Identity, external: str | None) -> Present | None:
-        return self.nodes[kind].get(identity) or self.external[kind].get(external or "")
+        return self.nodes.get((kind, identity)) or self.external.get((kind, external or ""))
 
     def _read(self, query: Query, kind: str, keys: Mapping[int, TypeKey]) -> None:
         table = kind.capitalize()
@@ -100,9 +97,9 @@ class Inventory:
                 keys.get(type_id, (kind, "", "")), name, more[0] if more else None, created
             )
             present = Present(id=id_, updated=updated, imported=id_ in original)
-            self.nodes[kind][identity] = present
+            self.nodes[kind, identity] = present
             if external:
-                self.external[kind][external] = present
+                self.external[kind, external] = present
 
 
 def events_of(query: Query, execution_ids: list[int]) -> set[tuple[int, int, int]]:

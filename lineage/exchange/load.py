@@ -287,10 +287,7 @@ class _Import:
             if value["time"] is not None:
                 event.milliseconds_since_epoch = value["time"]
             for step in value["path"]:
-                if isinstance(step, str):
-                    event.path.steps.add(key=step)
-                else:
-                    event.path.steps.add(index=step)
+                event.path.steps.add(**{"key" if isinstance(step, str) else "index": step})
             there = (event.execution_id, event.artifact_id, event.type) in self._plan.events
             self._counts["event"]["shared" if there else "added"] += 1
             if not there:
@@ -320,10 +317,9 @@ class _Import:
             self._store.put_events(messages)
         elif kind == "parent":
             self._store.put_parent_contexts(messages)
-        elif kind == "association":
-            self._store.put_attributions_and_associations([], messages)
         else:
-            self._store.put_attributions_and_associations(messages, [])
+            both = ([], messages) if kind == "association" else (messages, [])
+            self._store.put_attributions_and_associations(*both)
         self._batch.clear()
 
 
