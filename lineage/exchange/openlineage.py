@@ -130,7 +130,6 @@ class _Run:
             **engine,
             **_error(run.error),
             "visionline_run": _facet(
-                None,
                 "RunFacet",
                 runId=run.run_id,
                 state=run.state,
@@ -176,7 +175,6 @@ def _of_execution(
         **run.shared,
         **_error(value_of(execution, Step.error)),
         "visionline_execution": _facet(
-            None,
             "RunFacet",
             executionId=execution.id,
             state=execution.state,
@@ -234,7 +232,6 @@ def _dataset(artifact: Artifact) -> Json:
             "1-0-1/DatasetTypeDatasetFacet", datasetType=kind, subType=artifact.type or None
         ),
         "visionline_artifact": _facet(
-            None,
             "DatasetFacet",
             artifactId=artifact.id,
             uri=artifact.uri,
@@ -306,17 +303,15 @@ def _error(message: str | None) -> Json:
     return {"errorMessage": facet} if message else {}
 
 
-def _facet(published: str | None, base: str = "", **values: Any) -> Json:
+def _facet(kind: str, **values: Any) -> Json:
     """Returns a facet, without what is not recorded.
 
     Args:
-      published: version and name of a facet of the specification; None for our own.
-      base: what kind of facet our own is.
+      kind: version and name of a facet of the specification; of our own, what it is based on.
     """
-    if published is None:
-        schema = f"{_CORE}/{base}"
-    else:
-        schema = f"{_SPEC}/facets/{published}.json#/$defs/{published.rpartition('/')[2]}"
+    schema = f"{_CORE}/{kind}"
+    if "/" in kind:
+        schema = f"{_SPEC}/facets/{kind}.json#/$defs/{kind.rpartition('/')[2]}"
     recorded = {k: v for k, v in values.items() if v is not None}
     return {"_producer": PRODUCER, "_schemaURL": schema, **recorded}
 

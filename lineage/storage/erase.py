@@ -27,7 +27,7 @@ from lineage.storage.removal import Failure, Progress, remove_files, set_states,
 from lineage.store.connection import Connection
 from lineage.store.opening import open_reader
 from lineage.store.reader import Reader
-from lineage.store.records import Artifact
+from lineage.store.records import DELETED, Artifact
 from lineage.store.workspace import Workspace
 from modelstore.rollback import choices
 from modelstore.versions import list_versions
@@ -169,8 +169,6 @@ def erase(
       RunError: a run uses the folder, or what holds the images.
       StoreError: the store cannot be read or written; nothing was removed.
     """
-    from ml_metadata.proto import metadata_store_pb2 as mlmd
-
     with workspace.lock():
         with closing(open_reader(connection)) as reader:
             planned = plan(reader, workspace, asked)
@@ -180,14 +178,9 @@ def erase(
             uses = {m.model_id: m.use for m in planned.models}
             name = record_erasure(connection, planned.sha256, uses, ids, reason)
         if ids:
-            set_states(connection, dict.fromkeys(ids, mlmd.Artifact.DELETED))
-        work = GcPlan(
-            root=str(workspace.artifacts),
-            remove=planned.remove,
-            bytes=planned.bytes,
-            kept={},
-            trash=0,
-        )
+            set_states(connection, dict.fromkeys(ids, DELETED))
+        root = str(workspace.artifacts)
+        work = GcPlan(root=root, remove=planned.remove, bytes=planned.bytes, kept={}, trash=0)
         done = remove_files(work, trash_of(workspace), progress)
         failures = [*done.failures, *_remove_arrays(planned.arrays)]
     return Erased(

@@ -14,7 +14,7 @@ from common.record.kinds import ERASURE, PIN
 from common.record.record import Record, annotate, annotated, value_of
 from lineage.graph.marks import PINNED
 from lineage.store.connection import Connection
-from lineage.store.records import Artifact
+from lineage.store.records import DELETED, Artifact
 from lineage.store.setup import open_store
 
 
@@ -25,14 +25,12 @@ def pin(connection: Connection, model: Artifact, reason: str = "") -> None:
       RunError: its files were removed, perhaps only now.
       StoreError: the store cannot be written.
     """
-    from ml_metadata.proto import metadata_store_pb2 as mlmd
-
     with open_store(connection) as store:
         context = _context(store, PIN, f"{PINNED}{model.id}")
         _write(store, context, Pin(active=True, **_by(reason)))
         # Looked up after pinning: of a pin and a gc at once, one sees the other.
         (artifact,) = store.get_artifacts_by_id([model.id])
-        if artifact.state == mlmd.Artifact.DELETED:
+        if artifact.state == DELETED:
             _write(store, context, Pin(active=False))
             raise RunError(
                 f"The files of model {model.id} ({model.uri}) were removed by "

@@ -22,6 +22,7 @@ from lineage.storage.needs import needs
 from lineage.store.connection import Connection
 from lineage.store.opening import open_reader
 from lineage.store.places import local_path
+from lineage.store.records import DELETED
 from lineage.store.setup import open_store
 from lineage.store.sql import batches
 from lineage.store.workspace import Workspace
@@ -85,9 +86,7 @@ def mark(connection: Connection, ids: Sequence[int], keep_runs: int) -> None:
     Raises:
       RunError: one was pinned, or taken by a run of another folder with the same store.
     """
-    from ml_metadata.proto import metadata_store_pb2 as mlmd
-
-    before = set_states(connection, dict.fromkeys(ids, mlmd.Artifact.DELETED))
+    before = set_states(connection, dict.fromkeys(ids, DELETED))
     with contextlib.closing(open_reader(connection)) as reader:
         needed = needs(reader, keep_runs).needed
     if taken := sorted(needed.keys() & before.keys()):

@@ -65,10 +65,12 @@ def record_rollback(connection: Connection, folder: Path, done: RolledBack, reas
                 pushed_destination=str(folder.absolute() / str(manifest.version)),
             ),
         )
-        events = [
-            (model, _event(mlmd.Event.INPUT, "model")),
-            (pushed, _event(mlmd.Event.OUTPUT, "pushed_model")),
-        ]
+        events = []
+        for artifact, type_, key in ((model, "INPUT", "model"), (pushed, "OUTPUT", "pushed_model")):
+            event = mlmd.Event(type=mlmd.Event.Type.Value(type_))
+            event.path.steps.add(key=key)
+            event.path.steps.add(index=0)
+            events.append((artifact, event))
         pipeline = store.get_context_type(PIPELINE)
         contexts = [c for c in store.get_contexts_by_artifact(model.id) if c.type_id == pipeline.id]
         return int(store.put_execution(execution, events, contexts)[0])
@@ -82,10 +84,3 @@ def _model(store: Any, connection: Connection, model_id: int | None, uri: str) -
     if not models:
         raise StoreError(f"The model {uri} is not in the metadata store {connection}.")
     return models[0]
-
-
-def _event(kind: Any, key: str) -> Any:
-    from ml_metadata.proto import metadata_store_pb2 as mlmd
-
-    steps = [mlmd.Event.Path.Step(key=key), mlmd.Event.Path.Step(index=0)]
-    return mlmd.Event(type=kind, path=mlmd.Event.Path(steps=steps))

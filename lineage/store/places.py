@@ -62,10 +62,7 @@ class Places:
     def names(self, place: str) -> Iterator[str]:
         """Yields what something at a place may be recorded as, the place itself first."""
         yield place
-        for new, old in [
-            *((self.root, old) for old in self.roots),
-            *((new, old) for old, new in self.serving.items()),
-        ]:
+        for old, new in (*((old, self.root) for old in self.roots), *self.serving.items()):
             if self.moved and old != new and _is_inside(place, new):
                 yield old + place.removeprefix(new)
 

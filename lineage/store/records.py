@@ -22,6 +22,7 @@ ARTIFACT_STATES = (
 )
 EXECUTION_STATES = ("UNKNOWN", "NEW", "RUNNING", "COMPLETE", "FAILED", "CACHED", "CANCELED")
 """MLMD's enums, by number."""
+DELETED = ARTIFACT_STATES.index("DELETED")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
