@@ -83,7 +83,9 @@ class _Question:
         self._run = run
         self._execution = execution
         self._parts = parts_of(execution, reader.events([execution.id]))
-        key, node = self._parts.key, self._named_node()
+        id_, pipeline = value_of(execution, Step.node_id), value_of(run, Run.pipeline)
+        key = self._parts.key
+        node = reader.context(NODE, f"{pipeline}.{id_}") if id_ and pipeline else None
         if key is None or node is None:
             contexts = reader.contexts_of([execution.id]).get(execution.id, [])
             key = key or next((c.name for c in contexts if c.type == CACHE), None)
@@ -103,7 +105,7 @@ class _Question:
             return self._miss("before", f"it failed before the cache was looked at: {error}")
         if not self._parts.enabled:
             return self._miss("disabled", "the cache was disabled for it")
-        recent = self._recent()
+        recent = self._before(self._node)
         same = self._same(recent)
         if same:
             return self._miss("unusable", why_not_reused(self._reader, same, execution))
@@ -184,13 +186,9 @@ class _Question:
         if self._key is None:
             return []
         # One that was stopped is not in the key's context, and says its key itself.
-        same = {e.id: e for e in recent if value_of(e, Step.cache_key) == self._key}
-        context = self._reader.context(CACHE, self._key)
-        if context is not None:
-            ids = self._reader.executions_in([context.id]).get(context.id, [])
-            before = [i for i in ids if i < self._execution.id]
-            same |= self._reader.executions(before[-_RECENT:])
-        return [e for _, e in sorted(same.items(), reverse=True)]
+        same = [e for e in recent if value_of(e, Step.cache_key) == self._key]
+        same += self._before(self._reader.context(CACHE, self._key))
+        return sorted({e.id: e for e in same}.values(), key=lambda e: -e.id)
 
     def _workers(self, recent: list[Execution]) -> list[Execution]:
         """Returns those that succeeded, the latest used first; of cached ones who did the work."""
@@ -199,21 +197,13 @@ class _Question:
         workers = [works.get(e.id, e) for e in recent]
         return list({w.id: w for w in workers if w.state == "COMPLETE"}.values())
 
-    def _recent(self) -> list[Execution]:
-        """Returns the latest executions of the node before this one, the newest first."""
-        if self._node is None:
+    def _before(self, context: Context | None) -> list[Execution]:
+        """Returns the latest executions in a context before this one, the newest first."""
+        if context is None:
             return []
-        ids = self._reader.executions_in([self._node.id]).get(self._node.id, [])
+        ids = self._reader.executions_in([context.id]).get(context.id, [])
         before = [i for i in ids if i < self._execution.id][-_RECENT:]
         return [e for _, e in sorted(self._reader.executions(before).items(), reverse=True)]
-
-    def _named_node(self) -> Context | None:
-        """Returns the node's context, where the execution says its name."""
-        node = value_of(self._execution, Step.node_id)
-        pipeline = value_of(self._run, Run.pipeline)
-        if not node or not pipeline:
-            return None
-        return self._reader.context(NODE, f"{pipeline}.{node}")
 
     def _work(self, execution: Execution) -> Work:
         run = runs_of(self._reader, [execution]).get(execution.id)

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from common.formats import duration, known, share
 from common.record.kinds import BLESSING, EVALUATION, PUSHED_MODEL
 from lineage.drawing.drawing import Drawing, Edge, Node, State
-from lineage.drawing.sections import sections
+from lineage.drawing.sections import brief_lines, sections
 from lineage.graph import facts
 from lineage.graph.producers import BASELINE, Graph, ancestry
 from lineage.questions.model import Judged, ModelLineage, lineage_of
@@ -66,7 +66,7 @@ class _Picture:
                     id=f"d{id_}",
                     kind="artifact",
                     title=f"Data: {PurePath(data.source).name or data.source}",
-                    details=_lines(data.source, quarantined),
+                    details=brief_lines(data.source, quarantined),
                     state="reused" if id_ in reused else "made",
                 )
                 self._add(origin)
@@ -165,14 +165,14 @@ class _Picture:
         if step is None:
             return
         took = known(step.duration_seconds, duration, "")
-        how = ", ".join(_lines(took, "reused" if reused else None))
+        how = ", ".join(brief_lines(took, "reused" if reused else None))
         failed = step.state in ("FAILED", "CANCELED")
         self._add(
             Node(
                 id=f"x{id_}",
                 kind="execution",
                 title=step.component,
-                details=_lines(step.run_id, how, step.error),
+                details=brief_lines(step.run_id, how, step.error),
                 state="failed" if failed else "reused" if reused else "made",
                 record=id_,
                 run_id=step.run_id,
@@ -246,7 +246,7 @@ class _Picture:
                     id=id_,
                     kind="artifact",
                     title=name if name and name != model.uri else f"Model {model.id}",
-                    details=_lines(
+                    details=brief_lines(
                         "baseline", known(accuracy, lambda a: f"accuracy {share(a)}", "")
                     ),
                     aside=True,
@@ -254,7 +254,3 @@ class _Picture:
                 )
             )
         self._join(id_, f"x{event.execution_id}", event.key, aside=True)
-
-
-def _lines(*lines: str | None) -> tuple[str, ...]:
-    return tuple(line for line in lines if line)[:3]

@@ -48,9 +48,18 @@ class Drawing:
     """Both ends of each are among the nodes."""
 
 
-STYLE = """
-.lineage { --made: #3b6ea8; --reused: #7a7f87; --failed: #b3382c; --pushed: #2c7a4b;
-  --deleted: #9a6b16; --line: #8b9098; color: #1c2128; font-family: system-ui, sans-serif;
+COLOURS: dict[State, str] = {
+    "made": "#3b6ea8",
+    "reused": "#7a7f87",
+    "failed": "#b3382c",
+    "pushed": "#2c7a4b",
+    "deleted": "#9a6b16",
+}
+STYLE = (
+    "\n.lineage {"
+    + "".join(f" --{state}: {colour};" for state, colour in COLOURS.items())
+    + """
+  --line: #8b9098; color: #1c2128; font-family: system-ui, sans-serif;
   max-width: 100%; height: auto; }
 @media (prefers-color-scheme: dark) { .lineage { --made: #7fb0e8; --reused: #9aa1ab;
   --failed: #f08a7e; --pushed: #6fcf97; --deleted: #e0b25c; --line: #868d98; color: #e6e9ee; } }
@@ -62,9 +71,8 @@ STYLE = """
 .lineage .tip { fill: var(--line); }
 .lineage .aside rect, .lineage .line.aside { stroke-dasharray: 5 4; }
 .lineage .execution rect { fill-opacity: 0; }
-""" + "".join(
-    f".lineage .{s} rect {{ stroke: var(--{s}); fill: var(--{s}); }}\n"
-    for s in ("made", "reused", "failed", "pushed", "deleted")
+"""
+    + "".join(f".lineage .{s} rect {{ stroke: var(--{s}); fill: var(--{s}); }}\n" for s in COLOURS)
 )
 """The picture's colours and type; a page may set the variables anew."""
 

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lineage.drawing.drawing import Drawing, Node, one_line
-
-_COLOURS = {
-    "made": "#3b6ea8",
-    "reused": "#7a7f87",
-    "failed": "#b3382c",
-    "pushed": "#2c7a4b",
-    "deleted": "#9a6b16",
-}
+from lineage.drawing.drawing import COLOURS, Drawing, Node, one_line
 
 
 def mermaid(drawing: Drawing) -> str:
@@ -32,7 +24,7 @@ def mermaid(drawing: Drawing) -> str:
         arrow = "-.->" if edge.aside else "-->"
         label = f'|"{_mermaid_text(edge.label)}"|' if edge.label.strip() else ""
         lines.append(f"    {names[edge.source]} {arrow}{label} {names[edge.target]}")
-    for state, colour in _COLOURS.items():
+    for state, colour in COLOURS.items():
         lines.append(f"    classDef {state} stroke:{colour},fill:{colour}1a")
     aside = [names[n.id] for n in drawing.nodes if n.aside]
     if aside:
@@ -54,7 +46,7 @@ def dot(drawing: Drawing) -> str:
         style += ["dashed"] * node.aside
         label = '"' + "\\n".join(_quoted(t)[1:-1] for t in _text(node)) + '"'
         lines.append(
-            f"  {names[node.id]} [label={label}, color={_quoted(_COLOURS[node.state])}, "
+            f"  {names[node.id]} [label={label}, color={_quoted(COLOURS[node.state])}, "
             f'style="{",".join(style)}"];'
         )
     for edge in drawing.edges:

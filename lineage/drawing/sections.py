@@ -70,7 +70,7 @@ class Section:
 
 
 def sections(lineage: ModelLineage) -> tuple[Section, ...]:
-    """Everything that is known of a model, in the order in which it is shown."""
+    """Returns everything that is recorded of a model, in the order in which it is shown."""
     run, training = lineage.run, lineage.training
     schema, transform = lineage.schema, lineage.transform
     data = tuple(map(_data, lineage.data))
@@ -97,7 +97,7 @@ def sections(lineage: ModelLineage) -> tuple[Section, ...]:
 
 
 def figures(lineage: ModelLineage) -> tuple[Fact, ...]:
-    """The few numbers that a model is known by."""
+    """Returns the few numbers that a model is known by."""
     training = lineage.training
     verdict = lineage.verdicts[-1] if lineage.verdicts else None
     trials = [t for t in lineage.infra_verdicts if t.grpc_p50_ms is not None]
@@ -133,8 +133,8 @@ def _model(lineage: ModelLineage) -> Entry:
             Fact("place", model.uri),
         ),
         model.artifact_id,
-        _lines(
-            ", ".join(_lines(model.architecture, model.framework)),
+        brief_lines(
+            ", ".join(brief_lines(model.architecture, model.framework)),
             _form(accuracy, share, "validation accuracy {}"),
             f"artifact {model.artifact_id}",
         ),
@@ -155,9 +155,9 @@ def _data(data: facts.DataFacts) -> Entry:
             Fact("place", data.uri),
         ),
         data.artifact_id,
-        _lines(
-            ", ".join(_lines(images and f"{images} images", classes and f"{classes} classes")),
-            _digest(data.digest),
+        brief_lines(
+            ", ".join(brief_lines(images and f"{images} images", classes and f"{classes} classes")),
+            _form(data.digest, short, "digest {}"),
             _form(data.span, str, "span {}"),
         ),
     )
@@ -185,7 +185,7 @@ def _schema(schema: facts.SchemaFacts) -> Entry:
             Fact("place", schema.uri),
         ),
         schema.artifact_id,
-        _lines("frozen" if schema.frozen else None, _digest(schema.digest)),
+        brief_lines("frozen" if schema.frozen else None, _form(schema.digest, short, "digest {}")),
     )
 
 
@@ -200,7 +200,10 @@ def _transform(transform: facts.TransformFacts) -> Entry:
             Fact("place", transform.uri),
         ),
         transform.artifact_id,
-        _lines(", ".join(_lines(side, transform.resize)), _digest(transform.digest)),
+        brief_lines(
+            ", ".join(brief_lines(side, transform.resize)),
+            _form(transform.digest, short, "digest {}"),
+        ),
     )
 
 
@@ -233,7 +236,7 @@ def _training(training: facts.TrainingFacts, run: facts.RunFacts | None) -> Entr
 
 
 def _run(run: facts.RunFacts) -> Entry:
-    machine = ", ".join(_lines(run.platform, _form(run.cpus, str, "{} CPUs")))
+    machine = ", ".join(brief_lines(run.platform, _form(run.cpus, str, "{} CPUs")))
     packages = "" if run.packages is None else f"{len(run.packages)} packages"
     return Entry(
         (
@@ -283,7 +286,7 @@ def _verdict(verdict: facts.Verdict) -> Entry:
             *_when(verdict),
         ),
         verdict.execution_id,
-        _lines(
+        brief_lines(
             _form(accuracy, str, "accuracy {}"),
             _form(images, str, "{} images"),
             *verdict.why_not_blessed,
@@ -293,14 +296,14 @@ def _verdict(verdict: facts.Verdict) -> Entry:
 
 def _trial(trial: facts.InfraVerdict) -> Entry:
     latency = _form(trial.grpc_p50_ms, milliseconds, "{} over gRPC")
-    brief = _lines(trial.skipped, trial.why_not_blessed, trial.engine, latency)
+    brief = brief_lines(trial.skipped, trial.why_not_blessed, trial.engine, latency)
     if trial.skipped is not None:
         skipped = (Fact("verdict", "skipped", kind="state"), Fact("why not", trial.skipped))
         return Entry((*skipped, *_when(trial)), trial.execution_id, brief)
     return Entry(
         (
             Fact("verdict", _VERDICTS[trial.blessed], kind="state"),
-            *_why_not(trial.blessed, _lines(trial.why_not_blessed)),
+            *_why_not(trial.blessed, brief_lines(trial.why_not_blessed)),
             Fact("engine", trial.engine),
             Fact("loading", _form(trial.loading_seconds, duration)),
             _latency("over REST", trial.rest_p50_ms, trial.rest_p99_ms),
@@ -346,7 +349,7 @@ def _push(push: facts.Push) -> Entry:
 
 
 def _not_seen(destination: str | None) -> str:
-    """Why it is not known whether a version is in serving."""
+    """Says why it is not known whether a version is in serving."""
     if destination is None:
         return "not known"
     place = "it" if "://" in destination else str(Path(destination).parent.parent)
@@ -365,9 +368,6 @@ def _form(value: Any, form: Any = str, text: str = "{}") -> str | None:
     return None if value is None else text.format(form(value))
 
 
-def _digest(digest: str | None) -> str | None:
-    return _form(digest, short, "digest {}")
-
-
-def _lines(*lines: str | None) -> tuple[str, ...]:
+def brief_lines(*lines: str | None) -> tuple[str, ...]:
+    """Returns the first three lines that there are."""
     return tuple(line for line in lines if line)[:3]

@@ -95,7 +95,7 @@ def load(path: Path, connection: Connection) -> Imported:
 
 
 def _into_new(path: Path, contents: Contents, connection: Connection, place: Path) -> Imported:
-    """Into a file beside the store's place, which takes its name when it is whole."""
+    """Imports into a file beside the store's place, which takes its name when it is whole."""
     from lineage.store.mlmd import open_mlmd
 
     temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")

@@ -329,7 +329,7 @@ def _once(datasets: Sequence[Json]) -> list[Json]:
 
 
 def _uuid(kind: str, name: str) -> str:
-    """TFX names executions by UUIDs; others get one that is the same at each export."""
+    """Returns the UUID that TFX names an execution by, or one that is the same at each export."""
     try:
         return str(uuid.UUID(name))
     except ValueError:

@@ -112,7 +112,7 @@ def needs(reader: Reader, keep_runs: int) -> Needs:
 
 
 def reach(roots: Mapping[Need, Iterable[int]], links: Links) -> dict[int, Need]:
-    """Everything that can be reached from roots, with the first reason for it."""
+    """Returns everything that can be reached from roots, with the first reason for it."""
     needed: dict[int, Need] = {}
     executions: set[int] = set()
     for need, ids in roots.items():

@@ -85,7 +85,7 @@ class Store(MetadataStore):  # type: ignore[misc]
             request.uris[:] = [n for uri in request.uris for n in self.places.names(uri)]
 
     def _alone(self, method_name: str) -> AbstractContextManager[None]:
-        """Nothing in a server's tables keeps two writers from making a type twice."""
+        """Keeps two writers from making a type twice; nothing in a server's tables does."""
         if method_name not in _TYPE_MAKERS or self._config.HasField("sqlite"):
             return nullcontext()
         connection = _connection(self._config)

@@ -31,6 +31,7 @@ SCHEMA_VERSION = 10
 _CACHED = EXECUTION_STATES.index("CACHED")
 _INPUTS, _OUTPUTS = (2, 3), (1, 4)
 """(DECLARED_)INPUT and (DECLARED_)OUTPUT of MLMD's Event.Type."""
+_NODE = "id, type_id, name, create_time_since_epoch, last_update_time_since_epoch"
 _WORKED = (
     "FROM Event e JOIN Execution x ON x.id = e.execution_id "
     f"WHERE COALESCE(x.last_known_state, 0) <> {_CACHED}"
@@ -63,22 +64,14 @@ class Reader:
         return {a.id: a for a in self._artifacts("id", ids)}
 
     def executions(self, ids: Collection[int]) -> dict[int, Execution]:
-        rows = self._rows_in(
-            "SELECT id, type_id, name, create_time_since_epoch, last_update_time_since_epoch, "
-            "last_known_state FROM Execution WHERE id IN ({})",
-            ids,
-        )
+        sql = f"SELECT {_NODE}, last_known_state FROM Execution WHERE id IN ({{}})"
         return {
             n["id"]: Execution(**n, state=named(EXECUTION_STATES, row[5]))
-            for row, n in self._nodes("Execution", rows)
+            for row, n in self._nodes("Execution", self._rows_in(sql, ids))
         }
 
     def contexts(self, ids: Collection[int]) -> dict[int, Context]:
-        rows = self._rows_in(
-            "SELECT id, type_id, name, create_time_since_epoch, last_update_time_since_epoch "
-            "FROM Context WHERE id IN ({})",
-            ids,
-        )
+        rows = self._rows_in(f"SELECT {_NODE} FROM Context WHERE id IN ({{}})", ids)
         return {n["id"]: Context(**n) for _, n in self._nodes("Context", rows)}
 
     def artifacts_by_uri(self, uri: str) -> list[Artifact]:
@@ -331,12 +324,8 @@ class Reader:
         return self._types.get(id_, "")
 
     def _artifacts(self, column: str, values: Collection[int]) -> Iterator[Artifact]:
-        rows = self._rows_in(
-            "SELECT id, type_id, name, create_time_since_epoch, last_update_time_since_epoch, "
-            f"state, uri FROM Artifact WHERE {column} IN ({{}})",
-            values,
-        )
-        for row, node in self._nodes("Artifact", rows):
+        sql = f"SELECT {_NODE}, state, uri FROM Artifact WHERE {column} IN ({{}})"
+        for row, node in self._nodes("Artifact", self._rows_in(sql, values)):
             uri = self.places.here(row[6] or "")
             yield Artifact(**node, state=named(ARTIFACT_STATES, row[5]), uri=uri)
 

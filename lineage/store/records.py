@@ -39,7 +39,7 @@ class _Node:
     """Written by `lineage import`: it says what was so when it was exported."""
 
     def get(self, key: str) -> Value:
-        """A property, the custom one first; None where it is not recorded."""
+        """Returns a property, the custom one first; None where it is not recorded."""
         return self.custom[key] if key in self.custom else self.properties.get(key)
 
 
@@ -57,7 +57,7 @@ class Execution(_Node):
 
     @property
     def component(self) -> str:
-        """The node's id where it was recorded, else the last part of the type."""
+        """Returns the node's id where it was recorded, else the last part of the type."""
         return value_of(self, Step.node_id) or self.type.rpartition(".")[2]
 
 

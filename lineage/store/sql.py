@@ -24,7 +24,7 @@ BATCH = 1000
 
 
 def times(custom: dict[str, Value], created: int, updated: int) -> tuple[int, int]:
-    """Creation and update in milliseconds; the original ones of what was imported.
+    """Returns creation and update in milliseconds; the original ones of what was imported.
 
     Takes the property that says so out of `custom`.
     """

@@ -253,11 +253,7 @@ def _is_same(place: Path, root: Path) -> bool:
 
 
 def _recorded_roots(connection: Connection, run_ids: Collection[str]) -> tuple[str, ...]:
-    """Returns where runs made what they did not take from the cache, the newest first.
-
-    Raises:
-      StoreError: the store cannot be read.
-    """
+    """Returns where runs made what they did not take from the cache, the newest first."""
     if not run_ids:
         return ()
     try:

@@ -74,7 +74,7 @@ def restore(text: str) -> str:
 
 
 def refused(connection: Connection, reason: str) -> StoreError:
-    """The server did not let the user in."""
+    """Says that the server did not let the user in."""
     password = "is set" if connection.password else "is not set"
     return StoreError(
         f"The server at {connection.host}:{connection.port} refused the user "

@@ -79,7 +79,7 @@ def adapt(connection: Connection) -> None:
 
 @contextmanager
 def setting_up(connection: Connection) -> Iterator[None]:
-    """Nothing to keep others from: the tables are made in one transaction.
+    """Keeps others from nothing: the tables are made in one transaction.
 
     Opened to write, SQLite undoes what a killed writer left undone.
     """
