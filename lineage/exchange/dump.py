@@ -72,18 +72,14 @@ class _Dump:
         self._members = {kind: set(ids) for kind, ids in self._ids.items()}
 
     def records(self) -> Iterator[tuple[str, Any]]:
-        for type_ in self._types():
-            yield "type", type_
+        yield from (("type", type_) for type_ in self._types())
         for kind in ("context", "artifact", "execution"):
             for ids in batches(self._ids[kind]):
-                for node in self._nodes(kind, ids):
-                    yield kind, node
+                yield from ((kind, node) for node in self._nodes(kind, ids))
         for ids in batches(self._ids["execution"]):
-            for event in self._events(ids):
-                yield "event", event
-        for kind, other in (("association", "execution"), ("attribution", "artifact")):
-            for pair in self._pairs(kind.capitalize(), "context", other):
-                yield kind, pair
+            yield from (("event", event) for event in self._events(ids))
+        yield from (("association", pair) for pair in self._pairs("Association", "execution"))
+        yield from (("attribution", pair) for pair in self._pairs("Attribution", "artifact"))
         contexts = self._members["context"]
         parents = (p for p in parent_contexts(self._query) if contexts.issuperset(p))
         yield from (("parent", pair) for pair in sorted(parents))
@@ -180,15 +176,13 @@ class _Dump:
             yield node
 
     def _events(self, execution_ids: list[int]) -> Iterator[Record]:
-        rows = [
-            r
-            for r in self._query(
-                "SELECT id, execution_id, artifact_id, type, milliseconds_since_epoch FROM Event "
-                f"WHERE execution_id IN ({id_list(execution_ids)}) ORDER BY id",
-                [],
-            )
-            if r[2] in self._members["artifact"] and 0 < r[3] < len(EVENT_TYPES)
-        ]
+        rows = self._query(
+            "SELECT id, execution_id, artifact_id, type, milliseconds_since_epoch FROM Event "
+            f"WHERE execution_id IN ({id_list(execution_ids)}) AND type > 0 ORDER BY id",
+            [],
+        )
+        artifacts = self._members["artifact"]
+        rows = [r for r in rows if r[2] in artifacts and r[3] < len(EVENT_TYPES)]
         paths: dict[int, list[str | int]] = defaultdict(list)
         for ids in batches([r[0] for r in rows]):
             for event, is_index, index, key in self._query(
@@ -206,18 +200,15 @@ class _Dump:
                 "time": time,
             }
 
-    def _pairs(self, table: str, one: str, other: str) -> Iterator[list[int]]:
+    def _pairs(self, table: str, other: str) -> Iterator[list[int]]:
         """Yields rows of a table that joins contexts with something, in order."""
-        ones, others = self._members[one], self._members[other]
+        contexts, others = self._members["context"], self._members[other]
         # Few contexts may join much, and much may be joined by a few: whichever is less.
-        column, ids = f"{one}_id", self._ids[one]
-        if not self._all:
-            column, ids = f"{other}_id", self._ids[other]
-        for batch in batches(ids):
-            rows = self._query(
-                f"SELECT {one}_id, {other}_id FROM {table} WHERE {column} IN ({id_list(batch)})", []
-            )
-            yield from sorted([a, b] for a, b in rows if a in ones and b in others)
+        by = "context" if self._all else other
+        sql = f"SELECT context_id, {other}_id FROM {table} WHERE {by}_id IN ({{}})"
+        for ids in batches(self._ids[by]):
+            rows = self._query(sql.format(id_list(ids)), [])
+            yield from sorted([a, b] for a, b in rows if a in contexts and b in others)
 
 
 def _value(

@@ -157,14 +157,12 @@ class Connection:
         if self.password:
             os.environ[_CLIENT_PASSWORD[self.kind]] = self.password
         # MLMD itself would make a database without quotes, and in any collation.
+        server = getattr(config, self.kind)
+        server.host, server.user, server.skip_db_creation = self.host, self.user, True
         if self.kind == "mysql":
-            config.mysql.host, config.mysql.port = self.host, self.port
-            config.mysql.user, config.mysql.database = self.user, self.database
-            config.mysql.skip_db_creation = True
+            server.port, server.database = self.port, self.database
         else:
-            config.postgresql.host, config.postgresql.port = self.host, str(self.port)
-            config.postgresql.user, config.postgresql.dbname = self.user, self.database
-            config.postgresql.skip_db_creation = True
+            server.port, server.dbname = str(self.port), self.database
         return config
 
 

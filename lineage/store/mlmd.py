@@ -24,7 +24,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from common.mounts import remember
 from components import tfx_private
 from lineage.store.backends.base import STAND_IN, hide, restore
-from lineage.store.connection import Connection
+from lineage.store.connection import Connection, Kind
 from lineage.store.opening import backend
 from lineage.store.patience import is_busy, patiently
 from lineage.store.places import HERE, Places
@@ -108,13 +108,10 @@ def mended(places: Places = HERE) -> AbstractContextManager[None]:
 
 def _connection(config: Any) -> Connection:
     """Reads a server's config that `Connection.mlmd_config` made."""
-    if config.HasField("mysql"):
-        c = config.mysql
-        return Connection(kind="mysql", host=c.host, port=c.port, user=c.user, database=c.database)
-    c = config.postgresql
-    return Connection(
-        kind="postgresql", host=c.host, port=int(c.port), user=c.user, database=c.dbname
-    )
+    kind: Kind = "mysql" if config.HasField("mysql") else "postgresql"
+    c = getattr(config, kind)
+    database = c.database if kind == "mysql" else c.dbname
+    return Connection(kind=kind, host=c.host, port=int(c.port), user=c.user, database=database)
 
 
 def _artifacts_in(message: Any) -> Iterator[Any]:
