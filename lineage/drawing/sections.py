@@ -75,6 +75,7 @@ def sections(lineage: ModelLineage) -> tuple[Section, ...]:
     schema, transform = lineage.schema, lineage.transform
     data = tuple(map(_data, lineage.data))
     verdicts = tuple(map(_verdict, lineage.verdicts))
+    never = _nothing("verdict", "nothing: it was never evaluated")
     trials = tuple(map(_trial, lineage.infra_verdicts))
     pushes = tuple(map(_push, lineage.pushes))
     withdrawn = tuple(_withdrawn(e, lineage.model.artifact_id) for e in lineage.withdrawn)
@@ -86,11 +87,7 @@ def sections(lineage: ModelLineage) -> tuple[Section, ...]:
         Section("transform", (_transform(transform),) if transform else _nothing("transform")),
         Section("training", (_training(training, run),) if training else _nothing("training")),
         Section("run", (_run(run),) if run else _nothing("run")),
-        Section(
-            "judged by",
-            verdicts or _nothing("verdict", "nothing: it was never evaluated"),
-            listed=True,
-        ),
+        Section("judged by", verdicts or never, listed=True),
         *([Section("in the server", trials, listed=True)] if trials else []),
         Section("pushed to", pushes or _nothing("place", "nowhere"), listed=True),
     )
@@ -104,13 +101,10 @@ def figures(lineage: ModelLineage) -> tuple[Fact, ...]:
     latency, of = training.latency_ms if training else None, "ONNX Runtime, batches of 1"
     if trials:
         latency, of = trials[-1].grpc_p50_ms, "one image a request, over gRPC"
-    images = verdict.examples if verdict else None
+    accuracy = _form(verdict.accuracy if verdict else None, share)
+    images = _form(verdict.examples if verdict else None, count, "of {} images") or ""
     return (
-        Fact(
-            "accuracy",
-            _form(verdict.accuracy if verdict else None, share),
-            "" if images is None else f"of {count(images)} images",
-        ),
+        Fact("accuracy", accuracy, images),
         Fact("latency", _form(latency, milliseconds), "" if latency is None else of),
         Fact("parameters", _form(training.parameter_count if training else None, count)),
         Fact("images", _form(lineage.data[0].images if lineage.data else None, count)),

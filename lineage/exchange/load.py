@@ -229,14 +229,6 @@ class _Import:
                 return
         self._counts[kind]["added" if present is None else "updated"] += 1
         if kind == "artifact":
-            meant = {
-                property_["int"]
-                for group in ("properties", "custom")
-                for name, property_ in value[group].items()
-                if name in REFERENCES and "int" in property_
-            }
-            if meant and meant & {id_ for id_, _ in self._batch}:
-                self._flush(kind)  # their ids are there then
             value = self._pointing(value)
         message = getattr(mlmd, kind.capitalize())(type_id=self._types[value["type"]])
         if present is not None:
@@ -266,6 +258,8 @@ class _Import:
             kept = {}
             for name, property_ in value[group].items():
                 if name in REFERENCES and "int" in property_:
+                    if property_["int"] in {id_ for id_, _ in self._batch}:
+                        self._flush("artifact")  # its id is there then
                     target = self._ids["artifact"].get(property_["int"])
                     if target is None:
                         continue
