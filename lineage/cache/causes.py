@@ -131,20 +131,19 @@ class Causes:
         difference: Difference | None = None,
     ) -> None:
         run = runs_of(self._reader, [execution]).get(execution.id)
-        self.chain.append(
-            CacheReason(
-                depth=depth,
-                component=execution.component,
-                execution_id=execution.id,
-                run_id=run.name if run else None,
-                compared_with=compared_with.id if compared_with else None,
-                kind=kind,
-                key=difference.key if difference else None,
-                before=difference.before if difference else None,
-                after=difference.after if difference else None,
-                text=text,
-            )
+        reason = CacheReason(
+            depth=depth,
+            component=execution.component,
+            execution_id=execution.id,
+            run_id=run.name if run else None,
+            compared_with=compared_with.id if compared_with else None,
+            kind=kind,
+            key=difference.key if difference else None,
+            before=difference.before if difference else None,
+            after=difference.after if difference else None,
+            text=text,
         )
+        self.chain.append(reason)
 
     def roots(self) -> tuple[RootCause, ...]:
         """Returns the reasons that follow from no other; another baseline only if it is alone."""

@@ -69,7 +69,7 @@ class _Picture:
                     details=brief_lines(data.source, quarantined),
                     state="reused" if id_ in reused else "made",
                 )
-                self._add(origin)
+                self.nodes[origin.id] = origin
                 self._join(origin.id, f"x{id_}")
         for id_ in sorted(self.graph.executions):
             self._execution(id_, reused=id_ in reused)
@@ -91,7 +91,7 @@ class _Picture:
                 title=f"{hidden} more",
                 details=("evaluations and pushes",),
             )
-            self._add(more)
+            self.nodes[more.id] = more
             self._join(f"a{self.lineage.model.artifact_id}", more.id)
         place: dict[int, str | None] = {}  # node by artifact; None: not drawn
         for event in self.judged.events:
@@ -145,9 +145,6 @@ class _Picture:
                 near[event.artifact_id].add(event.execution_id)
         return {t for ids in near.values() if ids & {*shown} for t in ids & {*trials}}
 
-    def _add(self, node: Node) -> None:
-        self.nodes[node.id] = node
-
     def _join(self, source: str, target: str, label: str = "", aside: bool = False) -> None:
         self.edges.append(Edge(source=source, target=target, label=label, aside=aside))
 
@@ -155,10 +152,8 @@ class _Picture:
         execution = f"x{event.execution_id}"
         if event.kind == "input":
             self._join(node, execution, event.key)
-        elif node[0] in "vp":  # a verdict is several artifacts
-            self._join(execution, node)
-        else:
-            self._join(execution, node, event.key)
+        else:  # a verdict is several artifacts
+            self._join(execution, node, "" if node[0] in "vp" else event.key)
 
     def _execution(self, id_: int, *, reused: bool) -> None:
         step = next((s for s in self.lineage.producers if s.execution_id == id_), None)
@@ -167,47 +162,41 @@ class _Picture:
         took = known(step.duration_seconds, duration, "")
         how = ", ".join(brief_lines(took, "reused" if reused else None))
         failed = step.state in ("FAILED", "CANCELED")
-        self._add(
-            Node(
-                id=f"x{id_}",
-                kind="execution",
-                title=step.component,
-                details=brief_lines(step.run_id, how, step.error),
-                state="failed" if failed else "reused" if reused else "made",
-                record=id_,
-                run_id=step.run_id,
-            )
+        self.nodes[f"x{id_}"] = Node(
+            id=f"x{id_}",
+            kind="execution",
+            title=step.component,
+            details=brief_lines(step.run_id, how, step.error),
+            state="failed" if failed else "reused" if reused else "made",
+            record=id_,
+            run_id=step.run_id,
         )
 
     def _artifact(self, artifact: Artifact, *, reused: bool) -> None:
         gone = artifact.state in _GONE
         titles = ("data", "schema", "transform", "model")
         about = next(filter(None, (self.briefs.get((t, artifact.id)) for t in titles)), ())
-        self._add(
-            Node(
-                id=f"a{artifact.id}",
-                kind="artifact",
-                title=artifact.type or f"Artifact {artifact.id}",
-                details=("files deleted",) * gone + (about or (f"artifact {artifact.id}",)),
-                state="deleted" if gone else "reused" if reused else "made",
-                record=artifact.id,
-            )
+        self.nodes[f"a{artifact.id}"] = Node(
+            id=f"a{artifact.id}",
+            kind="artifact",
+            title=artifact.type or f"Artifact {artifact.id}",
+            details=("files deleted",) * gone + (about or (f"artifact {artifact.id}",)),
+            state="deleted" if gone else "reused" if reused else "made",
+            record=artifact.id,
         )
 
     def _outcome(
         self, id_: str, title: str, section: str, record: int, state: State, run_id: str | None
     ) -> str:
         """Adds a verdict, trial or version, with what a section says of it; returns its id."""
-        self._add(
-            Node(
-                id=id_,
-                kind="version" if id_[0] == "p" else "artifact",
-                title=title,
-                details=self.briefs.get((section, record), ()),
-                state=state,
-                record=record,
-                run_id=run_id,
-            )
+        self.nodes[id_] = Node(
+            id=id_,
+            kind="version" if id_[0] == "p" else "artifact",
+            title=title,
+            details=self.briefs.get((section, record), ()),
+            state=state,
+            record=record,
+            run_id=run_id,
         )
         return id_
 
@@ -241,16 +230,14 @@ class _Picture:
         name = verdict.baseline if verdict and verdict.baseline_model_id == model.id else None
         accuracy = verdict.baseline_accuracy if verdict else None
         if drawn is None or len(drawn.details) == 1:  # another evaluation may have said more
-            self._add(
-                Node(
-                    id=id_,
-                    kind="artifact",
-                    title=name if name and name != model.uri else f"Model {model.id}",
-                    details=brief_lines(
-                        "baseline", known(accuracy, lambda a: f"accuracy {share(a)}", "")
-                    ),
-                    aside=True,
-                    record=model.id,
-                )
+            self.nodes[id_] = Node(
+                id=id_,
+                kind="artifact",
+                title=name if name and name != model.uri else f"Model {model.id}",
+                details=brief_lines(
+                    "baseline", known(accuracy, lambda a: f"accuracy {share(a)}", "")
+                ),
+                aside=True,
+                record=model.id,
             )
         self._join(id_, f"x{event.execution_id}", event.key, aside=True)

@@ -269,19 +269,13 @@ def _served(
         latest = served_model(reader, Path(folder) / str(versions[-1])) if versions else None
         if latest is None or latest not in bad:
             continue
-        other = (
+        others = (
             c.version
             for c in choices(Path(folder))
             if not c.why_refused and served_model(reader, Path(folder) / str(c.version)) not in bad
         )
-        served.append(
-            Served(
-                folder=folder,
-                version=versions[-1],
-                use=bad[latest],
-                roll_back_to=next(other, None),
-            )
-        )
+        newest, other = versions[-1], next(others, None)
+        served.append(Served(folder=folder, version=newest, use=bad[latest], roll_back_to=other))
     return tuple(served)
 
 

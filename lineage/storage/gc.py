@@ -82,16 +82,15 @@ def plan(reader: Reader, root: Path, keep_runs: int = 3) -> GcPlan:
         exists = os.path.lexists(path)
         if record.state == "DELETED" and not exists:
             continue
-        items.append(
-            GcItem(
-                artifact_id=record.id,
-                type=record.type,
-                uri=record.uri,
-                run_id=_last_run(of_store, record.id),
-                bytes=sizes.of(path) if is_new else 0,
-                why="unfinished" if record.state == "DELETED" else "unused" if exists else "gone",
-            )
+        item = GcItem(
+            artifact_id=record.id,
+            type=record.type,
+            uri=record.uri,
+            run_id=_last_run(of_store, record.id),
+            bytes=sizes.of(path) if is_new else 0,
+            why="unfinished" if record.state == "DELETED" else "unused" if exists else "gone",
         )
+        items.append(item)
     trash = root / TRASH
     left = [str(p) for p in trash.iterdir()] if trash.is_dir() and not trash.is_symlink() else []
     return GcPlan(

@@ -37,34 +37,30 @@ def record_rollback(connection: Connection, folder: Path, done: RolledBack, reas
             type_id=store.put_execution_type(mlmd.ExecutionType(name=ROLLBACK)),
             last_known_state=mlmd.Execution.COMPLETE,
         )
-        annotate(
-            execution,
-            Rollback(
-                user=user(),
-                when=manifest.pushed_at,
-                reason=reason,
-                model_name=folder.name,
-                pushed_version=manifest.version,
-                rolled_back_to=done.copied,
-                rolled_back_from=done.replaced,
-            ),
+        rollback = Rollback(
+            user=user(),
+            when=manifest.pushed_at,
+            reason=reason,
+            model_name=folder.name,
+            pushed_version=manifest.version,
+            rolled_back_to=done.copied,
+            rolled_back_from=done.replaced,
         )
+        annotate(execution, rollback)
         pushed = mlmd.Artifact(
             type_id=store.put_artifact_type(
                 mlmd.ArtifactType(name=PUSHED_MODEL), can_add_fields=True, can_omit_fields=True
             ),
             state=mlmd.Artifact.LIVE,
         )
-        annotate(
-            pushed,
-            Pushed(
-                pushed=True,
-                model_name=folder.name,
-                model_id=model.id,
-                pushed_version=manifest.version,
-                pushed_destination=str(folder.absolute() / str(manifest.version)),
-            ),
+        push = Pushed(
+            pushed=True,
+            model_name=folder.name,
+            model_id=model.id,
+            pushed_version=manifest.version,
+            pushed_destination=str(folder.absolute() / str(manifest.version)),
         )
+        annotate(pushed, push)
         events = []
         for artifact, type_, key in ((model, "INPUT", "model"), (pushed, "OUTPUT", "pushed_model")):
             event = mlmd.Event(type=mlmd.Event.Type.Value(type_))
