@@ -228,15 +228,14 @@ class _Picture:
         id_ = f"b{model.id}"
         drawn = self.nodes.get(id_)
         name = verdict.baseline if verdict and verdict.baseline_model_id == model.id else None
-        accuracy = verdict.baseline_accuracy if verdict else None
+        number = verdict.baseline_accuracy if verdict else None
+        accuracy = None if number is None else f"accuracy {share(number)}"
         if drawn is None or len(drawn.details) == 1:  # another evaluation may have said more
             self.nodes[id_] = Node(
                 id=id_,
                 kind="artifact",
                 title=name if name and name != model.uri else f"Model {model.id}",
-                details=brief_lines(
-                    "baseline", known(accuracy, lambda a: f"accuracy {share(a)}", "")
-                ),
+                details=brief_lines("baseline", accuracy),
                 aside=True,
                 record=model.id,
             )

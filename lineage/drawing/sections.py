@@ -207,6 +207,8 @@ def _training(training: facts.TrainingFacts, run: facts.RunFacts | None) -> Entr
     machine = run.host if run and run.host else "the machine that trained it"
     machine += f" with {run.cpus} CPUs" if run and run.cpus else ""
     of = f"in ONNX Runtime, batches of 1, on {machine}"
+    latency = _form(training.latency_ms, milliseconds)
+    metrics = ", ".join(f"{k} {share(v)}" for k, v in training.metrics.items())
     return Entry(
         (
             Fact("seed", _form(training.seed)),
@@ -215,14 +217,8 @@ def _training(training: facts.TrainingFacts, run: facts.RunFacts | None) -> Entr
             Fact("epochs", _form(training.epochs_run), _form(best, str, "the best was {}") or ""),
             Fact("time", _form(training.train_seconds, duration)),
             Fact("memory", _form(training.peak_memory_bytes, size)),
-            Fact(
-                "metrics", ", ".join(f"{k} {share(v)}" for k, v in training.metrics.items()) or None
-            ),
-            Fact(
-                "latency",
-                _form(training.latency_ms, milliseconds),
-                "" if training.latency_ms is None else of,
-            ),
+            Fact("metrics", metrics or None),
+            Fact("latency", latency, of if latency else ""),
         ),
         training.execution_id,
         settings=(_settings("settings", training.hyper_parameters, folded=False),),

@@ -155,15 +155,14 @@ class _Dump:
             [],
         )
         for id_, type_id, name, external_id, created, updated, *more in rows:
+            own = not external_id or external_id.startswith(OWN_ID)
             imported = {IMPORTED: custom[id_].pop(IMPORTED, {}).get("string")}
             created, updated = times(imported, created, updated)
             node = {
                 "id": id_,
                 "type": type_id,
                 "name": name or None,
-                "external_id": None
-                if not external_id or external_id.startswith(OWN_ID)
-                else external_id,
+                "external_id": None if own else external_id,
                 "created": created,
                 "updated": updated,
                 "properties": declared[id_],

@@ -230,14 +230,12 @@ class _Import:
         self._counts[kind]["added" if present is None else "updated"] += 1
         if kind == "artifact":
             value = self._pointing(value)
-        message = getattr(mlmd, kind.capitalize())(type_id=self._types[value["type"]])
-        if present is not None:
-            message.id = present.id
-        if value["name"]:
-            message.name = value["name"]
-        external = value["external_id"] or self._plan.external[kind].get(value["id"])
-        if external:
-            message.external_id = external
+        message = getattr(mlmd, kind.capitalize())(
+            id=present.id if present else None,
+            type_id=self._types[value["type"]],
+            name=value["name"],
+            external_id=value["external_id"] or self._plan.external[kind].get(value["id"]),
+        )
         if kind == "artifact":
             message.uri = value["uri"]
             message.state = message.State.Value(value["state"])
@@ -321,10 +319,8 @@ def _type(record: Record) -> Any:
     from google.protobuf import json_format
     from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-    message = getattr(mlmd, f"{record['kind'].capitalize()}Type")(name=record["name"])
-    for name in ("version", "description", "external_id"):
-        if record[name]:
-            setattr(message, name, record[name])
+    texts = {k: record[k] or None for k in ("name", "version", "description", "external_id")}
+    message = getattr(mlmd, f"{record['kind'].capitalize()}Type")(**texts)
     for name, type_ in record["properties"].items():
         message.properties[name] = PROPERTY_TYPES.index(type_)
     if record["base"]:

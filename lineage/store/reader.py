@@ -365,11 +365,7 @@ class Reader:
                 keys.setdefault(event_id, key or "")
         return sorted(
             Event(
-                execution_id=execution_id,
-                artifact_id=artifact_id,
-                kind="input" if kind in _INPUTS else "output",
-                key=keys.get(event_id, ""),
-                index=indices.get(event_id, 0),
+                e, a, "input" if kind in _INPUTS else "output", keys.get(i, ""), indices.get(i, 0)
             )
-            for event_id, execution_id, artifact_id, kind in rows
+            for i, e, a, kind in rows
         )
