@@ -36,7 +36,6 @@ from lineage.exchange.portable import (
     KINDS,
     PROPERTY_TYPES,
     REFERENCES,
-    Contents,
     Record,
 )
 from lineage.store.connection import Connection
@@ -80,32 +79,34 @@ def load(path: Path, connection: Connection) -> Imported:
     from lineage.store.mlmd import open_mlmd
     from lineage.store.setup import make_ready
 
-    contents = portable.check(path)
+    types = portable.check(path)
     place = connection.path
     if place is not None and (not place.exists() or place.stat().st_size == 0):
-        return _into_new(path, contents, connection, place)
+        return _into_new(path, types, connection, place)
     if place is None:
         make_ready(connection)
     with contextlib.closing(open_reader(connection)) as reader:
         inventory = Inventory.of(reader.query)
-        _refuse_conflicts(contents, inventory, reader.where)
-        plan = _Plan.of(path, contents, inventory, reader.query)
+        _refuse_conflicts(types, inventory, reader.where)
+        plan = _Plan.of(path, types, inventory, reader.query)
     with _trouble(connection, "Some of it may be in the store; import it again to go on."):
-        return _Import(contents, plan, open_mlmd(connection)).run(path, str(connection))
+        return _Import(types, plan, open_mlmd(connection)).run(path, str(connection))
 
 
-def _into_new(path: Path, contents: Contents, connection: Connection, place: Path) -> Imported:
+def _into_new(
+    path: Path, types: dict[int, Record], connection: Connection, place: Path
+) -> Imported:
     """Imports into a file beside the store's place, which takes its name when it is whole."""
     from lineage.store.mlmd import open_mlmd
 
     temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-    plan = _Plan.of(path, contents, Inventory(), None)
+    plan = _Plan.of(path, types, Inventory(), None)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
         with _trouble(connection, _NOTHING):
             store = open_mlmd(replace(connection, path=temporary))
-            done = _Import(contents, plan, store).run(path, str(connection))
+            done = _Import(types, plan, store).run(path, str(connection))
             del store  # closes it
         os.replace(temporary, place)
         sync_directory(place.parent)
@@ -129,8 +130,8 @@ def _trouble(connection: Connection, after: str) -> Iterator[None]:
         ) from None
 
 
-def _refuse_conflicts(contents: Contents, inventory: Inventory, where: str) -> None:
-    for record in contents.types.values():
+def _refuse_conflicts(types: dict[int, Record], inventory: Inventory, where: str) -> None:
+    for record in types.values():
         there = inventory.types.get(type_key(record), {})
         for name, wanted in record["properties"].items():
             if name in there and PROPERTY_TYPES[there[name]] != wanted:
@@ -153,9 +154,11 @@ class _Plan:
     parents: set[tuple[int, int]] = field(default_factory=set)
 
     @classmethod
-    def of(cls, path: Path, contents: Contents, inventory: Inventory, query: Query | None) -> _Plan:
+    def of(
+        cls, path: Path, types: dict[int, Record], inventory: Inventory, query: Query | None
+    ) -> _Plan:
         plan, identities = cls(), Identities()
-        keys = {id_: type_key(record) for id_, record in contents.types.items()}
+        keys = {id_: type_key(record) for id_, record in types.items()}
         for kind, value in portable.read(path):
             if kind not in KINDS:
                 continue
@@ -178,8 +181,8 @@ class _Plan:
 class _Import:
     """One import into an open store."""
 
-    def __init__(self, contents: Contents, plan: _Plan, store: Any) -> None:
-        self._contents = contents
+    def __init__(self, types: dict[int, Record], plan: _Plan, store: Any) -> None:
+        self._types_in_file = types
         self._plan = plan
         self._store = store
         self._types: dict[int, int] = {}
@@ -210,7 +213,7 @@ class _Import:
             for kind in KINDS
             for t in getattr(self._store, f"get_{kind}_types")()
         }
-        for id_, record in self._contents.types.items():
+        for id_, record in self._types_in_file.items():
             type_ = there.get(type_key(record))
             if type_ is not None and record["properties"].keys() <= set(type_.properties):
                 self._types[id_] = type_.id

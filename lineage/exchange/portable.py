@@ -19,7 +19,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -68,50 +67,42 @@ def read(path: Path) -> Iterator[tuple[str, Any]]:
     return ((kind, value) for _, kind, value in _lines(path) if kind in RECORDS)
 
 
-@dataclass(slots=True)
-class Contents:
-    """What a checked file holds."""
-
-    header: Record
-    types: dict[int, Record] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-
-
-def check(path: Path) -> Contents:
-    """Reads a whole file and refuses it if something in it could not be imported.
+def check(path: Path) -> dict[int, Record]:
+    """Reads a whole file, refuses it if something could not be imported; returns its types by id.
 
     Raises:
       ExportError: the first thing that is wrong, and in which line.
     """
-    contents: Contents | None = None
+    types: dict[int, Record] = {}
+    counts: Counter[str] = Counter()
     ids: dict[str, set[int]] = {kind: set() for kind in KINDS}
-    ended = False
+    number, ended = 0, False
     for number, kind, value in _lines(path):
         try:
-            if contents is None:
-                contents = Contents(_header(kind, value))
+            if number == 1:
+                _check_header(value)
             elif ended:
                 raise ExportError("there is more after the end")
             elif kind == "end":
                 ended = True
-                if value != dict(contents.counts):
+                if value != dict(counts):
                     raise ExportError(
-                        f"the file says that it holds {value}, but {dict(contents.counts)} "
+                        f"the file says that it holds {value}, but {dict(counts)} "
                         "were found; lines are missing or doubled"
                     )
             else:
-                _check_record(kind, value, contents.types, ids)
-                contents.counts[kind] += 1
+                _check_record(kind, value, types, ids)
+                counts[kind] += 1
         except ExportError as e:
             raise ExportError(f"{path}, line {number}: {e}. Nothing was imported.") from None
-    if contents is None:
+    if not number:
         raise ExportError(f"{path} is empty; expected a file of `visionline lineage export`.")
     if not ended:
         raise ExportError(
             f"{path} is cut short: its last line, which counts the others, is missing. "
             "Nothing was imported. Export it again."
         )
-    return contents
+    return types
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str, Any]]:
@@ -148,9 +139,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _header(kind: str, value: Any) -> Record:
-    _need(kind == "format", "expected the header")
-    header: Record = value
+def _check_header(header: Record) -> None:
     if header["format"] != FORMAT:
         raise ExportError(
             f"the format is {header['format']!r}, and this visionline reads {FORMAT!r}"
@@ -161,7 +150,6 @@ def _header(kind: str, value: Any) -> Record:
             f"it was made of a store with schema version {version!r} of ML Metadata; "
             f"expected {SCHEMA_VERSION}"
         )
-    return header
 
 
 def _check_record(
