@@ -109,12 +109,19 @@ class _Dump:
         names = {r[0]: r[1] for r in rows}
         parents = self._query("SELECT type_id, parent_type_id FROM ParentType", [])
         bases = {row[0]: row[1] for row in parents}
-        used = self._used_types()
-        for id_, name, version, kind, description, input_, output, external_id in rows:
+        used = {
+            row[0]
+            for kind in KINDS
+            for ids in batches(self._ids[kind])
+            for row in self._query(
+                f"SELECT DISTINCT type_id FROM {kind.capitalize()} WHERE id IN ({id_list(ids)})", []
+            )
+        }
+        for id_, name, version, number, description, input_, output, external_id in rows:
             if self._all or id_ in used:
                 yield {
                     "id": id_,
-                    "kind": TYPE_KINDS[kind],
+                    "kind": TYPE_KINDS[number],
                     "name": name,
                     "version": version or None,
                     "description": description or None,
@@ -124,16 +131,6 @@ class _Dump:
                     "output": json.loads(output) if output else None,
                     "properties": properties[id_],
                 }
-
-    def _used_types(self) -> set[int]:
-        return {
-            row[0]
-            for kind in KINDS
-            for ids in batches(self._ids[kind])
-            for row in self._query(
-                f"SELECT DISTINCT type_id FROM {kind.capitalize()} WHERE id IN ({id_list(ids)})", []
-            )
-        }
 
     def _nodes(self, kind: str, ids: list[int]) -> Iterator[Record]:
         custom: dict[int, Record] = defaultdict(dict)

@@ -157,7 +157,11 @@ def _check_record(
 ) -> None:
     _need(kind in RECORDS, f"unknown kind of record {kind!r}")
     if kind == "type":
-        _check_type(value, types)
+        _fields(value, _TYPE)
+        _need(value["id"] not in types, f"type {value['id']} is there twice")
+        base = value["base"]
+        _need(base is None or base in BASES[value["kind"]], f"unknown base type {_short(base)}")
+        types[value["id"]] = value
     elif kind in KINDS:
         _check_node(kind, value, types)
         _need(value["id"] not in ids[kind], f"{kind} {value['id']} is there twice")
@@ -174,14 +178,6 @@ def _check_record(
         )
         _exists(ids, "context", value[0])
         _exists(ids, right, value[1])
-
-
-def _check_type(value: Any, types: dict[int, Record]) -> None:
-    _fields(value, _TYPE)
-    _need(value["id"] not in types, f"type {value['id']} is there twice")
-    base = value["base"]
-    _need(base is None or base in BASES[value["kind"]], f"unknown base type {_short(base)}")
-    types[value["id"]] = value
 
 
 def _check_node(kind: str, value: Any, types: Mapping[int, Record]) -> None:

@@ -21,7 +21,7 @@ from common.record.kinds import EXAMPLES
 from lineage.images.copies import Copy, served_model
 from lineage.images.uses import USES, Use
 from lineage.questions.affected_images import AffectedImages, affected_by_images
-from lineage.storage.gc import GcItem, GcPlan, Places, tree_size
+from lineage.storage.gc import GcItem, GcPlan, Places, Sizes
 from lineage.storage.marking import record_erasure
 from lineage.storage.removal import Failure, Progress, remove_files, set_states, trash_of
 from lineage.store.connection import Connection
@@ -125,7 +125,7 @@ def plan(reader: Reader, workspace: Workspace, asked: Mapping[str, str | None]) 
             type=a.type,
             uri=a.uri,
             run_id=None,
-            bytes=tree_size(inside[a.id]),
+            bytes=Sizes().of(inside[a.id]),
             why="withdrawn",
         )
         for a in holding
@@ -146,7 +146,7 @@ def plan(reader: Reader, workspace: Workspace, asked: Mapping[str, str | None]) 
         unsearched=len(affected.unsearched),
         remove=tuple(items),
         arrays=tuple(arrays),
-        bytes=sum(i.bytes for i in items) + sum(map(tree_size, arrays)),
+        bytes=sum(i.bytes for i in items) + sum(Sizes().of(a) for a in arrays),
         models=models,
         served=_served(reader, affected, models),
         remains=tuple(remains),

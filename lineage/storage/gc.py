@@ -73,7 +73,7 @@ def plan(reader: Reader, root: Path, keep_runs: int = 3) -> GcPlan:
     root = Path(os.path.realpath(root))
     of_store = needs(reader, keep_runs)
     removable, kept = choose(of_store, root)
-    sizes = _Sizes()
+    sizes = Sizes()
     items, inside = [], set[str]()
     for path, id_ in sorted((path, id_) for id_, path in removable.items()):
         record = of_store.records[id_]
@@ -130,8 +130,8 @@ def choose(of_store: Needs, root: Path) -> tuple[dict[int, str], dict[str, int]]
     return removable, dict(kept)
 
 
-class _Sizes:
-    """Counts a file when its last name has been seen."""
+class Sizes:
+    """Bytes on the disk that are freed; counts a file when its last name has been seen."""
 
     def __init__(self) -> None:
         self._links: Counter[tuple[int, int]] = Counter()
@@ -145,11 +145,6 @@ class _Sizes:
                     continue
             total += entry.st_blocks * _BLOCK
         return total
-
-
-def tree_size(path: str) -> int:
-    """Returns the bytes on the disk that are freed with a file or directory."""
-    return _Sizes().of(path)
 
 
 def _walk(path: str) -> Iterator[os.stat_result]:

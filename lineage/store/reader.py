@@ -112,10 +112,7 @@ class Reader:
     def artifact_values(
         self, type_name: str, keys: Collection[str], where: Mapping[str, Value] | None = None
     ) -> dict[int, dict[str, Value]]:
-        """Returns some custom properties of every artifact of a type that has any of them.
-
-        By artifact id; much cheaper than the artifacts.
-        """
+        """Returns some custom properties of a type's artifacts, by id; cheaper than these."""
         types = self._type_ids(type_name, 1)
         sql = (
             "SELECT a.id, p.name, p.int_value, p.double_value, p.string_value, p.bool_value "
