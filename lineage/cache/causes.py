@@ -1,10 +1,11 @@
-"""From a changed key back to what changed first."""
+"""From a changed key back to what changed first; and why the same key was of no use."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from common.record.artifacts import Pushed
@@ -14,10 +15,10 @@ from common.record.run import Run
 from common.record.steps import Parameters
 from lineage.cache.key_diff import Difference, Kind, differences, sentence
 from lineage.cache.key_parts import Parts, parts_of
-from lineage.cache.reuse import why_not_reused
 from lineage.graph.producers import BASELINE, runs_of
+from lineage.store.places import local_path
 from lineage.store.reader import Reader
-from lineage.store.records import Execution
+from lineage.store.records import Artifact, Execution
 
 ReasonKind = Kind | Literal["before", "disabled", "first", "unusable", "unknown"]
 PUSHER = "components.pusher.Pusher"
@@ -31,6 +32,13 @@ _NOT_RECORDED = (
 _TO_PUSH = "the newest version in the serving folder was not this model, whole"
 _NAMED = 3
 """Root causes that the sentence names; the rest are counted."""
+
+_OUTCOMES = {
+    "FAILED": "failed",
+    "CANCELED": "was cancelled",
+    "RUNNING": "was still running or was killed",
+    "NEW": "was still running or was killed",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,19 +101,19 @@ class Causes:
             readable = self._readable(old, before), self._readable(new, after)
             if all(_EVALUATE in p.parameters for p in readable):
                 old, new = readable
-        found = differences(old, new, after.type)
-        if not found:
-            known = old.key is not None and old.key == new.key
-            if known and value_of(after, Parameters.must_push):
+        changes = differences(old, new, after.type)
+        if not changes:
+            if old.key is None or old.key != new.key:
+                self.add(after, "unknown", _NOT_RECORDED, before, depth)
+            elif value_of(after, Parameters.must_push):
                 self.add(after, "unusable", _TO_PUSH, before, depth)
-                return
-            text = why_not_reused(self._reader, [before], after) if known else _NOT_RECORDED
-            self.add(after, "unusable" if known else "unknown", text, before, depth)
-        inputs = {d.key for d in found if d.kind == "input"}
-        for difference in found:
-            self.add(
-                after, difference.kind, self._text(difference, after), before, depth, difference
-            )
+            else:
+                text = why_not_reused(self._reader, [before], after)
+                self.add(after, "unusable", text, before, depth)
+        inputs = {d.key for d in changes if d.kind == "input"}
+        for difference in changes:
+            text = self._text(difference, after)
+            self.add(after, difference.kind, text, before, depth, difference)
             place = len(self.chain) - 1
             if difference.kind == "input" and difference.key not in BASELINE:
                 if self._upstream(difference, depth + 1):
@@ -123,49 +131,39 @@ class Causes:
         difference: Difference | None = None,
     ) -> None:
         run = runs_of(self._reader, [execution]).get(execution.id)
-        self.chain.append(
-            CacheReason(
-                depth=depth,
-                component=execution.component,
-                execution_id=execution.id,
-                run_id=run.name if run else None,
-                compared_with=compared_with.id if compared_with else None,
-                kind=kind,
-                key=difference.key if difference else None,
-                before=difference.before if difference else None,
-                after=difference.after if difference else None,
-                text=text,
-            )
+        reason = CacheReason(
+            depth=depth,
+            component=execution.component,
+            execution_id=execution.id,
+            run_id=run.name if run else None,
+            compared_with=compared_with.id if compared_with else None,
+            kind=kind,
+            key=difference.key if difference else None,
+            before=difference.before if difference else None,
+            after=difference.after if difference else None,
+            text=text,
         )
+        self.chain.append(reason)
 
     def roots(self) -> tuple[RootCause, ...]:
-        """The reasons that follow from no other; another baseline only if it is alone."""
+        """Returns the reasons that follow from no other; another baseline only if it is alone."""
         leaves = [r for i, r in enumerate(self.chain) if i not in self._explained]
         own = [r for r in leaves if r.key not in {*BASELINE, _COMPARED}]
-        found = {}
-        for r in own or leaves:
-            found[r.component, r.key, r.text] = RootCause(
-                component=r.component,
-                kind=r.kind,
-                key=r.key,
-                before=r.before,
-                after=r.after,
-                text=r.text,
-            )
-        return tuple(found.values())
+        reasons = {(r.component, r.key, r.text): r for r in own or leaves}
+        names = [field.name for field in fields(RootCause)]
+        return tuple(RootCause(**{n: getattr(r, n) for n in names}) for r in reasons.values())
 
     def summary(self, component: str) -> str:
-        """The root causes as a clause of a sentence about `component`."""
-        roots = self.roots()
-        said = [
+        """Returns the root causes as a clause of a sentence about `component`."""
+        texts = [
             r.text if r.component == component else f"in {r.component}, {r.text}"
-            for r in roots[:_NAMED]
+            for r in self.roots()
         ]
-        more = len(roots) - _NAMED
-        return "; ".join(said) + (f"; and {more} more" if more > 0 else "")
+        more = [f"and {len(texts) - _NAMED} more"] if len(texts) > _NAMED else []
+        return "; ".join(texts[:_NAMED] + more)
 
     def _readable(self, parts: Parts, execution: Execution) -> Parts:
-        """With the config's `evaluate` table in the place of what TFX is given for it."""
+        """Puts the config's `evaluate` table in the place of what TFX is given for it."""
         run = runs_of(self._reader, [execution]).get(execution.id)
         table = ((value_of(run, Run.config) if run else None) or {}).get(_EVALUATE)
         if table is None:
@@ -174,7 +172,7 @@ class Causes:
         return replace(parts, parameters={**parameters, _EVALUATE: json.dumps(table)})
 
     def _upstream(self, difference: Difference, depth: int) -> bool:
-        """Adds why another artifact was there; whether that is known."""
+        """Adds why another artifact was there; returns whether that is recorded."""
         old, new = (
             {int(i) for i in ids.split(",")} if ids else set[int]()
             for ids in (difference.before, difference.after)
@@ -205,7 +203,7 @@ class Causes:
         return sentence(difference)
 
     def _model(self, artifact_id: str | None, judged: Execution) -> str:
-        """A baseline, by the name that it was last pushed under before it was one."""
+        """Names a baseline by what it was last pushed under before it was one."""
         if artifact_id is None:
             return "none"
         model = {name_of(Pushed.model_id): int(artifact_id)}
@@ -217,21 +215,65 @@ class Causes:
 
 
 def _is_version(difference: Difference, execution: Execution) -> bool:
-    """Whether it is what Pusher's driver found in the serving folder."""
+    """Says whether it is what Pusher's driver found in the serving folder."""
     return difference.key == "version" and execution.type == PUSHER
 
 
 def _follows(difference: Difference, execution: Execution, inputs: Collection[str]) -> bool:
-    """Whether a driver found something else because an input is another."""
+    """Says whether a driver found something else because an input is another."""
     if difference.key == _COMPARED:
         return not BASELINE.isdisjoint(inputs) or "model" in inputs
     return _is_version(difference, execution) and "model" in inputs
 
 
 def _comparison(text: str | None) -> str:
-    """The version that an Evaluator compared with, in words."""
+    """Says in words which version an Evaluator compared with."""
     try:
-        found = json.loads(text or "")
-        return str(found["version"] or "nothing")
+        return str(json.loads(text or "")["version"] or "nothing")
     except (ValueError, KeyError, TypeError):
         return "nothing"
+
+
+def why_not_reused(reader: Reader, same: Sequence[Execution], later: Execution) -> str:
+    """Says why `later` did not reuse any of `same`, as a clause.
+
+    TFX reuses an execution if it succeeded and its outputs are LIVE and there.  What was
+    so is told from how it is now, where the times do not speak against it.
+
+    Args:
+      same: the executions with its key that began before it, the newest first.
+    """
+    done = [e for e in same if e.state in ("COMPLETE", "CACHED")]
+    newest = (done or same)[0]
+    run = runs_of(reader, [newest]).get(newest.id)
+    where = f"execution {newest.id}" + (f" of run {run.name}" if run else "")
+    earlier = f"the earlier execution with the same key ({where})"
+    if not done:
+        return f"{earlier} {_OUTCOMES.get(newest.state, f'is {newest.state}')}"
+    if newest.state == "COMPLETE" and newest.updated > later.updated:
+        return f"{earlier} had not ended yet"
+    events = [e for e in reader.events([newest.id]) if e.kind == "output"]
+    artifacts = reader.artifacts({e.artifact_id for e in events})
+    # As TFX does: the states of all, and then the files.
+    for why_unusable in (_by_state, _by_file):
+        for event in events:
+            reason = why_unusable(artifacts.get(event.artifact_id), later)
+            if reason is not None:
+                output = f"its output {event.key} (artifact {event.artifact_id})"
+                return f"{earlier} could not be reused: {output} {reason}"
+    return (
+        f"{earlier} was not reused; its outputs are there now, and whether they were then is "
+        "not recorded"
+    )
+
+
+def _by_state(artifact: Artifact | None, later: Execution) -> str | None:
+    if artifact is None:
+        return "is no longer recorded"
+    changed_later = artifact.updated > max(later.created, later.updated)
+    return None if artifact.state == "LIVE" or changed_later else f"is {artifact.state}"
+
+
+def _by_file(artifact: Artifact | None, later: Execution) -> str | None:
+    path = local_path(artifact.uri) if artifact else None
+    return None if path is None or os.path.exists(path) else f"is not at {path}"

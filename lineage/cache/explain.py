@@ -8,7 +8,6 @@ then from the nearest in the least; or what had the same key could not be reused
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,10 +16,9 @@ from common.record.kinds import CACHE, NODE
 from common.record.record import value_of
 from common.record.run import Run
 from common.record.steps import Step
-from lineage.cache.causes import CacheReason, Causes, RootCause
+from lineage.cache.causes import CacheReason, Causes, RootCause, why_not_reused
 from lineage.cache.key_diff import differences
 from lineage.cache.key_parts import parts_of
-from lineage.cache.reuse import why_not_reused
 from lineage.graph import facts
 from lineage.graph.producers import runs_of
 from lineage.graph.refs import find_run
@@ -64,7 +62,7 @@ class CacheExplanation:
 
 
 def explain_cache(reader: Reader, run_ref: str, component: str) -> CacheExplanation:
-    """Why a component of a run was taken from the cache, or was not.
+    """Says why a component of a run was taken from the cache, or was not.
 
     Args:
       run_ref: a run's name, or what a run has made.
@@ -74,8 +72,7 @@ def explain_cache(reader: Reader, run_ref: str, component: str) -> CacheExplanat
       NotFoundError: there is no such run, or no such component ran in it.
     """
     run = find_run(reader, run_ref)
-    execution = _find(reader, run, component)
-    return _Question(reader, run, execution).answer()
+    return _Question(reader, run, _find(reader, run, component)).answer()
 
 
 class _Question:
@@ -86,7 +83,9 @@ class _Question:
         self._run = run
         self._execution = execution
         self._parts = parts_of(execution, reader.events([execution.id]))
-        key, node = self._parts.key, self._named_node()
+        id_, pipeline = value_of(execution, Step.node_id), value_of(run, Run.pipeline)
+        key = self._parts.key
+        node = reader.context(NODE, f"{pipeline}.{id_}") if id_ and pipeline else None
         if key is None or node is None:
             contexts = reader.contexts_of([execution.id]).get(execution.id, [])
             key = key or next((c.name for c in contexts if c.type == CACHE), None)
@@ -106,17 +105,15 @@ class _Question:
             return self._miss("before", f"it failed before the cache was looked at: {error}")
         if not self._parts.enabled:
             return self._miss("disabled", "the cache was disabled for it")
-        recent = self._recent()
+        recent = self._before(self._node)
         same = self._same(recent)
         if same:
             return self._miss("unusable", why_not_reused(self._reader, same, execution))
         others = self._workers(recent)
-        if not others:
-            first = (
-                "no earlier execution of it had succeeded" if recent else "it had not run before"
-            )
-            return self._miss("first", first)
-        return self._changed(others)
+        if others:
+            return self._changed(others)
+        earlier = "no earlier execution of it had succeeded" if recent else "it had not run before"
+        return self._miss("first", earlier)
 
     def _hit(self) -> CacheExplanation:
         events = self._reader.events([self._execution.id])
@@ -134,11 +131,7 @@ class _Question:
     def _changed(self, others: list[Execution]) -> CacheExplanation:
         events = self._reader.events([e.id for e in others])
         type_ = self._execution.type
-
-        def distance(earlier: Execution) -> int:
-            return len(differences(parts_of(earlier, events), self._parts, type_))
-
-        distances = [distance(e) for e in others]
+        distances = [len(differences(parts_of(e, events), self._parts, type_)) for e in others]
         near = [e for e, d in zip(others, distances, strict=True) if d == min(distances)]
         explained = []
         for earlier in near[:_NEAREST]:
@@ -189,40 +182,28 @@ class _Question:
         )
 
     def _same(self, recent: list[Execution]) -> list[Execution]:
-        """Earlier executions with the same key, the newest first."""
+        """Returns earlier executions with the same key, the newest first."""
         if self._key is None:
             return []
         # One that was stopped is not in the key's context, and says its key itself.
-        same = {e.id: e for e in recent if value_of(e, Step.cache_key) == self._key}
-        context = self._reader.context(CACHE, self._key)
-        if context is not None:
-            ids = self._reader.executions_in([context.id]).get(context.id, [])
-            before = [i for i in ids if i < self._execution.id]
-            same |= self._reader.executions(before[-_RECENT:])
-        return [e for _, e in sorted(same.items(), reverse=True)]
+        same = [e for e in recent if value_of(e, Step.cache_key) == self._key]
+        same += self._before(self._reader.context(CACHE, self._key))
+        return sorted({e.id: e for e in same}.values(), key=lambda e: -e.id)
 
     def _workers(self, recent: list[Execution]) -> list[Execution]:
-        """Those that succeeded, the latest used first; of cached ones who did the work."""
+        """Returns those that succeeded, the latest used first; of cached ones who did the work."""
         events = self._reader.events([e.id for e in recent if e.state == "CACHED"])
         works = works_of(self._reader, recent, events)
         workers = [works.get(e.id, e) for e in recent]
         return list({w.id: w for w in workers if w.state == "COMPLETE"}.values())
 
-    def _recent(self) -> list[Execution]:
-        """The latest executions of the node before this one, the newest first."""
-        if self._node is None:
+    def _before(self, context: Context | None) -> list[Execution]:
+        """Returns the latest executions in a context before this one, the newest first."""
+        if context is None:
             return []
-        ids = self._reader.executions_in([self._node.id]).get(self._node.id, [])
+        ids = self._reader.executions_in([context.id]).get(context.id, [])
         before = [i for i in ids if i < self._execution.id][-_RECENT:]
         return [e for _, e in sorted(self._reader.executions(before).items(), reverse=True)]
-
-    def _named_node(self) -> Context | None:
-        """The node's context, where the execution says its name."""
-        node = value_of(self._execution, Step.node_id)
-        pipeline = value_of(self._run, Run.pipeline)
-        if not node or not pipeline:
-            return None
-        return self._reader.context(NODE, f"{pipeline}.{node}")
 
     def _work(self, execution: Execution) -> Work:
         run = runs_of(self._reader, [execution]).get(execution.id)
@@ -238,8 +219,10 @@ def _find(reader: Reader, run: Context, component: str) -> Execution:
         if execution.component.lower() == component.lower():
             return execution
     ran = list(dict.fromkeys(e.component for e in executions))
-    for other in _nodes(reader, run):
-        if other.lower() == component.lower():
+    prefix = f"{facts.pipeline_of(reader, run)}."
+    for node in reader.latest_contexts(NODE):
+        other = (node.name or "").removeprefix(prefix)
+        if other != node.name and other.lower() == component.lower():
             raise NotFoundError(
                 f"{other} did not run in {run.name}. These did: {', '.join(ran) or 'none'}."
             )
@@ -247,11 +230,3 @@ def _find(reader: Reader, run: Context, component: str) -> Execution:
         f"No component {component!r} ran in {run.name}.{nearest(component, ran)} "
         f"These did: {', '.join(ran) or 'none'}."
     )
-
-
-def _nodes(reader: Reader, run: Context) -> Collection[str]:
-    """The ids of the nodes of the run's pipeline, of all its runs."""
-    pipeline = facts.pipeline_of(reader, run)
-    prefix = f"{pipeline}."
-    names = [c.name or "" for c in reader.latest_contexts(NODE)]
-    return [n.removeprefix(prefix) for n in names if n.startswith(prefix)]

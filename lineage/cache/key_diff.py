@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,37 +41,32 @@ class Difference:
 
 
 def differences(before: Parts, after: Parts, component_type: str = "") -> list[Difference]:
-    """What changed; empty where all that is recorded is the same."""
+    """Returns what changed; nothing where all that is recorded is the same."""
     # A driver's parameters may be recorded for one and not for the other.
     whole = before.recorded and after.recorded
-    names = before.parameters.keys() | after.parameters.keys()
-    if not whole:
-        names = before.parameters.keys() & after.parameters.keys()
-    found: list[Difference] = []
-    for name in sorted(names):
-        known_as = _CONFIG_TABLES.get((component_type, name), name)
-        found += _parameter(known_as, before.parameters.get(name), after.parameters.get(name))
+    join = operator.or_ if whole else operator.and_
+    changes: list[Difference] = []
+    for name in sorted(join(before.parameters.keys(), after.parameters.keys())):
+        config_key = _CONFIG_TABLES.get((component_type, name), name)
+        changes += _parameter(config_key, before.parameters.get(name), after.parameters.get(name))
     for key in sorted(before.inputs.keys() | after.inputs.keys()):
         a, b = before.inputs.get(key), after.inputs.get(key)
         # An optional input that has nothing is there, and is empty.
         ids = [",".join(map(str, i.ids)) if i and i.ids else None for i in (a, b)]
         if ids[0] != ids[1]:
-            found.append(Difference(kind="input", key=key, before=ids[0], after=ids[1]))
+            changes.append(Difference(kind="input", key=key, before=ids[0], after=ids[1]))
         elif a and b and a.digests and b.digests and a.digests != b.digests:
-            found.append(Difference(kind="record", key=key, before=ids[0], after=ids[1]))
-    places: tuple[tuple[Kind, str | None, str | None], ...] = (
-        ("executor", before.executor, after.executor),
-        ("node", before.node, after.node),
-        ("tfx_version", before.tfx_version, after.tfx_version),
-    )
-    for kind, old, new in places:
-        if whole and old != new:
-            found.append(Difference(kind=kind, key=kind, before=old, after=new))
-    return found
+            changes.append(Difference(kind="record", key=key, before=ids[0], after=ids[1]))
+    of_code: tuple[Kind, ...] = ("executor", "node", "tfx_version")
+    for kind in of_code if whole else ():
+        old, new = getattr(before, kind), getattr(after, kind)
+        if old != new:
+            changes.append(Difference(kind=kind, key=kind, before=old, after=new))
+    return changes
 
 
 def sentence(difference: Difference) -> str:
-    """As a clause, without the component's name."""
+    """Returns a difference as a clause, without the component's name."""
     before, after, key = _brief(difference.before), _brief(difference.after), difference.key
     if difference.kind == "input":
         if difference.before is None:
@@ -101,13 +97,13 @@ def sentence(difference: Difference) -> str:
 def _parameter(name: str, before: str | None, after: str | None) -> list[Difference]:
     if before == after:
         return []
-    found = list(_inside(name, _parsed(before), _parsed(after)))
+    inside = _inside(name, _parsed(before), _parsed(after))
     # Text that differs only in how it is written has no differences inside.
-    return found or [Difference(kind="parameter", key=name, before=before, after=after)]
+    return inside or [Difference(kind="parameter", key=name, before=before, after=after)]
 
 
 def _inside(name: str, before: Any, after: Any) -> list[Difference]:
-    """The smallest parts of JSON values that differ."""
+    """Returns the smallest parts of JSON values that differ."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         keys = sorted(before.keys() | after.keys())
         parts = [(f"{name}.{k}", before.get(k), after.get(k)) for k in keys]
@@ -126,10 +122,10 @@ def _parsed(text: str | None) -> Any:
     if text is None:
         return None
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except ValueError:
         return text
-    return found if isinstance(found, dict | list) else text
+    return value if isinstance(value, dict | list) else text
 
 
 def _written(value: Any) -> str | None:

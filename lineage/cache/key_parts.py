@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,22 +45,21 @@ class Parts:
     """Whether the cache was to be used at all."""
     parameters: Mapping[str, str]
     inputs: Mapping[str, Input]
-    executor: str | None
-    node: str | None
-    tfx_version: str | None
+    executor: str | None = None
+    node: str | None = None
+    tfx_version: str | None = None
     recorded: bool
     """The parts were recorded, and not put together from what else is known."""
 
 
 def short(value: str, longest: int) -> str:
-    """The value, or a digest of it where it is long."""
-    if len(value) <= longest:
-        return value
-    return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
+    """Returns the value, or a digest of it where it is long."""
+    digest = f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
+    return value if len(value) <= longest else digest
 
 
 def without_places(name: str, value: str) -> str:
-    """A parameter as it is part of the key."""
+    """Returns a parameter as it is part of the key."""
     if name not in _IN_TABLES:
         return value
     try:
@@ -73,15 +73,11 @@ def without_places(name: str, value: str) -> str:
 
 
 def parts_of(execution: Execution, events: Sequence[Event]) -> Parts:
-    """The parts of an execution's key.
-
-    Args:
-      events: its inputs (others are passed over).
-    """
-    ids: dict[str, list[int]] = {}
+    """Returns the parts of an execution's key; passes over all events but its inputs."""
+    ids: dict[str, list[int]] = defaultdict(list)
     for event in sorted(events, key=lambda e: (e.key, e.index, e.artifact_id)):
         if event.execution_id == execution.id and event.kind == "input":
-            ids.setdefault(event.key, []).append(event.artifact_id)
+            ids[event.key].append(event.artifact_id)
     recorded = Step.read(execution)
     key = recorded.cache_key
     try:
@@ -96,25 +92,20 @@ def parts_of(execution: Execution, events: Sequence[Event]) -> Parts:
             k: str(v) for k, v in execution.custom.items() if is_parameter(k) and v is not None
         },
         inputs={k: Input(ids=tuple(v), digests=None) for k, v in ids.items()},
-        executor=None,
-        node=None,
-        tfx_version=None,
         recorded=False,
     )
 
 
 def _recorded(execution: Execution, key: str | None, parts: dict[str, Any]) -> Parts:
-    inputs = {
-        key: Input(ids=tuple(int(i) for i, _ in pairs), digests=tuple(str(d) for _, d in pairs))
-        for key, pairs in parts.get("inputs", {}).items()
-    }
+    inputs, parameters = parts.get("inputs", {}), parts.get("parameters", {})
     return Parts(
         key=key,
         enabled=bool(parts.get("enabled", True)),
-        parameters={
-            k: _whole(execution, k, str(v)) for k, v in parts.get("parameters", {}).items()
+        parameters={k: _whole(execution, k, str(v)) for k, v in parameters.items()},
+        inputs={
+            k: Input(ids=tuple(int(i) for i, _ in pairs), digests=tuple(str(d) for _, d in pairs))
+            for k, pairs in inputs.items()
         },
-        inputs=inputs,
         executor=parts.get("executor"),
         node=parts.get("node"),
         tfx_version=parts.get("tfx_version"),
@@ -123,14 +114,12 @@ def _recorded(execution: Execution, key: str | None, parts: dict[str, Any]) -> P
 
 
 def _whole(execution: Execution, name: str, value: str) -> str:
-    """A parameter's value, which TFX has recorded under its name unless a result has it."""
+    """Returns a parameter's value, which TFX has recorded under its name unless a result has it."""
     whole = str(execution.get(name))
-    for known in (whole, without_places(name, whole)):
-        if short(known, LONGEST) == value:
-            return known
-    return value
+    forms = (whole, without_places(name, whole))
+    return next((form for form in forms if short(form, LONGEST) == value), value)
 
 
 def is_parameter(name: str) -> bool:
-    """Whether a property is a parameter, and nothing that came of the execution."""
+    """Says whether a property is a parameter, and nothing that came of the execution."""
     return name not in RESULTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -9,7 +10,7 @@ from pathlib import PurePath
 from common.formats import duration, known, share
 from common.record.kinds import BLESSING, EVALUATION, PUSHED_MODEL
 from lineage.drawing.drawing import Drawing, Edge, Node, State
-from lineage.drawing.sections import sections
+from lineage.drawing.sections import brief_lines, sections
 from lineage.graph import facts
 from lineage.graph.producers import BASELINE, Graph, ancestry
 from lineage.questions.model import Judged, ModelLineage, lineage_of
@@ -25,15 +26,14 @@ _VERDICT = (EVALUATION, BLESSING)
 def depict(reader: Reader, model: Artifact, lineage: ModelLineage | None = None) -> Drawing:
     """Draws what made a model, what judged it and where it was pushed.
 
-    Args:
-      lineage: the model's, where it is known already.
+    The model's lineage is asked for, unless it is there already.
     """
-    found = lineage_of(reader, model) if lineage is None else lineage
-    briefs = {(s.title, e.record): e.brief for s in sections(found) for e in s.entries}
-    picture = _Picture(found, ancestry(reader, [model.id]), Judged.of(reader, model), briefs)
+    lineage = lineage_of(reader, model) if lineage is None else lineage
+    briefs = {(s.title, e.record): e.brief for s in sections(lineage) for e in s.entries}
+    picture = _Picture(lineage, ancestry(reader, [model.id]), Judged.of(reader, model), briefs)
     picture.ancestors()
     picture.verdicts_and_pushes()
-    names = [f"{p.name}@{p.version}" for p in found.pushes[-1:]]
+    names = [f"{p.name}@{p.version}" for p in lineage.pushes[-1:]]
     return Drawing(
         title=f"Lineage of {(*names, f'model {model.id}')[0]}",
         nodes=tuple(picture.nodes.values()),
@@ -60,17 +60,17 @@ class _Picture:
         }
         for data in self.lineage.data:
             if data.source is not None and data.artifact_id in maker:
+                id_ = maker[data.artifact_id]
+                quarantined = known(data.quarantined, "{:,} in quarantine".format, "")
                 origin = Node(
-                    id=f"d{maker[data.artifact_id]}",
+                    id=f"d{id_}",
                     kind="artifact",
                     title=f"Data: {PurePath(data.source).name or data.source}",
-                    details=_lines(
-                        data.source, known(data.quarantined, "{:,} in quarantine".format, "")
-                    ),
-                    state="reused" if maker[data.artifact_id] in reused else "made",
+                    details=brief_lines(data.source, quarantined),
+                    state="reused" if id_ in reused else "made",
                 )
-                self._add(origin)
-                self._join(origin.id, f"x{maker[data.artifact_id]}")
+                self.nodes[origin.id] = origin
+                self._join(origin.id, f"x{id_}")
         for id_ in sorted(self.graph.executions):
             self._execution(id_, reused=id_ in reused)
         for id_, artifact in sorted(self.graph.artifacts.items()):
@@ -91,7 +91,7 @@ class _Picture:
                 title=f"{hidden} more",
                 details=("evaluations and pushes",),
             )
-            self._add(more)
+            self.nodes[more.id] = more
             self._join(f"a{self.lineage.model.artifact_id}", more.id)
         place: dict[int, str | None] = {}  # node by artifact; None: not drawn
         for event in self.judged.events:
@@ -124,7 +124,7 @@ class _Picture:
                 self._event(event, node)
 
     def _shown(self, verdicts: Collection[int], pushes: Collection[int]) -> tuple[list[int], int]:
-        """The evaluations and pushes to draw, and how many more there are.
+        """Returns the evaluations and pushes to draw, and how many more there are.
 
         First those that led to a pushed version, then the newest.
         """
@@ -136,17 +136,14 @@ class _Picture:
         return sorted(wanted[-_JUDGED:]), len(wanted[:-_JUDGED])
 
     def _trials_between(self, shown: Collection[int], trials: Collection[int]) -> set[int]:
-        """The trials in the server that follow an evaluation, or lead to a push, shown."""
+        """Returns the trials in the server that follow an evaluation, or lead to a push, shown."""
         events = self.judged.events
         verdicts = {e.artifact_id for e in events if e.kind == "output"}
-        near: dict[int, set[int]] = {}
+        near: dict[int, set[int]] = defaultdict(set)
         for event in events:
             if event.artifact_id in verdicts:
-                near.setdefault(event.artifact_id, set()).add(event.execution_id)
+                near[event.artifact_id].add(event.execution_id)
         return {t for ids in near.values() if ids & {*shown} for t in ids & {*trials}}
-
-    def _add(self, node: Node) -> None:
-        self.nodes[node.id] = node
 
     def _join(self, source: str, target: str, label: str = "", aside: bool = False) -> None:
         self.edges.append(Edge(source=source, target=target, label=label, aside=aside))
@@ -155,122 +152,91 @@ class _Picture:
         execution = f"x{event.execution_id}"
         if event.kind == "input":
             self._join(node, execution, event.key)
-        elif node[0] in "vp":  # a verdict is several artifacts
-            self._join(execution, node)
-        else:
-            self._join(execution, node, event.key)
+        else:  # a verdict is several artifacts
+            self._join(execution, node, "" if node[0] in "vp" else event.key)
 
     def _execution(self, id_: int, *, reused: bool) -> None:
         step = next((s for s in self.lineage.producers if s.execution_id == id_), None)
         if step is None:
             return
         took = known(step.duration_seconds, duration, "")
-        how = ", ".join(_lines(took, "reused" if reused else None))
+        how = ", ".join(brief_lines(took, "reused" if reused else None))
         failed = step.state in ("FAILED", "CANCELED")
-        self._add(
-            Node(
-                id=f"x{id_}",
-                kind="execution",
-                title=step.component,
-                details=_lines(step.run_id, how, step.error),
-                state="failed" if failed else "reused" if reused else "made",
-                record=id_,
-                run_id=step.run_id,
-            )
+        self.nodes[f"x{id_}"] = Node(
+            id=f"x{id_}",
+            kind="execution",
+            title=step.component,
+            details=brief_lines(step.run_id, how, step.error),
+            state="failed" if failed else "reused" if reused else "made",
+            record=id_,
+            run_id=step.run_id,
         )
 
     def _artifact(self, artifact: Artifact, *, reused: bool) -> None:
         gone = artifact.state in _GONE
         titles = ("data", "schema", "transform", "model")
-        about = next(filter(None, (self._brief(t, artifact.id) for t in titles)), ())
-        self._add(
-            Node(
-                id=f"a{artifact.id}",
-                kind="artifact",
-                title=artifact.type or f"Artifact {artifact.id}",
-                details=("files deleted",) * gone + (about or (f"artifact {artifact.id}",)),
-                state="deleted" if gone else "reused" if reused else "made",
-                record=artifact.id,
-            )
+        about = next(filter(None, (self.briefs.get((t, artifact.id)) for t in titles)), ())
+        self.nodes[f"a{artifact.id}"] = Node(
+            id=f"a{artifact.id}",
+            kind="artifact",
+            title=artifact.type or f"Artifact {artifact.id}",
+            details=("files deleted",) * gone + (about or (f"artifact {artifact.id}",)),
+            state="deleted" if gone else "reused" if reused else "made",
+            record=artifact.id,
         )
 
-    def _brief(self, title: str, record: int) -> tuple[str, ...]:
-        """What the section of a title says of a thing."""
-        return self.briefs.get((title, record), ())
+    def _outcome(
+        self, id_: str, title: str, section: str, record: int, state: State, run_id: str | None
+    ) -> str:
+        """Adds a verdict, trial or version, with what a section says of it; returns its id."""
+        self.nodes[id_] = Node(
+            id=id_,
+            kind="version" if id_[0] == "p" else "artifact",
+            title=title,
+            details=self.briefs.get((section, record), ()),
+            state=state,
+            record=record,
+            run_id=run_id,
+        )
+        return id_
 
     def _verdict(self, verdict: facts.Verdict) -> str:
-        id_ = f"v{verdict.execution_id}"
         titles: Mapping[bool | None, tuple[str, State]] = {
             True: ("Blessed", "made"),
             False: ("Not blessed", "failed"),
             None: ("Evaluated", "made"),
         }
         title, state = titles[verdict.blessed]
-        self._add(
-            Node(
-                id=id_,
-                kind="artifact",
-                title=title,
-                details=self._brief("judged by", verdict.execution_id),
-                state=state,
-                record=verdict.execution_id,
-                run_id=verdict.run_id,
-            )
-        )
-        return id_
+        id_ = verdict.execution_id
+        return self._outcome(f"v{id_}", title, "judged by", id_, state, verdict.run_id)
 
     def _trial(self, trial: facts.InfraVerdict) -> str:
-        id_ = f"v{trial.execution_id}"
         title = "Not servable" if trial.blessed is False else "Servable"
         if trial.skipped is not None:
             title = "Skipped in the server"
-        self._add(
-            Node(
-                id=id_,
-                kind="artifact",
-                title=title,
-                details=self._brief("in the server", trial.execution_id),
-                state="failed" if trial.blessed is False else "made",
-                record=trial.execution_id,
-                run_id=trial.run_id,
-            )
-        )
-        return id_
+        state: State = "failed" if trial.blessed is False else "made"
+        id_ = trial.execution_id
+        return self._outcome(f"v{id_}", title, "in the server", id_, state, trial.run_id)
 
     def _version(self, push: facts.Push) -> str:
-        id_ = f"p{push.artifact_id}"
-        self._add(
-            Node(
-                id=id_,
-                kind="version",
-                title=f"{push.name or 'pushed'}@{push.version or '?'}",
-                details=self._brief("pushed to", push.artifact_id),
-                state="deleted" if push.serving == "removed" else "pushed",
-                record=push.artifact_id,
-                run_id=push.run_id,
-            )
-        )
-        return id_
+        title = f"{push.name or 'pushed'}@{push.version or '?'}"
+        state: State = "deleted" if push.serving == "removed" else "pushed"
+        id_ = push.artifact_id
+        return self._outcome(f"p{id_}", title, "pushed to", id_, state, push.run_id)
 
     def _baseline(self, model: Artifact, verdict: facts.Verdict | None, event: Event) -> None:
-        drawn = self.nodes.get(f"b{model.id}")
+        id_ = f"b{model.id}"
+        drawn = self.nodes.get(id_)
         name = verdict.baseline if verdict and verdict.baseline_model_id == model.id else None
-        value = verdict.baseline_value if verdict else None
+        number = verdict.baseline_value if verdict else None
+        headline = None if number is None or not verdict else f"{verdict.headline} {share(number)}"
         if drawn is None or len(drawn.details) == 1:  # another evaluation may have said more
-            self._add(
-                Node(
-                    id=f"b{model.id}",
-                    kind="artifact",
-                    title=name if name and name != model.uri else f"Model {model.id}",
-                    details=("baseline",)
-                    if verdict is None or value is None
-                    else ("baseline", f"{verdict.headline} {share(value)}"),
-                    aside=True,
-                    record=model.id,
-                )
+            self.nodes[id_] = Node(
+                id=id_,
+                kind="artifact",
+                title=name if name and name != model.uri else f"Model {model.id}",
+                details=brief_lines("baseline", headline),
+                aside=True,
+                record=model.id,
             )
-        self._join(f"b{model.id}", f"x{event.execution_id}", event.key, aside=True)
-
-
-def _lines(*lines: str | None) -> tuple[str, ...]:
-    return tuple(line for line in lines if line)[:3]
+        self._join(id_, f"x{event.execution_id}", event.key, aside=True)

@@ -48,9 +48,18 @@ class Drawing:
     """Both ends of each are among the nodes."""
 
 
-STYLE = """
-.lineage { --made: #3b6ea8; --reused: #7a7f87; --failed: #b3382c; --pushed: #2c7a4b;
-  --deleted: #9a6b16; --line: #8b9098; color: #1c2128; font-family: system-ui, sans-serif;
+COLOURS: dict[State, str] = {
+    "made": "#3b6ea8",
+    "reused": "#7a7f87",
+    "failed": "#b3382c",
+    "pushed": "#2c7a4b",
+    "deleted": "#9a6b16",
+}
+STYLE = (
+    "\n.lineage {"
+    + "".join(f" --{state}: {colour};" for state, colour in COLOURS.items())
+    + """
+  --line: #8b9098; color: #1c2128; font-family: system-ui, sans-serif;
   max-width: 100%; height: auto; }
 @media (prefers-color-scheme: dark) { .lineage { --made: #7fb0e8; --reused: #9aa1ab;
   --failed: #f08a7e; --pushed: #6fcf97; --deleted: #e0b25c; --line: #868d98; color: #e6e9ee; } }
@@ -62,9 +71,8 @@ STYLE = """
 .lineage .tip { fill: var(--line); }
 .lineage .aside rect, .lineage .line.aside { stroke-dasharray: 5 4; }
 .lineage .execution rect { fill-opacity: 0; }
-""" + "".join(
-    f".lineage .{s} rect {{ stroke: var(--{s}); fill: var(--{s}); }}\n"
-    for s in ("made", "reused", "failed", "pushed", "deleted")
+"""
+    + "".join(f".lineage .{s} rect {{ stroke: var(--{s}); fill: var(--{s}); }}\n" for s in COLOURS)
 )
 """The picture's colours and type; a page may set the variables anew."""
 
@@ -82,14 +90,14 @@ def svg(
     style: bool = True,
     link: Callable[[Node], str | None] | None = None,
 ) -> str:
-    """The drawing as one `<svg>` element, from top to bottom.
+    """Draws one `<svg>` element, from top to bottom.
 
     Args:
       abreast: boxes side by side, at most; two are readable on a phone.
       style: whether STYLE is inside; without it, the page must have it.
       link: the address that a node leads to, if any.
     """
-    sizes = {n.id: (_WIDTH, _height(n)) for n in drawing.nodes}
+    sizes = {n.id: (_WIDTH, 30.0 + _LINE * len(n.details[:3])) for n in drawing.nodes}
     placed = layout(sizes, [(e.source, e.target) for e in drawing.edges], abreast)
     width, height = placed.width + 2 * _MARGIN, placed.height + 2 * _MARGIN
     parts = [
@@ -108,7 +116,7 @@ def svg(
 
 
 def text(value: str) -> str:
-    """Any string as text or attribute of XML or HTML: on one line, and escaped.
+    """Writes any string as text or attribute of XML or HTML: on one line, and escaped.
 
     Characters that XML cannot hold, and those that turn the direction of writing, are
     replaced.
@@ -133,7 +141,7 @@ _TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def fitted(value: str, room: float, size: float) -> str:
-    """As much of a text as fits, with "…" for the rest.
+    """Returns as much of a text as fits, with "…" for the rest.
 
     Args:
       room: pixels; fonts differ, so a character's width is guessed generously.
@@ -152,7 +160,7 @@ def fitted(value: str, room: float, size: float) -> str:
 
 
 def _advance(character: str) -> float:
-    """A character's width in a sans-serif font, in ems."""
+    """Guesses a character's width in a sans-serif font, in ems."""
     if unicodedata.east_asian_width(character) in "WF":
         return 1.05
     if unicodedata.combining(character):
@@ -162,10 +170,6 @@ def _advance(character: str) -> float:
     if character in "mwMW@%…" or ord(character) > 0x24F:
         return 0.95
     return 0.7 if character.isupper() else 0.59
-
-
-def _height(node: Node) -> float:
-    return 30.0 + _LINE * len(node.details[:3])
 
 
 def _node(node: Node, box: Box, address: str | None) -> str:
@@ -209,7 +213,7 @@ def _path(line: Sequence[tuple[Point, Point]]) -> str:
 
 
 def _tip(line: Sequence[tuple[Point, Point]]) -> str:
-    """The arrow's head; lines end vertically."""
+    """Draws the arrow's head; lines end vertically."""
     x, y = line[-1][1]
     back = -6.0 if line[0][0][1] < y else 6.0
     return (

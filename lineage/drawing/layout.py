@@ -15,6 +15,8 @@ from itertools import pairwise
 Point = tuple[float, float]
 Item = Hashable
 """A box (its id), or a point that a line passes: ("via", its box, whether up, row)."""
+Neighbours = Mapping[Item, Sequence[Item]]
+"""In the row above, or below; of every item, none being an empty list."""
 
 _GAP_X, _GAP_Y = 18.0, 34.0
 _LANE = 2.0
@@ -54,16 +56,21 @@ def layout(sizes: Mapping[str, Point], edges: Collection[tuple[str, str]], abrea
     row_of = _rows(list(sizes), down, abreast)
     chains = {edge: _chain(edge, edge in flipped, row_of) for edge in pairs}
     links = sorted({link for c in chains.values() for link in pairwise(c)}, key=repr)
-    rows = _ordered(row_of, chains, links)
+    above: dict[Item, list[Item]] = defaultdict(list)
+    below: dict[Item, list[Item]] = defaultdict(list)
+    for a, b in links:
+        above[b].append(a)
+        below[a].append(b)
+    rows = _ordered(row_of, chains, above, below)
     widths: dict[Item, float] = {i: sizes[i][0] if i in row_of else _LANE for r in rows for i in r}
-    centres = _centres(rows, links, widths)
-    return _placed(sizes, rows, chains, links, flipped, widths, centres)
+    centres = _centres(rows, above, below, widths)
+    return _placed(sizes, rows, chains, above, below, flipped, widths, centres)
 
 
 def _acyclic(
     boxes: Sequence[str], edges: Sequence[tuple[str, str]]
 ) -> tuple[list[tuple[str, str]], set[tuple[str, str]]]:
-    """The edges with those turned round that close a cycle; and which these were."""
+    """Turns edges round that close a cycle; returns all of them, and which these were."""
     after: dict[str, list[str]] = defaultdict(list)
     for a, b in edges:
         after[a].append(b)
@@ -90,7 +97,7 @@ def _acyclic(
 
 
 def _rows(boxes: Sequence[str], down: Sequence[tuple[str, str]], abreast: int) -> dict[str, int]:
-    """The row of each box: below all that lead to it, and no row too full."""
+    """Returns the row of each box: below all that lead to it, and no row too full."""
     before: dict[str, set[str]] = {b: set() for b in boxes}
     after: dict[str, set[str]] = {b: set() for b in boxes}
     for a, b in down:
@@ -126,7 +133,7 @@ def _rows(boxes: Sequence[str], down: Sequence[tuple[str, str]], abreast: int) -
 
 
 def _chain(edge: tuple[str, str], flipped: bool, row_of: Mapping[str, int]) -> tuple[Item, ...]:
-    """A line from top to bottom: its upper box, the points it passes, its lower box."""
+    """Returns a line from top to bottom: its upper box, the points it passes, its lower box."""
     upper, lower = edge[::-1] if flipped else edge
     between = range(row_of[upper] + 1, row_of[lower])
     return (upper, *(("via", upper, flipped, row) for row in between), lower)
@@ -135,53 +142,38 @@ def _chain(edge: tuple[str, str], flipped: bool, row_of: Mapping[str, int]) -> t
 def _ordered(
     row_of: Mapping[str, int],
     chains: Mapping[tuple[str, str], tuple[Item, ...]],
-    links: Sequence[tuple[Item, Item]],
+    above: Neighbours,
+    below: Neighbours,
 ) -> list[list[Item]]:
     rows: list[list[Item]] = [[] for _ in range(max(row_of.values(), default=-1) + 1)]
     for box, row in row_of.items():
         rows[row].append(box)
     seen: set[Item] = set()
-    for edge in sorted(chains):
-        chain = chains[edge]
-        first = row_of[str(chain[0])]
-        for offset, item in enumerate(chain[1:-1], start=1):
+    for _, chain in sorted(chains.items()):
+        for number, item in enumerate(chain[1:-1], start=row_of[str(chain[0])] + 1):
             if item not in seen:
                 seen.add(item)
-                rows[first + offset].append(item)
-    above, below = _neighbours(links)
+                rows[number].append(item)
     best, fewest = rows, _crossings(rows, above)
     for sweep in range(_SWEEPS):
         near = above if sweep % 2 == 0 else below
         place = {item: i / max(len(r), 2) for r in rows for i, item in enumerate(r)}
-        step = range(len(rows)) if sweep % 2 == 0 else range(len(rows) - 1, -1, -1)
         rows = [list(r) for r in rows]
-        for i in step:
-            wanted = {
-                item: sum(place[n] for n in near[item]) / len(near[item])
-                if near[item]
-                else place[item]
-                for item in rows[i]
-            }
-            rows[i].sort(key=wanted.__getitem__)
-            place |= {item: k / max(len(rows[i]), 2) for k, item in enumerate(rows[i])}
+        for items in rows if sweep % 2 == 0 else reversed(rows):
+            wanted = {item: _barycentre(item, near, place) for item in items}
+            items.sort(key=wanted.__getitem__)
+            place |= {item: i / max(len(items), 2) for i, item in enumerate(items)}
         crossings = _crossings(rows, above)
         if crossings < fewest:
             best, fewest = rows, crossings
     return best
 
 
-def _neighbours(
-    links: Sequence[tuple[Item, Item]],
-) -> tuple[dict[Item, list[Item]], dict[Item, list[Item]]]:
-    above: dict[Item, list[Item]] = defaultdict(list)
-    below: dict[Item, list[Item]] = defaultdict(list)
-    for a, b in links:
-        above[b].append(a)
-        below[a].append(b)
-    return above, below
+def _barycentre(item: Item, near: Mapping[Item, Sequence[Item]], at: Mapping[Item, float]) -> float:
+    return sum(at[n] for n in near[item]) / len(near[item]) if near[item] else at[item]
 
 
-def _crossings(rows: Sequence[Sequence[Item]], above: Mapping[Item, Sequence[Item]]) -> int:
+def _crossings(rows: Sequence[Sequence[Item]], above: Neighbours) -> int:
     count = 0
     for upper, lower in pairwise(rows):
         place = {item: i for i, item in enumerate(upper)}
@@ -192,27 +184,24 @@ def _crossings(rows: Sequence[Sequence[Item]], above: Mapping[Item, Sequence[Ite
 
 def _centres(
     rows: Sequence[Sequence[Item]],
-    links: Sequence[tuple[Item, Item]],
+    above: Neighbours,
+    below: Neighbours,
     widths: Mapping[Item, float],
 ) -> dict[Item, float]:
-    """The horizontal middle of every item: near its neighbours, apart in its row."""
+    """Returns the horizontal middle of every item: near its neighbours, apart in its row."""
     centres: dict[Item, float] = {}
     for row in rows:
         centres |= zip(row, _apart([0.0] * len(row), [widths[i] for i in row]), strict=True)
-    above, below = _neighbours(links)
     for sweep in range(4 * _SWEEPS):
         near = above if sweep % 2 == 0 else below
         for row in rows if sweep % 2 == 0 else reversed(rows):
-            wanted = [
-                sum(centres[n] for n in near[i]) / len(near[i]) if near[i] else centres[i]
-                for i in row
-            ]
+            wanted = [_barycentre(item, near, centres) for item in row]
             centres |= zip(row, _apart(wanted, [widths[i] for i in row]), strict=True)
     return centres
 
 
 def _apart(wanted: Sequence[float], widths: Sequence[float]) -> list[float]:
-    """Centres nearest to the wanted ones (least squares) that keep order and distance.
+    """Returns the centres nearest to the wanted ones (least squares) that keep order and distance.
 
     Pools adjacent violators, as in isotonic regression.
     """
@@ -235,7 +224,8 @@ def _placed(
     sizes: Mapping[str, Point],
     rows: Sequence[Sequence[Item]],
     chains: Mapping[tuple[str, str], tuple[Item, ...]],
-    links: Sequence[tuple[Item, Item]],
+    above: Neighbours,
+    below: Neighbours,
     flipped: Collection[tuple[str, str]],
     widths: Mapping[Item, float],
     centres: Mapping[Item, float],
@@ -259,10 +249,9 @@ def _placed(
                     height=sizes[item][1],
                 )
         top += height + _GAP_Y
-    above, below = _neighbours(links)
 
-    def port(item: Item, other: Item, side: Mapping[Item, list[Item]]) -> float:
-        """Where on a box's side a line ends: as many places as lines, in their order."""
+    def port(item: Item, other: Item, side: Neighbours) -> float:
+        """Says where on a box's side a line ends: as many places as lines, in their order."""
         others = sorted(side[item], key=lambda o: (middle[o], repr(o)))
         part = widths[item] / (len(others) + 1)
         return middle[item] - widths[item] / 2 + part * (others.index(other) + 1)

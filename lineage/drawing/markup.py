@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import re
 
-from lineage.drawing.drawing import Drawing, Node, one_line
-
-_COLOURS = {
-    "made": "#3b6ea8",
-    "reused": "#7a7f87",
-    "failed": "#b3382c",
-    "pushed": "#2c7a4b",
-    "deleted": "#9a6b16",
-}
+from lineage.drawing.drawing import COLOURS, Drawing, Node, one_line
 
 
 def mermaid(drawing: Drawing) -> str:
-    """A flowchart, https://mermaid.js.org/syntax/flowchart.html."""
+    """Writes a flowchart, https://mermaid.js.org/syntax/flowchart.html."""
     names = _names(drawing)
     lines = [f"%% {one_line(drawing.title)}", "flowchart TD"]
     for node in drawing.nodes:
@@ -32,7 +24,7 @@ def mermaid(drawing: Drawing) -> str:
         arrow = "-.->" if edge.aside else "-->"
         label = f'|"{_mermaid_text(edge.label)}"|' if edge.label.strip() else ""
         lines.append(f"    {names[edge.source]} {arrow}{label} {names[edge.target]}")
-    for state, colour in _COLOURS.items():
+    for state, colour in COLOURS.items():
         lines.append(f"    classDef {state} stroke:{colour},fill:{colour}1a")
     aside = [names[n.id] for n in drawing.nodes if n.aside]
     if aside:
@@ -41,7 +33,7 @@ def mermaid(drawing: Drawing) -> str:
 
 
 def dot(drawing: Drawing) -> str:
-    """A digraph, https://graphviz.org/doc/info/lang.html."""
+    """Writes a digraph, https://graphviz.org/doc/info/lang.html."""
     names = _names(drawing)
     lines = [
         "digraph lineage {",
@@ -54,7 +46,7 @@ def dot(drawing: Drawing) -> str:
         style += ["dashed"] * node.aside
         label = '"' + "\\n".join(_quoted(t)[1:-1] for t in _text(node)) + '"'
         lines.append(
-            f"  {names[node.id]} [label={label}, color={_quoted(_COLOURS[node.state])}, "
+            f"  {names[node.id]} [label={label}, color={_quoted(COLOURS[node.state])}, "
             f'style="{",".join(style)}"];'
         )
     for edge in drawing.edges:
@@ -67,7 +59,7 @@ def dot(drawing: Drawing) -> str:
 
 
 def _names(drawing: Drawing) -> dict[str, str]:
-    """Plain identifiers: "end" and others are words of these languages."""
+    """Gives plain identifiers: "end" and others are words of these languages."""
     return {n.id: f"n{i}" for i, n in enumerate(drawing.nodes)}
 
 
@@ -76,12 +68,12 @@ def _text(node: Node) -> list[str]:
 
 
 def _mermaid_text(text: str) -> str:
-    """Within double quotes; what Mermaid, its Markdown or HTML could read becomes a code."""
+    """Writes text for double quotes; what Mermaid, Markdown or HTML could read becomes a code."""
     plain = re.compile(r"[\w .,:+=/@-]")
     return "".join(c if plain.match(c) else f"#{ord(c)};" for c in one_line(text)) or " "
 
 
 def _quoted(text: str) -> str:
-    """A double-quoted string: `\\N` and the like, and HTML entities, are not read in it."""
+    r"""Writes a double-quoted string: `\N` and the like, and HTML entities, are not read in it."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
     return f'"{escaped}"'

@@ -72,11 +72,12 @@ class Section:
 
 
 def sections(lineage: ModelLineage) -> tuple[Section, ...]:
-    """Everything that is known of a model, in the order in which it is shown."""
+    """Returns everything that is recorded of a model, in the order in which it is shown."""
     run, training = lineage.run, lineage.training
     schema, transform = lineage.schema, lineage.transform
     data = tuple(map(_data, lineage.data))
     verdicts = tuple(map(_verdict, lineage.verdicts))
+    never = _nothing("verdict", "nothing: it was never evaluated")
     trials = tuple(map(_trial, lineage.infra_verdicts))
     pushes = tuple(map(_push, lineage.pushes))
     withdrawn = tuple(_withdrawn(e, lineage.model.artifact_id) for e in lineage.withdrawn)
@@ -88,31 +89,24 @@ def sections(lineage: ModelLineage) -> tuple[Section, ...]:
         Section("transform", (_transform(transform),) if transform else _nothing("transform")),
         Section("training", (_training(training, run),) if training else _nothing("training")),
         Section("run", (_run(run),) if run else _nothing("run")),
-        Section(
-            "judged by",
-            verdicts or _nothing("verdict", "nothing: it was never evaluated"),
-            listed=True,
-        ),
+        Section("judged by", verdicts or never, listed=True),
         *([Section("in the server", trials, listed=True)] if trials else []),
         Section("pushed to", pushes or _nothing("place", "nowhere"), listed=True),
     )
 
 
 def figures(lineage: ModelLineage) -> tuple[Fact, ...]:
-    """The few numbers that a model is known by."""
+    """Returns the few numbers that a model is known by."""
     training = lineage.training
     verdict = lineage.verdicts[-1] if lineage.verdicts else None
     trials = [t for t in lineage.infra_verdicts if t.grpc_p50_ms is not None]
     latency, of = training.latency_ms if training else None, "ONNX Runtime, batches of 1"
     if trials:
         latency, of = trials[-1].grpc_p50_ms, "one image a request, over gRPC"
-    images = verdict.examples if verdict else None
+    headline = _form(verdict.headline_value if verdict else None, share)
+    images = _form(verdict.examples if verdict else None, count, "of {} images") or ""
     return (
-        Fact(
-            verdict.headline if verdict else TASK.HEADLINE,
-            _form(verdict.headline_value if verdict else None, share),
-            "" if images is None else f"of {count(images)} images",
-        ),
+        Fact(verdict.headline if verdict else TASK.HEADLINE, headline, images),
         Fact("latency", _form(latency, milliseconds), "" if latency is None else of),
         Fact("parameters", _form(training.parameter_count if training else None, count)),
         Fact("images", _form(lineage.data[0].images if lineage.data else None, count)),
@@ -135,8 +129,8 @@ def _model(lineage: ModelLineage) -> Entry:
             Fact("place", model.uri),
         ),
         model.artifact_id,
-        _lines(
-            ", ".join(_lines(model.architecture, model.framework)),
+        brief_lines(
+            ", ".join(brief_lines(model.architecture, model.framework)),
             _form(value, share, f"validation {TASK.HEADLINE} {{}}"),
             f"artifact {model.artifact_id}",
         ),
@@ -157,9 +151,9 @@ def _data(data: facts.DataFacts) -> Entry:
             Fact("place", data.uri),
         ),
         data.artifact_id,
-        _lines(
-            ", ".join(_lines(images and f"{images} images", classes and f"{classes} classes")),
-            _digest(data.digest),
+        brief_lines(
+            ", ".join(brief_lines(images and f"{images} images", classes and f"{classes} classes")),
+            _form(data.digest, short, "digest {}"),
             _form(data.span, str, "span {}"),
         ),
     )
@@ -187,7 +181,7 @@ def _schema(schema: facts.SchemaFacts) -> Entry:
             Fact("place", schema.uri),
         ),
         schema.artifact_id,
-        _lines("frozen" if schema.frozen else None, _digest(schema.digest)),
+        brief_lines("frozen" if schema.frozen else None, _form(schema.digest, short, "digest {}")),
     )
 
 
@@ -202,7 +196,10 @@ def _transform(transform: facts.TransformFacts) -> Entry:
             Fact("place", transform.uri),
         ),
         transform.artifact_id,
-        _lines(", ".join(_lines(side, transform.resize)), _digest(transform.digest)),
+        brief_lines(
+            ", ".join(brief_lines(side, transform.resize)),
+            _form(transform.digest, short, "digest {}"),
+        ),
     )
 
 
@@ -212,6 +209,8 @@ def _training(training: facts.TrainingFacts, run: facts.RunFacts | None) -> Entr
     machine = run.host if run and run.host else "the machine that trained it"
     machine += f" with {run.cpus} CPUs" if run and run.cpus else ""
     of = f"in ONNX Runtime, batches of 1, on {machine}"
+    latency = _form(training.latency_ms, milliseconds)
+    metrics = ", ".join(f"{k} {share(v)}" for k, v in training.metrics.items())
     return Entry(
         (
             Fact("seed", _form(training.seed)),
@@ -220,14 +219,8 @@ def _training(training: facts.TrainingFacts, run: facts.RunFacts | None) -> Entr
             Fact("epochs", _form(training.epochs_run), _form(best, str, "the best was {}") or ""),
             Fact("time", _form(training.train_seconds, duration)),
             Fact("memory", _form(training.peak_memory_bytes, size)),
-            Fact(
-                "metrics", ", ".join(f"{k} {share(v)}" for k, v in training.metrics.items()) or None
-            ),
-            Fact(
-                "latency",
-                _form(training.latency_ms, milliseconds),
-                "" if training.latency_ms is None else of,
-            ),
+            Fact("metrics", metrics or None),
+            Fact("latency", latency, of if latency else ""),
         ),
         training.execution_id,
         settings=(_settings("settings", training.hyper_parameters, folded=False),),
@@ -235,7 +228,7 @@ def _training(training: facts.TrainingFacts, run: facts.RunFacts | None) -> Entr
 
 
 def _run(run: facts.RunFacts) -> Entry:
-    machine = ", ".join(_lines(run.platform, _form(run.cpus, str, "{} CPUs")))
+    machine = ", ".join(brief_lines(run.platform, _form(run.cpus, str, "{} CPUs")))
     packages = "" if run.packages is None else f"{len(run.packages)} packages"
     return Entry(
         (
@@ -285,40 +278,42 @@ def _verdict(verdict: facts.Verdict) -> Entry:
             ],
             Fact("calibration error", _form(verdict.expected_calibration_error, share)),
             Fact("images", images),
-            Fact("when", verdict.when, kind="moment"),
-            Fact("run", verdict.run_id, kind="run"),
+            *_when(verdict),
         ),
         verdict.execution_id,
-        _lines(
-            value and f"{verdict.headline} {value}",
-            images and f"{images} images",
+        brief_lines(
+            _form(value, str, f"{verdict.headline} {{}}"),
+            _form(images, str, "{} images"),
             *verdict.why_not_blessed,
         ),
     )
 
 
 def _trial(trial: facts.InfraVerdict) -> Entry:
-    where = (Fact("when", trial.when, kind="moment"), Fact("run", trial.run_id, kind="run"))
     latency = _form(trial.grpc_p50_ms, milliseconds, "{} over gRPC")
-    brief = _lines(trial.skipped, trial.why_not_blessed, trial.engine, latency)
+    brief = brief_lines(trial.skipped, trial.why_not_blessed, trial.engine, latency)
     if trial.skipped is not None:
         skipped = (Fact("verdict", "skipped", kind="state"), Fact("why not", trial.skipped))
-        return Entry((*skipped, *where), trial.execution_id, brief)
+        return Entry((*skipped, *_when(trial)), trial.execution_id, brief)
     return Entry(
         (
             Fact("verdict", _VERDICTS[trial.blessed], kind="state"),
-            *_why_not(trial.blessed, _lines(trial.why_not_blessed)),
+            *_why_not(trial.blessed, brief_lines(trial.why_not_blessed)),
             Fact("engine", trial.engine),
             Fact("loading", _form(trial.loading_seconds, duration)),
             _latency("over REST", trial.rest_p50_ms, trial.rest_p99_ms),
             _latency("over gRPC", trial.grpc_p50_ms, trial.grpc_p99_ms),
             *([Fact("latency of", _MEASURED)] if latency else []),
             Fact("images", _form(trial.examples, count)),
-            *where,
+            *_when(trial),
         ),
         trial.execution_id,
         brief,
     )
+
+
+def _when(done: facts.Verdict | facts.InfraVerdict | facts.Push) -> tuple[Fact, Fact]:
+    return Fact("when", done.when, kind="moment"), Fact("run", done.run_id, kind="run")
 
 
 def _why_not(blessed: bool | None, reasons: Any) -> list[Fact]:
@@ -341,8 +336,7 @@ def _push(push: facts.Push) -> Entry:
             Fact("name", name, kind="version", leads_to=push.name),
             Fact("place", push.destination),
             Fact("in serving", whole),
-            Fact("when", push.when, kind="moment"),
-            Fact("run", push.run_id, kind="run"),
+            *_when(push),
         ),
         push.artifact_id,
         (brief, minute(push.when)),
@@ -350,7 +344,7 @@ def _push(push: facts.Push) -> Entry:
 
 
 def _not_seen(destination: str | None) -> str:
-    """Why it is not known whether a version is in serving."""
+    """Says why it is not known whether a version is in serving."""
     if destination is None:
         return "not known"
     place = "it" if "://" in destination else str(Path(destination).parent.parent)
@@ -369,9 +363,6 @@ def _form(value: Any, form: Any = str, text: str = "{}") -> str | None:
     return None if value is None else text.format(form(value))
 
 
-def _digest(digest: str | None) -> str | None:
-    return _form(digest, short, "digest {}")
-
-
-def _lines(*lines: str | None) -> tuple[str, ...]:
+def brief_lines(*lines: str | None) -> tuple[str, ...]:
+    """Returns the first three lines that there are."""
     return tuple(line for line in lines if line)[:3]

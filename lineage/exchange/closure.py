@@ -11,11 +11,10 @@ from lineage.graph.producers import BASELINE, ancestry, runs_of
 from lineage.graph.refs import find_model, outputs_of_run
 from lineage.questions.model import Judged
 from lineage.store.reader import Reader
-from lineage.store.records import Artifact, Context
 
 
 def closure(reader: Reader, ref: str) -> Selection:
-    """All of the run, or of the run that made the model, and all that it was made from.
+    """Selects all of the run, or of the run that made the model, and what it was made from.
 
     Of other runs that made or judged something of it, those executions alone; of its
     baselines, only what they are called.
@@ -30,44 +29,29 @@ def closure(reader: Reader, ref: str) -> Selection:
         models = [find_model(reader, ref)]
         makers = reader.executions(reader.producers([m.id for m in models]).values())
         run = next(iter(runs_of(reader, list(makers.values())).values()), None)
-    return _around(reader, run, models)
-
-
-def _around(reader: Reader, run: Context | None, models: list[Artifact]) -> Selection:
-    executions: set[int] = set()
-    if run is not None:
-        executions |= set(reader.executions_in([run.id]).get(run.id, []))
+    executions = set(reader.executions_in([run.id]).get(run.id, [])) if run else set[int]()
     for model in models:
         executions |= Judged.of(reader, model).executions.keys()
     used = {e.artifact_id for e in reader.events(executions)} | {m.id for m in models}
-    baselines = {a.id for a in _baselines(reader, executions)}
+    baselines = {e.artifact_id for e in reader.events(executions) if e.key in BASELINE}
     graph = ancestry(reader, used - baselines)
     executions |= graph.executions.keys()
     artifacts = used | graph.artifacts.keys()
     artifacts |= {e.artifact_id for e in reader.events(executions)}
     artifacts |= _mentioned(reader, artifacts)
-    contexts = {c.id for found in reader.contexts_of(executions).values() for c in found}
-    if run is not None:
-        contexts.add(run.id)
+    contexts = {c.id for of_one in reader.contexts_of(executions).values() for c in of_one}
     return Selection(
         artifacts=frozenset(artifacts),
         executions=frozenset(executions),
-        contexts=frozenset(contexts),
+        contexts=frozenset(contexts | {run.id} if run else contexts),
     )
 
 
-def _baselines(reader: Reader, executions: set[int]) -> list[Artifact]:
-    compared = {e.artifact_id for e in reader.events(executions) if e.key in BASELINE}
-    return list(reader.artifacts(compared).values())
-
-
 def _mentioned(reader: Reader, artifact_ids: set[int]) -> set[int]:
-    """Models that artifacts name by id, and the pushes that name models."""
-    found = reader.artifacts(artifact_ids)
-    ids = {v for a in found.values() for k in REFERENCES if isinstance(v := a.get(k), int)}
-    models = {a.id for a in found.values() if a.type == MODEL} | ids
-    for model in sorted(models):
-        ids |= {
-            a.id for a in reader.artifacts_by_type(PUSHED_MODEL, {name_of(Pushed.model_id): model})
-        }
+    """Returns models that artifacts name by id, and the pushes that name models."""
+    artifacts = reader.artifacts(artifact_ids).values()
+    ids = {v for a in artifacts for k in REFERENCES if isinstance(v := a.get(k), int)}
+    for model in {a.id for a in artifacts if a.type == MODEL} | ids:
+        pushes = reader.artifacts_by_type(PUSHED_MODEL, {name_of(Pushed.model_id): model})
+        ids |= {a.id for a in pushes}
     return ids

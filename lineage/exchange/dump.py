@@ -16,7 +16,7 @@ from lineage.exchange.identity import parent_contexts
 from lineage.exchange.portable import EVENT_TYPES, KINDS, PROPERTY_TYPES, TYPE_KINDS, Record
 from lineage.store.reader import SCHEMA_VERSION, Reader
 from lineage.store.records import ARTIFACT_STATES, EXECUTION_STATES
-from lineage.store.sql import STRUCT, Query, SqlReader, batches, id_list, times
+from lineage.store.sql import STRUCT, Query, batches, id_list, times
 
 OWN_ID = "visionline:"
 """What the external ids begin with that `lineage import` gives to nodes without one."""
@@ -34,15 +34,12 @@ class Selection:
 
 
 def dump_of(reader: Reader, part: Selection | None, about: str | None) -> Iterator[bytes]:
-    """The lines of an export.
+    """Yields the lines of an export.
 
     Args:
-      reader: of the store, by SQL.
       part: what is exported; None: everything.
       about: what the part is about, for people.
     """
-    if not isinstance(reader, SqlReader):
-        raise TypeError(f"expected a SqlReader, got {type(reader).__name__}")
     header = {
         "format": portable.FORMAT,
         "mlmd_schema_version": SCHEMA_VERSION,
@@ -72,33 +69,31 @@ class _Dump:
             for kind, ids in zip(KINDS, wanted, strict=True):
                 self._ids[kind] = [i for i in self._ids[kind] if i in ids]
         self._all = part is None
-        self._known = {kind: set(ids) for kind, ids in self._ids.items()}
+        self._members = {kind: set(ids) for kind, ids in self._ids.items()}
 
     def records(self) -> Iterator[tuple[str, Any]]:
-        for type_ in self._types():
-            yield "type", type_
+        yield from (("type", type_) for type_ in self._types())
         for kind in ("context", "artifact", "execution"):
             for ids in batches(self._ids[kind]):
-                for node in self._nodes(kind, ids):
-                    yield kind, node
+                yield from ((kind, node) for node in self._nodes(kind, ids))
         for ids in batches(self._ids["execution"]):
-            for event in self._events(ids):
-                yield "event", event
-        for kind, other in (("association", "execution"), ("attribution", "artifact")):
-            for pair in self._pairs(kind.capitalize(), "context", other):
-                yield kind, pair
-        yield from (("parent", pair) for pair in self._parents())
+            yield from (("event", event) for event in self._events(ids))
+        yield from (("association", pair) for pair in self._pairs("Association", "execution"))
+        yield from (("attribution", pair) for pair in self._pairs("Attribution", "artifact"))
+        contexts = self._members["context"]
+        parents = (p for p in parent_contexts(self._query) if contexts.issuperset(p))
+        yield from (("parent", pair) for pair in sorted(parents))
 
     def _with_parents(self, contexts: Collection[int]) -> set[int]:
         parents = defaultdict(set)
         for child, parent in parent_contexts(self._query):
             parents[child].add(parent)
-        found: set[int] = set()
+        closed: set[int] = set()
         new = set(contexts)
         while new:
-            found |= new
-            new = set[int]().union(*(parents[c] for c in new)) - found
-        return found
+            closed |= new
+            new = set[int]().union(*(parents[c] for c in new)) - closed
+        return closed
 
     def _types(self) -> Iterator[Record]:
         properties: dict[int, dict[str, str]] = defaultdict(dict)
@@ -106,22 +101,27 @@ class _Dump:
             "SELECT type_id, name, data_type FROM TypeProperty ORDER BY type_id, name", []
         ):
             properties[type_id][name] = PROPERTY_TYPES[number or 0]
-        rows = list(
-            self._query(
-                "SELECT id, name, version, type_kind, description, input_type, output_type, "
-                "external_id FROM Type ORDER BY id",
-                [],
-            )
+        rows = self._query(
+            "SELECT id, name, version, type_kind, description, input_type, output_type, "
+            "external_id FROM Type ORDER BY id",
+            [],
         )
         names = {r[0]: r[1] for r in rows}
         parents = self._query("SELECT type_id, parent_type_id FROM ParentType", [])
         bases = {row[0]: row[1] for row in parents}
-        used = self._used_types()
-        for id_, name, version, kind, description, input_, output, external_id in rows:
+        used = {
+            row[0]
+            for kind in KINDS
+            for ids in batches(self._ids[kind])
+            for row in self._query(
+                f"SELECT DISTINCT type_id FROM {kind.capitalize()} WHERE id IN ({id_list(ids)})", []
+            )
+        }
+        for id_, name, version, number, description, input_, output, external_id in rows:
             if self._all or id_ in used:
                 yield {
                     "id": id_,
-                    "kind": TYPE_KINDS[kind],
+                    "kind": TYPE_KINDS[number],
                     "name": name,
                     "version": version or None,
                     "description": description or None,
@@ -131,16 +131,6 @@ class _Dump:
                     "output": json.loads(output) if output else None,
                     "properties": properties[id_],
                 }
-
-    def _used_types(self) -> set[int]:
-        return {
-            row[0]
-            for kind in KINDS
-            for ids in batches(self._ids[kind])
-            for row in self._query(
-                f"SELECT DISTINCT type_id FROM {kind.capitalize()} WHERE id IN ({id_list(ids)})", []
-            )
-        }
 
     def _nodes(self, kind: str, ids: list[int]) -> Iterator[Record]:
         custom: dict[int, Record] = defaultdict(dict)
@@ -162,13 +152,14 @@ class _Dump:
             [],
         )
         for id_, type_id, name, external_id, created, updated, *more in rows:
-            original = custom[id_].pop(IMPORTED, {}).get("string")
-            created, updated = times({IMPORTED: original}, created, updated)
+            own = not external_id or external_id.startswith(OWN_ID)
+            imported = {IMPORTED: custom[id_].pop(IMPORTED, {}).get("string")}
+            created, updated = times(imported, created, updated)
             node = {
                 "id": id_,
                 "type": type_id,
                 "name": name or None,
-                "external_id": _external(external_id),
+                "external_id": None if own else external_id,
                 "created": created,
                 "updated": updated,
                 "properties": declared[id_],
@@ -181,15 +172,13 @@ class _Dump:
             yield node
 
     def _events(self, execution_ids: list[int]) -> Iterator[Record]:
-        rows = [
-            r
-            for r in self._query(
-                "SELECT id, execution_id, artifact_id, type, milliseconds_since_epoch FROM Event "
-                f"WHERE execution_id IN ({id_list(execution_ids)}) ORDER BY id",
-                [],
-            )
-            if r[2] in self._known["artifact"] and 0 < r[3] < len(EVENT_TYPES)
-        ]
+        rows = self._query(
+            "SELECT id, execution_id, artifact_id, type, milliseconds_since_epoch FROM Event "
+            f"WHERE execution_id IN ({id_list(execution_ids)}) AND type > 0 ORDER BY id",
+            [],
+        )
+        artifacts = self._members["artifact"]
+        rows = [r for r in rows if r[2] in artifacts and r[3] < len(EVENT_TYPES)]
         paths: dict[int, list[str | int]] = defaultdict(list)
         for ids in batches([r[0] for r in rows]):
             for event, is_index, index, key in self._query(
@@ -207,27 +196,15 @@ class _Dump:
                 "time": time,
             }
 
-    def _pairs(self, table: str, one: str, other: str) -> Iterator[list[int]]:
-        """Rows of a table that joins contexts with something, in order."""
-        known = self._known[other]
+    def _pairs(self, table: str, other: str) -> Iterator[list[int]]:
+        """Yields rows of a table that joins contexts with something, in order."""
+        contexts, others = self._members["context"], self._members[other]
         # Few contexts may join much, and much may be joined by a few: whichever is less.
-        column, ids = f"{one}_id", self._ids[one]
-        if not self._all:
-            column, ids = f"{other}_id", self._ids[other]
-        for batch in batches(ids):
-            rows = self._query(
-                f"SELECT {one}_id, {other}_id FROM {table} WHERE {column} IN ({id_list(batch)})", []
-            )
-            yield from sorted([a, b] for a, b in rows if a in self._known[one] and b in known)
-
-    def _parents(self) -> Iterator[list[int]]:
-        known = self._known["context"]
-        pairs = parent_contexts(self._query)
-        yield from sorted([a, b] for a, b in pairs if a in known and b in known)
-
-
-def _external(id_: str | None) -> str | None:
-    return None if not id_ or id_.startswith(OWN_ID) else id_
+        by = "context" if self._all else other
+        sql = f"SELECT context_id, {other}_id FROM {table} WHERE {by}_id IN ({{}})"
+        for ids in batches(self._ids[by]):
+            rows = self._query(sql.format(id_list(ids)), [])
+            yield from sorted([a, b] for a, b in rows if a in contexts and b in others)
 
 
 def _value(
@@ -238,9 +215,9 @@ def _value(
     bool_value: Any,
 ) -> Record | None:
     if string_value is not None:
-        if string_value.startswith(STRUCT):
-            return _struct(string_value)
-        return {"string": string_value}
+        return (
+            _struct(string_value) if string_value.startswith(STRUCT) else {"string": string_value}
+        )
     if int_value is not None:
         return {"int": int_value}
     if double_value is not None:
@@ -252,7 +229,7 @@ def _value(
 
 
 def _struct(text: str) -> Record:
-    """A struct as JSON; its bytes in base64 where JSON cannot hold it."""
+    """Returns a struct as JSON; its bytes in base64 where JSON cannot hold it."""
     from google.protobuf import json_format, struct_pb2
     from google.protobuf.message import DecodeError
 

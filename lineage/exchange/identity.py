@@ -37,7 +37,7 @@ class Identities:
 
 
 def external_id(identity: Identity) -> str:
-    """The unique id that an imported node without a name gets, so that none is doubled."""
+    """Returns the unique id that an imported node without a name gets, so that none is doubled."""
     text = json.dumps(identity, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
@@ -53,44 +53,36 @@ class Present:
 
 
 @dataclass(slots=True)
-class Known:
+class Inventory:
     """What is in the store that is imported into."""
 
     types: dict[TypeKey, dict[str, int]] = field(default_factory=dict)
     """The numbers of their properties' types, by name."""
-    nodes: dict[str, dict[Identity, Present]] = field(
-        default_factory=lambda: {kind: {} for kind in KINDS}
-    )
-    external: dict[str, dict[str, Present]] = field(
-        default_factory=lambda: {kind: {} for kind in KINDS}
-    )
+    nodes: dict[tuple[str, Identity], Present] = field(default_factory=dict)
+    """By kind and identity."""
+    external: dict[tuple[str, str], Present] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, query: Query) -> Known:
-        known = cls()
+    def of(cls, query: Query) -> Inventory:
+        inventory = cls()
         keys: dict[int, TypeKey] = {}
         for id_, kind, name, version in query("SELECT id, type_kind, name, version FROM Type", []):
             keys[id_] = (TYPE_KINDS[kind], name, version or "")
-            known.types[keys[id_]] = {}
+            inventory.types[keys[id_]] = {}
         for id_, name, number in query("SELECT type_id, name, data_type FROM TypeProperty", []):
             if id_ in keys:
-                known.types[keys[id_]][name] = number
+                inventory.types[keys[id_]][name] = number
         for kind in KINDS:
-            known._read(query, kind, keys)
-        return known
+            inventory._read(query, kind, keys)
+        return inventory
 
     def find(self, kind: str, identity: Identity, external: str | None) -> Present | None:
-        found = self.nodes[kind].get(identity)
-        return found or (self.external[kind].get(external) if external else None)
+        return self.nodes.get((kind, identity)) or self.external.get((kind, external or ""))
 
     def _read(self, query: Query, kind: str, keys: Mapping[int, TypeKey]) -> None:
         table = kind.capitalize()
-        original = {
-            row[0]: row[1]
-            for row in query(
-                f"SELECT {kind}_id, string_value FROM {table}Property WHERE name = ?", [IMPORTED]
-            )
-        }
+        sql = f"SELECT {kind}_id, string_value FROM {table}Property WHERE name = ?"
+        original = {row[0]: row[1] for row in query(sql, [IMPORTED])}
         uri = ", uri" if kind == "artifact" else ""
         rows = query(
             "SELECT id, type_id, name, external_id, create_time_since_epoch, "
@@ -105,22 +97,23 @@ class Known:
                 keys.get(type_id, (kind, "", "")), name, more[0] if more else None, created
             )
             present = Present(id=id_, updated=updated, imported=id_ in original)
-            self.nodes[kind][identity] = present
+            self.nodes[kind, identity] = present
             if external:
-                self.external[kind][external] = present
+                self.external[kind, external] = present
 
 
 def events_of(query: Query, execution_ids: list[int]) -> set[tuple[int, int, int]]:
-    """Execution, artifact and type's number of the events of executions."""
-    found: set[tuple[int, int, int]] = set()
+    """Returns execution, artifact and type's number of the events of executions."""
     sql = "SELECT execution_id, artifact_id, type FROM Event WHERE execution_id IN ({})"
-    for ids in batches(execution_ids):
-        found |= {(r[0], r[1], r[2]) for r in query(sql.format(id_list(ids)), [])}
-    return found
+    return {
+        (row[0], row[1], row[2])
+        for ids in batches(execution_ids)
+        for row in query(sql.format(id_list(ids)), [])
+    }
 
 
 def parent_contexts(query: Query) -> set[tuple[int, int]]:
-    """Child and parent of contexts."""
+    """Returns pairs of child and parent."""
     rows = query("SELECT context_id, parent_context_id FROM ParentContext", [])
     return {(r[0], r[1]) for r in rows}
 

@@ -24,7 +24,7 @@ from lineage.exchange import portable
 from lineage.exchange.dump import OWN_ID
 from lineage.exchange.identity import (
     Identities,
-    Known,
+    Inventory,
     Present,
     events_of,
     external_id,
@@ -36,7 +36,6 @@ from lineage.exchange.portable import (
     KINDS,
     PROPERTY_TYPES,
     REFERENCES,
-    Contents,
     Record,
 )
 from lineage.store.connection import Connection
@@ -80,40 +79,39 @@ def load(path: Path, connection: Connection) -> Imported:
     from lineage.store.mlmd import open_mlmd
     from lineage.store.setup import make_ready
 
-    contents = portable.check(path)
+    types = portable.check(path)
     place = connection.path
     if place is not None and (not place.exists() or place.stat().st_size == 0):
-        return _into_new(path, contents, connection, place)
+        return _into_new(path, types, connection, place)
     if place is None:
         make_ready(connection)
-    reader = open_reader(connection)
-    try:
-        known = Known.of(reader.query)
-        _refuse_conflicts(contents, known, reader.where)
-        plan = _Plan.of(path, contents, known, reader.query)
-    finally:
-        reader.close()
+    with contextlib.closing(open_reader(connection)) as reader:
+        inventory = Inventory.of(reader.query)
+        _refuse_conflicts(types, inventory, reader.where)
+        plan = _Plan.of(path, types, inventory, reader.query)
     with _trouble(connection, "Some of it may be in the store; import it again to go on."):
-        return _Import(contents, plan, open_mlmd(connection)).run(path, str(connection))
+        return _Import(types, plan, open_mlmd(connection)).run(path, str(connection))
 
 
-def _into_new(path: Path, contents: Contents, connection: Connection, place: Path) -> Imported:
-    """Into a file beside the store's place, which takes its name when it is whole."""
+def _into_new(
+    path: Path, types: dict[int, Record], connection: Connection, place: Path
+) -> Imported:
+    """Imports into a file beside the store's place, which takes its name when it is whole."""
     from lineage.store.mlmd import open_mlmd
 
     temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-    plan = _Plan.of(path, contents, Known(), None)
+    plan = _Plan.of(path, types, Inventory(), None)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
         with _trouble(connection, _NOTHING):
             store = open_mlmd(replace(connection, path=temporary))
-            done = _Import(contents, plan, store).run(path, str(connection))
+            done = _Import(types, plan, store).run(path, str(connection))
             del store  # closes it
         os.replace(temporary, place)
         sync_directory(place.parent)
     except OSError as e:
-        raise StoreError(f"Cannot write {place}: {e.strerror}. Nothing was imported.") from None
+        raise StoreError(f"Cannot write {place}: {e.strerror}. {_NOTHING}") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -132,16 +130,15 @@ def _trouble(connection: Connection, after: str) -> Iterator[None]:
         ) from None
 
 
-def _refuse_conflicts(contents: Contents, known: Known, where: str) -> None:
-    for record in contents.types.values():
-        there = known.types.get(type_key(record), {})
+def _refuse_conflicts(types: dict[int, Record], inventory: Inventory, where: str) -> None:
+    for record in types.values():
+        there = inventory.types.get(type_key(record), {})
         for name, wanted in record["properties"].items():
-            found = there.get(name)
-            if found is not None and PROPERTY_TYPES[found] != wanted:
+            if name in there and PROPERTY_TYPES[there[name]] != wanted:
                 raise StoreError(
                     f"The {record['kind']} type {record['name']} has a property {name!r} of type "
-                    f"{PROPERTY_TYPES[found]} in {where}, and of type {wanted} in the file. "
-                    "Nothing was imported. Import it into a store of its own, with --metadata."
+                    f"{PROPERTY_TYPES[there[name]]} in {where}, and of type {wanted} in the file. "
+                    f"{_NOTHING} Import it into a store of its own, with --metadata."
                 )
 
 
@@ -157,9 +154,11 @@ class _Plan:
     parents: set[tuple[int, int]] = field(default_factory=set)
 
     @classmethod
-    def of(cls, path: Path, contents: Contents, known: Known, query: Query | None) -> _Plan:
+    def of(
+        cls, path: Path, types: dict[int, Record], inventory: Inventory, query: Query | None
+    ) -> _Plan:
         plan, identities = cls(), Identities()
-        keys = {id_: type_key(record) for id_, record in contents.types.items()}
+        keys = {id_: type_key(record) for id_, record in types.items()}
         for kind, value in portable.read(path):
             if kind not in KINDS:
                 continue
@@ -170,9 +169,9 @@ class _Plan:
             if external is None and not value["name"]:
                 external = OWN_ID + external_id(identity)
                 plan.external[kind][value["id"]] = external
-            found = known.find(kind, identity, external)
-            if found is not None:
-                plan.nodes[kind][value["id"]] = found
+            present = inventory.find(kind, identity, external)
+            if present is not None:
+                plan.nodes[kind][value["id"]] = present
         if query is not None:
             plan.events = events_of(query, [p.id for p in plan.nodes["execution"].values()])
             plan.parents = parent_contexts(query)
@@ -182,8 +181,8 @@ class _Plan:
 class _Import:
     """One import into an open store."""
 
-    def __init__(self, contents: Contents, plan: _Plan, store: Any) -> None:
-        self._contents = contents
+    def __init__(self, types: dict[int, Record], plan: _Plan, store: Any) -> None:
+        self._types_in_file = types
         self._plan = plan
         self._store = store
         self._types: dict[int, int] = {}
@@ -205,15 +204,8 @@ class _Import:
             elif kind != "type":
                 self._edge(kind, value)
         self._flush(last)
-        counts = {kind: Count(**found) for kind, found in self._counts.items()}
-        return Imported(
-            store=where,
-            created=False,
-            contexts=counts["context"],
-            artifacts=counts["artifact"],
-            executions=counts["execution"],
-            events=counts["event"],
-        )
+        counts = {f"{kind}s": Count(**counter) for kind, counter in self._counts.items()}
+        return Imported(store=where, created=False, **counts)
 
     def _put_types(self) -> None:
         there = {
@@ -221,55 +213,54 @@ class _Import:
             for kind in KINDS
             for t in getattr(self._store, f"get_{kind}_types")()
         }
-        for id_, record in self._contents.types.items():
-            found = there.get(type_key(record))
-            if found is not None and record["properties"].keys() <= set(found.properties):
-                self._types[id_] = found.id
+        for id_, record in self._types_in_file.items():
+            type_ = there.get(type_key(record))
+            if type_ is not None and record["properties"].keys() <= set(type_.properties):
+                self._types[id_] = type_.id
                 continue
             put = getattr(self._store, f"put_{record['kind']}_type")
             self._types[id_] = put(_type(record), can_add_fields=True, can_omit_fields=True)
 
     def _node(self, kind: str, value: Record) -> None:
-        found = self._plan.nodes[kind].get(value["id"])
-        if found is not None:
-            self._ids[kind][value["id"]] = found.id
-            if not found.imported or value["updated"] <= found.updated:
+        from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+        present = self._plan.nodes[kind].get(value["id"])
+        if present is not None:
+            self._ids[kind][value["id"]] = present.id
+            if not present.imported or value["updated"] <= present.updated:
                 self._counts[kind]["shared"] += 1
                 return
-        self._counts[kind]["added" if found is None else "updated"] += 1
+        self._counts[kind]["added" if present is None else "updated"] += 1
         if kind == "artifact":
-            meant = {v["int"] for v in _references(value)}
-            if meant and meant & {id_ for id_, _ in self._batch}:
-                self._flush(kind)  # their ids are known then
             value = self._pointing(value)
-        message = _message(kind)(type_id=self._types[value["type"]])
-        if found is not None:
-            message.id = found.id
-        if value["name"]:
-            message.name = value["name"]
-        external = value["external_id"] or self._plan.external[kind].get(value["id"])
-        if external:
-            message.external_id = external
+        message = getattr(mlmd, kind.capitalize())(
+            id=present.id if present else None,
+            type_id=self._types[value["type"]],
+            name=value["name"],
+            external_id=value["external_id"] or self._plan.external[kind].get(value["id"]),
+        )
         if kind == "artifact":
             message.uri = value["uri"]
             message.state = message.State.Value(value["state"])
         elif kind == "execution":
             message.last_known_state = message.State.Value(value["state"])
-        for name, property_ in value["properties"].items():
-            _set(message.properties[name], property_)
-        for name, property_ in value["custom"].items():
-            _set(message.custom_properties[name], property_)
+        slots = {"properties": message.properties, "custom": message.custom_properties}
+        for group, of_group in slots.items():
+            for name, property_ in value[group].items():
+                _set(of_group[name], property_)
         times = {"created": value["created"], "updated": value["updated"]}
         message.custom_properties[IMPORTED].string_value = json.dumps(times)
         self._batch.append((value["id"], message))
 
     def _pointing(self, value: Record) -> Record:
-        """An artifact whose references are ids in the store; without those to nowhere."""
+        """Returns an artifact whose references are ids in the store; without those to nowhere."""
         value = dict(value)
         for group in ("properties", "custom"):
             kept = {}
             for name, property_ in value[group].items():
                 if name in REFERENCES and "int" in property_:
+                    if property_["int"] in {id_ for id_, _ in self._batch}:
+                        self._flush("artifact")  # its id is there then
                     target = self._ids["artifact"].get(property_["int"])
                     if target is None:
                         continue
@@ -291,10 +282,7 @@ class _Import:
             if value["time"] is not None:
                 event.milliseconds_since_epoch = value["time"]
             for step in value["path"]:
-                if isinstance(step, str):
-                    event.path.steps.add(key=step)
-                else:
-                    event.path.steps.add(index=step)
+                event.path.steps.add(**{"key" if isinstance(step, str) else "index": step})
             there = (event.execution_id, event.artifact_id, event.type) in self._plan.events
             self._counts["event"]["shared" if there else "added"] += 1
             if not there:
@@ -305,14 +293,12 @@ class _Import:
                 message = mlmd.ParentContext(child_id=child, parent_id=parent)
                 self._batch.append((0, message))
         else:
-            context = ids["context"][value[0]]
-            if kind == "association":
-                execution = ids["execution"][value[1]]
-                edge = mlmd.Association(context_id=context, execution_id=execution)
-            else:
-                artifact = ids["artifact"][value[1]]
-                edge = mlmd.Attribution(context_id=context, artifact_id=artifact)
-            self._batch.append((0, edge))
+            edge_type, other = {
+                "association": (mlmd.Association, "execution"),
+                "attribution": (mlmd.Attribution, "artifact"),
+            }[kind]
+            ends = {"context_id": ids["context"][value[0]], f"{other}_id": ids[other][value[1]]}
+            self._batch.append((0, edge_type(**ends)))
 
     def _flush(self, kind: str) -> None:
         messages = [message for _, message in self._batch]
@@ -326,32 +312,18 @@ class _Import:
             self._store.put_events(messages)
         elif kind == "parent":
             self._store.put_parent_contexts(messages)
-        elif kind == "association":
-            self._store.put_attributions_and_associations([], messages)
         else:
-            self._store.put_attributions_and_associations(messages, [])
+            both = ([], messages) if kind == "association" else (messages, [])
+            self._store.put_attributions_and_associations(*both)
         self._batch.clear()
-
-
-def _message(kind: str) -> Any:
-    from ml_metadata.proto import metadata_store_pb2 as mlmd
-
-    return {"artifact": mlmd.Artifact, "execution": mlmd.Execution, "context": mlmd.Context}[kind]
 
 
 def _type(record: Record) -> Any:
     from google.protobuf import json_format
     from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-    kinds = {
-        "artifact": mlmd.ArtifactType,
-        "execution": mlmd.ExecutionType,
-        "context": mlmd.ContextType,
-    }
-    message = kinds[record["kind"]](name=record["name"])
-    for name in ("version", "description", "external_id"):
-        if record[name]:
-            setattr(message, name, record[name])
+    texts = {k: record[k] or None for k in ("name", "version", "description", "external_id")}
+    message = getattr(mlmd, f"{record['kind'].capitalize()}Type")(**texts)
     for name, type_ in record["properties"].items():
         message.properties[name] = PROPERTY_TYPES.index(type_)
     if record["base"]:
@@ -376,10 +348,3 @@ def _set(slot: Any, property_: Record) -> None:
         slot.proto_value.ParseFromString(base64.b64decode(value))
     else:
         setattr(slot, f"{kind}_value", value)
-
-
-def _references(value: Record) -> Iterator[Record]:
-    for group in ("properties", "custom"):
-        for name, property_ in value[group].items():
-            if name in REFERENCES and "int" in property_:
-                yield property_

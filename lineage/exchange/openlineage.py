@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import PurePosixPath
@@ -45,7 +46,7 @@ Json = dict[str, Any]
 
 
 def events(reader: Reader, ref: str | None = None) -> Iterator[bytes]:
-    """One event a line, of the whole store or of what belongs to a model or run.
+    """Yields one event a line, of the whole store or of what belongs to a model or run.
 
     What was taken from the cache did no work and has no events.
 
@@ -58,7 +59,11 @@ def events(reader: Reader, ref: str | None = None) -> Iterator[bytes]:
         ids = closure(reader, ref).executions
         states = {i: e.state for i, e in reader.executions(ids).items()}
     wanted = sorted(i for i, state in states.items() if state != "CACHED")
-    return (_line(event) for event in _Events(reader, wanted).all())
+    lines = (
+        json.dumps(e, ensure_ascii=False, separators=(",", ":"))
+        for e in _Events(reader, wanted).all()
+    )
+    return (f"{line}\n".encode() for line in lines)
 
 
 class _Events:
@@ -73,139 +78,131 @@ class _Events:
         while ids := list(islice(waiting, _BATCH)):
             executions = self._reader.executions(ids)
             runs = runs_of(self._reader, list(executions.values()))
-            by_execution: dict[int, list[Event]] = {}
-            for event in self._reader.events(ids):
-                by_execution.setdefault(event.execution_id, []).append(event)
-            artifacts = self._reader.artifacts(
-                {e.artifact_id for found in by_execution.values() for e in found}
-            )
+            inputs_and_outputs = self._reader.events(ids)
+            artifacts = self._reader.artifacts({e.artifact_id for e in inputs_and_outputs})
+            by_execution: dict[int, list[Event]] = defaultdict(list)
+            for event in inputs_and_outputs:
+                if event.artifact_id in artifacts:
+                    by_execution[event.execution_id].append(event)
             for id_ in sorted(executions):
-                run = self._run(runs[id_]) if id_ in runs else None
-                if run is not None and run.first == id_:
+                run = self._run(runs[id_]) if id_ in runs else _Run()
+                if run.first == id_:
                     yield _event("START", run.started, run.run, run.job)
-                yield from _of_execution(executions[id_], by_execution.get(id_, []), artifacts, run)
-                if run is not None and run.last == id_ and run.end is not None:
+                yield from _of_execution(executions[id_], by_execution[id_], artifacts, run)
+                if run.last == id_ and run.end is not None:
                     yield _event(run.end, run.ended, run.run, run.job)
-                    del self._runs[run.id]
+                    del self._runs[runs[id_].id]
 
     def _run(self, context: Context) -> _Run:
         if context.id not in self._runs:
             inside = self._reader.executions_in([context.id]).get(context.id, [])
             own = [i for i in inside if i in self._wanted]
-            found = facts.run_facts(self._reader, context)
-            self._runs[context.id] = _Run.of(context, found, own)
+            run = facts.run_facts(self._reader, context)
+            self._runs[context.id] = _Run.of(context, run, own)
         return self._runs[context.id]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """A run of the whole pipeline."""
+    """A run of the whole pipeline; the default: of what belongs to none."""
 
-    id: int
-    first: int
+    first: int = 0
     """Id of its first execution that has events."""
-    last: int
-    pipeline: str
-    started: int
-    ended: int
-    end: str | None
+    last: int = 0
+    pipeline: str = "pipeline"
+    started: int = 0
+    ended: int = 0
+    end: str | None = None
     """The event's type; None: still running."""
-    run: Json
-    job: Json
-    code: Json
+    run: Json = field(default_factory=dict)
+    job: Json = field(default_factory=dict)
+    code: Json = field(default_factory=dict)
     """Facets that its jobs share."""
-    engine: Json
+    shared: Json = field(default_factory=dict)
+    """Facets of the runs of its components."""
 
     @classmethod
-    def of(cls, context: Context, found: facts.RunFacts, executions: Sequence[int]) -> _Run:
-        pipeline = found.pipeline or "pipeline"
-        code = _code(found)
+    def of(cls, context: Context, run: facts.RunFacts, executions: Sequence[int]) -> _Run:
+        pipeline = run.pipeline or "pipeline"
+        code, engine, id_ = _code(run), _engine(run), {"runId": _uuid("run", run.run_id)}
+        job = {"namespace": NAMESPACE, "name": pipeline}
         facets = {
-            **_engine(found),
-            **_error(found.error),
+            **engine,
+            **_error(run.error),
             "visionline_run": _facet(
-                None,
                 "RunFacet",
-                runId=found.run_id,
-                state=found.state,
-                framework=found.framework,
-                model=found.model,
-                seed=found.seed,
-                configDigest=found.config_digest,
-                datasetDigest=found.dataset_digest,
-                packagesDigest=found.packages_digest,
-                user=found.user,
-                host=found.host,
-                accelerator=found.accelerator,
+                runId=run.run_id,
+                state=run.state,
+                framework=run.framework,
+                model=run.model,
+                seed=run.seed,
+                configDigest=run.config_digest,
+                datasetDigest=run.dataset_digest,
+                packagesDigest=run.packages_digest,
+                user=run.user,
+                host=run.host,
+                accelerator=run.accelerator,
             ),
         }
         return cls(
-            id=context.id,
             first=min(executions, default=0),
             last=max(executions, default=0),
             pipeline=pipeline,
             started=context.created,
             ended=max(context.updated, context.created),
-            end=_RUN_ENDS.get(found.state),
-            run={"runId": _uuid("run", found.run_id), "facets": facets},
+            end=_RUN_ENDS.get(run.state),
+            run={**id_, "facets": facets},
             job=_job(pipeline, "DAG", code),
             code=code,
-            engine=_engine(found),
+            shared={
+                "parent": _facet(
+                    "1-2-0/ParentRunFacet", run=id_, job=job, root={"run": id_, "job": job}
+                ),
+                **engine,
+            },
         )
-
-    @property
-    def parent(self) -> Json:
-        job = {"namespace": NAMESPACE, "name": self.pipeline}
-        run = {"runId": self.run["runId"]}
-        return _facet("1-2-0/ParentRunFacet", run=run, job=job, root={"run": run, "job": job})
 
 
 def _of_execution(
-    execution: Execution,
-    found: Sequence[Event],
-    artifacts: Mapping[int, Artifact],
-    run: _Run | None,
+    execution: Execution, joined: Sequence[Event], artifacts: Mapping[int, Artifact], run: _Run
 ) -> Iterator[Json]:
-    compared = [e for e in found if e.key in BASELINE and e.artifact_id in artifacts]
-    known = [e for e in found if e.artifact_id in artifacts and e.key not in BASELINE]
-    inputs = [_input(artifacts[e.artifact_id]) for e in known if e.kind == "input"]
-    inputs += _source(execution)
-    outputs = [_output(artifacts[e.artifact_id]) for e in known if e.kind == "output"]
-    error = value_of(execution, Step.error)
+    compared = [_place(artifacts[e.artifact_id]) for e in joined if e.key in BASELINE]
+    worked = [(e.kind, artifacts[e.artifact_id]) for e in joined if e.key not in BASELINE]
+    inputs = [{**_dataset(a), "inputFacets": {}} for kind, a in worked if kind == "input"]
+    inputs = _once(inputs + _source(execution))
+    outputs = _once([_output(a) for kind, a in worked if kind == "output"])
     facets = {
-        **({"parent": run.parent} if run else {}),
-        **(run.engine if run else {}),
-        **(_error(error) if error else {}),
+        **run.shared,
+        **_error(value_of(execution, Step.error)),
         "visionline_execution": _facet(
-            None,
             "RunFacet",
             executionId=execution.id,
             state=execution.state,
             properties={k: v for k, v in sorted(execution.custom.items()) if _is_short(v)},
-            comparedWith=[_place(artifacts[e.artifact_id]) for e in compared] or None,
+            comparedWith=compared or None,
         ),
     }
     identity = execution.name or f"{execution.type}/{execution.created}/{execution.id}"
     at = {"runId": _uuid("execution", identity), "facets": facets}
-    name = f"{run.pipeline if run else 'pipeline'}.{execution.component}"
-    job = _job(name, "TASK", run.code if run else {})
-    yield _event("START", execution.created, at, job, _once(inputs))
+    job = _job(f"{run.pipeline}.{execution.component}", "TASK", run.code)
+    yield _event("START", execution.created, at, job, inputs)
     if (end := _ENDS.get(execution.state)) is not None:
         ended = max(facts.ended(execution), execution.created)
-        yield _event(end, ended, at, job, _once(inputs), _once(outputs))
+        yield _event(end, ended, at, job, inputs, outputs)
 
 
 def _event(
     kind: str,
-    time: int,
+    milliseconds: int,
     run: Json,
     job: Json,
     inputs: Sequence[Json] = (),
     outputs: Sequence[Json] = (),
 ) -> Json:
+    when = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return {
         "eventType": kind,
-        "eventTime": _time(time),
+        "eventTime": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "run": run,
         "job": job,
         "inputs": list(inputs),
@@ -220,18 +217,11 @@ def _job(name: str, kind: str, code: Json) -> Json:
     return {"namespace": NAMESPACE, "name": name, "facets": {"jobType": type_, **code}}
 
 
-def _input(artifact: Artifact) -> Json:
-    return {**_dataset(artifact), "inputFacets": {}}
-
-
 def _output(artifact: Artifact) -> Json:
     images = value_of(artifact, Examples.image_count)
-    statistics = (
-        {"outputStatistics": _facet("1-0-2/OutputStatisticsOutputDatasetFacet", rowCount=images)}
-        if images is not None
-        else {}
-    )
-    return {**_dataset(artifact), "outputFacets": statistics}
+    statistics = _facet("1-0-2/OutputStatisticsOutputDatasetFacet", rowCount=images)
+    facets = {} if images is None else {"outputStatistics": statistics}
+    return {**_dataset(artifact), "outputFacets": facets}
 
 
 def _dataset(artifact: Artifact) -> Json:
@@ -242,7 +232,6 @@ def _dataset(artifact: Artifact) -> Json:
             "1-0-1/DatasetTypeDatasetFacet", datasetType=kind, subType=artifact.type or None
         ),
         "visionline_artifact": _facet(
-            None,
             "DatasetFacet",
             artifactId=artifact.id,
             uri=artifact.uri,
@@ -250,14 +239,19 @@ def _dataset(artifact: Artifact) -> Json:
             state=artifact.state,
             datasetDigest=value_of(artifact, Examples.dataset_digest),
         ),
+        **_version(version),
     }
-    if version is not None:
-        facets["version"] = _facet("1-0-1/DatasetVersionDatasetFacet", datasetVersion=version)
     return {"namespace": namespace, "name": name, "facets": facets}
 
 
+def _version(version: str | None) -> Json:
+    if version is None:
+        return {}
+    return {"version": _facet("1-0-1/DatasetVersionDatasetFacet", datasetVersion=version)}
+
+
 def _place(artifact: Artifact) -> dict[str, str | None]:
-    """Namespace, name and version of the dataset that an artifact is a version of.
+    """Returns namespace, name and version of the dataset that an artifact is a version of.
 
     A model that was pushed is a version of what it is served as.
     """
@@ -267,69 +261,59 @@ def _place(artifact: Artifact) -> dict[str, str | None]:
         uri = destination
     numbered = _NUMBERED.fullmatch(uri)
     place, version = numbered.groups() if numbered else (uri, None)
-    url = urlsplit(place) if "://" in place else None
-    if url is None:
-        namespace, name = "file", place
-    else:
-        namespace, name = f"{url.scheme}://{url.netloc}", url.path.lstrip("/")
+    namespace, name = "file", place
+    if "://" in place:
+        url = urlsplit(place)
+        name = url.path.lstrip("/")
+        namespace = f"{url.scheme}://{url.netloc}" if url.netloc else "file"
     return {
-        "namespace": namespace if url is None or url.netloc else "file",
+        "namespace": namespace,
         "name": name or f"artifact-{artifact.id}",
         "version": version,
     }
 
 
 def _source(execution: Execution) -> list[Json]:
-    """The images that an ExampleGen read, which are no artifact."""
+    """Returns the images that an ExampleGen read, which are no artifact."""
     read = Data.read(execution)
-    source, digest = read.resolved_path, read.input_fingerprint
-    if source is None:
+    if read.resolved_path is None:
         return []
-    facets = {"datasetType": _facet("1-0-1/DatasetTypeDatasetFacet", datasetType="FILE")}
-    if digest is not None:
-        facets["version"] = _facet("1-0-1/DatasetVersionDatasetFacet", datasetVersion=digest)
-    return [{"namespace": "file", "name": source, "facets": facets, "inputFacets": {}}]
+    type_ = _facet("1-0-1/DatasetTypeDatasetFacet", datasetType="FILE")
+    facets = {"datasetType": type_, **_version(read.input_fingerprint)}
+    return [{"namespace": "file", "name": read.resolved_path, "facets": facets, "inputFacets": {}}]
 
 
-def _code(found: facts.RunFacts) -> Json:
-    if found.git_commit is None or not PurePosixPath(found.directory or "").is_absolute():
+def _code(run: facts.RunFacts) -> Json:
+    place = PurePosixPath(run.directory or "")
+    if run.git_commit is None or not place.is_absolute():
         return {}
-    place = PurePosixPath(found.directory or "").as_uri()
-    location = _facet(
-        "1-1-0/SourceCodeLocationJobFacet", type="git", url=place, version=found.git_commit
-    )
+    facet = "1-1-0/SourceCodeLocationJobFacet"
+    location = _facet(facet, type="git", url=place.as_uri(), version=run.git_commit)
     return {"sourceCodeLocation": location}
 
 
-def _engine(found: facts.RunFacts) -> Json:
-    version = (found.packages or {}).get("tfx")
-    if not version:
-        return {}
-    return {
-        "processing_engine": _facet("1-1-1/ProcessingEngineRunFacet", name="TFX", version=version)
-    }
+def _engine(run: facts.RunFacts) -> Json:
+    version = (run.packages or {}).get("tfx")
+    facet = _facet("1-1-1/ProcessingEngineRunFacet", name="TFX", version=version)
+    return {"processing_engine": facet} if version else {}
 
 
 def _error(message: str | None) -> Json:
-    if not message:
-        return {}
     facet = _facet("1-0-1/ErrorMessageRunFacet", message=message, programmingLanguage="PYTHON")
-    return {"errorMessage": facet}
+    return {"errorMessage": facet} if message else {}
 
 
-def _facet(published: str | None, base: str = "", **values: Any) -> Json:
-    """A facet, without what is not known.
+def _facet(kind: str, **values: Any) -> Json:
+    """Returns a facet, without what is not recorded.
 
     Args:
-      published: version and name of a facet of the specification; None for our own.
-      base: what kind of facet our own is.
+      kind: version and name of a facet of the specification; of our own, what it is based on.
     """
-    if published is None:
-        schema = f"{_CORE}/{base}"
-    else:
-        schema = f"{_SPEC}/facets/{published}.json#/$defs/{published.rpartition('/')[2]}"
-    known = {k: v for k, v in values.items() if v is not None}
-    return {"_producer": PRODUCER, "_schemaURL": schema, **known}
+    schema = f"{_CORE}/{kind}"
+    if "/" in kind:
+        schema = f"{_SPEC}/facets/{kind}.json#/$defs/{kind.rpartition('/')[2]}"
+    recorded = {k: v for k, v in values.items() if v is not None}
+    return {"_producer": PRODUCER, "_schemaURL": schema, **recorded}
 
 
 def _is_short(value: Value) -> bool:
@@ -339,23 +323,14 @@ def _is_short(value: Value) -> bool:
 
 
 def _once(datasets: Sequence[Json]) -> list[Json]:
-    """A dataset may come through several channels; an event names it once."""
-    found = {(d["namespace"], d["name"], str(d["facets"].get("version"))): d for d in datasets}
-    return list(found.values())
+    """Leaves out doubles: a dataset may come through several channels."""
+    keys = ((d["namespace"], d["name"], str(d["facets"].get("version"))) for d in datasets)
+    return list(dict(zip(keys, datasets, strict=True)).values())
 
 
 def _uuid(kind: str, name: str) -> str:
-    """TFX names executions by UUIDs; others get one that is the same at each export."""
+    """Returns the UUID that TFX names an execution by, or one that is the same at each export."""
     try:
         return str(uuid.UUID(name))
     except ValueError:
         return str(uuid.uuid5(_UUIDS, f"{kind}/{name}"))
-
-
-def _time(milliseconds: int) -> str:
-    when = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _line(event: Json) -> bytes:
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

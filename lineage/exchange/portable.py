@@ -19,7 +19,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +55,6 @@ REFERENCES = names_of(Pushed.model_id, Blessing.current_model_id, Blessing.basel
 Record = dict[str, Any]
 _LONGEST_LINE = 256 * 2**20
 _INT64 = range(-(2**63), 2**63)
-_VALUES = {
-    "int": "INT",
-    "double": "DOUBLE",
-    "string": "STRING",
-    "struct": "STRUCT",
-    "proto": "PROTO",
-    "bool": "BOOLEAN",
-}
 
 
 def line(record: Record) -> bytes:
@@ -72,60 +63,50 @@ def line(record: Record) -> bytes:
 
 
 def read(path: Path) -> Iterator[tuple[str, Any]]:
-    """The records of a file that `check` has found whole, by kind."""
-    for _, kind, value in _lines(path):
-        if kind in RECORDS:
-            yield kind, value
+    """Yields the records of a file that `check` has passed, by kind."""
+    return ((kind, value) for _, kind, value in _lines(path) if kind in RECORDS)
 
 
-@dataclass(slots=True)
-class Contents:
-    """What a checked file holds."""
-
-    header: Record
-    types: dict[int, Record] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-
-
-def check(path: Path) -> Contents:
-    """Reads a whole file, and everything in it that could not be imported.
+def check(path: Path) -> dict[int, Record]:
+    """Reads a whole file, refuses it if something could not be imported; returns its types by id.
 
     Raises:
       ExportError: the first thing that is wrong, and in which line.
     """
-    contents: Contents | None = None
+    types: dict[int, Record] = {}
+    counts: Counter[str] = Counter()
     ids: dict[str, set[int]] = {kind: set() for kind in KINDS}
-    ended = False
+    number, ended = 0, False
     for number, kind, value in _lines(path):
         try:
-            if contents is None:
-                contents = Contents(_header(kind, value))
+            if number == 1:
+                _check_header(value)
             elif ended:
                 raise ExportError("there is more after the end")
             elif kind == "end":
                 ended = True
-                if value != dict(contents.counts):
+                if value != dict(counts):
                     raise ExportError(
-                        f"the file says that it holds {value}, but {dict(contents.counts)} "
+                        f"the file says that it holds {value}, but {dict(counts)} "
                         "were found; lines are missing or doubled"
                     )
             else:
-                _check_record(kind, value, contents.types, ids)
-                contents.counts[kind] += 1
+                _check_record(kind, value, types, ids)
+                counts[kind] += 1
         except ExportError as e:
             raise ExportError(f"{path}, line {number}: {e}. Nothing was imported.") from None
-    if contents is None:
+    if not number:
         raise ExportError(f"{path} is empty; expected a file of `visionline lineage export`.")
     if not ended:
         raise ExportError(
             f"{path} is cut short: its last line, which counts the others, is missing. "
             "Nothing was imported. Export it again."
         )
-    return contents
+    return types
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str, Any]]:
-    """Line number, kind and value; the header's kind is "format"."""
+    """Yields line number, kind and value; the header's kind is "format"."""
     try:
         with open(path, "rb") as f:
             number = 0
@@ -158,9 +139,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _header(kind: str, value: Any) -> Record:
-    _need(kind == "format", "expected the header")
-    header: Record = value
+def _check_header(header: Record) -> None:
     if header["format"] != FORMAT:
         raise ExportError(
             f"the format is {header['format']!r}, and this visionline reads {FORMAT!r}"
@@ -171,7 +150,6 @@ def _header(kind: str, value: Any) -> Record:
             f"it was made of a store with schema version {version!r} of ML Metadata; "
             f"expected {SCHEMA_VERSION}"
         )
-    return header
 
 
 def _check_record(
@@ -179,7 +157,11 @@ def _check_record(
 ) -> None:
     _need(kind in RECORDS, f"unknown kind of record {kind!r}")
     if kind == "type":
-        _check_type(value, types)
+        _fields(value, _TYPE)
+        _need(value["id"] not in types, f"type {value['id']} is there twice")
+        base = value["base"]
+        _need(base is None or base in BASES[value["kind"]], f"unknown base type {_short(base)}")
+        types[value["id"]] = value
     elif kind in KINDS:
         _check_node(kind, value, types)
         _need(value["id"] not in ids[kind], f"{kind} {value['id']} is there twice")
@@ -189,25 +171,13 @@ def _check_record(
         _exists(ids, "execution", value["execution"])
         _exists(ids, "artifact", value["artifact"])
     else:
-        left, right = {
-            "association": ("context", "execution"),
-            "attribution": ("context", "artifact"),
-            "parent": ("context", "context"),
-        }[kind]
+        right = {"association": "execution", "attribution": "artifact", "parent": "context"}[kind]
         _need(
             isinstance(value, list) and len(value) == 2 and all(map(_is_id, value)),
             f"{kind}: expected two ids, got {_short(value)}",
         )
-        _exists(ids, left, value[0])
+        _exists(ids, "context", value[0])
         _exists(ids, right, value[1])
-
-
-def _check_type(value: Any, types: dict[int, Record]) -> None:
-    _fields(value, _TYPE)
-    _need(value["id"] not in types, f"type {value['id']} is there twice")
-    base = value["base"]
-    _need(base is None or base in BASES[value["kind"]], f"unknown base type {_short(base)}")
-    types[value["id"]] = value
 
 
 def _check_node(kind: str, value: Any, types: Mapping[int, Record]) -> None:
@@ -219,7 +189,7 @@ def _check_node(kind: str, value: Any, types: Mapping[int, Record]) -> None:
     _need(kind != "context" or bool(value["name"]), f"{where} has no name")
     for name, property_ in value["properties"].items():
         declared = type_["properties"].get(name)
-        got = _VALUES[next(iter(property_))]
+        got = next(iter(property_)).upper().replace("BOOL", "BOOLEAN")
         _need(
             declared == got,
             f"{where}: its type declares {name!r} as {declared or 'nothing'}, and it is {got}",
@@ -265,11 +235,11 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    return value is None or (_is_text(value) and 0 < len(value) <= 255)
+    return value is None or _is_key(value)
 
 
-def _is_optional_text(value: Any) -> bool:
-    return value is None or _is_text(value)
+def _is_key(value: Any) -> bool:
+    return _is_text(value) and 0 < len(value) <= 255
 
 
 def _is_struct(value: Any) -> bool:
@@ -302,8 +272,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
 
 def _are_properties(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        _is_text(name)
-        and 0 < len(name) <= 255
+        _is_key(name)
         and isinstance(v, dict)
         and len(v) == 1
         and all(k in _FITS and _FITS[k](x) for k, x in v.items())
@@ -314,16 +283,15 @@ def _are_properties(value: Any) -> bool:
 _TYPE: dict[str, Callable[[Any], bool]] = {
     "id": _is_id,
     "kind": lambda v: v in KINDS,
-    "name": lambda v: v is not None and _is_name(v),
+    "name": _is_key,
     "version": _is_name,
-    "description": _is_optional_text,
+    "description": lambda v: v is None or _is_text(v),
     "external_id": _is_name,
     "base": _is_name,
     "input": lambda v: v is None or isinstance(v, dict),
     "output": lambda v: v is None or isinstance(v, dict),
     "properties": lambda v: (
-        isinstance(v, dict)
-        and all(_is_text(k) and 0 < len(k) <= 255 and x in PROPERTY_TYPES for k, x in v.items())
+        isinstance(v, dict) and all(_is_key(k) and x in PROPERTY_TYPES for k, x in v.items())
     ),
 }
 _NODE: dict[str, Callable[[Any], bool]] = {

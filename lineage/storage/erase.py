@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,18 +21,17 @@ from common.record.kinds import EXAMPLES
 from lineage.images.copies import Copy, served_model
 from lineage.images.uses import USES, Use
 from lineage.questions.affected_images import AffectedImages, affected_by_images
-from lineage.storage.gc import TRASH, GcItem, GcPlan, Places, tree_size
+from lineage.storage.gc import GcItem, GcPlan, Places, Sizes
 from lineage.storage.marking import record_erasure
-from lineage.storage.removal import Failure, remove_files, set_states
+from lineage.storage.removal import Failure, Progress, remove_files, set_states, trash_of
 from lineage.store.connection import Connection
 from lineage.store.opening import open_reader
 from lineage.store.reader import Reader
-from lineage.store.records import Artifact
+from lineage.store.records import DELETED, Artifact
 from lineage.store.workspace import Workspace
 from modelstore.rollback import choices
 from modelstore.versions import list_versions
 
-Progress = Callable[[int, int], None]
 _ARRAYS = "shards"
 _IN_WEIGHTS: tuple[Use, ...] = ("trained", "selected", "unknown")
 _RUNNING = ("NEW", "RUNNING")
@@ -40,9 +40,10 @@ _REMAINS: Mapping[str, str] = {
     "golden": "train and push again, then remove the older versions with "
     "`visionline versions --prune`",
     "report": "kept: it says which dataset held what",
-    "examples": "outside the output folder, or of another one: erase it there",
-    "transformed": "outside the output folder, or of another one: erase it there",
-    "arrays": "outside the output folder, or of another one: erase it there",
+    **dict.fromkeys(
+        ("examples", "transformed", "arrays"),
+        "outside the output folder, or of another one: erase it there",
+    ),
 }
 
 
@@ -109,18 +110,14 @@ class Erased:
 
 
 def plan(reader: Reader, workspace: Workspace, asked: Mapping[str, str | None]) -> ErasePlan:
-    """Says what would be done; removes nothing.
-
-    Args:
-      asked: see `affected_images.affected_by_images`.
+    """Says what would be done about images, as of `affected_by_images`; removes nothing.
 
     Raises:
       RunError: a run, also of another folder, is using what holds the images.
     """
-    found = affected_by_images(reader, asked)
-    root = os.path.realpath(workspace.artifacts)
-    holding = _holding(reader, found)
-    places = Places(root)
+    affected = affected_by_images(reader, asked)
+    holding = _holding(reader, affected)
+    places = Places(os.path.realpath(workspace.artifacts))
     inside = {a.id: p for a in holding if (p := places.inside(a.uri)) is not None}
     items = [
         GcItem(
@@ -128,29 +125,30 @@ def plan(reader: Reader, workspace: Workspace, asked: Mapping[str, str | None]) 
             type=a.type,
             uri=a.uri,
             run_id=None,
-            bytes=tree_size(inside[a.id]) if os.path.lexists(inside[a.id]) else 0,
+            bytes=Sizes().of(inside[a.id]),
             why="withdrawn",
         )
         for a in holding
         if a.id in inside and (a.state != "DELETED" or os.path.lexists(inside[a.id]))
     ]
     _check_unused(reader, [i.artifact_id for i in items])
-    arrays = _arrays(workspace, found.copies)
+    arrays = _arrays(workspace, affected.copies)
+    models = _models(reader, affected)
     gone = {i.artifact_id for i in items}
     remains = [
         Remains(copy=c, remedy=_REMAINS[c.kind])
-        for c in found.copies
+        for c in affected.copies
         if c.artifact_id not in gone and not any(c.where.startswith(f"{a}/") for a in arrays)
     ]
     return ErasePlan(
         sha256=tuple(asked),
-        found=sum(i.state == "found" for i in found.images),
-        unsearched=len(found.unsearched),
+        found=sum(i.state == "found" for i in affected.images),
+        unsearched=len(affected.unsearched),
         remove=tuple(items),
         arrays=tuple(arrays),
-        bytes=sum(i.bytes for i in items) + sum(map(tree_size, arrays)),
-        models=_models(reader, found),
-        served=_served(reader, found),
+        bytes=sum(i.bytes for i in items) + sum(Sizes().of(a) for a in arrays),
+        models=models,
+        served=_served(reader, affected, models),
         remains=tuple(remains),
     )
 
@@ -171,31 +169,22 @@ def erase(
       RunError: a run uses the folder, or what holds the images.
       StoreError: the store cannot be read or written; nothing was removed.
     """
-    from ml_metadata.proto import metadata_store_pb2 as mlmd
-
     with workspace.lock():
-        reader = open_reader(connection)
-        try:
-            found = plan(reader, workspace, asked)
-        finally:
-            reader.close()
-        ids = [i.artifact_id for i in found.remove]
+        with closing(open_reader(connection)) as reader:
+            planned = plan(reader, workspace, asked)
+        ids = [i.artifact_id for i in planned.remove]
         name = None
-        if found.found:
-            uses = {m.model_id: m.use for m in found.models}
-            name = record_erasure(connection, found.sha256, uses, ids, reason)
+        if planned.found:
+            uses = {m.model_id: m.use for m in planned.models}
+            name = record_erasure(connection, planned.sha256, uses, ids, reason)
         if ids:
-            set_states(connection, dict.fromkeys(ids, mlmd.Artifact.DELETED))
-        trash = workspace.artifacts / TRASH
-        if trash.is_symlink():
-            raise RunError(f"{trash} is a link; expected a folder. Remove the link.")
-        work = GcPlan(
-            root=str(workspace.artifacts), remove=found.remove, bytes=found.bytes, kept={}, trash=0
-        )
-        done = remove_files(work, trash, progress)
-        failures = [*done.failures, *_remove_arrays(found.arrays)]
+            set_states(connection, dict.fromkeys(ids, DELETED))
+        root = str(workspace.artifacts)
+        work = GcPlan(root=root, remove=planned.remove, bytes=planned.bytes, kept={}, trash=0)
+        done = remove_files(work, trash_of(workspace), progress)
+        failures = [*done.failures, *_remove_arrays(planned.arrays)]
     return Erased(
-        plan=found,
+        plan=planned,
         removed=done.removed,
         failures=tuple(failures),
         recorded=name,
@@ -203,19 +192,18 @@ def erase(
     )
 
 
-def _holding(reader: Reader, found: AffectedImages) -> list[Artifact]:
-    """Examples in which an image was found, and what was made of them; removed or not.
+def _holding(reader: Reader, affected: AffectedImages) -> list[Artifact]:
+    """Returns examples in which an image was found, and what was made of them; removed or not.
 
     Others at the same place hold it as well, such as one that was imported.
     """
-    raw = {d.artifact_id for d in found.data if d.type == EXAMPLES}
+    holding = {d.artifact_id for d in affected.data if d.type == EXAMPLES}
     examples = {a.id: a for a in reader.artifacts_by_type(EXAMPLES)}
     makers = reader.producers(examples)
     inputs: dict[int, set[int]] = {}
     for event in reader.events(set(makers.values())):
         if event.kind == "input" and event.artifact_id in examples:
             inputs.setdefault(event.execution_id, set()).add(event.artifact_id)
-    holding = set(raw)
     for id_ in sorted(examples):  # what they were made of came before them
         if inputs.get(makers.get(id_, 0), set()) & holding:
             holding.add(id_)
@@ -234,10 +222,10 @@ def _check_unused(reader: Reader, ids: Collection[int]) -> None:
 
 
 def _arrays(workspace: Workspace, copies: Iterable[Copy]) -> list[str]:
-    """Whole folders of the cache: all splits of a content, since each is made again."""
+    """Returns whole folders of the cache: all splits of a content, since each is made again."""
     cache = Path(os.path.realpath(workspace.cache / _ARRAYS))
-    found = {Path(os.path.realpath(c.where)).parent for c in copies if c.kind == "arrays"}
-    return sorted(str(p) for p in found if p.parent == cache)
+    folders = {Path(os.path.realpath(c.where)).parent for c in copies if c.kind == "arrays"}
+    return sorted(str(p) for p in folders if p.parent == cache)
 
 
 def _remove_arrays(folders: Iterable[str]) -> list[Failure]:
@@ -247,54 +235,50 @@ def _remove_arrays(folders: Iterable[str]) -> list[Failure]:
     return [Failure(path=str(e.filename), reason=e.strerror or str(e)) for e in errors]
 
 
-def _models(reader: Reader, found: AffectedImages) -> tuple[Withdrawn, ...]:
+def _models(reader: Reader, affected: AffectedImages) -> tuple[Withdrawn, ...]:
     uses: dict[int, set[Use]] = {}
-    for image in found.images:
+    for image in affected.images:
         for use in image.uses:
             uses.setdefault(use.model_id, set()).add(use.use)
     uris = {a.id: a.uri for a in reader.artifacts(uses).values()}
     served: dict[str, list[str]] = {}
-    for folder in _folders(found):
+    for folder in _folders(affected):
         for version in list_versions(Path(folder)):
             if (uri := served_model(reader, Path(folder) / str(version))) is not None:
                 served.setdefault(uri, []).append(f"{folder}/{version}")
     return tuple(
         Withdrawn(
             model_id=model_id,
-            use=next(u for u in USES if u in found_uses),
+            use=next(u for u in USES if u in of_model),
             served=tuple(served.get(uris.get(model_id, ""), ())),
         )
-        for model_id, found_uses in sorted(uses.items(), reverse=True)
+        for model_id, of_model in sorted(uses.items(), reverse=True)
     )
 
 
-def _served(reader: Reader, found: AffectedImages) -> tuple[Served, ...]:
-    """Names whose latest version was trained on, or selected by, an image."""
-    models = {m.model_id: m for m in _models(reader, found)}
-    uris = {a.uri: a.id for a in reader.artifacts(models).values()}
-    bad = {uri for uri, id_ in uris.items() if models[id_].use in _IN_WEIGHTS}
+def _served(
+    reader: Reader, affected: AffectedImages, models: Iterable[Withdrawn]
+) -> tuple[Served, ...]:
+    """Returns names whose latest version was trained on, or selected by, an image."""
+    uses = {m.model_id: m.use for m in models}
+    by_uri = {a.uri: uses[a.id] for a in reader.artifacts(uses).values()}
+    bad = {uri: use for uri, use in by_uri.items() if use in _IN_WEIGHTS}
     served = []
-    for folder in _folders(found):
+    for folder in _folders(affected):
         versions = list_versions(Path(folder))
         latest = served_model(reader, Path(folder) / str(versions[-1])) if versions else None
         if latest is None or latest not in bad:
             continue
-        other = (
+        others = (
             c.version
             for c in choices(Path(folder))
             if not c.why_refused and served_model(reader, Path(folder) / str(c.version)) not in bad
         )
-        served.append(
-            Served(
-                folder=folder,
-                version=versions[-1],
-                use=models[uris[latest]].use,
-                roll_back_to=next(other, None),
-            )
-        )
+        newest, other = versions[-1], next(others, None)
+        served.append(Served(folder=folder, version=newest, use=bad[latest], roll_back_to=other))
     return tuple(served)
 
 
-def _folders(found: AffectedImages) -> list[str]:
-    places = {v.destination.rpartition("/")[0] for v in found.versions if v.destination}
+def _folders(affected: AffectedImages) -> list[str]:
+    places = {v.destination.rpartition("/")[0] for v in affected.versions if v.destination}
     return sorted(p for p in places if "://" not in p)

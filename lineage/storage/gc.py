@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from common.errors import RunError
-from lineage.storage.needs import Needs, Record, needs
+from lineage.storage.needs import Needs, needs
 from lineage.store.places import local_path
 from lineage.store.reader import Reader
 
@@ -64,7 +64,6 @@ def plan(reader: Reader, root: Path, keep_runs: int = 3) -> GcPlan:
 
     Args:
       root: the pipeline's root, `artifacts/` of the output folder.
-      keep_runs: see `lineage.storage.needs.needs`.
 
     Raises:
       RunError: there is no such folder.
@@ -72,27 +71,26 @@ def plan(reader: Reader, root: Path, keep_runs: int = 3) -> GcPlan:
     if not root.is_dir():
         raise RunError(f"No artifacts at {root}: no pipeline has written there.")
     root = Path(os.path.realpath(root))
-    found = needs(reader, keep_runs)
-    removable, kept = choose(found, root)
-    sizes = _Sizes()
+    of_store = needs(reader, keep_runs)
+    removable, kept = choose(of_store, root)
+    sizes = Sizes()
     items, inside = [], set[str]()
     for path, id_ in sorted((path, id_) for id_, path in removable.items()):
-        record = found.records[id_]
-        is_new = not _is_below_any(path, inside)
+        record = of_store.records[id_]
+        is_new = inside.isdisjoint(_upwards(path))
         inside.add(path)
         exists = os.path.lexists(path)
         if record.state == "DELETED" and not exists:
             continue
-        items.append(
-            GcItem(
-                artifact_id=record.id,
-                type=record.type,
-                uri=record.uri,
-                run_id=_last_run(found, record.id),
-                bytes=sizes.of(path) if is_new else 0,
-                why=_why(record, exists),
-            )
+        item = GcItem(
+            artifact_id=record.id,
+            type=record.type,
+            uri=record.uri,
+            run_id=_last_run(of_store, record.id),
+            bytes=sizes.of(path) if is_new else 0,
+            why="unfinished" if record.state == "DELETED" else "unused" if exists else "gone",
         )
+        items.append(item)
     trash = root / TRASH
     left = [str(p) for p in trash.iterdir()] if trash.is_dir() and not trash.is_symlink() else []
     return GcPlan(
@@ -104,21 +102,17 @@ def plan(reader: Reader, root: Path, keep_runs: int = 3) -> GcPlan:
     )
 
 
-def choose(found: Needs, root: Path) -> tuple[dict[int, str], dict[str, int]]:
-    """Which artifacts to remove, with their real paths, and how many stay by reason.
-
-    Args:
-      root: a real path.
-    """
+def choose(of_store: Needs, root: Path) -> tuple[dict[int, str], dict[str, int]]:
+    """Chooses artifacts to remove, with their real paths; how many stay, by reason."""
     places = Places(str(root))
     kept: Counter[str] = Counter()
     removable: dict[int, str] = {}
-    staying = {places.real(d) for d in found.destinations}
-    for id_, record in found.records.items():
+    staying = {places.real(d) for d in of_store.destinations}
+    for id_, record in of_store.records.items():
         place = places.inside(record.uri)
         reason: str
-        if id_ in found.needed:
-            reason = found.needed[id_]
+        if id_ in of_store.needed:
+            reason = of_store.needed[id_]
         elif record.state == "DELETED" and (place is None or record.external):
             continue
         elif record.external or place is None:
@@ -131,13 +125,13 @@ def choose(found: Needs, root: Path) -> tuple[dict[int, str], dict[str, int]]:
         kept[reason] += 1
         staying |= places.all_of(record.uri)
     while shared := _touching(removable, staying):
-        kept["shared"] += sum(found.records[i].state != "DELETED" for i in shared)
+        kept["shared"] += sum(of_store.records[i].state != "DELETED" for i in shared)
         staying = {removable.pop(i) for i in shared}
     return removable, dict(kept)
 
 
-class _Sizes:
-    """Counts a file when its last name has been seen."""
+class Sizes:
+    """Bytes on the disk that are freed; counts a file when its last name has been seen."""
 
     def __init__(self) -> None:
         self._links: Counter[tuple[int, int]] = Counter()
@@ -153,17 +147,12 @@ class _Sizes:
         return total
 
 
-def tree_size(path: str) -> int:
-    """Bytes on the disk that are freed with a file or directory."""
-    return _Sizes().of(path)
-
-
 def _walk(path: str) -> Iterator[os.stat_result]:
-    """Of a file, or of everything in a directory; what cannot be read is left out."""
+    """Looks at a file, or everything in a directory; leaves out what cannot be read."""
     try:
-        found = os.lstat(path)
-        yield found
-        names = os.listdir(path) if stat.S_ISDIR(found.st_mode) else []
+        entry = os.lstat(path)
+        yield entry
+        names = os.listdir(path) if stat.S_ISDIR(entry.st_mode) else []
     except OSError:
         return
     for name in names:
@@ -178,7 +167,7 @@ class Places:
         self._parents: dict[str, str] = {}
 
     def inside(self, uri: str) -> str | None:
-        """The path, if it is below the root and neither a link nor reached by a way out."""
+        """Returns the path, if it is below the root and neither a link nor reached by a way out."""
         path = local_path(uri)
         if path is None or _climbs(path):
             return None
@@ -188,7 +177,7 @@ class Places:
         return None if real.startswith(self._root + TRASH) else real
 
     def all_of(self, uri: str) -> set[str]:
-        """Where a URI's files are, by its name and by what that leads to."""
+        """Returns where a URI's files are, by its name and by what that leads to."""
         path = local_path(uri)
         return set() if path is None else {self._named(path), self.real(path)}
 
@@ -209,31 +198,24 @@ def _climbs(path: str) -> bool:
     return ".." in path.split(os.sep)
 
 
-def _touching(removable: Mapping[int, str], staying: Collection[str]) -> list[int]:
-    """Those that are at, above or below a path that stays."""
-    above = {parent for path in staying for parent in _parents(path)}
-    return [id_ for id_, path in removable.items() if path in above or _is_below_any(path, staying)]
+def _touching(removable: Mapping[int, str], staying: Set[str]) -> list[int]:
+    """Returns those that are at, above or below a path that stays."""
+    above = {place for path in staying for place in _upwards(path)}
+    return [
+        id_
+        for id_, path in removable.items()
+        if path in above or not staying.isdisjoint(_upwards(path))
+    ]
 
 
-def _is_below_any(path: str, places: Collection[str]) -> bool:
-    """At or below one of them."""
-    return path in places or any(parent in places for parent in _parents(path))
-
-
-def _parents(path: str) -> Iterator[str]:
+def _upwards(path: str) -> Iterator[str]:
+    """Yields a path and all folders above it."""
+    yield path
     while (parent := os.path.dirname(path)) != path:
         yield parent
         path = parent
 
 
-def _why(record: Record, exists: bool) -> Why:
-    if record.state == "DELETED":
-        return "unfinished"
-    return "unused" if exists else "gone"
-
-
-def _last_run(found: Needs, artifact_id: int) -> str | None:
-    for execution in sorted(found.links.makers.get(artifact_id, ()), reverse=True):
-        if (run := found.runs.get(execution)) is not None:
-            return run.name
-    return None
+def _last_run(of_store: Needs, artifact_id: int) -> str | None:
+    makers = sorted(of_store.links.makers.get(artifact_id, ()), reverse=True)
+    return next((run.name for e in makers if (run := of_store.runs.get(e))), None)

@@ -14,8 +14,8 @@ from common.record.kinds import ERASURE, PIN
 from common.record.record import Record, annotate, annotated, value_of
 from lineage.graph.marks import PINNED
 from lineage.store.connection import Connection
-from lineage.store.records import Artifact
-from lineage.store.writing import open_store
+from lineage.store.records import DELETED, Artifact
+from lineage.store.setup import open_store
 
 
 def pin(connection: Connection, model: Artifact, reason: str = "") -> None:
@@ -25,14 +25,12 @@ def pin(connection: Connection, model: Artifact, reason: str = "") -> None:
       RunError: its files were removed, perhaps only now.
       StoreError: the store cannot be written.
     """
-    from ml_metadata.proto import metadata_store_pb2 as mlmd
-
     with open_store(connection) as store:
         context = _context(store, PIN, f"{PINNED}{model.id}")
         _write(store, context, Pin(active=True, **_by(reason)))
         # Looked up after pinning: of a pin and a gc at once, one sees the other.
-        (found,) = store.get_artifacts_by_id([model.id])
-        if found.state == mlmd.Artifact.DELETED:
+        (artifact,) = store.get_artifacts_by_id([model.id])
+        if artifact.state == DELETED:
             _write(store, context, Pin(active=False))
             raise RunError(
                 f"The files of model {model.id} ({model.uri}) were removed by "
@@ -65,10 +63,7 @@ def record_erasure(
     removed: Collection[int],
     reason: str,
 ) -> str:
-    """Records an erasure; a second one of the same images is added to the first.
-
-    Returns:
-      The erasure's name.
+    """Records an erasure and returns its name; adds a second one of the same images to the first.
 
     Raises:
       StoreError: the store cannot be written.
@@ -90,7 +85,7 @@ def record_erasure(
 
 
 def _context(store: Any, type_name: str, name: str) -> Any:
-    """A mark's context; a new one, not yet in the store, where there is none."""
+    """Returns a mark's context; a new one, not yet in the store, where there is none."""
     from ml_metadata.proto import metadata_store_pb2 as mlmd
 
     context = store.get_context_by_type_and_name(type_name, name)

@@ -94,7 +94,7 @@ def needs(reader: Reader, keep_runs: int) -> Needs:
             blessings.append(artifact)
     links, runs, states = _links(reader), _runs(reader), reader.execution_states()
     roots: dict[Need, Iterable[int]] = {
-        "pushed": _pushed(pushes, links, records),
+        "pushed": [a for p in pushes for a in (p.id, *_models(p, Pushed.model_id, links, records))],
         "blessed": _newest_blessed(blessings, links, records, runs),
         "pinned": [p.model_id for p in pins(reader).pins],
         "running": _used_by(_running(runs, states), links),
@@ -112,18 +112,18 @@ def needs(reader: Reader, keep_runs: int) -> Needs:
 
 
 def reach(roots: Mapping[Need, Iterable[int]], links: Links) -> dict[int, Need]:
-    """Everything that can be reached from roots, with the first reason for it."""
-    found: dict[int, Need] = {}
+    """Returns everything that can be reached from roots, with the first reason for it."""
+    needed: dict[int, Need] = {}
     executions: set[int] = set()
     for need, ids in roots.items():
-        frontier = [i for i in ids if i not in found]
+        frontier = [i for i in ids if i not in needed]
         while frontier:
-            found.update(dict.fromkeys(frontier, need))
+            needed.update(dict.fromkeys(frontier, need))
             makers = {e for a in frontier for e in links.makers.get(a, ())} - executions
             executions |= makers
             near = {a for e in makers for d in (links.inputs, links.outputs) for a in d.get(e, ())}
-            frontier = [a for a in near if a not in found]
-    return found
+            frontier = [a for a in near if a not in needed]
+    return needed
 
 
 def _links(reader: Reader) -> Links:
@@ -136,7 +136,7 @@ def _links(reader: Reader) -> Links:
         else:
             outputs[event.execution_id].append(event.artifact_id)
             makers[event.artifact_id].append(event.execution_id)
-    return Links(inputs=dict(inputs), outputs=dict(outputs), makers=dict(makers))
+    return Links(inputs=inputs, outputs=outputs, makers=makers)
 
 
 def _runs(reader: Reader) -> _Runs:
@@ -155,23 +155,17 @@ def _runs(reader: Reader) -> _Runs:
     return runs
 
 
-def _pushed(
-    pushes: Iterable[Artifact], links: Links, records: Mapping[int, Record]
-) -> Iterable[int]:
-    for push in pushes:
-        yield push.id
-        yield from _models(push, Pushed.model_id, links, records)
-
-
 def _newest_blessed(
     blessings: Iterable[Artifact], links: Links, records: Mapping[int, Record], runs: _Runs
 ) -> Iterable[int]:
-    """The newest of each pipeline and model name that still has its files."""
+    """Yields the newest of each pipeline and model name that still has its files."""
     seen = set()
     for blessing in sorted(blessings, key=lambda b: -b.id):
         made_in = min(links.makers.get(blessing.id, ()), default=0)
         run = runs.by_execution.get(made_in)
-        group = (runs.pipelines[run.id], _model_name(run)) if run else (None, None)
+        # One pipeline may push under several names.
+        name = (value_of(run, Run.config) or {}).get("name") if run else None
+        group = (runs.pipelines[run.id] if run else None, name)
         models = [
             m
             for m in _models(blessing, Blessing.current_model_id, links, records)
@@ -185,45 +179,39 @@ def _newest_blessed(
 def _models(
     artifact: Artifact, field: int | None, links: Links, records: Mapping[int, Record]
 ) -> Iterable[int]:
-    """The model that was pushed or judged: as recorded, or what its maker was given."""
+    """Returns the model that was pushed or judged: as recorded, or its maker's input."""
     recorded = value_of(artifact, field)
     if recorded is not None and recorded in records:
         return [recorded]
-    given = (a for e in links.makers.get(artifact.id, ()) for a in links.inputs.get(e, ()))
-    return [a for a in given if a in records and records[a].type == MODEL]
-
-
-def _model_name(run: Context) -> str | None:
-    """The name that a run pushes under, which one pipeline may have several of."""
-    name = (value_of(run, Run.config) or {}).get("name")
-    return None if name is None else str(name)
+    inputs = (a for e in links.makers.get(artifact.id, ()) for a in links.inputs.get(e, ()))
+    return [a for a in inputs if a in records and records[a].type == MODEL]
 
 
 def _running(runs: _Runs, states: Mapping[int, str]) -> set[int]:
-    """Executions that have not ended, and all of the runs that have not."""
-    found = {e for e, state in states.items() if state in ("NEW", "RUNNING")}
+    """Returns executions that have not ended, and all of the runs that have not."""
+    running = {e for e, state in states.items() if state in ("NEW", "RUNNING")}
     for run in runs.newest_first:
         if value_of(run, Run.state) == RUNNING:
-            found.update(runs.executions.get(run.id, ()))
-    return found
+            running.update(runs.executions.get(run.id, ()))
+    return running
 
 
 def _latest(runs: _Runs, states: Mapping[int, str], keep_runs: int) -> set[int]:
-    """Executions of each pipeline's latest runs.
+    """Returns the executions of each pipeline's latest runs.
 
     Runs that failed or were stopped do not count: what they would carry on with was
     left by complete ones.
     """
-    found: set[int] = set()
+    latest: set[int] = set()
     complete: dict[str | None, int] = defaultdict(int)
     for run in runs.newest_first:
         pipeline, mine = runs.pipelines[run.id], runs.executions.get(run.id, [])
         if complete[pipeline] >= keep_runs:
             continue
-        found.update(mine)
+        latest.update(mine)
         ended_well = bool(mine) and all(states.get(e) in ("COMPLETE", "CACHED") for e in mine)
         complete[pipeline] += ended_well and value_of(run, Run.state) in (None, COMPLETE)
-    return found
+    return latest
 
 
 def _used_by(executions: Iterable[int], links: Links) -> Iterable[int]:

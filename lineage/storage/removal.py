@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from common.errors import RunError
 from lineage.storage.gc import TRASH, GcItem, GcPlan, plan
@@ -23,11 +22,11 @@ from lineage.storage.needs import needs
 from lineage.store.connection import Connection
 from lineage.store.opening import open_reader
 from lineage.store.places import local_path
-from lineage.store.reader import Reader
+from lineage.store.records import DELETED
+from lineage.store.setup import open_store
+from lineage.store.sql import batches
 from lineage.store.workspace import Workspace
-from lineage.store.writing import open_store
 
-T = TypeVar("T")
 Progress = Callable[[int, int], None]
 """Told how many of how many are done."""
 _BATCH = 500
@@ -59,23 +58,24 @@ def collect(
 ) -> GcResult:
     """Removes what nothing kept needs, while no run uses the folder.
 
-    Args:
-      connection: the store that the folder's runs are recorded in.
-      keep_runs: see `lineage.storage.needs.needs`.
-
     Raises:
       RunError: a run uses the folder, or see `mark`.
       StoreError: the store cannot be read or written; nothing was removed.
     """
     with workspace.lock():
-        trash = workspace.artifacts / TRASH
-        if trash.is_symlink():
-            raise RunError(f"{trash} is a link; expected a folder. Remove the link.")
-        found = _read(connection, lambda reader: plan(reader, workspace.artifacts, keep_runs))
-        ids = [i.artifact_id for i in found.remove]
-        if ids:
-            mark(connection, ids, keep_runs)
-        return remove_files(found, trash, progress)
+        trash = trash_of(workspace)
+        with contextlib.closing(open_reader(connection)) as reader:
+            work = plan(reader, workspace.artifacts, keep_runs)
+        if work.remove:
+            mark(connection, [i.artifact_id for i in work.remove], keep_runs)
+        return remove_files(work, trash, progress)
+
+
+def trash_of(workspace: Workspace) -> Path:
+    trash = workspace.artifacts / TRASH
+    if trash.is_symlink():
+        raise RunError(f"{trash} is a link; expected a folder. Remove the link.")
+    return trash
 
 
 def mark(connection: Connection, ids: Sequence[int], keep_runs: int) -> None:
@@ -86,10 +86,9 @@ def mark(connection: Connection, ids: Sequence[int], keep_runs: int) -> None:
     Raises:
       RunError: one was pinned, or taken by a run of another folder with the same store.
     """
-    from ml_metadata.proto import metadata_store_pb2 as mlmd
-
-    before = set_states(connection, dict.fromkeys(ids, mlmd.Artifact.DELETED))
-    needed = _read(connection, lambda reader: needs(reader, keep_runs).needed)
+    before = set_states(connection, dict.fromkeys(ids, DELETED))
+    with contextlib.closing(open_reader(connection)) as reader:
+        needed = needs(reader, keep_runs).needed
     if taken := sorted(needed.keys() & before.keys()):
         set_states(connection, before)
         raise RunError(
@@ -98,21 +97,12 @@ def mark(connection: Connection, ids: Sequence[int], keep_runs: int) -> None:
         )
 
 
-def _read(connection: Connection, question: Callable[[Reader], T]) -> T:
-    reader = open_reader(connection)
-    try:
-        return question(reader)
-    finally:
-        reader.close()
-
-
 def set_states(connection: Connection, states: Mapping[int, int]) -> dict[int, int]:
-    """Writes artifacts' states; returns those they had."""
+    """Writes artifacts' states; returns those that they had."""
     before = {}
-    ids = sorted(states)
     with open_store(connection) as store:
-        for start in range(0, len(ids), _BATCH):
-            artifacts = store.get_artifacts_by_id(ids[start : start + _BATCH])
+        for ids in batches(sorted(states), _BATCH):
+            artifacts = store.get_artifacts_by_id(ids)
             for artifact in artifacts:
                 before[artifact.id] = artifact.state
                 artifact.state = states[artifact.id]
@@ -120,25 +110,25 @@ def set_states(connection: Connection, states: Mapping[int, int]) -> dict[int, i
     return before
 
 
-def remove_files(found: GcPlan, trash: Path, progress: Progress) -> GcResult:
+def remove_files(work: GcPlan, trash: Path, progress: Progress) -> GcResult:
     """Deletes what a plan names, and what an earlier gc left; goes on after failures."""
     failures = [f for f in map(_delete, _entries(trash)) if f is not None]
     removed = freed = 0
-    for number, item in enumerate(found.remove):
-        progress(number, len(found.remove))
+    for number, item in enumerate(work.remove):
+        progress(number, len(work.remove))
         failure = _remove_item(item, trash)
         if failure is None:
             removed += 1
             freed += item.bytes
         else:
             failures.append(failure)
-    progress(len(found.remove), len(found.remove))
+    progress(len(work.remove), len(work.remove))
     for empty in (*_entries(trash), trash):
         with contextlib.suppress(OSError):
             empty.rmdir()
     if not failures:
-        freed = found.bytes
-    return GcResult(plan=found, removed=removed, freed=freed, failures=tuple(failures))
+        freed = work.bytes
+    return GcResult(plan=work, removed=removed, freed=freed, failures=tuple(failures))
 
 
 def _remove_item(item: GcItem, trash: Path) -> Failure | None:

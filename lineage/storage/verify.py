@@ -35,6 +35,7 @@ ServedKind = Literal["damaged", "unreadable", "unrecorded", "mismatched", "lefto
 Progress = Callable[[str, int, int], None]
 """Told what is looked at, and how many of how many are done."""
 _BATCH = 1000
+_LEFTOVER = "left by a push that was killed; the next push removes it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,8 @@ def verify(
       NotFoundError: nothing was pushed under one of the names.
     """
     pushes = _pushes(reader, names)
-    artifacts = list(_behind(reader, pushes) if names else reader.all_artifacts())
+    behind = ancestry(reader, [p.id for p in pushes]).artifacts if names else {}
+    artifacts = list(behind.values() if names else reader.all_artifacts())
     live = [a for a in artifacts if a.state == "LIVE"]
     places: dict[str, list[Artifact]] = defaultdict(list)
     for artifact in live:
@@ -103,74 +105,64 @@ def verify(
             places[path].append(artifact)
     digests = {} if quick else _digests(reader, {a.uri for a in live})
     problems: list[Problem] = []
-    for number, (path, found) in enumerate(places.items()):
+    for number, (path, alike) in enumerate(places.items()):
         progress(path, number, len(places))
-        problems += _artifact_problems(path, found, digests.get(found[0].uri))
+        problems += _artifact_problems(path, alike, digests.get(alike[0].uri))
     problems += _not_removed(artifacts, places.keys())
-    folders = _folders(pushes, names, serving)
-    known = _Known(reader, pushes)
+    pushed: dict[tuple[str, str], list[Artifact]] = defaultdict(list)
+    for push in pushes:
+        recorded = Pushed.read(push)
+        pushed[str(recorded.model_name), str(recorded.pushed_version)].append(push)
     versions = 0
-    for folder in folders:
-        for version in list_versions(folder):
+    for folder in _folders(pushes, names, serving):
+        for version in map(str, list_versions(folder)):
             versions += 1
-            path = str(folder / str(version))
-            progress(path, len(places), len(places))
-            problems += _version_problems(folder / str(version), known, quick)
+            progress(str(folder / version), len(places), len(places))
+            of_version = pushed.get((folder.name, version))
+            problems += _version_problems(reader, folder / version, of_version, quick)
         problems += [_served("leftover", p, _LEFTOVER) for p in leftovers(folder)]
-    here = [a for found in places.values() for a in found]
+    here = [a for alike in places.values() for a in alike]
+    removed = {a for e in erasures(reader) for a in e.removed}
     return Verification(
         checked=Checked(
             artifacts=len(here),
             digests=sum(a.uri in digests for a in here),
             elsewhere=len(live) - len(here),
             versions=versions,
-            erased=_erased(reader, artifacts),
+            erased=sum(a.state == "DELETED" and a.id in removed for a in artifacts),
         ),
         problems=tuple(problems),
     )
 
 
-def _erased(reader: Reader, artifacts: Collection[Artifact]) -> int:
-    removed = {a for e in erasures(reader) for a in e.removed}
-    return sum(a.state == "DELETED" and a.id in removed for a in artifacts)
-
-
-_LEFTOVER = "left by a push that was killed; the next push removes it"
-
-
 def _pushes(reader: Reader, names: Collection[str]) -> list[Artifact]:
     if not names:
         return [a for a in reader.artifacts_by_type(PUSHED_MODEL) if value_of(a, Pushed.pushed)]
-    found = {name: pushed_versions(reader, name) for name in names}
-    for name, pushed in found.items():
-        if not pushed:
-            pushes = reader.artifacts_by_type(PUSHED_MODEL)
-            known = {str(value_of(a, Pushed.model_name)) for a in pushes}
+    pushes = {name: pushed_versions(reader, name) for name in names}
+    for name in names:
+        if not pushes[name]:
+            all_pushes = reader.artifacts_by_type(PUSHED_MODEL)
+            others = {str(value_of(a, Pushed.model_name)) for a in all_pushes}
             raise NotFoundError(
-                f"No model was pushed under the name {name!r}.{nearest(name, known)}"
+                f"No model was pushed under the name {name!r}.{nearest(name, others)}"
             )
-    return [a for pushed in found.values() for a in pushed]
-
-
-def _behind(reader: Reader, pushes: Collection[Artifact]) -> Iterator[Artifact]:
-    """The pushes and everything that they were made from."""
-    yield from ancestry(reader, [p.id for p in pushes]).artifacts.values()
+    return [a for pushed in pushes.values() for a in pushed]
 
 
 def _digests(reader: Reader, uris: Collection[str]) -> dict[str, str]:
-    """Recorded digests by URI."""
+    """Returns recorded digests by URI."""
     states = reader.execution_states()
     worked = iter(sorted(e for e, state in states.items() if state == "COMPLETE"))
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     while batch := list(islice(worked, _BATCH)):
         for _, execution in sorted(reader.executions(batch).items()):
             recorded = value_of(execution, Step.output_digests) or {}
-            found.update({u: d for u, d in recorded.items() if u in uris})
-    return found
+            digests.update({u: d for u, d in recorded.items() if u in uris})
+    return digests
 
 
-def _artifact_problems(path: str, found: list[Artifact], digest: str | None) -> list[Problem]:
-    """Of all artifacts at one place, which is read once."""
+def _artifact_problems(path: str, artifacts: list[Artifact], digest: str | None) -> list[Problem]:
+    """Checks all artifacts at one place, which is read once."""
     kind: ArtifactKind
     try:
         is_folder = stat.S_ISDIR(os.stat(path).st_mode)
@@ -193,11 +185,11 @@ def _artifact_problems(path: str, found: list[Artifact], digest: str | None) -> 
         kind, detail = "missing", f"{e.filename or path}: a file is where a folder was"
     except OSError as e:
         kind, detail = "unreadable", f"{e.filename or path}: {e.strerror}"
-    return [Problem(kind=kind, artifact_id=a.id, where=a.uri, detail=detail) for a in found]
+    return [Problem(kind=kind, artifact_id=a.id, where=a.uri, detail=detail) for a in artifacts]
 
 
 def _strange_file(path: str) -> str | None:
-    """A pipe or device, which would be waited for endlessly when read."""
+    """Returns a pipe or device, which would be waited for endlessly when read."""
     for folder, _, names in os.walk(path, onerror=_raise):
         for name in names:
             place = os.path.join(folder, name)
@@ -226,64 +218,42 @@ def _not_removed(artifacts: Collection[Artifact], live: Collection[str]) -> Iter
 def _folders(
     pushes: Collection[Artifact], names: Collection[str], serving: Collection[Path]
 ) -> list[Path]:
-    """Folders of pushed models, by their real paths."""
-    found = set()
+    """Returns the folders of pushed models, by their real paths."""
+    folders = set()
     for push in pushes:
         recorded = Pushed.read(push)
         # TFX's own Pusher records no name and writes no manifest.
         if recorded.model_name and recorded.pushed_destination:
-            found.add(os.path.realpath(os.path.dirname(recorded.pushed_destination)))
+            folders.add(os.path.realpath(os.path.dirname(recorded.pushed_destination)))
     for folder in serving:
         for model in folder.iterdir() if folder.is_dir() else ():
             if not names or model.name in names:
-                found.add(os.path.realpath(model))
-    return [Path(p) for p in sorted(found)]
+                folders.add(os.path.realpath(model))
+    return [Path(p) for p in sorted(folders)]
 
 
-class _Known:
-    """Recorded pushes by name and version."""
-
-    def __init__(self, reader: Reader, pushes: Collection[Artifact]) -> None:
-        self._reader = reader
-        self._pushes: dict[tuple[str, str], list[Artifact]] = defaultdict(list)
-        for push in pushes:
-            recorded = Pushed.read(push)
-            key = (str(recorded.model_name), str(recorded.pushed_version))
-            self._pushes[key].append(push)
-
-    def here(self, model_uri: str) -> str:
-        """A URI of a manifest, as the reader has it."""
-        return self._reader.places.here(model_uri)
-
-    def model_uris(self, name: str, version: int) -> set[str] | None:
-        """Of the models that were pushed so; None without a record."""
-        found = self._pushes.get((name, str(version)))
-        if found is None:
-            return None
-        models = (model_of(self._reader, push) for push in found)
-        return {m.uri for m in models if m is not None}
-
-
-def _version_problems(path: Path, known: _Known, quick: bool) -> Iterator[Problem]:
-    uris = known.model_uris(path.parent.name, int(path.name))
-    if uris is None:
+def _version_problems(
+    reader: Reader, path: Path, pushes: list[Artifact] | None, quick: bool
+) -> Iterator[Problem]:
+    if pushes is None:
         yield _served("unrecorded", path, "no push of this version is in the store")
+    uris = {m.uri for p in pushes or () if (m := model_of(reader, p)) is not None}
     try:
         manifest = PushManifest.read(path)
-        if uris and known.here(manifest.model_uri) not in uris:
+        if uris and reader.places.here(manifest.model_uri) not in uris:
             detail = f"holds the model {manifest.model_uri}; recorded is {', '.join(sorted(uris))}"
             yield _served("mismatched", path, detail)
         if quick:
             lost = [f for f in sorted(manifest.checksums) if not (path / f).exists()]
-            found = [f"{f}: missing" for f in lost]
+            details = [f"{f}: missing" for f in lost]
         else:
-            found = damage(path)
+            details = damage(path)
     except DataError as e:
-        found = [str(e)]
+        details = [str(e)]
     except OSError as e:
         yield _served("unreadable", path, f"{e.filename or path}: {e.strerror}")
         return
-    for detail in found:
+    for detail in details:
         yield _served("damaged", path, detail)
 
 

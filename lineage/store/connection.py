@@ -129,7 +129,7 @@ class Connection:
         return os.environ.get(PASSWORD_VARIABLE, "")
 
     def is_same_store(self, other: Connection) -> bool:
-        """Whether both name one store, whoever asks."""
+        """Says whether both name one store, whoever asks."""
 
         def place(c: Connection) -> tuple[object, ...]:
             return c.kind, c.path and c.path.resolve(), c.host, c.port, c.database
@@ -137,7 +137,7 @@ class Connection:
         return place(self) == place(other)
 
     def mlmd_config(self, *, readonly: bool = False) -> Any:
-        """As an `ml_metadata` ConnectionConfig, for a store that is there; see `open_mlmd`.
+        """Makes an `ml_metadata` ConnectionConfig, for a store that is there; see `open_mlmd`.
 
         TFX logs it, so the password is not in it: MLMD's clients find that in this
         process' environment, where this puts it.
@@ -151,22 +151,18 @@ class Connection:
         config.retry_options.max_num_retries = _TRIES
         if self.kind == "sqlite":
             config.sqlite.filename_uri = str(self.path)
-            modes = mlmd.SqliteMetadataSourceConfig
-            config.sqlite.connection_mode = (
-                modes.READONLY if readonly else modes.READWRITE_OPENCREATE
-            )
+            mode = "READONLY" if readonly else "READWRITE_OPENCREATE"
+            config.sqlite.connection_mode = config.sqlite.ConnectionMode.Value(mode)
             return config
         if self.password:
             os.environ[_CLIENT_PASSWORD[self.kind]] = self.password
         # MLMD itself would make a database without quotes, and in any collation.
+        server = getattr(config, self.kind)
+        server.host, server.user, server.skip_db_creation = self.host, self.user, True
         if self.kind == "mysql":
-            config.mysql.host, config.mysql.port = self.host, self.port
-            config.mysql.user, config.mysql.database = self.user, self.database
-            config.mysql.skip_db_creation = True
+            server.port, server.database = self.port, self.database
         else:
-            config.postgresql.host, config.postgresql.port = self.host, str(self.port)
-            config.postgresql.user, config.postgresql.dbname = self.user, self.database
-            config.postgresql.skip_db_creation = True
+            server.port, server.dbname = str(self.port), self.database
         return config
 
 

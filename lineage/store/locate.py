@@ -18,7 +18,7 @@ VARIABLE = "VISIONLINE_METADATA"
 
 
 def locate(output: Path | None, metadata: str | None, ref: str | None = None) -> Connection:
-    """See `pipeline.cli.lineage.asking.asking`.
+    """Finds the store as `pipeline.cli.lineage.asking.asking` says.
 
     Raises:
       StoreError: nothing says which store.
@@ -32,10 +32,10 @@ def locate(output: Path | None, metadata: str | None, ref: str | None = None) ->
             return workspace.connection
     if VARIABLE in os.environ:
         return _with_places(Connection.parse(os.environ[VARIABLE]), None)
-    found = sorted(p for p in Path.cwd().glob("visionline-runs/*") if p.is_dir())
-    if len(found) == 1:
-        return Workspace(found[0]).connection
-    listed = ", ".join(str(p.relative_to(Path.cwd())) for p in found) or "none"
+    folders = sorted(p for p in Path.cwd().glob("visionline-runs/*") if p.is_dir())
+    if len(folders) == 1:
+        return Workspace(folders[0]).connection
+    listed = ", ".join(str(p.relative_to(Path.cwd())) for p in folders) or "none"
     raise StoreError(
         f"Which metadata store? Found these output folders: {listed}. Name one with "
         f"--output FOLDER, or a store with --metadata PATH-OR-URL or {VARIABLE}."
@@ -43,7 +43,7 @@ def locate(output: Path | None, metadata: str | None, ref: str | None = None) ->
 
 
 def _with_places(connection: Connection, output: Path | None) -> Connection:
-    """A store that was named by itself; it may be an output folder's own."""
+    """Gives a store that was named by itself its places; it may be an output folder's own."""
     if output is not None:
         return replace(connection, places=Workspace(output).places)
     if connection.path is not None:
@@ -54,14 +54,14 @@ def _with_places(connection: Connection, output: Path | None) -> Connection:
 
 
 def _workspace_of(ref: str) -> Workspace | None:
-    """The output folder that a served version, or an artifact's path, belongs to."""
+    """Finds the output folder that a served version, or an artifact's path, belongs to."""
     path = Path(ref)
     if not path.exists():
         return None
     if (versions := list_versions(path)) and not (path / MANIFEST).exists():
         path = path / str(versions[-1])
-    if (found := _claimed_above(path.absolute())) is not None:
-        return found
+    if (workspace := _claimed_above(path.absolute())) is not None:
+        return workspace
     if not (path / MANIFEST).exists():
         return None
     with contextlib.suppress(DataError):
@@ -76,7 +76,7 @@ def _claimed_above(place: Path) -> Workspace | None:
 
 
 def _moved_along(version: Path, model_uri: str) -> Workspace | None:
-    """The output folder that was moved, or copied, together with the serving folder.
+    """Finds the output folder that was moved, or copied, together with the serving folder.
 
     It lies as its former place did from a folder above both.
     """

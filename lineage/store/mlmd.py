@@ -23,16 +23,14 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 from common.mounts import remember
 from components import tfx_private
-from lineage.store.backends.backslash import STAND_IN, hide, restore
-from lineage.store.connection import Connection
+from lineage.store.backends.base import STAND_IN, hide, restore
+from lineage.store.connection import Connection, Kind
 from lineage.store.opening import backend
 from lineage.store.patience import is_busy, patiently
 from lineage.store.places import HERE, Places
 
 _OPAQUE = ("google.protobuf.Struct", "google.protobuf.Any")
 """MLMD writes these as Base64."""
-
-
 _TYPE_MAKERS = ("PutArtifactType", "PutExecutionType", "PutContextType", "PutTypes")
 _PATIENCE_SECONDS = 120.0
 """For other writers; each is done in well under a second."""
@@ -74,21 +72,20 @@ class Store(MetadataStore):  # type: ignore[misc]
 
     def _give_out(self, response: Any) -> None:
         for artifact in _artifacts_in(response):
-            known = self._recorded.setdefault(artifact.id, {})
-            known.update(_renamed(artifact, self.places))
-            if (uri := known.get(artifact.uri)) is not None:
+            texts = self._recorded.setdefault(artifact.id, {})
+            texts.update(_renamed(artifact, self.places))
+            if (uri := texts.get(artifact.uri)) is not None:
                 remember(artifact.uri, uri)
 
     def _take_back(self, request: Any) -> None:
         for artifact in _artifacts_in(request):
-            known = self._recorded.get(artifact.id)
-            if known:
-                _rewrite(artifact, _look_up(known))
+            if texts := self._recorded.get(artifact.id):
+                _rewrite(artifact, _look_up(texts))
         if request.DESCRIPTOR.name == "GetArtifactsByURIRequest":
             request.uris[:] = [n for uri in request.uris for n in self.places.names(uri)]
 
     def _alone(self, method_name: str) -> AbstractContextManager[None]:
-        """Nothing in a server's tables keeps two writers from making a type twice."""
+        """Keeps two writers from making a type twice; nothing in a server's tables does."""
         if method_name not in _TYPE_MAKERS or self._config.HasField("sqlite"):
             return nullcontext()
         connection = _connection(self._config)
@@ -105,56 +102,49 @@ def open_mlmd(connection: Connection, *, readonly: bool = False) -> Store:
 
 
 def mended(places: Places = HERE) -> AbstractContextManager[None]:
-    """While it lasts, TFX opens its stores as `Store`s.
-
-    Args:
-      places: of the output folder.
-    """
+    """Has TFX open its stores as `Store`s while it lasts; `places` are the output folder's."""
     return tfx_private.stores_replaced(type("Store", (Store,), {"places": places}))
 
 
 def _connection(config: Any) -> Connection:
-    """Of a server's config that `Connection.mlmd_config` made."""
-    if config.HasField("mysql"):
-        c = config.mysql
-        return Connection(kind="mysql", host=c.host, port=c.port, user=c.user, database=c.database)
-    c = config.postgresql
-    return Connection(
-        kind="postgresql", host=c.host, port=int(c.port), user=c.user, database=c.dbname
-    )
+    """Reads a server's config that `Connection.mlmd_config` made."""
+    kind: Kind = "mysql" if config.HasField("mysql") else "postgresql"
+    c = getattr(config, kind)
+    database = c.database if kind == "mysql" else c.dbname
+    return Connection(kind=kind, host=c.host, port=int(c.port), user=c.user, database=database)
 
 
 def _artifacts_in(message: Any) -> Iterator[Any]:
-    """The artifacts in a message, at any depth."""
+    """Yields the artifacts in a message, at any depth."""
     if message.DESCRIPTOR.full_name == "ml_metadata.Artifact":
         yield message
         return
     for field, value in message.ListFields():
         if field.message_type is None or field.message_type.GetOptions().map_entry:
             continue
-        for item in value if _is_repeated(field) else (value,):
+        for item in value if field.is_repeated else (value,):
             yield from _artifacts_in(item)
 
 
 def _renamed(artifact: Any, places: Places) -> dict[str, str]:
     """Makes an artifact say where it is now; returns what it said, by what it says."""
-    said = {}
+    former = {}
 
     def change(key: str, text: str) -> str:
         (now,) = places.read({key: text}).values()
         if now != text:
-            said[now] = text
+            former[now] = text
         return str(now)
 
     artifact.uri = change("uri", artifact.uri)
     for key, value in artifact.custom_properties.items():
         if value.HasField("string_value"):
             value.string_value = change(key, value.string_value)
-    return said
+    return former
 
 
-def _look_up(known: Mapping[str, str]) -> Callable[[str], str]:
-    return lambda text: known.get(text, text)
+def _look_up(texts: Mapping[str, str]) -> Callable[[str], str]:
+    return lambda text: texts.get(text, text)
 
 
 def _rewrite(message: Any, change: Callable[[str], str]) -> None:
@@ -166,10 +156,10 @@ def _rewrite(message: Any, change: Callable[[str], str]) -> None:
         if entry is not None and entry.GetOptions().map_entry:
             _rewrite_map(value, entry.fields_by_name["value"], change)
         elif entry is not None:
-            for item in value if _is_repeated(field) else (value,):
+            for item in value if field.is_repeated else (value,):
                 _rewrite(item, change)
         elif field.type == FieldDescriptor.TYPE_STRING:
-            if _is_repeated(field):
+            if field.is_repeated:
                 value[:] = map(change, value)
             else:
                 setattr(message, field.name, change(value))
@@ -187,7 +177,3 @@ def _rewrite_map(values: Any, field: Any, change: Callable[[str], str]) -> None:
         _rewrite(values[key], change)
         if change(key) != key:
             values[change(key)].CopyFrom(values.pop(key))
-
-
-def _is_repeated(field: Any) -> bool:
-    return bool(field.is_repeated)

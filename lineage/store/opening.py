@@ -6,23 +6,22 @@ from common.errors import StoreError
 from common.extras import require_installed
 from lineage.store.backends.base import Backend, Database
 from lineage.store.connection import Connection
-from lineage.store.reader import SCHEMA_VERSION
-from lineage.store.sql import SqlReader
+from lineage.store.reader import SCHEMA_VERSION, Reader
 
 
-def open_reader(connection: Connection) -> SqlReader:
+def open_reader(connection: Connection) -> Reader:
     """Opens a store for reading only.
 
     Raises:
       StoreError: there is no store, or none of the version that is read.
     """
-    database = connect(connection)
+    database = backend(connection).connect(connection)
     try:
         check_readable(database, str(connection))
     except BaseException:
         database.close()
         raise
-    return SqlReader(database.query, str(connection), database.close, connection.places)
+    return Reader(database.query, str(connection), database.close, connection.places)
 
 
 def backend(connection: Connection) -> Backend:
@@ -44,11 +43,6 @@ def backend(connection: Connection) -> Backend:
     from lineage.store.backends import sqlite
 
     return sqlite
-
-
-def connect(connection: Connection) -> Database:
-    """See `Backend.connect`."""
-    return backend(connection).connect(connection)
 
 
 def check_readable(database: Database, where: str) -> None:

@@ -19,7 +19,7 @@ _BUSY = (
 
 
 def is_busy(error: Exception) -> bool:
-    """Whether MLMD gave way to another writer."""
+    """Says whether MLMD gave way to another writer."""
     return any(word in str(error).lower() for word in _BUSY)
 
 

@@ -36,7 +36,7 @@ class Places:
         return any(r != self.root for r in self.roots) or bool(self.serving)
 
     def here(self, recorded: str) -> str:
-        """Where something is now that is recorded with a path; other text is left as it is."""
+        """Says where something is now that is recorded with a path; leaves other text as it is."""
         if not self.moved or not recorded.startswith("/"):
             return recorded
         for old, new in self.serving.items():
@@ -49,7 +49,7 @@ class Places:
         return recorded
 
     def here_served(self, recorded: str) -> str:
-        """The same of a pushed version, whose folder may have been moved along beside ours."""
+        """Says the same of a pushed version, whose folder may have been moved along beside ours."""
         place = self.here(recorded)
         if place != recorded or not self.moved or not recorded.startswith("/"):
             return place
@@ -60,17 +60,14 @@ class Places:
         return recorded
 
     def names(self, place: str) -> Iterator[str]:
-        """What is at a place may be recorded as, itself first."""
+        """Yields what something at a place may be recorded as, the place itself first."""
         yield place
-        for new, old in [
-            *((self.root, old) for old in self.roots),
-            *((new, old) for old, new in self.serving.items()),
-        ]:
+        for old, new in (*((old, self.root) for old in self.roots), *self.serving.items()):
             if self.moved and old != new and _is_inside(place, new):
                 yield old + place.removeprefix(new)
 
     def first_name(self, place: str) -> str:
-        """A path as it would have been while the folder was where it was first."""
+        """Writes a path as it would have been while the folder was where it was first."""
         if not self.roots or not place.startswith("/"):
             return place
         first = self.roots[-1]
@@ -79,13 +76,13 @@ class Places:
         return moved_along(place, self.root, first) or place
 
     def from_root(self, place: str) -> str:
-        """A path inside the folder as one relative to it."""
+        """Writes a path inside the folder as one relative to it."""
         if self.root and _is_inside(place, self.root):
             return "." + place.removeprefix(self.root)
         return place
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Properties, with what is a path as `here` says."""
+        """Returns properties, with what is a path as `here` says."""
         return {k: self._value(k, v) for k, v in values.items()} if self.moved else dict(values)
 
     def _value(self, key: str, value: Any) -> Any:
@@ -96,7 +93,7 @@ class Places:
         return self.here_served(value) if key in _SERVED else self.here(value)
 
     def _by_place(self, text: str) -> str:
-        """A table by URI."""
+        """Reads a table by URI."""
         try:
             return json.dumps({self.here(uri): value for uri, value in json.loads(text).items()})
         except (ValueError, AttributeError):
@@ -109,13 +106,13 @@ _DIGESTS = name_of(Step.output_digests)
 
 
 def local_path(uri: str) -> str | None:
-    """The absolute path of a URI on this machine; None where it means another place."""
+    """Returns the absolute path of a URI on this machine; None where it means another place."""
     path = uri.removeprefix("file://")
     return path if path.startswith("/") else None
 
 
 def root_of(uri: str) -> str | None:
-    """The output folder that TFX made an artifact in; None for what it has not made.
+    """Returns the output folder that TFX made an artifact in; None for what it has not made.
 
     `<root>/artifacts/<node>/<key>/<execution>`.
     """
@@ -130,7 +127,7 @@ def _is_inside(path: str, folder: str) -> bool:
 
 
 def moved_along(path: str, root: str, new_root: str) -> str | None:
-    """Where a path is after a folder above it and `root` was moved to above `new_root`.
+    """Says where a path is after a folder above it and `root` was moved to above `new_root`.
 
     None where that is not what happened: what the new root is called from there on differs.
     """

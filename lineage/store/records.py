@@ -1,6 +1,6 @@
 """What an ML Metadata store holds, as plain dataclasses.
 
-Both readers (`lineage.store.sql`, and the tests' reference) return these, so that
+Both readers (`lineage.store.reader`, and the tests' reference) return these, so that
 everything above them is the same.  Times are milliseconds since the epoch, UTC.
 """
 
@@ -22,6 +22,7 @@ ARTIFACT_STATES = (
 )
 EXECUTION_STATES = ("UNKNOWN", "NEW", "RUNNING", "COMPLETE", "FAILED", "CACHED", "CANCELED")
 """MLMD's enums, by number."""
+DELETED = ARTIFACT_STATES.index("DELETED")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class _Node:
     """Written by `lineage import`: it says what was so when it was exported."""
 
     def get(self, key: str) -> Value:
-        """A property, the custom one first; None where it is not recorded."""
+        """Returns a property, the custom one first; None where it is not recorded."""
         return self.custom[key] if key in self.custom else self.properties.get(key)
 
 
@@ -56,7 +57,7 @@ class Execution(_Node):
 
     @property
     def component(self) -> str:
-        """The node's id where it was recorded, else the last part of the type."""
+        """Returns the node's id where it was recorded, else the last part of the type."""
         return value_of(self, Step.node_id) or self.type.rpartition(".")[2]
 
 

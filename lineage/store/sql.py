@@ -1,416 +1,44 @@
-"""The fast reader: SQL on MLMD's tables, without loading `ml_metadata`.
-
-Works at one schema version (`store.SCHEMA_VERSION`) of MLMD on SQLite, MySQL/MariaDB
-and PostgreSQL.  Tests hold it equal to a reader by MLMD's own library.
-"""
+"""What SQL says and MLMD's tables hold, as Python has it."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from common.record.artifacts import IMPORTED
-from lineage.store.places import HERE, Places
-from lineage.store.reader import Row
-from lineage.store.records import (
-    ARTIFACT_STATES,
-    EXECUTION_STATES,
-    Artifact,
-    Context,
-    Event,
-    Execution,
-    Made,
-    Taken,
-    Value,
-)
+from lineage.store.records import Value
 
 T = TypeVar("T")
+Row = Sequence[Any]
+"""Of a table."""
+Query = Callable[[str, Sequence[Any]], Sequence[Row]]
+"""Runs a SELECT with "?" for its parameters; raises StoreError.
 
-_CACHED = EXECUTION_STATES.index("CACHED")
-_INPUTS, _OUTPUTS = (2, 3), (1, 4)
-"""(DECLARED_)INPUT and (DECLARED_)OUTPUT of MLMD's Event.Type."""
+The result is whole: another statement must not find a cursor open."""
 STRUCT = "mlmd-struct::"
-_BATCH, _MANY = 1000, 20_000
-"""Ids per statement, and where each statement reads a whole table."""
-_FEW = 50
-"""Contexts that are looked up one by one."""
-
-Query = Callable[[str, Sequence[Any]], Iterable[Row]]
-"""Runs a SELECT with "?" for its parameters; raises StoreError."""
-
-
-class SqlReader:
-    """See `store.Reader`."""
-
-    def __init__(
-        self, query: Query, where: str, close: Callable[[], None], places: Places = HERE
-    ) -> None:
-        self._query = query
-        self._where = where
-        self.close = close
-        self.places = places
-        self._types: dict[int, str] | None = None
-
-    @property
-    def where(self) -> str:
-        return self._where
-
-    @property
-    def query(self) -> Query:
-        """For what reads whole tables, as an export does."""
-        return self._query
-
-    def artifacts(self, ids: Collection[int]) -> dict[int, Artifact]:
-        return {a.id: a for a in self._artifacts("id", ids)}
-
-    def executions(self, ids: Collection[int]) -> dict[int, Execution]:
-        rows = self._rows_in(
-            "SELECT id, type_id, name, create_time_since_epoch, last_update_time_since_epoch, "
-            "last_known_state FROM Execution WHERE id IN ({})",
-            ids,
-        )
-        return {
-            n["id"]: Execution(**n, state=_name(EXECUTION_STATES, row[5]))
-            for row, n in self._nodes("Execution", rows)
-        }
-
-    def contexts(self, ids: Collection[int]) -> dict[int, Context]:
-        rows = self._rows_in(
-            "SELECT id, type_id, name, create_time_since_epoch, last_update_time_since_epoch "
-            "FROM Context WHERE id IN ({})",
-            ids,
-        )
-        return {n["id"]: Context(**n) for _, n in self._nodes("Context", rows)}
-
-    def artifacts_by_uri(self, uri: str) -> list[Artifact]:
-        names = list(self.places.names(uri))
-        sql = f"SELECT id FROM Artifact WHERE uri IN ({_marks(names)})"
-        ids = [r[0] for r in self._query(sql, names)]
-        return sorted(self._artifacts("id", ids), key=lambda a: a.id)
-
-    def artifacts_by_type(
-        self, type_name: str, where: Mapping[str, Value] | None = None
-    ) -> list[Artifact]:
-        types = self._type_ids(type_name, 1)
-        if not types:
-            return []
-        if not where:
-            return sorted(self._artifacts("type_id", types), key=lambda a: a.id)
-        ids = {row[0] for row in self._query(*self._having(where))}
-        found = (a for a in self._artifacts("id", ids) if a.type == type_name)
-        return sorted(found, key=lambda a: a.id)
-
-    def _having(self, where: Mapping[str, Value]) -> tuple[str, list[Value]]:
-        """Statement and parameters for the ids of artifacts with custom properties.
-
-        The first property is looked up, the others are checked on what it finds.
-        """
-        conditions, parameters = list[str](), list[Value]()
-        for n, (key, value) in enumerate(where.items()):
-            column = "int_value" if isinstance(value, int) else "string_value"
-            conditions.append(
-                f"p{n}.name = ? AND p{n}.is_custom_property = {self._true} AND p{n}.{column} = ?"
-                + (f" AND p{n}.artifact_id = p0.artifact_id" if n else "")
-            )
-            parameters += (key, value)
-        tables = " CROSS JOIN ".join(f"ArtifactProperty p{n}" for n in range(len(where)))
-        return (
-            f"SELECT p0.artifact_id FROM {tables} WHERE {' AND '.join(conditions)}",
-            parameters,
-        )
-
-    def artifact_values(
-        self, type_name: str, keys: Collection[str], where: Mapping[str, Value] | None = None
-    ) -> dict[int, dict[str, Value]]:
-        types = self._type_ids(type_name, 1)
-        if not types or not keys:
-            return {}
-        sql = (
-            "SELECT a.id, p.name, p.int_value, p.double_value, p.string_value, p.bool_value "
-            "FROM Artifact a JOIN ArtifactProperty p ON p.artifact_id = a.id "
-            f"AND p.is_custom_property = {self._true} AND p.name IN ({_marks(keys)}) "
-            f"WHERE a.type_id IN ({id_list(types)})"
-        )
-        parameters: list[Value] = list(keys)
-        if where:
-            having, values = self._having(where)
-            sql += f" AND a.id IN ({having})"
-            parameters += values
-        found: dict[int, dict[str, Value]] = defaultdict(dict)
-        for id_, key, *columns in self._query(sql, parameters):
-            found[id_][key] = _value(*columns)
-        return {id_: self.places.read(values) for id_, values in found.items()}
-
-    def context(self, type_name: str, name: str) -> Context | None:
-        return self.contexts_named(type_name, [name]).get(name)
-
-    def contexts_named(self, type_name: str, names: Collection[str]) -> dict[str, Context]:
-        ids: list[int] = []
-        for type_id in self._type_ids(type_name, 2):
-            for batch in batches(sorted(names)):
-                sql = f"SELECT id FROM Context WHERE type_id = ? AND name IN ({_marks(batch)})"
-                ids += (row[0] for row in self._query(sql, [type_id, *batch]))
-        return {c.name: c for c in self.contexts(ids).values() if c.name is not None}
-
-    def latest_contexts(
-        self,
-        type_name: str,
-        limit: int | None = None,
-        *,
-        before: int | None = None,
-        like: Mapping[str, Collection[str | None]] | None = None,
-    ) -> list[Context]:
-        types = self._type_ids(type_name, 2)
-        if not types:
-            return []
-        # "+": from the newest on; the index by type would have to be read whole, and sorted.
-        column = "type_id" if limit is None else "+type_id"
-        sql = f"SELECT id FROM Context WHERE {column} IN ({id_list(types)})"
-        parameters: list[str] = []
-        if before is not None:
-            sql += f" AND id < {int(before)}"
-        for key, values in (like or {}).items():
-            strings = [v for v in values if v is not None]
-            recorded = (
-                "EXISTS (SELECT 1 FROM ContextProperty p WHERE p.context_id = Context.id "
-                f"AND p.name = ? AND p.is_custom_property = {self._true}"
-            )
-            sql += f" AND ({recorded} AND p.string_value IN ({_marks(strings) or 'NULL'}))"
-            parameters += [key, *strings]
-            if None in values:
-                sql += f" OR NOT {recorded})"
-                parameters.append(key)
-            sql += ")"
-        sql += " ORDER BY id DESC" + ("" if limit is None else f" LIMIT {int(limit)}")
-        ids = [row[0] for row in self._query(sql, parameters)]
-        found = self.contexts(ids)
-        return [found[i] for i in ids]
-
-    def executions_in(self, context_ids: Collection[int]) -> dict[int, list[int]]:
-        found: dict[int, list[int]] = defaultdict(list)
-        sql = "SELECT context_id, execution_id FROM Association WHERE context_id IN ({})"
-        for context_id, execution_id in self._rows_in(sql, context_ids):
-            found[context_id].append(execution_id)
-        return {k: sorted(v) for k, v in found.items()}
-
-    def contexts_of(
-        self, execution_ids: Collection[int], type_name: str | None = None
-    ) -> dict[int, list[Context]]:
-        # Association has no index by execution: each statement reads all of it, unless
-        # it can go through a few contexts instead.
-        sql = "SELECT a.execution_id, a.context_id FROM Association a WHERE a.execution_id IN ({})"
-        if type_name is not None:
-            types = self._type_ids(type_name, 2)
-            if not types:
-                return {}
-            of_type = f"SELECT c.id FROM Context c WHERE c.type_id IN ({id_list(types)})"
-            few = [row[0] for row in self._query(f"{of_type} LIMIT {_FEW}", [])]
-            if len(few) < _FEW:
-                sql += f" AND a.context_id IN ({id_list(few)})" if few else " AND 1 = 0"
-            else:
-                sql += f" AND EXISTS ({of_type} AND c.id = a.context_id)"
-        pairs = sorted(map(tuple, self._rows_in(sql, execution_ids, size=_MANY)))
-        contexts = self.contexts({c for _, c in pairs})
-        found: dict[int, list[Context]] = defaultdict(list)
-        for execution_id, context_id in pairs:
-            if context_id in contexts:
-                found[execution_id].append(contexts[context_id])
-        return dict(found)
-
-    def events(self, execution_ids: Collection[int]) -> list[Event]:
-        sql = (
-            "SELECT id, execution_id, artifact_id, type FROM Event "
-            f"WHERE execution_id IN ({{}}) AND type IN ({id_list(_INPUTS + _OUTPUTS)})"
-        )
-        return self._events(self._rows_in(sql, execution_ids))
-
-    def producers(self, artifact_ids: Collection[int]) -> dict[int, int]:
-        found = {}
-        for artifact_id in artifact_ids:
-            rows = self._query(
-                "SELECT e.execution_id FROM Event e JOIN Execution x ON x.id = e.execution_id "
-                f"WHERE e.artifact_id = ? AND e.type IN ({id_list(_OUTPUTS)}) "
-                f"AND COALESCE(x.last_known_state, 0) <> {_CACHED} "
-                "ORDER BY e.execution_id LIMIT 1",
-                [artifact_id],
-            )
-            for (execution_id,) in rows:
-                found[artifact_id] = execution_id
-        return found
-
-    def consumers(self, artifact_ids: Collection[int]) -> list[Event]:
-        sql = (
-            "SELECT e.id, e.execution_id, e.artifact_id, e.type FROM Event e "
-            "JOIN Execution x ON x.id = e.execution_id "
-            f"WHERE e.artifact_id IN ({{}}) AND e.type IN ({id_list(_INPUTS)}) "
-            f"AND COALESCE(x.last_known_state, 0) <> {_CACHED}"
-        )
-        return self._events(self._rows_in(sql, artifact_ids))
-
-    def takers(self, artifact_ids: Collection[int], cut: Collection[str] = ()) -> list[Taken]:
-        keys = ",".join("?" * len(cut))
-        path = f"SELECT 1 FROM EventPath p WHERE p.event_id = e.id AND p.step_key IN ({keys})"
-        sql = (
-            "SELECT DISTINCT e.artifact_id, e.execution_id FROM Event e "
-            "JOIN Execution x ON x.id = e.execution_id "
-            f"WHERE e.artifact_id IN ({{}}) AND e.type IN ({id_list(_INPUTS)}) "
-            f"AND COALESCE(x.last_known_state, 0) <> {_CACHED}"
-            + (f" AND NOT EXISTS ({path})" if cut else "")
-        )
-        return sorted(Taken(*row) for row in self._rows_in(sql, artifact_ids, sorted(cut)))
-
-    def made_by(self, execution_ids: Collection[int]) -> list[Made]:
-        sql = (
-            "SELECT DISTINCT e.execution_id, e.artifact_id, a.type_id FROM Event e "
-            "JOIN Artifact a ON a.id = e.artifact_id "
-            f"WHERE e.execution_id IN ({{}}) AND e.type IN ({id_list(_OUTPUTS)})"
-        )
-        rows = self._rows_in(sql, execution_ids)
-        return sorted(Made(e, a, self._type_name(type_id)) for e, a, type_id in rows)
-
-    def values(
-        self, kind: Literal["Artifact", "Execution"], ids: Collection[int], keys: Collection[str]
-    ) -> dict[int, dict[str, Value]]:
-        owner = f"{kind.lower()}_id"
-        sql = (
-            f"SELECT {owner}, name, int_value, double_value, string_value, bool_value "
-            f"FROM {kind}Property WHERE {owner} IN ({{}}) AND is_custom_property = "
-            f"{self._true} AND name IN ({','.join('?' * len(keys))})"
-        )
-        found: dict[int, dict[str, Value]] = defaultdict(dict)
-        for id_, name, *values in self._rows_in(sql, ids, sorted(keys)):
-            found[id_][name] = _value(*values)
-        return {id_: self.places.read(values) for id_, values in found.items()}
-
-    def all_artifacts(self) -> Iterator[Artifact]:
-        for ids in batches(r[0] for r in self._all("SELECT id FROM Artifact ORDER BY id")):
-            yield from sorted(self._artifacts("id", ids), key=lambda a: a.id)
-
-    def all_events(self) -> Iterator[Event]:
-        sql = (
-            "SELECT id, execution_id, artifact_id, type FROM Event "
-            f"WHERE type IN ({id_list(_INPUTS + _OUTPUTS)}) "
-            "AND execution_id IN (SELECT id FROM Execution) ORDER BY id"
-        )
-        for rows in batches(self._all(sql)):
-            yield from self._events(rows)
-
-    def execution_states(self) -> dict[int, str]:
-        rows = self._all("SELECT id, last_known_state FROM Execution")
-        return {i: _name(EXECUTION_STATES, s) for i, s in rows}
-
-    # Of is_custom_property: a boolean in PostgreSQL, an integer elsewhere.
-    _true = "TRUE"
-
-    def _all(self, sql: str) -> list[Row]:
-        """A whole result: another statement must not find a cursor open."""
-        return list(self._query(sql, []))
-
-    def _rows_in(
-        self,
-        sql: str,
-        ids: Collection[int],
-        parameters: Sequence[Any] = (),
-        size: int = _BATCH,
-    ) -> Iterator[Row]:
-        for batch in batches(sorted(ids), size):
-            yield from self._query(sql.format(id_list(batch)), parameters)
-
-    def _type_ids(self, name: str, kind: int) -> list[int]:
-        rows = self._query("SELECT id FROM Type WHERE name = ? AND type_kind = ?", [name, kind])
-        return sorted(r[0] for r in rows)
-
-    def _type_name(self, id_: int) -> str:
-        if self._types is None or id_ not in self._types:
-            self._types = dict((r[0], r[1]) for r in self._query("SELECT id, name FROM Type", []))
-        return self._types.get(id_, "")
-
-    def _artifacts(self, column: str, values: Collection[int]) -> Iterator[Artifact]:
-        rows = self._rows_in(
-            "SELECT id, type_id, name, create_time_since_epoch, last_update_time_since_epoch, "
-            f"state, uri FROM Artifact WHERE {column} IN ({{}})",
-            values,
-        )
-        for row, node in self._nodes("Artifact", rows):
-            uri = self.places.here(row[6] or "")
-            yield Artifact(**node, state=_name(ARTIFACT_STATES, row[5]), uri=uri)
-
-    def _nodes(self, table: str, rows: Iterable[Row]) -> Iterator[tuple[Row, dict[str, Any]]]:
-        """Rows that begin with id, type, name, created, updated; with their properties."""
-        rows = list(rows)
-        owner = f"{table.lower()}_id"
-        properties: dict[int, dict[str, Value]] = defaultdict(dict)
-        custom: dict[int, dict[str, Value]] = defaultdict(dict)
-        sql = (
-            f"SELECT {owner}, name, is_custom_property, int_value, double_value, string_value, "
-            f"bool_value FROM {table}Property WHERE {owner} IN ({{}})"
-        )
-        for id_, name, is_custom, *values in self._rows_in(sql, [r[0] for r in rows]):
-            (custom if is_custom else properties)[id_][name] = _value(*values)
-        for row in rows:
-            id_, type_id, name, created, updated = row[:5]
-            imported = IMPORTED in custom[id_]
-            created, updated = times(custom[id_], created, updated)
-            yield (
-                row,
-                {
-                    "id": id_,
-                    "type": self._type_name(type_id),
-                    "name": name or None,
-                    "created": created,
-                    "updated": updated,
-                    "properties": properties[id_],
-                    "custom": self.places.read(custom[id_]),
-                    "imported": imported,
-                },
-            )
-
-    def _events(self, rows: Iterable[Row]) -> list[Event]:
-        """Rows of id, execution, artifact and type."""
-        rows = list(rows)
-        keys: dict[int, str] = {}
-        indices: dict[int, int] = {}
-        sql = (
-            "SELECT event_id, is_index_step, step_index, step_key FROM EventPath "
-            "WHERE event_id IN ({})"
-        )
-        for event_id, is_index, index, key in self._rows_in(sql, [r[0] for r in rows]):
-            if is_index:
-                indices.setdefault(event_id, index or 0)
-            else:
-                keys.setdefault(event_id, key or "")
-        return sorted(
-            Event(
-                execution_id=execution_id,
-                artifact_id=artifact_id,
-                kind="input" if kind in _INPUTS else "output",
-                key=keys.get(event_id, ""),
-                index=indices.get(event_id, 0),
-            )
-            for event_id, execution_id, artifact_id, kind in rows
-        )
+BATCH = 1000
+"""Ids per statement."""
 
 
 def times(custom: dict[str, Value], created: int, updated: int) -> tuple[int, int]:
-    """Creation and update in milliseconds; the original ones of what was imported.
+    """Returns creation and update in milliseconds; the original ones of what was imported.
 
     Takes the property that says so out of `custom`.
     """
     original = custom.pop(IMPORTED, None)
     if isinstance(original, str):
         try:
-            known = json.loads(original)
-            return int(known["created"]), int(known["updated"])
+            moments = json.loads(original)
+            return int(moments["created"]), int(moments["updated"])
         except (ValueError, KeyError, TypeError):
             pass  # somebody else's property of that name
     return created, updated
 
 
-def _value(
+def value_in(
     int_value: int | None, double_value: float | None, string_value: str | None, bool_value: Any
 ) -> Value:
     if string_value is not None:
@@ -431,20 +59,20 @@ def _decoded(text: str) -> Value:
         return text
 
 
-def _name(names: Sequence[str], number: int | None) -> str:
+def named(names: Sequence[str], number: int | None) -> str:
     return names[number] if number is not None and 0 <= number < len(names) else names[0]
 
 
 def id_list(ids: Iterable[int]) -> str:
-    """Ids as SQL lists them."""
-    return ",".join(str(int(i)) for i in ids)
+    """Returns ids as SQL lists them; of none, a list that nothing is in."""
+    return ",".join(str(int(i)) for i in ids) or "NULL"
 
 
-def _marks(values: Collection[str]) -> str:
-    return ",".join("?" * len(values))
+def marks(values: Collection[str]) -> str:
+    return ",".join("?" * len(values)) or "NULL"
 
 
-def batches(values: Iterable[T], size: int = _BATCH) -> Iterator[list[T]]:
+def batches(values: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
     iterator = iter(values)
     while batch := list(islice(iterator, size)):
         yield batch

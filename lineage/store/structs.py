@@ -16,49 +16,46 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def parse_struct(data: bytes) -> Value:
-    """As TFX uses it: what is below `__value__`, or a dict.
+    """Reads a Struct as TFX uses it: what is below `__value__`, or a dict.
 
     Raises:
       ValueError: it is no Struct.
     """
-    return unwrap(_fields(data))
-
-
-def unwrap(fields: dict[str, Value]) -> Value:
+    fields = _fields(data)
     return fields["__value__"] if set(fields) == {"__value__"} else fields
 
 
 def _fields(data: bytes) -> dict[str, Value]:
-    """Of a Struct: map<string, Value> fields = 1."""
-    found: dict[str, Value] = {}
+    """Reads a Struct: map<string, Value> fields = 1."""
+    fields: dict[str, Value] = {}
     for number, entry in parts(data):
         if number == 1:
             pair = dict(parts(_bytes(entry)))
-            found[_bytes(pair.get(1, b"")).decode()] = _value(_bytes(pair.get(2, b"")))
-    return found
+            fields[_bytes(pair.get(1, b"")).decode()] = _value(_bytes(pair.get(2, b"")))
+    return fields
 
 
 def _value(data: bytes) -> Value:
-    """Of a Value, whose last field counts."""
-    found: Value = None
+    """Reads a Value, whose last field counts."""
+    value: Value = None
     for number, part in parts(data):
         if number == 1:
-            found = None
+            value = None
         elif number == 2:
-            (found,) = struct.unpack("<d", _bytes(part))
+            (value,) = struct.unpack("<d", _bytes(part))
         elif number == 3:
-            found = _bytes(part).decode()
+            value = _bytes(part).decode()
         elif number == 4:
-            found = bool(part)
+            value = bool(part)
         elif number == 5:
-            found = _fields(_bytes(part))
+            value = _fields(_bytes(part))
         elif number == 6:
-            found = [_value(_bytes(v)) for n, v in parts(_bytes(part)) if n == 1]
-    return found
+            value = [_value(_bytes(v)) for n, v in parts(_bytes(part)) if n == 1]
+    return value
 
 
 def parts(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """A message's fields: number, and an integer or the bytes of anything else."""
+    """Yields a message's fields: number, and an integer or the bytes of anything else."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)

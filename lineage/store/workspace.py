@@ -13,17 +13,19 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from common.errors import RunError
+from common.errors import NoDatabaseError, RunError
 from common.files import read_json, write_json
 from common.process import folder_lock
+from common.record.kinds import RUN
 from lineage.store.connection import Connection
-from lineage.store.places import Places, moved_along
+from lineage.store.opening import open_reader
+from lineage.store.places import Places, moved_along, root_of
 
 LOG = "log.txt"
 """In the folder of a run: all that TFX, Beam and TensorFlow print."""
@@ -80,17 +82,12 @@ class Workspace:
         )
 
     def _roots(self, marker: dict[str, Any]) -> tuple[str, ...]:
-        """Where the folder has been; of older markers, where its artifacts say it was."""
+        """Returns where the folder has been; of older markers, where its artifacts say it was."""
         if isinstance(roots := marker.get(_ROOTS), list):
             return tuple(map(str, roots))
         if not marker:
             return ()
-        from lineage.store.roots import recorded_roots
-
-        return recorded_roots(self._recorded(marker) or self.default_store, self.run_ids())
-
-    def is_recorded_in(self, store: Connection) -> bool:
-        return (self._recorded(self._marker()) or self.default_store).is_same_store(store)
+        return _recorded_roots(self._recorded(marker) or self.default_store, self.run_ids())
 
     @property
     def is_claimed(self) -> bool:
@@ -108,20 +105,17 @@ class Workspace:
         return self.root / "runs" / run_id
 
     def run_ids(self) -> set[str]:
-        """Of the runs that were started in this folder."""
+        """Returns the ids of the runs that were started in this folder."""
         try:
             return {p.name for p in (self.root / "runs").iterdir()}
         except FileNotFoundError:
             return set()
 
     def claim(self, pipeline: str, store: Connection | None = None) -> str | None:
-        """Makes the folder this pipeline's, or checks that it is.
+        """Makes the folder this pipeline's, or checks that; returns where it was, if elsewhere.
 
         Args:
           store: that its runs are recorded in; by default the folder's own.
-
-        Returns:
-          Where the folder was when it was used last, if that was elsewhere.
 
         Raises:
           RunError: it is another pipeline's, its runs are recorded in another store, it
@@ -139,14 +133,14 @@ class Workspace:
                     f"{self.root} is not empty and not a visionline output folder "
                     f"(it holds {', '.join(strangers[:3])}). Choose another with --output."
                 )
-            known = self._roots(marker)
-            roots = self._claimed(known, store)
+            former = self._roots(marker)
+            roots = self._claimed(former, store)
             wanted: dict[str, Any] = {"pipeline": pipeline, _ROOTS: roots}
             if not store.is_same_store(self.default_store):
                 wanted["metadata"] = str(store)
             if marker != wanted:
                 write_json(self.root / _MARKER, {**marker, **wanted})
-            return known[0] if known and not _is_same(Path(known[0]), self.root) else None
+            return former[0] if former and not _is_same(Path(former[0]), self.root) else None
         except OSError as e:
             raise folder_lock.unwritable(self.root, e) from None
 
@@ -167,10 +161,10 @@ class Workspace:
                 "choose another folder with --output."
             )
 
-    def _claimed(self, known: Collection[str], store: Connection) -> list[str]:
-        """Where the folder has been, now that something is going to be made in it here."""
+    def _claimed(self, roots: Collection[str], store: Connection) -> list[str]:
+        """Says where the folder has been, now that something is going to be made in it here."""
         here = str(self.root.absolute())
-        former = [r for r in known if r != here]
+        former = [r for r in roots if r != here]
         if former:
             self.check_alone(store, former)
         return [here, *former]
@@ -185,7 +179,8 @@ class Workspace:
             other = Workspace(place)
             if store.is_same_store(self.default_store) or not other.is_claimed:
                 continue  # each has a store of its own
-            if _is_same(place, self.root) or not other.is_recorded_in(store):
+            of_other = other._recorded(other._marker()) or other.default_store
+            if _is_same(place, self.root) or not of_other.is_same_store(store):
                 continue
             raise RunError(
                 f"{self.root} was at {place} when it was used last, an output folder is there "
@@ -198,14 +193,11 @@ class Workspace:
     def relocate(
         self, serving: Mapping[str, str] | None = None, *, copy: bool = False
     ) -> tuple[Places, Places]:
-        """Writes down where the folder is now, as the next run would.
+        """Writes down where the folder is, as the next run would; returns former and new places.
 
         Args:
           serving: where serving folders are now, by where they were.
           copy: what its store has of former places is another folder's.
-
-        Returns:
-          The places as they were known, and as they are now.
 
         Raises:
           RunError: it is no output folder, a run uses it, or see `check_alone`.
@@ -216,8 +208,8 @@ class Workspace:
             before, marker = self.places, self._marker()
             here = [str(self.root.absolute())]
             roots = here if copy else self._claimed(before.roots, self.connection)
-            told = {**before.serving, **(serving or {})}
-            added: dict[str, Any] = {_SERVING: told} if told else {}
+            moved = {**before.serving, **(serving or {})}
+            added: dict[str, Any] = {_SERVING: moved} if moved else {}
             try:
                 write_json(self.root / _MARKER, {**marker, _ROOTS: roots, **added})
             except OSError as e:
@@ -225,20 +217,20 @@ class Workspace:
             return before, self.places
 
     def _recorded(self, marker: dict[str, Any]) -> Connection | None:
-        """The store that a marker names; a file, if it was moved along, where it is now."""
+        """Returns the store that a marker names; a file, if it was moved along, where it is."""
         if (store := marker.get("metadata")) is None:
             return None
-        found = Connection.parse(str(store))
-        if found.path is not None:
+        connection = Connection.parse(str(store))
+        if connection.path is not None:
             here = str(self.root.absolute())
             for old in marker.get(_ROOTS) or ():
-                beside = moved_along(str(found.path), str(old), here)
+                beside = moved_along(str(connection.path), str(old), here)
                 if beside is not None and os.path.isfile(beside):
                     return Connection(kind="sqlite", path=Path(beside))
-        return found
+        return connection
 
     def _marker(self) -> dict[str, Any]:
-        """What the marker says; nothing where there is none."""
+        """Reads the marker; nothing where there is none."""
         path = self.root / _MARKER
         try:
             marker = read_json(path)
@@ -256,12 +248,31 @@ class Workspace:
 
 
 def _is_same(place: Path, root: Path) -> bool:
-    """Whether two paths lead to one folder, such as through a link."""
+    """Says whether two paths lead to one folder, such as through a link."""
     return place == root.absolute() or (place.exists() and place.samefile(root))
 
 
+def _recorded_roots(connection: Connection, run_ids: Collection[str]) -> tuple[str, ...]:
+    """Returns where runs made what they did not take from the cache, the newest first."""
+    if not run_ids:
+        return ()
+    try:
+        reader = open_reader(connection)
+    except NoDatabaseError:
+        return ()
+    with closing(reader):
+        runs = reader.contexts_named(RUN, run_ids)
+        inside = reader.executions_in([r.id for r in runs.values()])
+        executions = reader.executions({e for ids in inside.values() for e in ids})
+        worked = {i for i, e in executions.items() if e.state != "CACHED"}
+        outputs = {e.artifact_id for e in reader.events(worked) if e.kind == "output"}
+        newest = sorted(reader.artifacts(outputs).items(), reverse=True)
+        roots = [root_of(artifact.uri) for _, artifact in newest]
+    return tuple(dict.fromkeys(root for root in roots if root is not None))
+
+
 def new_run_id() -> str:
-    """TFX's own form: local time to the microsecond."""
+    """Makes a name in TFX's own form: local time to the microsecond."""
     return datetime.now().strftime("%Y%m%d-%H%M%S.%f")
 
 

@@ -22,7 +22,7 @@ from servers import PASSWORD, USER, Server, free_port
 from common.errors import ConfigError, Exit, StoreError
 from lineage.questions.model import model_lineage
 from lineage.store.connection import PASSWORD_VARIABLE, Connection
-from lineage.store.opening import connect
+from lineage.store.opening import backend
 from lineage.store.reader import Reader
 from lineage.store.setup import check_writable, make_ready
 
@@ -169,7 +169,7 @@ def test_a_viewer_leaves_no_trace(filled, kind, mariadb, postgresql):
 
 def contents(connection: Connection) -> list[Any]:
     """All rows of all tables; of a file also its neighbours and time."""
-    database = connect(connection)
+    database = backend(connection).connect(connection)
     rows = [
         (table, sorted(map(repr, database.query(f"SELECT * FROM {name(table)}", []))))
         for table in sorted(database.tables())
@@ -198,7 +198,7 @@ def test_a_viewer_does_not_make_a_store(store, tmp_path):
     with pytest.raises(StoreError, match=r"has no database|No metadata store at"):
         open_reader(store, "mlmd")
     with pytest.raises(StoreError):
-        connect(store)
+        backend(store).connect(store)
     assert not list(tmp_path.iterdir())
 
 
@@ -210,7 +210,7 @@ def test_a_viewer_does_not_fill_an_empty_database(store, kind, request):
     if kind == "sqlite":
         assert store.path.stat().st_size == 0
     else:
-        database = connect(store)
+        database = backend(store).connect(store)
         assert database.tables() == set()
         database.close()
 

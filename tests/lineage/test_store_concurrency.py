@@ -14,7 +14,7 @@ from reference_reader import open_reader
 from servers import PASSWORD
 
 from lineage.store.connection import PASSWORD_VARIABLE, Connection
-from lineage.store.opening import connect
+from lineage.store.opening import backend
 from lineage.store.setup import make_ready
 
 WRITERS = 8
@@ -75,7 +75,7 @@ def check(connection: Connection, written: list[dict[str, Any]], nodes: int) -> 
     assert len(reader.latest_contexts("pipeline")) == 1
     assert len(reader.latest_contexts("node")) == nodes
     reader.close()
-    database = connect(connection)
+    database = backend(connection).connect(connection)
     twice = "SELECT name FROM Type GROUP BY name, type_kind HAVING count(*) > 1"
     assert list(database.query(twice, [])) == []
     database.close()

@@ -1,10 +1,10 @@
-"""The reference that `lineage.store.sql` is held against: a reader by MLMD's own library."""
+"""The reference that `lineage.store.reader` is held against: a reader by MLMD's own library."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -16,7 +16,6 @@ from lineage.store.places import HERE, Places
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Context, Event, Execution, Made, Taken, Value
 from lineage.store.sql import times
-from lineage.store.structs import unwrap
 
 _INPUTS = (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT)
 _OUTPUTS = (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT)
@@ -32,7 +31,8 @@ def open_reader(connection: Connection, via: Via = "sql") -> Reader:
     reader.close()
     from lineage.store.mlmd import open_mlmd
 
-    return ApiReader(open_mlmd(connection, readonly=True), str(connection), connection.places)
+    store = open_mlmd(connection, readonly=True)
+    return cast(Reader, ApiReader(store, str(connection), connection.places))
 
 
 class ApiReader:
@@ -261,7 +261,8 @@ def _values(properties: Mapping[str, Any]) -> dict[str, Value]:
         if kind in (None, "proto_value"):
             found[key] = None
         elif kind == "struct_value":
-            found[key] = unwrap(_fields(value.struct_value))
+            fields = _fields(value.struct_value)
+            found[key] = fields["__value__"] if set(fields) == {"__value__"} else fields
         else:
             found[key] = getattr(value, kind)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import pymysql
 from common.errors import StoreError
 from lineage.store.backends.base import Database, missing, refused, unreachable, unreadable
 from lineage.store.connection import Connection
-from lineage.store.reader import Row
+from lineage.store.sql import Row
 
 _CONNECT_SECONDS = 10
 _LOCK_SECONDS = 120
@@ -27,13 +27,12 @@ _REFUSED = (1044, 1045, 1130, 1698)
 _NO_DATABASE = 1049
 
 
-class _MySql:
-    def __init__(self, raw: Any, where: str) -> None:
-        self._raw = raw
-        self._where = where
-        self.close = raw.close
+class _MySql(Database):
+    TABLES = (
+        "SELECT lower(table_name) FROM information_schema.tables WHERE table_schema = DATABASE()"
+    )
 
-    def query(self, sql: str, parameters: Sequence[Any]) -> Iterable[Row]:
+    def query(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
         try:
             with self._raw.cursor() as cursor:
                 cursor.execute(sql.replace("%", "%%").replace("?", "%s"), tuple(parameters))
@@ -41,14 +40,6 @@ class _MySql:
                 return rows
         except pymysql.Error as e:
             raise unreadable(self._where, _reason(e)) from None
-
-    def tables(self) -> set[str]:
-        rows = self.query(
-            "SELECT lower(table_name) FROM information_schema.tables "
-            "WHERE table_schema = DATABASE()",
-            [],
-        )
-        return {str(r[0]) for r in rows}
 
 
 def connect(connection: Connection) -> Database:
@@ -75,9 +66,9 @@ def check_suitable(database: Database, connection: Connection) -> None:
         change = f"CHARACTER SET utf8mb4 COLLATE {_COLLATION};"
         commands = [f"ALTER DATABASE `{name}` {change}"]
         commands += [f"ALTER TABLE `{name}`.`{t}` CONVERT TO {change}" for t in wrong]
-        found = next(iter(wrong.values()), default)
+        collation = next(iter(wrong.values()), default)
         raise StoreError(
-            f"The database {name!r} has the collation {found}, to which names like RunA and "
+            f"The database {name!r} has the collation {collation}, to which names like RunA and "
             f"runa can be one; expected {_COLLATION}. Let its owner run:\n  "
             + "\n  ".join(commands)
         )

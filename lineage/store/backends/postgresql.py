@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 
 from common.errors import StoreError
-from lineage.store.backends.backslash import hide, restore
-from lineage.store.backends.base import Database, missing, refused, unreachable, unreadable
+from lineage.store.backends.base import (
+    Database,
+    hide,
+    missing,
+    refused,
+    restore,
+    unreachable,
+    unreadable,
+)
 from lineage.store.connection import Connection
-from lineage.store.reader import Row
+from lineage.store.sql import Row
 
 _CONNECT_SECONDS = 10
 _INDEXED = 255
@@ -25,13 +32,13 @@ PLAIN = "ML Metadata's client speaks no TLS; the server must let the user in wit
 _READ_ONLY = "-c default_transaction_read_only=on"
 
 
-class _PostgreSql:
-    def __init__(self, raw: psycopg.Connection[Any], where: str) -> None:
-        self._raw = raw
-        self._where = where
-        self.close = raw.close
+class _PostgreSql(Database):
+    TABLES = (
+        "SELECT lower(tablename) FROM pg_catalog.pg_tables "
+        "WHERE schemaname = ANY (current_schemas(false))"
+    )
 
-    def query(self, sql: str, parameters: Sequence[Any]) -> Iterable[Row]:
+    def query(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
         statement = sql.replace("%", "%%").replace("?", "%s").encode()
         values = tuple(hide(p) if isinstance(p, str) else p for p in parameters)
         try:
@@ -39,14 +46,6 @@ class _PostgreSql:
         except psycopg.Error as e:
             raise unreadable(self._where, _reason(e)) from None
         return [tuple(restore(v) if isinstance(v, str) else v for v in row) for row in rows]
-
-    def tables(self) -> set[str]:
-        rows = self.query(
-            "SELECT lower(tablename) FROM pg_catalog.pg_tables "
-            "WHERE schemaname = ANY (current_schemas(false))",
-            [],
-        )
-        return {str(r[0]) for r in rows}
 
 
 def connect(connection: Connection) -> Database:
@@ -92,14 +91,14 @@ def adapt(connection: Connection) -> None:
     beginning will do.
     """
     with _connect(connection, connection.database) as raw, raw.transaction():
-        found = raw.execute(
+        rows = raw.execute(
             b"SELECT indexname, tablename FROM pg_catalog.pg_indexes "
             b"WHERE schemaname = current_schema() AND indexdef LIKE '%, string_value)'"
         ).fetchall()
         statements = [
             f"DROP INDEX {index}; CREATE INDEX {index} ON {table} "
             f"(name, is_custom_property, left(string_value, {_INDEXED}));"
-            for index, table in found
+            for index, table in rows
         ]
         try:
             for statement in statements:
@@ -143,6 +142,6 @@ def _connect(connection: Connection, database: str, options: str = "") -> psycop
 
 
 def _reason(error: psycopg.Error) -> str:
-    """The last part of what is said: the server's own words."""
+    """Returns the last part of the text: the server's own words."""
     first = str(error).strip().splitlines()[0]
     return first.rpartition("failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,33 +13,23 @@ from urllib.parse import quote
 from common.errors import NoDatabaseError, StoreError
 from lineage.store.backends.base import Database, unreadable
 from lineage.store.connection import Connection
-from lineage.store.reader import Row
+from lineage.store.sql import Row
 
 _BUSY_SECONDS = 30
 
 
-class _Sqlite:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        address = f"file:{quote(str(path))}?mode=ro"
-        # isolation_level: no transactions; each statement locks for itself alone.
-        self._connection = sqlite3.connect(
-            address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None
-        )
-        self.close = self._connection.close
+class _Sqlite(Database):
+    TABLES = "SELECT lower(name) FROM sqlite_master WHERE type = 'table'"
 
-    def query(self, sql: str, parameters: Sequence[Any]) -> Iterable[Row]:
+    def query(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
         try:
-            return self._connection.execute(sql, parameters).fetchall()
+            rows: Sequence[Row] = self._raw.execute(sql, parameters).fetchall()
+            return rows
         except sqlite3.Error as e:
-            raise unreadable(self._path, self._explain(e)) from None
-
-    def tables(self) -> set[str]:
-        rows = self.query("SELECT lower(name) FROM sqlite_master WHERE type = 'table'", [])
-        return {str(r[0]) for r in rows}
+            raise unreadable(self._where, self._explain(e)) from None
 
     def _explain(self, error: sqlite3.Error) -> str:
-        if self._path.with_name(f"{self._path.name}-journal").exists():
+        if Path(f"{self._where}-journal").exists():
             return (
                 f"{error}. A process that wrote to it was killed; the next run, which may "
                 "write, puts it in order"
@@ -61,7 +51,7 @@ def connect(connection: Connection) -> Database:
     if size == 0:
         raise NoDatabaseError(f"{path} is empty: no pipeline has written to it yet.")
     try:
-        return _Sqlite(path)
+        return _Sqlite(_opened(path, "ro"), str(path))
     except sqlite3.Error as e:
         raise unreadable(path, e) from None
 
@@ -89,7 +79,7 @@ def adapt(connection: Connection) -> None:
 
 @contextmanager
 def setting_up(connection: Connection) -> Iterator[None]:
-    """Nothing to keep others from: the tables are made in one transaction.
+    """Keeps others from nothing: the tables are made in one transaction.
 
     Opened to write, SQLite undoes what a killed writer left undone.
     """
@@ -97,9 +87,14 @@ def setting_up(connection: Connection) -> Iterator[None]:
     assert path is not None
     if path.is_file():
         try:
-            address = f"file:{quote(str(path))}?mode=rw"
-            with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as raw:
+            with closing(_opened(path, "rw")) as raw:
                 raw.execute("SELECT count(*) FROM sqlite_master").fetchall()
         except sqlite3.Error as e:
             raise unreadable(path, e) from None
     yield
+
+
+def _opened(path: Path, mode: str) -> sqlite3.Connection:
+    """Opens a file without transactions: each statement locks for itself alone."""
+    address = f"file:{quote(str(path))}?mode={mode}"
+    return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
