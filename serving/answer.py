@@ -34,5 +34,5 @@ class Answer:
         )
 
     def top(self, k: int = TOP_K) -> list[list[tuple[str, float]]]:
-        """What is told of each image: the likeliest labels, with their scores."""
+        """Returns what is told of each image: the likeliest labels, with their scores."""
         return [self.task.answer(row, self.class_names, k) for row in self.scores_NC.tolist()]

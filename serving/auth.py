@@ -65,7 +65,7 @@ class Token:
             )
 
     def is_in(self, authorization: Sequence[bytes]) -> bool:
-        """Whether they are the one with the token."""
+        """Returns whether they are the one with the token."""
         only = authorization[0] if len(authorization) == 1 else b""
         scheme, _, given = only.partition(b" ")
         # Digests, so that the time it takes does not tell the length either.
@@ -85,7 +85,7 @@ def read_token(config: AuthConfig, environment: Mapping[str, str]) -> Token | No
 def read_tokens(
     config: ServeConfig, environment: Mapping[str, str]
 ) -> tuple[Token | None, Token | None]:
-    """The token and the control token.
+    """Reads the token and the control token.
 
     Raises:
       ConfigError: one cannot be used, or they contradict each other or the config.
@@ -137,7 +137,7 @@ def refuse_plain_token(data: Mapping[str, Any]) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there."""
+    """Returns whether only this machine can reach what listens there."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -54,7 +54,7 @@ class BatchingConfig(Checked):
 
     @property
     def buckets(self) -> tuple[int, ...]:
-        """Batch sizes the model is run with: powers of two up to max_batch."""
+        """Returns the batch sizes that the model is run with: powers of two up to max_batch."""
         return tuple(1 << i for i in range(self.max_batch.bit_length()))
 
 

@@ -73,7 +73,7 @@ class DeadlineError(ServingError):
 
 
 def told(error: Exception) -> str:
-    """What a client is told; what it sent may be in there, however long."""
+    """Returns what a client is told; what it sent may be in there, however long."""
     text = str(error)
     return text if len(text) <= _TOLD else text[:_TOLD] + " …"
 

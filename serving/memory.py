@@ -25,7 +25,7 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 
 def memory_bytes(limits: LimitsConfig, model_bytes: int = 0) -> int:
-    """What a server may take, in bytes.
+    """Returns what a server may take, in bytes.
 
     Args:
       model_bytes: of the files of all versions that are served at a time.

@@ -21,7 +21,7 @@ class Tls:
     client_ca: bytes | None
 
     def credentials(self) -> Any:
-        """gRPC's server credentials; it takes TLS 1.2 and later by itself."""
+        """Makes gRPC's server credentials; it takes TLS 1.2 and later by itself."""
         import grpc
 
         return grpc.ssl_server_credentials(
@@ -77,7 +77,7 @@ def _read(name: str, path: str) -> bytes:
 
 
 def _authorities(name: str, path: str) -> ssl.SSLContext:
-    """A client's context that trusts the certificates of a file."""
+    """Makes a client's context that trusts the certificates of a file."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(path)
@@ -116,5 +116,5 @@ def _rehearse(server: ssl.SSLContext, client: ssl.SSLContext, path: str) -> None
 
 
 def _reason(error: ssl.SSLError) -> str:
-    """OpenSSL's words, such as "no start line"."""
+    """Returns OpenSSL's words, such as "no start line"."""
     return (error.reason or str(error)).lower().replace("_", " ")

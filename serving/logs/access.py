@@ -32,20 +32,20 @@ class Access:
         self.metrics.began(record.protocol)
 
     def end(self, record: Record) -> None:
-        """To be called once, when the answer is sent; `status` is set."""
+        """Measures and logs it; called once, when the answer is sent and `status` is set."""
         seconds = time.perf_counter() - record.began
         self.metrics.ended(record, seconds)
         if self._log is not None and self._each_request:
             self._log.write(_line(record, seconds))
 
     def control(self, call: str, record: Record) -> None:
-        """A request that changes what is loaded; logged also where requests are not."""
+        """Logs a request that changes what is loaded; also where requests are not logged."""
         if self._log is not None:
             line = {"kind": "control", "detail": call, "model": record.model}
             self._log.write({**line, "request_id": record.request_id, "peer": record.peer})
 
     def event(self, kind: str, model: str, version: int, detail: str) -> None:
-        """See `serving.models.loader.Event`."""
+        """Takes a `serving.models.loader.Event`."""
         self.metrics.event(kind, model)
         if self._log is not None:
             line = {"kind": kind, "model": model, "version": version or None, "detail": detail}

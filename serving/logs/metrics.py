@@ -85,11 +85,11 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def began(self, protocol: str) -> None:
-        """A request is there."""
+        """Counts a request that is there."""
         self._in_flight.labels(protocol).inc()
 
     def ended(self, record: Record, seconds: float) -> None:
-        """A request is answered or refused, so long after it began."""
+        """Counts a request that is answered or refused, so long after it began."""
         version = "" if record.version is None else str(record.version)
         request = record.model, version, record.protocol
         self._seen.add((record.model, version))
@@ -102,17 +102,17 @@ class Metrics:
             self._refused.labels(record.protocol, record.reason).inc()
 
     def event(self, kind: str, model: str) -> None:
-        """See `serving.models.loader.Event`."""
+        """Takes a `serving.models.loader.Event`."""
         if kind in _LOADS:
             self._seen.add((model, ""))
             self._loads.labels(model, kind).inc()
 
     def lost_lines(self, count: int) -> None:
-        """Of the log."""
+        """Counts lines of the log."""
         self._lines_lost.inc(count)
 
     def observer(self, model: str, version: int) -> Observer:
-        """For a version's batcher."""
+        """Makes the observer of a version's batcher."""
         key = model, str(version)
         with self._lock:  # or it would fill series that are just being forgotten
             self._seen.add(key)
@@ -126,13 +126,13 @@ class Metrics:
         return Observer(queued=queue.set, waited=waited.observe, ran=after)
 
     def render(self) -> bytes:
-        """The exposition, as text."""
+        """Renders the exposition, as text."""
         found = generate_latest(self.registry)
         self._forget()
         return found
 
     def _loaded_or_broken(self) -> Models:
-        """Without what was unloaded by request: that is gone, and no failure."""
+        """Leaves out what was unloaded by request: that is gone, and no failure."""
         return {
             name: {v: slot for v, slot in slots.items() if not slot.unloaded}
             for name, slots in self.models().items()

@@ -61,7 +61,7 @@ class Record:
 
     @property
     def reason(self) -> str:
-        """The kind of its refusal, such as "Busy"; "" where it has none."""
+        """Returns the kind of its refusal, such as "Busy"; "" where it has none."""
         return type(self.error).__name__.removesuffix("Error") if self.error else ""
 
 
@@ -69,7 +69,7 @@ _current: ContextVar[Record] = ContextVar("record")
 
 
 def current() -> Record:
-    """The record of the request that this task answers; outside of one, an empty one."""
+    """Returns the record of the request that this task answers; outside of one, an empty one."""
     return _current.get(None) or Record()
 
 
@@ -79,7 +79,7 @@ def make_current(record: Record) -> None:
 
 
 def choose_id(given: str | None) -> str:
-    """The client's own, where it is printable ASCII and not too long; or a new one."""
+    """Returns the client's own, where it is printable ASCII and not too long; or a new one."""
     if given and len(given) <= _LONGEST_ID and given.isascii() and given.isprintable():
         return given
     return os.urandom(16).hex()

@@ -132,7 +132,7 @@ class RequestLog:
                     self._waiting -= entry.size
 
     def _seconds_left(self) -> float | None:
-        """Until the file has to be completed; None: there is none."""
+        """Returns the time until the file has to be completed; None: there is none."""
         if self._file is None:
             return None
         return max(self._file.began + self._config.flush_seconds - time.monotonic(), 0.0)

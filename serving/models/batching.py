@@ -168,7 +168,7 @@ class Batcher:
                     running = model.submit(self._serve, decoded, took) if decoded else None
 
     def _next(self) -> list[Work]:
-        """The next works, in order, that can be run together; none when closed."""
+        """Waits for the next works, in order, that can be run together; none when closed."""
         with self._changed:
             while True:
                 while not self._queue:
@@ -209,7 +209,7 @@ class Batcher:
         return batch
 
     def _fits(self, work: Work, count: int, pixels: int) -> bool:
-        """Whether it can be run together with so much."""
+        """Returns whether it can be run together with so much."""
         fits = pixels + work.all_pixels <= self._decoding.limits.decoding_pixels
         return fits and count + len(work) <= self._config.max_batch
 
@@ -232,7 +232,7 @@ class Batcher:
                 start += len(images)
 
     def _decoded(self, batch: list[Work]) -> list[tuple[Work, Images]]:
-        """Every work with its pixels; those that have none are refused."""
+        """Returns every work with its pixels; those that have none are refused."""
         files = [
             Files(w.images, w.pixels, w.deadline)
             for w in batch
@@ -249,7 +249,7 @@ class Batcher:
         return decoded
 
     def _scores(self, images_NHW3: Images) -> Floats:
-        """In calls of at most max_batch."""
+        """Runs the model, in calls of at most max_batch."""
         parts = []
         for start in range(0, len(images_NHW3), self._config.max_batch):
             chunk = images_NHW3[start : start + self._config.max_batch]

@@ -75,7 +75,7 @@ class SavedModel:
         self._tensor = self._model.signatures[_TENSOR]
 
     def decode(self, encoded: Sequence[bytes]) -> Images:
-        """Plain JPEGs and PNGs (`common.images.plain`) to uint8 [N, H, W, 3].
+        """Decodes plain JPEGs and PNGs (`common.images.plain`) to uint8 [N, H, W, 3].
 
         Raises:
           InvalidRequestError: one of them cannot be decoded.

@@ -77,7 +77,7 @@ def _is_serving(folder: Path) -> bool:
 
 
 def _holds_files(model: Path) -> bool:
-    """Whether a version is one, and not an image folder's class that is called 7."""
+    """Returns whether a version is one, and not an image folder's class that is called 7."""
     return any(_is_version(model / str(v)) for v in list_versions(model))
 
 

@@ -99,7 +99,7 @@ class LoadedVersion:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels."""
+        """Returns height, width, channels."""
         return (*self.card.image_size, 3)
 
     def _engines(self, config: ModelConfig, threads: int) -> list[Engine]:
@@ -139,7 +139,7 @@ def _golden(directory: Path) -> tuple[Images, Floats]:
 
 
 def _milliseconds(engine: Engine, images_NHW3: Images) -> float:
-    """Per image, at the golden images' batch size; the median of a few calls."""
+    """Measures the time per image, at the golden images' batch size; the median of a few calls."""
     seconds = []
     for _ in range(_TRIALS):
         began = time.perf_counter()

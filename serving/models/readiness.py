@@ -28,7 +28,7 @@ class Readiness:
 def judge(
     models: Sequence[Served], folder: Path, *, ready: bool, scanned: bool, trouble: str
 ) -> Readiness:
-    """What became of a serving folder.
+    """Says what became of a serving folder.
 
     Args:
       models: as they are; nothing changes them meanwhile.

@@ -147,12 +147,12 @@ class Repository:
             )
 
     def __contains__(self, name: str) -> bool:
-        """Whether a model was seen in the folder."""
+        """Returns whether a model was seen in the folder."""
         model = self._models.get(name)
         return model is not None and _seen(model)
 
     def models(self) -> dict[str, dict[int, Slot]]:
-        """Every version that was seen, by name; a snapshot."""
+        """Returns every version that was seen, by name; a snapshot."""
         with self._changed:
             return {
                 n: dict(sorted(m.slots.items()))
@@ -161,7 +161,7 @@ class Repository:
             }
 
     def slots(self, name: str, version: int | None = None, label: str | None = None) -> list[Slot]:
-        """The versions of a model, or the one that is named.
+        """Returns the versions of a model, or the one that is named.
 
         Raises:
           UnknownModelError: there is none.
@@ -177,7 +177,7 @@ class Repository:
             return [model.slots[version]]
 
     def labels(self, name: str) -> Labels:
-        """As requests find them now.
+        """Returns the labels as requests find them now.
 
         Raises:
           UnknownModelError: there is no such model.
@@ -186,7 +186,7 @@ class Repository:
 
     @property
     def ready(self) -> bool:
-        """Whether requests should come here.
+        """Returns whether requests should come here.
 
         At first, once every model that can be is loaded and warm; from then on, while
         any model answers: one that is added, or breaks, does not take the others away.
@@ -194,7 +194,7 @@ class Repository:
         return self._was_ready and any(m.available() for m in list(self._models.values()))
 
     def readiness(self) -> Readiness:
-        """As `ready`, with the reasons."""
+        """Says what `ready` does, with the reasons."""
         with self._changed:
             models = [m for _, m in sorted(self._models.items())]
             return judge(
@@ -209,7 +209,7 @@ class Repository:
     def use(
         self, name: str, version: int | None = None, label: str | None = None
     ) -> Iterator[LoadedVersion]:
-        """A version, held loaded while it is used.
+        """Holds a version loaded while it is used.
 
         Without version and label, labels with traffic weights share the requests;
         where there are none, it is the one that the policy wants, or the newest.
@@ -242,7 +242,7 @@ class Repository:
         return UnknownModelError(f"No model {name!r}.{nearest(name, list(self._models))}")
 
     def _names(self) -> list[str]:
-        """The models in the folder, and what should be one and is not.
+        """Returns the models in the folder, and what should be one and is not.
 
         Raises:
           OSError: it cannot be read.
@@ -329,7 +329,7 @@ def _may_be_model(folder: Path) -> bool:
 
 
 def _seen(model: Served) -> bool:
-    """Whether there is anything of it; not where only an unload is remembered."""
+    """Returns whether there is anything of it; not where only an unload is remembered."""
     return bool(model.slots or model.on_disk)
 
 

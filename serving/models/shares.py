@@ -71,7 +71,7 @@ class Decoding:
         self._changed = threading.Condition()
 
     def decode(self, requests: Sequence[Files], decode: Decode) -> list[Images | ServingError]:
-        """The pixels of each request's image files, uint8 [N, H, W, 3], or its refusal.
+        """Decodes each request's image files to uint8 [N, H, W, 3], or refuses them.
 
         Args:
           decode: of the version that asks; raises InvalidRequestError or TooLargeError.
@@ -123,7 +123,7 @@ class Decoding:
                 give_back()
 
     def _next(self) -> _Large:
-        """The image whose turn it is, once there is room for it."""
+        """Waits for the image whose turn it is, once there is room for it."""
         with self._changed:
             while True:
                 self._refuse_late()
@@ -170,7 +170,7 @@ def _parts(sizes: Sequence[int]) -> Iterator[slice]:
 
 
 def _each(small: Sequence[tuple[int, int, bytes]], decode: Decode) -> list[Images | ServingError]:
-    """Every image [1, H, W, 3], or why there is none."""
+    """Returns every image [1, H, W, 3], or why there is none."""
     try:
         images = decode([encoded for _, _, encoded in small], small[0][1])
     except (InvalidRequestError, TooLargeError) as e:

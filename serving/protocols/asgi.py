@@ -39,14 +39,14 @@ def service_of(request: Request) -> Service:
 
 
 def error_response(text: str, status: int) -> Response:
-    """A refusal, as TensorFlow Serving and the Open Inference Protocol have it."""
+    """Makes a refusal as TensorFlow Serving and the Open Inference Protocol have it."""
     # Escaped, since what a client sent may hold halves of surrogate pairs.
     headers = {"retry-after": "1"} if status == 429 else None
     return Response(json.dumps({"error": text}), status, headers, media_type="application/json")
 
 
 def refusal(error: ServingError) -> Response:
-    """What a client is told of why it is refused; the record of the request learns it, too."""
+    """Tells a client why it is refused; the record of the request learns it, too."""
     current().error = error
     response = error_response(told(error), error.status)
     if isinstance(error, UnauthorizedError):
@@ -56,7 +56,7 @@ def refusal(error: ServingError) -> Response:
 
 @asynccontextmanager
 async def received(request: Request) -> AsyncIterator[bytes]:
-    """The body, unpacked, of a request that is admitted and has room until it is answered.
+    """Reads and unpacks the body of a request that is admitted, with room until it is answered.
 
     Raises:
       TooLargeError: it is larger than `limits.body_bytes`; no more of it is read.

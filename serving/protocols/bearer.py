@@ -58,7 +58,7 @@ class BearerRpc(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
 
 def authorization(metadata: Any) -> list[bytes]:
-    """What gRPC's metadata have in place of the header."""
+    """Returns what gRPC's metadata have in place of the header."""
     given = [v for k, v in metadata or () if k == "authorization"]
     return [v.encode() if isinstance(v, str) else v for v in given]
 

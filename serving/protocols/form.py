@@ -36,7 +36,7 @@ def first_file(body: bytes, content_type: str) -> bytes:
 
 
 def _find(body: bytes, text: bytes, start: int) -> int:
-    """`body.find(text, start)`, in steps."""
+    """Does `body.find(text, start)`, in steps."""
     for at in range(start, len(body), _STEP):
         found = body.find(text, at, at + _STEP + len(text) - 1)
         if found >= 0:

@@ -37,7 +37,7 @@ _STEPS[list(b"]}")] = -1
 
 
 def read_json_object(body: bytes, images: int) -> dict[str, Any]:
-    """A JSON object, in which long lists of numbers, nested or not, are uint8 arrays.
+    """Reads a JSON object; long lists of numbers, nested or not, become uint8 arrays.
 
     Args:
       images: that a request may have, for the message.
@@ -80,13 +80,13 @@ class _Reader:
         return found
 
     def _next(self) -> bytes:
-        """The next character that is no space; b"" at the end."""
+        """Moves to the next character that is no space, and returns it; b"" at the end."""
         space = _SPACES.match(self._body, self._at)
         self._at = space.end() if space else self._at
         return self._body[self._at : self._at + 1]
 
     def _value(self, depth: int) -> Any:
-        """A value that is larger than a window, or the outermost."""
+        """Reads a value that is larger than a window, or the outermost."""
         character = self._next()
         if depth > _DEPTH:
             raise ValueError(f"More than {_DEPTH} large lists and objects within each other")
@@ -200,7 +200,7 @@ class _Reader:
         return to_bytes(numbers)
 
     def _lean(self, value: Any) -> Any:
-        """The value, counted, and with arrays for its lists of numbers."""
+        """Counts a value, and returns it with arrays for its lists of numbers."""
         self._counted(1)
         if isinstance(value, dict):
             return {key: self._lean(v) for key, v in value.items()}
@@ -230,7 +230,7 @@ class _Reader:
 
 
 def _cut(window: bytes) -> tuple[int | None, int | None]:
-    """Where the last whole element of a container ends, and where the container does."""
+    """Returns where the last whole element of a container ends, and where the container does."""
     codes = np.frombuffer(window, np.uint8)
     quotes = codes == ord('"')
     if b"\\" in window:
@@ -245,7 +245,7 @@ def _cut(window: bytes) -> tuple[int | None, int | None]:
 
 
 def _escaped(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Of each byte, whether a backslash before it counts."""
+    """Returns for each byte whether a backslash before it counts."""
     places = np.arange(len(codes))
     others = np.maximum.accumulate(np.where(codes == ord("\\"), -1, places))
     found = np.zeros(len(codes), np.bool_)
@@ -254,7 +254,7 @@ def _escaped(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 
 
 def _quoted(text: bytes) -> Iterator[bytes]:
-    """The inside of a string, in pieces that are strings of their own."""
+    """Cuts the inside of a string into pieces that are strings of their own."""
     if len(text) > WINDOW and not text.isascii():
         raise ValueError(f"Expected ASCII in a string of {len(text):,} bytes")
     at = 0

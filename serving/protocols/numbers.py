@@ -19,7 +19,7 @@ _RAGGED = "Expected lists of the same length, got ragged ones."
 
 
 def collapsed(values: list[Any]) -> Bytes | None:
-    """Nested lists of many numbers as an array; None for others.
+    """Makes nested lists of many numbers an array; None for others.
 
     Raises:
       InvalidRequestError: they are no whole numbers from 0 to 255.
@@ -36,7 +36,7 @@ def collapsed(values: list[Any]) -> Bytes | None:
 
 
 def pixels_of(values: Any) -> tuple[Bytes, tuple[int, ...]]:
-    """Flat uint8, and the shape, of nested lists in which some may be arrays already.
+    """Returns flat uint8, and the shape, of nested lists that may hold arrays already.
 
     Raises:
       InvalidRequestError: ragged, or no whole numbers from 0 to 255.
@@ -68,7 +68,7 @@ def pixels(values: Any, shape: tuple[int, int, int]) -> Bytes:
 
 
 def of_repeated(values: Any) -> Bytes:
-    """An array or a repeated field of a message; in parts, since they take eight times as much.
+    """Converts an array or a repeated field; in parts, since they take eight times as much.
 
     Raises:
       InvalidRequestError: they are no whole numbers from 0 to 255.
@@ -81,7 +81,7 @@ def of_repeated(values: Any) -> Bytes:
 
 
 def flatten(values: list[Any]) -> tuple[list[Any], tuple[int, ...]]:
-    """What is in nested lists of JSON, and their shape.
+    """Returns what is in nested lists of JSON, and their shape.
 
     Written here, since NumPy makes room for the longest string as often as there are
     values, and takes true for 1.
@@ -100,7 +100,7 @@ def flatten(values: list[Any]) -> tuple[list[Any], tuple[int, ...]]:
 
 
 def to_bytes(values: Any) -> Bytes:
-    """A flat list of numbers, or an array of them, as uint8.
+    """Converts a flat list of numbers, or an array of them, to uint8.
 
     Raises:
       InvalidRequestError: they are no whole numbers from 0 to 255.

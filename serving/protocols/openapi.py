@@ -11,7 +11,7 @@ Schema = dict[str, Any]
 
 
 def _object(optional: str = "", **properties: Schema) -> Schema:
-    """Of these properties, all required but those that are named, with spaces between."""
+    """Describes an object of these properties; the named ones, spaces between, are optional."""
     required = [name for name in properties if name not in optional.split()]
     return {"type": "object", "properties": properties, "required": required}
 

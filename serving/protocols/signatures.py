@@ -39,7 +39,7 @@ EXAMPLES, BYTES, TENSOR = "serving_default", "serving_bytes", "serving_tensor"
 
 
 def signatures(loaded: LoadedVersion) -> dict[str, Signature]:
-    """By name, as in the SavedModel."""
+    """Returns the signatures by name, as in the SavedModel."""
     classes = len(loaded.card.class_names)
     k = min(TOP_K, classes)
     scores = Tensor("scores", "DT_FLOAT", (-1, classes))
@@ -61,7 +61,7 @@ def find_signature(loaded: LoadedVersion, name: str) -> Signature:
 
 
 def outputs(signature: Signature, answer: Answer) -> dict[str, Any]:
-    """The signature's outputs: arrays by name; strings as bytes objects."""
+    """Returns the signature's outputs: arrays by name; strings as bytes objects."""
     found: dict[str, Any] = {"scores": answer.scores_NC}
     if signature.name == BYTES:
         top = answer.top()
@@ -71,7 +71,7 @@ def outputs(signature: Signature, answer: Answer) -> dict[str, Any]:
 
 
 def images_of_examples(examples: Sequence[bytes]) -> list[bytes]:
-    """The encoded images of serialised raw examples.
+    """Takes the encoded images out of serialised raw examples.
 
     Raises:
       InvalidRequestError: one is none, or has no image.
@@ -99,7 +99,7 @@ def images_of_examples(examples: Sequence[bytes]) -> list[bytes]:
 
 
 def choose(outputs: Mapping[str, Any], wanted: Sequence[str]) -> list[str]:
-    """Names of the outputs that are wanted, in that order; all without a wish.
+    """Returns names of the outputs that are wanted, in that order; all without a wish.
 
     Raises:
       InvalidRequestError: one is not there, or asked for twice.

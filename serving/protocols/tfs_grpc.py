@@ -119,7 +119,7 @@ def add_services(server: Any, service: Service) -> None:
 
 
 def _place(spec: Any) -> tuple[int | None, str | None]:
-    """Version and label."""
+    """Returns version and label."""
     choice = spec.WhichOneof("version_choice")
     return (
         spec.version.value if choice == "version" else None,
@@ -162,14 +162,14 @@ def _images(
 
 
 def _images_of_list(given: Any) -> list[bytes]:
-    """Those of an ExampleList, with a context or without."""
+    """Returns the images of an ExampleList, with a context or without."""
     # Serialised messages one after the other are their merge.
     common = given.context.SerializeToString() if hasattr(given, "context") else b""
     return signatures.images_of_examples([common + e.SerializeToString() for e in given.examples])
 
 
 def _pixels(tensor: Any, shape: tuple[int, int, int]) -> Images:
-    """A TensorProto as uint8 [N, H, W, 3].
+    """Reads a TensorProto as uint8 [N, H, W, 3].
 
     Written here, since TensorFlow's own would make an array of whatever size the shape
     announces, from a message of a few bytes.
@@ -195,7 +195,7 @@ def _pixels(tensor: Any, shape: tuple[int, int, int]) -> Images:
 
 
 def _tensor(values: Any) -> Any:
-    """An output array as a TensorProto."""
+    """Writes an output array as a TensorProto."""
     sides = [tensor_shape_pb2.TensorShapeProto.Dim(size=s) for s in values.shape]
     shape = tensor_shape_pb2.TensorShapeProto(dim=sides)
     if values.dtype == object:

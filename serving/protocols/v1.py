@@ -152,7 +152,7 @@ async def _predict(request: Request, name: str, version: int | None, label: str 
 
 
 def _decode(data: bytes, query: Query) -> tuple[bool, signatures.Signature, Any]:
-    """Whether it is by rows, the signature, and the images."""
+    """Returns whether it is by rows, the signature, and the images."""
     body = read_json_object(data, query.limits.images)
     rows = "instances" in body
     if rows == ("inputs" in body):
@@ -163,7 +163,7 @@ def _decode(data: bytes, query: Query) -> tuple[bool, signatures.Signature, Any]
 
 
 def _rows(given: Any) -> tuple[Any, str | None]:
-    """Each row's value, and the input's name where the rows say it."""
+    """Returns each row's value, and the input's name where the rows say it."""
     if isinstance(given, np.ndarray):
         return given, None
     if not isinstance(given, list):
@@ -195,7 +195,7 @@ def _columns(given: Any) -> tuple[Any, str | None]:
 def _images(
     loaded: LoadedVersion, name: Any, key: str | None, values: Any
 ) -> tuple[signatures.Signature, Any]:
-    """The signature that is named, or that the values are meant for; and the images."""
+    """Finds the signature that is named, or that the values are meant for; and the images."""
     if name is not None and not isinstance(name, str):
         raise InvalidRequestError('"signature_name": expected a string.')
     files: list[bytes] = []
@@ -234,7 +234,7 @@ def _plain(values: np.ndarray[Any, Any]) -> list[Any]:
 
 
 def _by_row(outputs: dict[str, list[Any]]) -> list[Any]:
-    """As TensorFlow Serving: the values alone where there is one output."""
+    """Arranges as TensorFlow Serving does: the values alone where there is one output."""
     if len(outputs) == 1:
         return next(iter(outputs.values()))
     rows = zip(*outputs.values(), strict=True)

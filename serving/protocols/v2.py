@@ -45,7 +45,7 @@ class Tensor:
 
 
 def metadata(loaded: LoadedVersion, repository: Repository) -> dict[str, Any]:
-    """A model's metadata, as REST has it."""
+    """Describes a model, as REST has it."""
     slots = repository.slots(loaded.name)
     signature = signatures.find_signature(loaded, signatures.BYTES)
     return {
@@ -58,7 +58,7 @@ def metadata(loaded: LoadedVersion, repository: Repository) -> dict[str, Any]:
 
 
 def index(repository: Repository, ready: bool) -> list[dict[str, str]]:
-    """Every version that was seen, as the repository extension lists them.
+    """Lists every version that was seen, as the repository extension does.
 
     Args:
       ready: list only those that answer.
@@ -90,7 +90,7 @@ def check_load(parameters: Iterable[str]) -> None:
 
 
 def version_number(text: str) -> int | None:
-    """The version in a path or message; None for "".
+    """Reads the version in a path or message; None for "".
 
     Raises:
       UnknownModelError: it is no number.
@@ -104,7 +104,7 @@ def version_number(text: str) -> int | None:
 
 
 def images_of(tensors: Sequence[Tensor]) -> Any:
-    """The images of a request's inputs.
+    """Returns the images of a request's inputs.
 
     Raises:
       InvalidRequestError: there is not exactly one, or it is of another type.
@@ -129,7 +129,7 @@ def images_of(tensors: Sequence[Tensor]) -> Any:
 
 
 def outputs_of(answer: Answer, loaded: LoadedVersion, wanted: Sequence[str]) -> list[Tensor]:
-    """The outputs that are wanted, in that order; all without a wish.
+    """Returns the outputs that are wanted, in that order; all without a wish.
 
     Raises:
       InvalidRequestError: one is not there, or asked for twice.
@@ -149,7 +149,7 @@ def outputs_of(answer: Answer, loaded: LoadedVersion, wanted: Sequence[str]) -> 
 
 
 def pack_bytes(values: Sequence[bytes]) -> bytes:
-    """BYTES in the binary form: each after its length, four bytes, little endian."""
+    """Packs BYTES in the binary form: each after its length, four bytes, little endian."""
     return b"".join(struct.pack("<I", len(v)) + v for v in values)
 
 
@@ -174,7 +174,7 @@ def unpack_bytes(data: bytes) -> list[bytes]:
 
 
 def from_raw(name: str, datatype: str, shape: tuple[int, ...], data: bytes | Bytes) -> Tensor:
-    """A tensor from its binary form.
+    """Makes a tensor of its binary form.
 
     Raises:
       InvalidRequestError: the data do not fill the shape.

@@ -107,7 +107,7 @@ def _control(request: Request) -> Control:
 
 
 async def _options(request: Request) -> dict[str, Any]:
-    """The body of a request that is not about images; {} without one."""
+    """Reads the body of a request that is not about images; {} without one."""
     async with received(request) as body:
         if not body.strip():
             return {}
@@ -154,7 +154,7 @@ async def _infer(request: Request, name: str, number: str) -> Response:
 def _decode(
     data: bytes, length: str | None, query: Query
 ) -> tuple[dict[str, Any], Any, list[tuple[str, bool]]]:
-    """The JSON part, the images, and the outputs that are asked for."""
+    """Returns the JSON part, the images, and the outputs that are asked for."""
     body, binary = _split(data, length, query.limits)
     if not isinstance(body.get("id", ""), str):
         raise InvalidRequestError('"id": expected a string.')
@@ -163,7 +163,7 @@ def _decode(
 
 
 def _split(data: bytes, length: str | None, limits: LimitsConfig) -> tuple[dict[str, Any], bytes]:
-    """The JSON part of a request and the binary tensors after it."""
+    """Splits a request into its JSON part and the binary tensors after it."""
     end = len(data)
     if length is not None:
         if not length.isdecimal() or len(length) > 18 or int(length) > len(data):
@@ -214,7 +214,7 @@ def _from_json(
 
 
 def _outputs(body: dict[str, Any]) -> list[tuple[str, bool]]:
-    """Names of the outputs that are asked for, and whether in binary form."""
+    """Returns names of the outputs that are asked for, and whether in binary form."""
     found = []
     for given in _objects(body, "outputs") if "outputs" in body else []:
         name = given.get("name")

@@ -21,7 +21,7 @@ M = TypeVar("M", bound=Message)
 
 
 def parse(kind: type[M], data: bytes) -> M:
-    """A message of a kind.
+    """Parses a message of a kind.
 
     Raises:
       DecodeError: it is none.
@@ -60,7 +60,7 @@ def _count(data: bytes, descriptor: Any) -> None:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number, and where it ends."""
+    """Returns the number, and where it ends."""
     value = shift = 0
     while True:
         if at >= len(data) or shift > 63:
