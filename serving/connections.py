@@ -1,5 +1,4 @@
-"""What uvicorn leaves open: how long a client may take, and how much it may send, before
-its request is one.
+"""What uvicorn leaves open: how long a client may take, and how much it may send, at first.
 
 The body has its own limits (`protocols.asgi.received`), and uvicorn closes what is idle
 after an answer.

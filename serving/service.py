@@ -71,8 +71,7 @@ class Query:
         return answer
 
     def check_count(self, count: int) -> None:
-        """Refuses what has no images or too many; before they are unpacked, since that
-        may take long."""
+        """Refuses what has no images or too many; before unpacking, which may take long."""
         if count == 0:
             raise InvalidRequestError("Expected at least one image, got none.")
         if count > self.limits.images:

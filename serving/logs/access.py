@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from serving.errors import told
+from serving.errors import client_text
 from serving.logs.log import Log
 from serving.logs.metrics import Metrics
 from serving.logs.record import Record, make_current
@@ -71,5 +71,5 @@ def _line(record: Record, seconds: float) -> dict[str, Any]:
     if record.error is not None:
         line["reason"] = record.reason
         if record.outcome == "failed":  # a refusal's text may quote what was sent
-            line["error"] = told(record.error)
+            line["error"] = client_text(record.error)
     return line

@@ -127,9 +127,9 @@ class Metrics:
 
     def render(self) -> bytes:
         """Renders the exposition, as text."""
-        found = generate_latest(self.registry)
+        exposition = generate_latest(self.registry)
         self._forget()
-        return found
+        return exposition
 
     def _loaded_or_broken(self) -> Models:
         """Leaves out what was unloaded by request: that is gone, and no failure."""
@@ -152,16 +152,16 @@ class Metrics:
                     self._loads.remove_by_labels({"model": key[0]})
                 self._seen.discard(key)
 
-    def _counter(self, name: str, told: str, *labels: str) -> Counter:
-        return Counter(f"visionline_{name}", told, labels, registry=self.registry)
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"visionline_{name}", text, labels, registry=self.registry)
 
-    def _gauge(self, name: str, told: str, *labels: str) -> Gauge:
-        return Gauge(f"visionline_{name}", told, labels, registry=self.registry)
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"visionline_{name}", text, labels, registry=self.registry)
 
     def _histogram(
-        self, name: str, told: str, *labels: str, bounds: tuple[float, ...] = SECONDS
+        self, name: str, text: str, *labels: str, bounds: tuple[float, ...] = SECONDS
     ) -> Histogram:
-        return Histogram(f"visionline_{name}", told, labels, registry=self.registry, buckets=bounds)
+        return Histogram(f"visionline_{name}", text, labels, registry=self.registry, buckets=bounds)
 
 
 class _Now(Collector):

@@ -101,10 +101,6 @@ class RequestLog:
             self._waiting += size
             self._changed.notify()
 
-    def by_outcome(self) -> dict[str, int]:
-        """The counts, for metrics."""
-        return {"logged": self.counts.logged, "dropped": self.counts.dropped}
-
     def close(self, seconds: float = 10.0) -> None:
         """Writes what waits; gives up after so long."""
         with self._changed:

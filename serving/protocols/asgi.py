@@ -23,7 +23,7 @@ from serving.errors import (
     TooLargeError,
     UnauthorizedError,
     UnsupportedEncodingError,
-    told,
+    client_text,
 )
 from serving.logs.record import current
 from serving.off_loop import WINDOW, off_loop
@@ -48,7 +48,7 @@ def error_response(text: str, status: int) -> Response:
 def refusal(error: ServingError) -> Response:
     """Tells a client why it is refused; the record of the request learns it, too."""
     current().error = error
-    response = error_response(told(error), error.status)
+    response = error_response(client_text(error), error.status)
     if isinstance(error, UnauthorizedError):
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

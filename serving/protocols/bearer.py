@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.auth import Token
-from serving.errors import UnauthorizedError, told
+from serving.errors import UnauthorizedError, client_text
 from serving.logs.record import current
 from serving.protocols.asgi import refusal
 
@@ -88,7 +88,7 @@ def describe(app: FastAPI) -> None:
 def _refusal(error: UnauthorizedError) -> Any:
     async def refuse(requests: Any, context: Any) -> None:
         current().error = error
-        await context.abort(grpc.StatusCode[error.code], told(error))
+        await context.abort(grpc.StatusCode[error.code], client_text(error))
 
     # A stream's message is read when it is asked for: here, never.
     return grpc.stream_stream_rpc_method_handler(refuse)
