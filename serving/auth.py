@@ -72,6 +72,11 @@ class Token:
         return scheme.lower() == b"bearer" and same
 
 
+def is_one_in(tokens: Sequence[Token], authorization: Sequence[bytes]) -> bool:
+    """Returns whether they hold one of the tokens; all are looked at, in a like time."""
+    return sum(token.is_in(authorization) for token in tokens) > 0
+
+
 def read_tokens(
     config: ServeConfig, environment: Mapping[str, str]
 ) -> tuple[Token | None, Token | None]:

@@ -16,7 +16,7 @@ from serving.models.batching import Timing
 
 HEADER = "x-request-id"
 _LONGEST_ID = 128
-_LONGEST_PATH = 512
+LONGEST_PATH = 512
 
 _REFUSED_CODES = frozenset(
     {
@@ -78,12 +78,8 @@ def make_current(record: Record) -> None:
     _current.set(record)
 
 
-def choose_id(given: str | None) -> str:
+def choose_id(sent: str | None) -> str:
     """Returns the client's own, where it is printable ASCII and not too long; or a new one."""
-    if given and len(given) <= _LONGEST_ID and given.isascii() and given.isprintable():
-        return given
+    if sent and len(sent) <= _LONGEST_ID and sent.isascii() and sent.isprintable():
+        return sent
     return os.urandom(16).hex()
-
-
-def shortened(path: str) -> str:
-    return path[:_LONGEST_PATH]

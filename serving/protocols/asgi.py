@@ -38,6 +38,11 @@ def service_of(request: Request) -> Service:
     return service
 
 
+def authorization(request: Request) -> list[bytes]:
+    """Returns the request's Authorization headers."""
+    return [v.encode("latin-1") for v in request.headers.getlist("authorization")]
+
+
 def error_response(text: str, status: int) -> Response:
     """Makes a refusal as TensorFlow Serving and the Open Inference Protocol have it."""
     # Escaped, since what a client sent may hold halves of surrogate pairs.

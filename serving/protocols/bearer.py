@@ -12,7 +12,7 @@ import grpc
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.auth import Token
+from serving.auth import Token, is_one_in
 from serving.errors import UnauthorizedError, client_text
 from serving.logs.record import current
 from serving.protocols.asgi import refusal
@@ -59,13 +59,13 @@ class BearerRpc(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
 def authorization(metadata: Any) -> list[bytes]:
     """Returns what gRPC's metadata have in place of the header."""
-    given = [v for k, v in metadata or () if k == "authorization"]
-    return [v.encode() if isinstance(v, str) else v for v in given]
+    values = [v for k, v in metadata or () if k == "authorization"]
+    return [v.encode() if isinstance(v, str) else v for v in values]
 
 
-def _check(tokens: Sequence[Token], given: Sequence[bytes]) -> None:
-    if not any([token.is_in(given) for token in tokens]):  # all of them, in a like time
-        tokens[0].check(given)
+def _check(tokens: Sequence[Token], authorization: Sequence[bytes]) -> None:
+    if not is_one_in(tokens, authorization):
+        tokens[0].check(authorization)
 
 
 def describe(app: FastAPI) -> None:

@@ -8,6 +8,7 @@ once, and whoever sends more of anything else than a request can need is refused
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -48,13 +49,13 @@ def read_json_object(body: bytes, images: int) -> dict[str, Any]:
     """
     try:
         small = len(body) <= WINDOW
-        found = json.loads(body) if small else _Reader(_utf8(body), images).read()
+        value = json.loads(body) if small else _Reader(_utf8(body), images).read()
     except (ValueError, RecursionError) as e:
         raise InvalidRequestError(f"Expected a JSON object: {e}") from None
-    if not isinstance(found, dict):
-        kind = "list" if isinstance(found, np.ndarray) else type(found).__name__
+    if not isinstance(value, dict):
+        kind = "list" if isinstance(value, np.ndarray) else type(value).__name__
         raise InvalidRequestError(f"Expected a JSON object, got a {kind}.")
-    return found
+    return value
 
 
 def _utf8(body: bytes) -> bytes:
@@ -74,10 +75,10 @@ class _Reader:
         self._count = 0
 
     def read(self) -> Any:
-        found = self._value(0)
+        value = self._value(0)
         if self._next():
             raise ValueError(f"Extra data at byte {self._at}")
-        return found
+        return value
 
     def _next(self) -> bytes:
         """Moves to the next character that is no space, and returns it; b"" at the end."""
@@ -116,7 +117,7 @@ class _Reader:
         return self._joined(parts)
 
     def _object(self, depth: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        members: dict[str, Any] = {}
         for piece in self._pieces(b"}"):
             if piece is None:
                 if self._next() != b'"':
@@ -125,16 +126,18 @@ class _Reader:
                 if self._next() != b":":
                     raise ValueError(f"Expecting ':' at byte {self._at}")
                 self._at += 1
-                found[key] = self._value(depth + 1)
+                members[key] = self._value(depth + 1)
                 self._counted(1)
             else:
-                members = self._parsed(b"{%b}" % piece)
-                found |= {key: self._lean(value) for key, value in members.items()}
-        return found
+                small = self._parsed(b"{%b}" % piece)
+                members |= {key: self._lean(value) for key, value in small.items()}
+        return members
 
     def _pieces(self, close: bytes) -> Iterator[bytes | None]:
-        """The container at hand, as texts of whole elements; None for an element that has to
-        be read by itself, from where the reader is then."""
+        """Yields the container at hand, as texts of whole elements.
+
+        None stands for an element that has to be read by itself, from where the reader is then.
+        """
         self._at += 1
         begun = False
         """Whether there is an element before."""
@@ -213,12 +216,8 @@ class _Reader:
         arrays = [part for part in parts if isinstance(part, np.ndarray)]
         if arrays and len(arrays) == len(parts) and len({a.shape[1:] for a in arrays}) == 1:
             return np.concatenate(arrays)
-        found: list[Any] = []
-        for part in parts:
-            if isinstance(part, np.ndarray):
-                self._counted(len(part))
-            found.extend(part)
-        return found
+        self._counted(sum(map(len, arrays)))
+        return list(itertools.chain.from_iterable(parts))
 
     def _counted(self, count: int) -> None:
         self._count += count
@@ -248,9 +247,9 @@ def _escaped(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Returns for each byte whether a backslash before it counts."""
     places = np.arange(len(codes))
     others = np.maximum.accumulate(np.where(codes == ord("\\"), -1, places))
-    found = np.zeros(len(codes), np.bool_)
-    found[1:] = ((places - others)[:-1] & 1) == 1
-    return found
+    escaped = np.zeros(len(codes), np.bool_)
+    escaped[1:] = ((places - others)[:-1] & 1) == 1
+    return escaped
 
 
 def _quoted(text: bytes) -> Iterator[bytes]:

@@ -28,9 +28,7 @@ def collapsed(values: list[Any]) -> Bytes | None:
         flat, shape = flatten(values)
     except InvalidRequestError:
         return None
-    if len(flat) < _SHORT or any(isinstance(v, np.ndarray) for v in flat):
-        return None
-    if not set(map(type, flat)) <= {int, float}:
+    if len(flat) < _SHORT or not set(map(type, flat)) <= {int, float}:
         return None
     return to_bytes(flat).reshape(shape)
 
@@ -59,12 +57,12 @@ def pixels(values: Any, shape: tuple[int, int, int]) -> Bytes:
     Raises:
       InvalidRequestError: ragged, no whole numbers from 0 to 255, or of another shape.
     """
-    flat, found = pixels_of(values)
-    if len(found) != 4 or found[1:] != shape:
+    flat, sides = pixels_of(values)
+    if len(sides) != 4 or sides[1:] != shape:
         raise InvalidRequestError(
-            f"Expected pixels of shape [N, {', '.join(map(str, shape))}], got {list(found)}."
+            f"Expected pixels of shape [N, {', '.join(map(str, shape))}], got {list(sides)}."
         )
-    return flat.reshape(found)
+    return flat.reshape(sides)
 
 
 def of_repeated(values: Any) -> Bytes:

@@ -16,7 +16,6 @@ from serving.protocols.json_reader import MOST
 
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 
-
 M = TypeVar("M", bound=Message)
 
 
@@ -29,8 +28,8 @@ def parse(kind: type[M], data: bytes) -> M:
     """
     if len(data) > WINDOW:
         _count(data, kind.DESCRIPTOR)
-    found: M = kind.FromString(data)
-    return found
+    message: M = kind.FromString(data)
+    return message
 
 
 def _count(data: bytes, descriptor: Any) -> None:
