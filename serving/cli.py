@@ -30,7 +30,6 @@ _SWITCH_SECONDS = 0.001
 """For which a thread keeps Python's lock while others wait for it; by default five times as
 long, and the event loop takes the lock several times for an answer."""
 
-
 FLAGS = {
     "host": "host",
     "port": "port",
@@ -107,12 +106,12 @@ def serve(
 
 def _tell(repository: Repository) -> None:
     """Says once what became of the models, as soon as that is known."""
-    while (found := repository.readiness()).word == "loading":
+    while (readiness := repository.readiness()).word == "loading":
         time.sleep(_LOOK_SECONDS)
     with contextlib.suppress(OSError):
-        if found.answering:
-            typer.echo(f"Ready: {', '.join(found.answering)}")
-        for line in found.lines:
+        if readiness.answering:
+            typer.echo(f"Ready: {', '.join(readiness.answering)}")
+        for line in readiness.lines:
             typer.echo(f"  {line}")
         sys.stdout.flush()
 
@@ -142,10 +141,10 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> ServeConfig:
     refuse_plain_token(data)
     toml_file.overlay(data, overrides)
     if "serving" not in data:
-        found = sorted(p for p in Path.cwd().glob("visionline-runs/*/serving") if p.is_dir())
-        if len(found) != 1:
+        folders = sorted(p for p in Path.cwd().glob("visionline-runs/*/serving") if p.is_dir())
+        if len(folders) != 1:
             raise ConfigError("Which serving folder? Name it: visionline serve FOLDER.")
-        data["serving"] = str(found[0])
+        data["serving"] = str(folders[0])
     return parse(ServeConfig, data)
 
 

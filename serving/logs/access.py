@@ -8,7 +8,7 @@ from typing import Any
 from serving.errors import client_text
 from serving.logs.log import Log
 from serving.logs.metrics import Metrics
-from serving.logs.record import Record, make_current
+from serving.logs.record import CURRENT, Record
 
 
 class Access:
@@ -27,8 +27,8 @@ class Access:
         self._each_request = each_request
 
     def begin(self, record: Record) -> None:
-        """Makes it the current one of this task, and counts it."""
-        make_current(record)
+        """Makes it the current one, until its task ends, and counts it."""
+        CURRENT.set(record)
         self.metrics.began(record.protocol)
 
     def end(self, record: Record) -> None:

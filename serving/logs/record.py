@@ -65,17 +65,13 @@ class Record:
         return type(self.error).__name__.removesuffix("Error") if self.error else ""
 
 
-_current: ContextVar[Record] = ContextVar("record")
+CURRENT: ContextVar[Record] = ContextVar("record")
+"""That of a task, to its end: for what is logged after the answer."""
 
 
 def current() -> Record:
     """Returns the record of the request that this task answers; outside of one, an empty one."""
-    return _current.get(None) or Record()
-
-
-def make_current(record: Record) -> None:
-    """Makes it the one of this task, until the task ends: for what is logged after the answer."""
-    _current.set(record)
+    return CURRENT.get(None) or Record()
 
 
 def choose_id(sent: str | None) -> str:

@@ -83,7 +83,8 @@ class RequestLog:
         self._retry_seconds = retry_seconds
         self._retry = 0.0
         """When writing is tried again; 0: it works."""
-        self._told = 0
+        self._reported = 0
+        """Of the dropped ones, those that the log has a line about."""
         self._thread = threading.Thread(target=self._work, name="request-log", daemon=True)
         self._thread.start()
 
@@ -169,8 +170,8 @@ class RequestLog:
         if self._retry:
             self._retry = 0.0
             _log.warning("The request log is written again.")
-        if left_out := self.counts.dropped - self._told:
-            self._told += left_out
+        if left_out := self.counts.dropped - self._reported:
+            self._reported += left_out
             _log.warning("The request log left out %d images that it had no time for.", left_out)
         remove_oldest(self._folder, self._config.max_total_megabytes * _MEGABYTE)
 
@@ -188,7 +189,7 @@ class RequestLog:
         self._retry = time.monotonic() + self._retry_seconds
 
     def _drop(self, images: int) -> None:
-        """Counts what is left out because it cannot be written, which was told."""
+        """Counts what is left out because it cannot be written, which was reported."""
         with self._changed:
             self.counts.dropped += images
-            self._told += images
+            self._reported += images

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +25,10 @@ _TRIALS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    """How a version came up; for status and metrics."""
+    """How a version came up."""
 
     engine: str
     seconds: float
-    milliseconds: dict[str, float]
-    """Median per image by engine, of those that were compared."""
     parity: dict[str, float]
     """Largest difference of any score from the golden ones, by engine."""
 
@@ -56,7 +53,6 @@ class LoadedVersion:
         config: ModelConfig,
         threads: int,
         observer: Observer | None = None,
-        progress: Callable[[str], None] = lambda stage: None,
         *,
         max_pixels: int,
         decoding: Decoding | None = None,
@@ -72,11 +68,9 @@ class LoadedVersion:
         self.directory = directory
         self.name, self.version = directory.parent.name, int(directory.name)
         self._saved_model = SavedModel(directory)
-        progress("checking")
         golden = _golden(directory)
         engines = self._engines(config, threads)
         parity = {e.name: self._check(e, golden) for e in engines}
-        progress("warming")
         times = {e.name: _milliseconds(e, golden[0]) for e in engines} if engines[1:] else {}
         engine = min(engines, key=lambda e: times.get(e.name, 0.0))
         self._warm(engine, config.batching)
@@ -90,12 +84,7 @@ class LoadedVersion:
             decoding=decoding,
         )
         self.submit, self.close = self._batcher.submit, self._batcher.close
-        self.loading = Loading(
-            engine=engine.name,
-            seconds=time.monotonic() - began,
-            milliseconds=times,
-            parity=parity,
-        )
+        self.loading = Loading(engine=engine.name, seconds=time.monotonic() - began, parity=parity)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

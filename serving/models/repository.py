@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import DataError, nearest
-from modelstore.labels import Labels, read_labels
+from modelstore.labels import read_labels
 from modelstore.versions import LARGEST, list_versions, look_alikes
 from serving.config import ServeConfig
 from serving.errors import LoadError, UnavailableError, UnknownModelError
@@ -176,14 +176,6 @@ class Repository:
                 raise UnknownModelError(f"{name} has no version {version}.")
             return [model.slots[version]]
 
-    def labels(self, name: str) -> Labels:
-        """Returns the labels as requests find them now.
-
-        Raises:
-          UnknownModelError: there is no such model.
-        """
-        return self._known(name).labels
-
     @property
     def ready(self) -> bool:
         """Returns whether requests should come here.
@@ -198,11 +190,7 @@ class Repository:
         with self._changed:
             models = [m for _, m in sorted(self._models.items())]
             return judge(
-                models,
-                self._folder,
-                ready=self.ready,
-                scanned=self.scanned,
-                trouble=self._trouble,
+                models, self._folder, ready=self.ready, scanned=self.scanned, trouble=self._trouble
             )
 
     @contextmanager
@@ -247,8 +235,8 @@ class Repository:
         Raises:
           OSError: it cannot be read.
         """
-        found = [d for d in self._folder.iterdir() if not d.name.startswith(".") and d.is_dir()]
-        return sorted(d.name for d in found if _may_be_model(d))
+        folders = [d for d in self._folder.iterdir() if not d.name.startswith(".") and d.is_dir()]
+        return sorted(d.name for d in folders if _may_be_model(d))
 
     def _look(self) -> None:
         """Takes in what the folder holds; neither loads nor waits."""
@@ -298,10 +286,10 @@ class Repository:
                 if slot.state == "END" and (gone or slot in changed):
                     del model.slots[slot.version]
             self._loader.settle(model)
-            known, model.trouble = model.trouble, trouble
+            before, model.trouble = model.trouble, trouble
             if not (_seen(model) or model.kept_out or trouble):
                 del self._models[model.name]
-        if trouble and trouble != known:
+        if trouble and trouble != before:
             self._event(kind, model.name, 0, trouble)
 
     def _report(self, kind: str, trouble: str) -> None:

@@ -138,10 +138,10 @@ class Served:
 
 def files_of(directory: Path) -> Files:
     """Returns what tells whether a version's files were changed."""
-    found = []
+    files = []
     for path in walk_files(directory):
         with contextlib.suppress(FileNotFoundError):  # being removed
             status = os.lstat(path)
             name = path.relative_to(directory).as_posix()
-            found.append((name, status.st_mtime_ns, status.st_size))
-    return tuple(found)
+            files.append((name, status.st_mtime_ns, status.st_size))
+    return tuple(files)

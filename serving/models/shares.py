@@ -77,7 +77,7 @@ class Decoding:
           decode: of the version that asks; raises InvalidRequestError or TooLargeError.
         """
         owner, late = object(), time.monotonic() + self.limits.wait_seconds
-        found: list[list[Images | ServingError | Future[Images]]] = [[] for _ in requests]
+        answers: list[list[Images | ServingError | Future[Images]]] = [[] for _ in requests]
         small: list[tuple[int, int, bytes]] = []
         sizes: list[int] = []
         for number, files in enumerate(requests):
@@ -87,16 +87,16 @@ class Decoding:
                     until = min(late, files.deadline)
                     large = _Large(encoded, index, pixels, decode, until)
                     self._put(owner, large)
-                    found[number].append(large.future)
+                    answers[number].append(large.future)
                 else:
-                    found[number].append(_UNDECODED)
+                    answers[number].append(_UNDECODED)
                     small.append((number, index, encoded))
                     sizes.append(pixels)
         for part in _parts(sizes):
             images = _each(small[part], decode)
             for (number, index, _), image in zip(small[part], images, strict=True):
-                found[number][index] = image
-        return [_together(images) for images in found]
+                answers[number][index] = image
+        return [_together(images) for images in answers]
 
     def _put(self, owner: object, large: _Large) -> None:
         with self._changed:
@@ -180,12 +180,10 @@ def _each(small: Sequence[tuple[int, int, bytes]], decode: Decode) -> list[Image
     return [images[i : i + 1] for i in range(len(small))]
 
 
-def _together(
-    found: Sequence[Images | ServingError | Future[Images]],
-) -> Images | ServingError:
+def _together(answers: Sequence[Images | ServingError | Future[Images]]) -> Images | ServingError:
     images = []
     refusal: ServingError | None = None
-    for image in found:
+    for image in answers:
         try:
             image = image.result() if isinstance(image, Future) else image
         except ServingError as e:
