@@ -79,12 +79,12 @@ def leftovers(folder: Path) -> list[Path]:
         return _partials(folder)
 
 
-def withdrawn_by(folder: Path, model_uri: str, digest: str | None = None) -> int | None:
+def withdrawn_by(folder: Path, model_uri: str, digest: str) -> int | None:
     """Returns the rollback that withdrew a model, if none of its versions is newer.
 
     Args:
-      digest: of the model, see `modelstore.artifact.model_digest`; None: by its URI, which
-        is all that older rollbacks say.
+      model_uri: all that older rollbacks say of a model.
+      digest: of the model, see `modelstore.artifact.model_digest`.
 
     Returns:
       The version that the rollback made; None: the model was not rolled back from.
@@ -94,10 +94,10 @@ def withdrawn_by(folder: Path, model_uri: str, digest: str | None = None) -> int
         manifest = PushManifest.find(folder / str(version))
         if manifest is None:
             continue
-        by_digest = digest is not None and bool(manifest.withdrawn_models)
-        if manifest.model_uri == model_uri if digest is None else manifest.model_digest == digest:
+        by_digest = manifest.withdrawn_models
+        if manifest.model_digest == digest:
             rollback = None
-        elif digest in manifest.withdrawn_models if by_digest else model_uri in manifest.withdrawn:
+        elif digest in by_digest if by_digest else model_uri in manifest.withdrawn:
             rollback = version
     return rollback
 

@@ -52,8 +52,8 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
         number = v2.version_number(request.model_version)
         at = request.model_name, number, None, context.time_remaining
         with self._service.admitted(), self._service.request(*at) as query:
-            images = await off_loop(request.ByteSize(), _images, request, query)
-            answer = await query.answer(images, request.id)
+            inputs = await off_loop(request.ByteSize(), _inputs, request, query)
+            answer = await query.answer(v2.images_of(inputs), request.id)
             outputs = v2.outputs_of(answer, query.loaded, wanted)
         response = oip.ModelInferResponse(
             model_name=answer.name, model_version=str(answer.version), id=request.id
@@ -85,10 +85,6 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
 def add_services(server: Any, service: Service) -> None:
     """Adds the service to a gRPC server."""
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(service), server)
-
-
-def _images(request: Any, query: Query) -> Any:
-    return v2.images_of(_inputs(request, query))
 
 
 def _inputs(request: Any, query: Query) -> list[v2.Tensor]:
