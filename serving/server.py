@@ -64,7 +64,6 @@ class Server:
     """One server process.
 
     Args:
-      config: see `ServeConfig`.
       token: what requests have to bring; see `serving.auth.read_tokens`.
       tls: as read from `config.tls`; see `serving.tls.read_tls`.
       control_token: what requests that load and unload have to bring.

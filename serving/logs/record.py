@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from common.errors import ServingError
-from serving.models.batching import Timing
+from serving.models.shares import Timing
 
 HEADER = "x-request-id"
 _LONGEST_ID = 128

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,41 +20,9 @@ from common.errors import ServingError
 from serving.config import BatchingConfig, LimitsConfig
 from serving.errors import BusyError, DeadlineError, TooLargeError, UnavailableError
 from serving.models.engines import Floats, Images, Inputs
-from serving.models.shares import Decode, Decoding, Files
+from serving.models.shares import Decode, Decoding, Timing, Work
 
 Run = Callable[[Images], Floats]
-
-
-@dataclass(slots=True)
-class Timing:
-    """Where one request's time went, in seconds; complete when its future is done."""
-
-    queued: float = 0.0
-    """Until its batch was begun."""
-    model: float = 0.0
-    """Of its whole batch: decoding, and the calls of the model; not the wait between them."""
-
-
-@dataclass(slots=True)
-class Work:
-    """One request's images, encoded or as pixels."""
-
-    images: Inputs
-    deadline: float
-    """On `time.monotonic`'s clock."""
-    pixels: Sequence[int] = ()
-    """Of each encoded image, before it is resized."""
-    arrived: float = field(default_factory=time.monotonic)
-    future: Future[Floats] = field(default_factory=Future)
-    """The scores [N, C] of its images."""
-    timing: Timing = field(default_factory=Timing)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def all_pixels(self) -> int:
-        return sum(self.pixels)
 
 
 @dataclass(slots=True)
@@ -233,11 +201,7 @@ class Batcher:
 
     def _decoded(self, batch: list[Work]) -> list[tuple[Work, Images]]:
         """Returns every work with its pixels; those that have none are refused."""
-        files = [
-            Files(w.images, w.pixels, w.deadline)
-            for w in batch
-            if not isinstance(w.images, np.ndarray)
-        ]
+        files = [work for work in batch if not isinstance(work.images, np.ndarray)]
         of_files = iter(self._decoding.decode(files, self._decode) if files else [])
         decoded: list[tuple[Work, Images]] = []
         for work in batch:

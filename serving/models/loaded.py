@@ -38,8 +38,6 @@ class LoadedVersion:
 
     Args:
       directory: `<serving>/<name>/<version>`.
-      observer: told about the queue and the batches.
-      max_pixels: of an image.
       decoding: where large images are decoded; that of the server.
 
     Raises:

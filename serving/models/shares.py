@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from common.errors import ServingError
 from serving.config import LimitsConfig
 from serving.errors import BusyError, InvalidRequestError, TooLargeError
 from serving.memory import give_back
-from serving.models.engines import Images
+from serving.models.engines import Floats, Images, Inputs
 
 Decode = Callable[[Sequence[bytes], int], Images]
 """Of files, and the place of the first one in its request."""
@@ -31,14 +30,36 @@ SMALL = 1 << 20
 _LOOK_SECONDS = 0.1
 
 
-class Files(NamedTuple):
-    """The encoded images of one request."""
+@dataclass(slots=True)
+class Timing:
+    """Where one request's time went, in seconds; complete when its future is done."""
 
-    encoded: Sequence[bytes]
-    pixels: Sequence[int]
-    """Of each, by its header."""
+    queued: float = 0.0
+    """Until its batch was begun."""
+    model: float = 0.0
+    """Of its whole batch: decoding, and the calls of the model; not the wait between them."""
+
+
+@dataclass(slots=True)
+class Work:
+    """One request's images, encoded or as pixels."""
+
+    images: Inputs
     deadline: float
     """On `time.monotonic`'s clock."""
+    pixels: Sequence[int] = ()
+    """Of each encoded image, before it is resized."""
+    arrived: float = field(default_factory=time.monotonic)
+    future: Future[Floats] = field(default_factory=Future)
+    """The scores [N, C] of its images."""
+    timing: Timing = field(default_factory=Timing)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def all_pixels(self) -> int:
+        return sum(self.pixels)
 
 
 @dataclass(slots=True, eq=False)
@@ -70,21 +91,21 @@ class Decoding:
         """What waits, by who asked; the first one is next."""
         self._changed = threading.Condition()
 
-    def decode(self, requests: Sequence[Files], decode: Decode) -> list[Images | ServingError]:
+    def decode(self, works: Sequence[Work], decode: Decode) -> list[Images | ServingError]:
         """Decodes each request's image files to uint8 [N, H, W, 3], or refuses them.
 
         Args:
           decode: of the version that asks; raises InvalidRequestError or TooLargeError.
         """
         owner, late = object(), time.monotonic() + self.limits.wait_seconds
-        answers: list[list[Images | ServingError | Future[Images]]] = [[] for _ in requests]
+        answers: list[list[Images | ServingError | Future[Images]]] = [[] for _ in works]
         small: list[tuple[int, int, bytes]] = []
         sizes: list[int] = []
-        for number, files in enumerate(requests):
-            sized = zip(files.encoded, files.pixels, strict=True)
+        for number, work in enumerate(works):
+            sized = zip(work.images, work.pixels, strict=True)
             for index, (encoded, pixels) in enumerate(sized):
                 if pixels > SMALL:
-                    until = min(late, files.deadline)
+                    until = min(late, work.deadline)
                     large = _Large(encoded, index, pixels, decode, until)
                     self._put(owner, large)
                     answers[number].append(large.future)
