@@ -40,7 +40,16 @@ def make_folder(folder: Path) -> None:
     missing = [f for f in folder.parents if not f.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for each in (folder, *missing):
-        _close(each)
+        mode = stat.S_IMODE(each.stat().st_mode)
+        if mode == closed(mode):
+            continue
+        with contextlib.suppress(PermissionError):  # another user's: told below
+            os.chmod(each, closed(mode))
+        if _is_open(each):
+            raise DataError(
+                f"Everybody may write to {each}, and so swap the models in it; nothing was "
+                f"pushed. Have its owner take that away: chmod go-w {each}"
+            )
 
 
 def close_tree(root: Path, mode: int) -> None:
@@ -96,16 +105,3 @@ def _is_open(path: Path) -> bool:
 
 def _is_read_only_mount(folder: Path) -> bool:
     return os.path.ismount(folder) and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
-
-
-def _close(folder: Path) -> None:
-    mode = stat.S_IMODE(folder.stat().st_mode)
-    if mode == closed(mode):
-        return
-    with contextlib.suppress(PermissionError):  # another user's: told below
-        os.chmod(folder, closed(mode))
-    if _is_open(folder):
-        raise DataError(
-            f"Everybody may write to {folder}, and so swap the models in it; nothing was pushed. "
-            f"Have its owner take that away: chmod go-w {folder}"
-        )

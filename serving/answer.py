@@ -29,7 +29,7 @@ class Answer:
             version=loaded.version,
             class_names=loaded.card.class_names,
             scores_NC=scores_NC,
-            engine=loaded.loading.engine,
+            engine=loaded.engine,
             task=task_of(loaded.card.config),
         )
 

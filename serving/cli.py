@@ -16,7 +16,6 @@ import typer
 from common.config import toml_file
 from common.config.flags import ConfigOption, SetOption, config_flags
 from common.config.strict import parse
-from common.config.toml_file import settings
 from common.errors import ConfigError, VisionlineError
 from common.process.endings import end_when_told
 from serving.auth import refuse_plain_token
@@ -55,7 +54,7 @@ def serve(
     """Serve the pushed models over REST and gRPC, and a page to try them."""
     if serving is not None:
         overrides["serving"] = serving
-    loaded = load_config(config, overrides | settings(setting))
+    loaded = load_config(config, overrides | toml_file.settings(setting))
     from serving.auth import ENVIRONMENT, is_loopback, read_tokens
     from serving.models.folder import check_folder
     from serving.ports import take_ports

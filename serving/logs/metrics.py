@@ -185,8 +185,8 @@ class _Now(Collector):
             for version, slot in slots.items():
                 state.add_metric((model, str(version), slot.state), 1)
                 if slot.loaded is not None:
-                    loading = slot.loaded.loading
-                    seconds.add_metric((model, str(version), loading.engine), loading.seconds)
+                    labels = model, str(version), slot.loaded.engine
+                    seconds.add_metric(labels, slot.loaded.seconds)
         images = CounterMetricFamily(
             "visionline_request_log_images",
             "Images drawn for the request log, by what became of them.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +20,6 @@ from serving.models.engines import Engine, Floats, Images, Onnx, SavedModel
 from serving.models.shares import Decoding
 
 _TRIALS = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loading:
-    """How a version came up."""
-
-    engine: str
-    seconds: float
-    parity: dict[str, float]
-    """Largest difference of any score from the golden ones, by engine."""
 
 
 class LoadedVersion:
@@ -68,11 +57,13 @@ class LoadedVersion:
         self._saved_model = SavedModel(directory)
         golden = _golden(directory)
         engines = self._engines(config, threads)
-        parity = {e.name: self._check(e, golden) for e in engines}
+        self.parity = {e.name: self._check(e, golden) for e in engines}
+        """Largest difference of any score from the golden ones, by engine."""
         times = {e.name: _milliseconds(e, golden[0]) for e in engines} if engines[1:] else {}
         engine = min(engines, key=lambda e: times.get(e.name, 0.0))
+        self.engine = engine.name
         self._warm(engine, config.batching)
-        self._batcher = Batcher(
+        batcher = Batcher(
             Decoder(self._saved_model.decode, max_pixels),
             engine.scores,
             config.batching,
@@ -81,8 +72,9 @@ class LoadedVersion:
             name=f"{self.name}-{self.version}",
             decoding=decoding,
         )
-        self.submit, self.close = self._batcher.submit, self._batcher.close
-        self.loading = Loading(engine=engine.name, seconds=time.monotonic() - began, parity=parity)
+        self.submit, self.close = batcher.submit, batcher.close
+        self.seconds = time.monotonic() - began
+        """How long it took until it was warm."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -120,7 +120,7 @@ class Loader:
             self.settle(model)
         if loaded is not None:
             seconds = time.monotonic() - began
-            detail = f"{loaded.loading.engine}, {seconds:.1f} s"
+            detail = f"{loaded.engine}, {seconds:.1f} s"
             self._event("loaded", model.name, slot.version, detail)
             if where := open_to_all(directory):
                 self._event("writable", model.name, slot.version, where)

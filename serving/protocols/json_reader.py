@@ -48,21 +48,18 @@ def read_json_object(body: bytes, images: int) -> dict[str, Any]:
       TooLargeError: it has more than `MOST` values.
     """
     try:
-        small = len(body) <= WINDOW
-        value = json.loads(body) if small else _Reader(_utf8(body), images).read()
+        if len(body) <= WINDOW:
+            value = json.loads(body)
+        else:
+            if (encoding := json.detect_encoding(body)) != "utf-8":
+                body = body.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
+            value = _Reader(body, images).read()
     except (ValueError, RecursionError) as e:
         raise InvalidRequestError(f"Expected a JSON object: {e}") from None
     if not isinstance(value, dict):
         kind = "list" if isinstance(value, np.ndarray) else type(value).__name__
         raise InvalidRequestError(f"Expected a JSON object, got a {kind}.")
     return value
-
-
-def _utf8(body: bytes) -> bytes:
-    encoding = json.detect_encoding(body)
-    if encoding == "utf-8":
-        return body
-    return body.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
 
 
 class _Reader:
