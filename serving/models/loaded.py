@@ -63,7 +63,7 @@ class LoadedVersion:
         engine = min(engines, key=lambda e: times.get(e.name, 0.0))
         self.engine = engine.name
         self._warm(engine, config.batching)
-        batcher = Batcher(
+        self._batcher = Batcher(
             Decoder(self._saved_model.decode, max_pixels),
             engine.scores,
             config.batching,
@@ -72,7 +72,7 @@ class LoadedVersion:
             name=f"{self.name}-{self.version}",
             decoding=decoding,
         )
-        self.submit, self.close = batcher.submit, batcher.close
+        self.submit, self.close = self._batcher.submit, self._batcher.close
         self.seconds = time.monotonic() - began
         """How long it took until it was warm."""
 

@@ -313,7 +313,7 @@ def _may_be_model(folder: Path) -> bool:
     try:
         return bool(list_versions(folder) or look_alikes(folder))
     except OSError:
-        return True  # when it is looked at, that is told
+        return True  # when it is looked at, that is reported
 
 
 def _seen(model: Served) -> bool:
