@@ -39,14 +39,12 @@ def prune(folder: Path, keep: int) -> Pruned:
         return Pruned(removed=(), spared={})
     with locked(folder):
         versions = list_versions(folder)
-        labels: dict[int, list[str]] = {}
-        for label, version in sorted(read_labels(folder).versions.items()):
-            labels.setdefault(version, []).append(label)
+        labels = sorted(read_labels(folder).versions.items())
         removed, spared = [], {}
         for version in _surplus(folder, versions, keep):
             directory = folder / str(version)
-            if version in labels:
-                spared[version] = f"labelled {', '.join(labels[version])}"
+            if names := [label for label, labelled in labels if labelled == version]:
+                spared[version] = f"labelled {', '.join(names)}"
                 continue
             with unused(directory) as reason:
                 if reason:

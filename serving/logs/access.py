@@ -23,7 +23,7 @@ class Access:
         self.metrics = Metrics()
         if log is not None:
             log.lost = self.metrics.lost_lines
-        self._log = log
+        self._write = log.write if log is not None else lambda line: None
         self._each_request = each_request
 
     def begin(self, record: Record) -> None:
@@ -35,21 +35,19 @@ class Access:
         """Measures and logs it; called once, when the answer is sent and `status` is set."""
         seconds = time.perf_counter() - record.began
         self.metrics.ended(record, seconds)
-        if self._log is not None and self._each_request:
-            self._log.write(_line(record, seconds))
+        if self._each_request:
+            self._write(_line(record, seconds))
 
     def control(self, call: str, record: Record) -> None:
         """Logs a request that changes what is loaded; also where requests are not logged."""
-        if self._log is not None:
-            line = {"kind": "control", "detail": call, "model": record.model}
-            self._log.write({**line, "request_id": record.request_id, "peer": record.peer})
+        line = {"kind": "control", "detail": call, "model": record.model}
+        self._write({**line, "request_id": record.request_id, "peer": record.peer})
 
     def event(self, kind: str, model: str, version: int, detail: str) -> None:
         """Takes a `serving.models.loader.Event`."""
         self.metrics.event(kind, model)
-        if self._log is not None:
-            line = {"kind": kind, "model": model, "version": version or None, "detail": detail}
-            self._log.write(line)
+        line = {"kind": kind, "model": model, "version": version or None, "detail": detail}
+        self._write(line)
 
 
 def _line(record: Record, seconds: float) -> dict[str, Any]:
