@@ -32,7 +32,7 @@ class Engine(Protocol):
     """Whether a size of batch that is new costs more, so that batches are padded to few sizes."""
 
     def scores(self, images_NHW3: Images) -> Floats:
-        """Probabilities [N, C] of uint8 images."""
+        """Returns probabilities [N, C] of uint8 images."""
         ...
 
 

@@ -179,7 +179,7 @@ _UNDECODED = ServingError("An image was not decoded.")
 
 
 def _parts(sizes: Sequence[int]) -> Iterator[slice]:
-    """Neighbours that are decoded together."""
+    """Yields neighbours that are decoded together."""
     start = total = 0
     for index, size in enumerate(sizes):
         if total + size > SMALL:

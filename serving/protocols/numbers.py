@@ -52,7 +52,7 @@ def pixels_of(values: Any) -> tuple[Bytes, tuple[int, ...]]:
 
 
 def pixels(values: Any, shape: tuple[int, int, int]) -> Bytes:
-    """Numbers from JSON as uint8 [N, H, W, 3].
+    """Converts numbers from JSON to uint8 [N, H, W, 3].
 
     Raises:
       InvalidRequestError: ragged, no whole numbers from 0 to 255, or of another shape.
