@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -60,23 +61,30 @@ class Metrics:
         """Model and version of the series there are."""
         self._gone: dict[tuple[str, str], float] = {}
         """Of those, the ones that are loaded no more, and since when that is known."""
-        self._requests = self._counter("requests", "Requests that have ended.", *_REQUEST, "code")
-        self._seconds = self._histogram(
-            "request_seconds", "From a request's headers to its answer.", *_REQUEST, "outcome"
+        namespace, registry = "visionline", self.registry
+        counter = partial(Counter, namespace=namespace, registry=registry)
+        gauge = partial(Gauge, namespace=namespace, registry=registry)
+        histogram = partial(Histogram, namespace=namespace, registry=registry, buckets=SECONDS)
+        self._requests = counter("requests", "Requests that have ended.", (*_REQUEST, "code"))
+        self._seconds = histogram(
+            "request_seconds", "From a request's headers to its answer.", (*_REQUEST, "outcome")
         )
-        self._in_flight = self._gauge(
-            "requests_in_flight", "Requests that are being answered.", "protocol"
+        self._in_flight = gauge(
+            "requests_in_flight", "Requests that are being answered.", ["protocol"]
         )
-        self._refused = self._counter("refused", "Refusals by their cause.", "protocol", "reason")
-        self._images = self._counter("images", "Images that were answered.", *_REQUEST)
-        self._queue = self._gauge("queue_images", "Images that wait.", *_VERSION)
-        self._waited = self._histogram("queue_seconds", "A request's wait.", *_VERSION)
-        self._sizes = self._histogram(
-            "batch_images", "Images of a call of the model.", *_VERSION, bounds=IMAGES
+        self._refused = counter("refused", "Refusals by their cause.", ("protocol", "reason"))
+        self._images = counter("images", "Images that were answered.", _REQUEST)
+        self._queue = gauge("queue_images", "Images that wait.", _VERSION)
+        self._waited = histogram("queue_seconds", "A request's wait.", _VERSION)
+        self._sizes = histogram(
+            "batch_images", "Images of a call of the model.", _VERSION, buckets=IMAGES
         )
-        self._ran = self._histogram("batch_seconds", "A call of the model.", *_VERSION)
-        self._loads = self._counter("loads", "Loads of versions.", "model", "outcome")
-        self._lines_lost = self._counter("log_lines_lost", "Lines that could not be written.")
+        self._ran = histogram("batch_seconds", "A call of the model.", _VERSION)
+        self._loads = counter("loads", "Loads of versions.", ("model", "outcome"))
+        self.lost_lines: Callable[[int], None] = counter(
+            "log_lines_lost", "Lines that could not be written."
+        ).inc
+        """Counts lines of the log."""
         self._by_version: tuple[MetricWrapperBase, ...] = (
             *(self._requests, self._seconds, self._images),
             *(self._queue, self._waited, self._sizes, self._ran),
@@ -106,10 +114,6 @@ class Metrics:
         if kind in _LOADS:
             self._seen.add((model, ""))
             self._loads.labels(model, kind).inc()
-
-    def lost_lines(self, count: int) -> None:
-        """Counts lines of the log."""
-        self._lines_lost.inc(count)
 
     def observer(self, model: str, version: int) -> Observer:
         """Makes the observer of a version's batcher."""
@@ -151,17 +155,6 @@ class Metrics:
                 if key[0] not in models:
                     self._loads.remove_by_labels({"model": key[0]})
                 self._seen.discard(key)
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"visionline_{name}", text, labels, registry=self.registry)
-
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"visionline_{name}", text, labels, registry=self.registry)
-
-    def _histogram(
-        self, name: str, text: str, *labels: str, bounds: tuple[float, ...] = SECONDS
-    ) -> Histogram:
-        return Histogram(f"visionline_{name}", text, labels, registry=self.registry, buckets=bounds)
 
 
 class _Now(Collector):
