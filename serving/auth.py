@@ -58,10 +58,14 @@ class Token:
           UnauthorizedError: they are not the one with the token.
         """
         if not self.is_in(authorization):
-            raise UnauthorizedError(
-                f"Expected this server's {self._name}: the header 'Authorization: Bearer TOKEN', "
-                "over gRPC the metadata 'authorization'."
-            )
+            raise self.missing()
+
+    def missing(self) -> UnauthorizedError:
+        """Returns the refusal of a request that does not bring it."""
+        return UnauthorizedError(
+            f"Expected this server's {self._name}: the header 'Authorization: Bearer TOKEN', "
+            "over gRPC the metadata 'authorization'."
+        )
 
     def is_in(self, authorization: Sequence[bytes]) -> bool:
         """Returns whether they are the one with the token."""
