@@ -82,7 +82,7 @@ class Server:
         ports: Ports | None = None,
     ) -> None:
         self.config = config
-        self._token, self._tls = token, tls
+        self._tls = tls
         self._ports = ports or take_ports(config)
         keep_little()
         threads = config.threads or available_cpus()
@@ -105,9 +105,11 @@ class Server:
         if log is not None:
             self.service.answered = log
             access.metrics.request_log = lambda: asdict(log.counts)
+        app = create_app(self.service, token)
+        self._tokens = app.state.tokens
         self._http = _Http(
             uvicorn.Config(
-                create_app(self.service, token),
+                app,
                 log_config=None,
                 log_level="warning",
                 access_log=False,
@@ -165,8 +167,7 @@ class Server:
         from serving.protocols.recording import RecordedRpc
         from serving.protocols.rpc import Refusing
 
-        tokens = [t for t in (self._token, self.service.control.token) if t is not None]
-        asking = [BearerRpc(tokens)] if self._token else []
+        asking = [BearerRpc(self._tokens)] if self._tokens else []
         rpc = grpc.aio.server(
             interceptors=[RecordedRpc(self.service.access), *asking, Refusing(self.service)],
             options=[
