@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self
 
 from common.config.strict import dump, parse
 from common.errors import DataError
@@ -29,12 +29,38 @@ NATIVE = "native"
 GOLDEN = "golden.npz"
 MANIFEST = "manifest.json"
 
-T = TypeVar("T")
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What is kept in a JSON file of its own."""
+
+    FILE: ClassVar[str]
+
+    def write(self, directory: Path) -> None:
+        write_json(directory / self.FILE, dump(self))
+
+    @classmethod
+    def read(cls, directory: Path) -> Self:
+        """Reads it, passing over keys of later versions of visionline.
+
+        Raises:
+          DataError: it is not there, or cannot be read.
+        """
+        path = directory / cls.FILE
+        names = {f.name for f in dataclasses.fields(cls)}
+        try:
+            return parse(cls, {k: v for k, v in read_json(path).items() if k in names})
+        except FileNotFoundError:
+            raise DataError(f"Expected {path.name} in {path.parent}, found none.") from None
+        except (ValueError, AttributeError) as e:
+            raise DataError(f"{path} is not readable: {e}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelCard:
+class ModelCard(_Stored):
     """model.json: what the model is and where it comes from."""
+
+    FILE = MODEL_CARD
 
     framework: str
     architecture: str
@@ -62,17 +88,12 @@ class ModelCard:
     golden: Literal["drawn", "validation"] = "validation"
     """What golden.npz holds: drawn images, or real ones; models that do not say have these."""
 
-    def write(self, directory: Path) -> None:
-        write_json(directory / MODEL_CARD, dump(self))
-
-    @classmethod
-    def read(cls, directory: Path) -> ModelCard:
-        return _read(cls, directory / MODEL_CARD)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PushManifest:
+class PushManifest(_Stored):
     """manifest.json of a pushed version; enough to check and to trace it."""
+
+    FILE = MANIFEST
 
     name: str
     version: int
@@ -95,19 +116,20 @@ class PushManifest:
 
     @property
     def model_digest(self) -> str:
-        """See `model_digest`."""
+        """Returns what `model_digest` does for the version's folder."""
         return digest(self.checksums)
 
-    def write(self, directory: Path) -> None:
-        write_json(directory / MANIFEST, dump(self))
-
     @classmethod
-    def read(cls, directory: Path) -> PushManifest:
-        return _read(cls, directory / MANIFEST)
+    def find(cls, directory: Path) -> PushManifest | None:
+        """Returns the manifest; None where it is missing or cannot be read."""
+        try:
+            return cls.read(directory)
+        except DataError:
+            return None
 
 
 def model_digest(directory: Path) -> str:
-    """What tells a model from every other, wherever it lies: a digest over all its files.
+    """Returns what tells a model from every other: a digest over all its files.
 
     Args:
       directory: of a model artifact's `Format-Serving`, or a pushed version.
@@ -116,15 +138,3 @@ def model_digest(directory: Path) -> str:
       OSError: one cannot be read.
     """
     return digest({k: v for k, v in checksums(directory).items() if k != MANIFEST})
-
-
-def _read(cls: type[T], path: Path) -> T:
-    """Reads `cls` from JSON, passing over keys of later versions of visionline."""
-    try:
-        data = read_json(path)
-        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        return parse(cls, {k: v for k, v in data.items() if k in known})
-    except FileNotFoundError:
-        raise DataError(f"Expected {path.name} in {path.parent}, found none.") from None
-    except (ValueError, AttributeError) as e:
-        raise DataError(f"{path} is not readable: {e}") from None

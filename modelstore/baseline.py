@@ -6,7 +6,6 @@ and cannot be is `unusable`, and keeps the candidate from being pushed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -41,7 +40,7 @@ _OTHERWISE = 'or push without a comparison: --no-baseline (evaluate.baseline = "
 
 
 def find_baseline(folder: Path, candidate: Path) -> Baseline:
-    """The newest version that holds another model than the candidate.
+    """Finds the newest version that holds another model than the candidate.
 
     The candidate itself is passed over, so that a run repeated finds the same as the
     first time.  Where it is the newest, nothing will be pushed, so no version is unusable.
@@ -57,16 +56,17 @@ def find_baseline(folder: Path, candidate: Path) -> Baseline:
     try:
         digest = model_digest(candidate)
         versions = list_versions(folder)
-        others = list(_others(folder, versions, digest))
+        manifests = {v: PushManifest.find(folder / str(v)) for v in versions}
+        others = [v for v, m in manifests.items() if m is None or m.model_digest != digest]
         is_served = bool(versions) and versions[-1] not in others
         for version in reversed(others):
-            found = _compared(folder / str(version), new)
-            if found.state == "served" or not is_served:
-                return found
-        if not versions and (given := next_version(folder) - 1):
+            baseline = _compared(folder / str(version), new)
+            if baseline.state == "served" or not is_served:
+                return baseline
+        if not versions and (highest := next_version(folder) - 1):
             return unusable(
-                f"{folder.name}@{given}",
-                f"{folder} has no version any more, and there were {given}",
+                f"{folder.name}@{highest}",
+                f"{folder} has no version any more, and there were {highest}",
                 "Put the newest back",
             )
     except OSError as e:
@@ -82,22 +82,12 @@ def unusable(version: str, what: str, remedy: str) -> Baseline:
     return Baseline(state="unusable", version=version, why=why)
 
 
-def _others(folder: Path, versions: list[int], digest: str) -> Iterator[int]:
-    for version in versions:
-        try:
-            same = PushManifest.read(folder / str(version)).model_digest == digest
-        except DataError:
-            same = False
-        if not same:
-            yield version
-
-
 def _compared(directory: Path, new: ModelCard) -> Baseline:
     name = f"{directory.parent.name}@{directory.name}"
-    if found := damage(directory):
-        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    if differences := damage(directory):
+        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
         remedy = f"Restore {directory}, or remove it if nothing should be served from it"
-        return unusable(name, f"it is not whole ({'; '.join(found[:3])}{more})", remedy)
+        return unusable(name, f"it is not whole ({'; '.join(differences[:3])}{more})", remedy)
     try:
         old = ModelCard.read(directory)
     except DataError as e:

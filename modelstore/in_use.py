@@ -58,12 +58,11 @@ def unused(version_dir: Path) -> Iterator[str]:
         yield f"{version_dir / MANIFEST}: {e.strerror}"
         return
     with manifest:
+        reason = ""
         try:
             fcntl.flock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             reason = "in use"
         except OSError as e:
             reason = f"whether it is in use cannot be known: {e.strerror}"
-        else:
-            reason = ""
         yield reason

@@ -43,7 +43,7 @@ class Labels:
                 raise ConfigError(f"weights.{label}: expected 0 or more, got {weight!r}.")
 
     def draw(self, available: Collection[int], number: float) -> int | None:
-        """The version for one request; None where no weighted one is available.
+        """Returns the version for one request; None where no weighted one is available.
 
         Args:
           number: uniform in [0, 1).
@@ -62,7 +62,7 @@ class Labels:
 
 
 def read_labels(folder: Path) -> Labels:
-    """The labels of a model; none where there is no file.
+    """Returns the labels of a model; none where there is no file.
 
     Raises:
       DataError: the file cannot be used.
@@ -104,20 +104,19 @@ def change_labels(
         there = list_versions(folder)
         for label, version in versions.items():
             if version not in there:
-                known = ", ".join(map(str, there))
                 raise ConfigError(
                     f"{label}={version}: {folder.name} has no version {version}. "
-                    f"There are: {known}."
+                    f"There are: {', '.join(map(str, there))}."
                 )
         for label in remove:
             if label not in now.versions:
                 raise ConfigError(
                     f"{folder.name} has no label {label!r}.{nearest(label, now.versions)}"
                 )
-        kept = {k: v for k, v in {**now.versions, **versions}.items() if k not in remove}
         shares = now.weights if weights is None else weights
         changed = Labels(
-            versions=kept, weights={k: v for k, v in shares.items() if k not in remove}
+            versions={k: v for k, v in {**now.versions, **versions}.items() if k not in remove},
+            weights={k: v for k, v in shares.items() if k not in remove},
         )
         write_labels(folder, changed)
     return changed

@@ -14,12 +14,9 @@ from pathlib import Path
 
 from common.errors import DataError
 
-_OTHERS = stat.S_IWOTH
-_GROUP_AND_OTHERS = stat.S_IWGRP | stat.S_IWOTH
-
 
 def closed(mode: int) -> int:
-    """The permissions of a new folder without those that nobody meant.
+    """Returns the permissions of a new folder without those that nobody meant.
 
     Args:
       mode: as the umask left it.
@@ -29,9 +26,9 @@ def closed(mode: int) -> int:
       keeps the others out alone, such as 002, or by the setgid bit of a folder that a group
       shares, such as a claim's with an fsGroup.  A umask of 0 decides nothing.
     """
-    if not mode & _OTHERS:
+    if not mode & stat.S_IWOTH:
         return mode
-    return mode & ~(_OTHERS if mode & stat.S_ISGID else _GROUP_AND_OTHERS)
+    return mode & ~(stat.S_IWOTH | (0 if mode & stat.S_ISGID else stat.S_IWGRP))
 
 
 def make_folder(folder: Path) -> None:
@@ -43,7 +40,16 @@ def make_folder(folder: Path) -> None:
     missing = [f for f in folder.parents if not f.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for each in (folder, *missing):
-        _close(each)
+        mode = stat.S_IMODE(each.stat().st_mode)
+        if mode == closed(mode):
+            continue
+        with contextlib.suppress(PermissionError):  # another user's: told below
+            os.chmod(each, closed(mode))
+        if _is_open(each):
+            raise DataError(
+                f"Everybody may write to {each}, and so swap the models in it; nothing was "
+                f"pushed. Have its owner take that away: chmod go-w {each}"
+            )
 
 
 def close_tree(root: Path, mode: int) -> None:
@@ -59,16 +65,16 @@ def close_tree(root: Path, mode: int) -> None:
         for name in names:
             os.chmod(os.path.join(directory, name), mode & 0o666)
         os.chmod(directory, mode)
-    if found := next(_open(root), None):
+    if exposed := next(_open(root), None):
         raise DataError(
-            f"Everybody may write to {found}, and the file system keeps it so: whoever mounts it "
+            f"Everybody may write to {exposed}, and the file system keeps it so: whoever mounts it "
             "could swap the model. Nothing was pushed. Mount it with other modes, such as "
             "dir_mode=0755 and file_mode=0644."
         )
 
 
 def open_to_all(version_dir: Path) -> str:
-    """In words, what of a served version everybody may write to; empty if nothing.
+    """Says what of a served version everybody may write to; empty if nothing.
 
     Looked at are its folder and all in it, and the model's folder, in which another version
     could take its place.  What cannot be looked at is passed over, and so is the folder where it
@@ -76,13 +82,13 @@ def open_to_all(version_dir: Path) -> str:
     bucket is in such modes, and what is in the pod can't write to it.
     """
     model = version_dir.parent
-    found = [*filter(_is_open, (model,)), *_open(version_dir)]
-    if version_dir in found and _is_read_only_mount(version_dir):
-        found.remove(version_dir)
-    if not found:
+    exposed = [*filter(_is_open, (model,)), *_open(version_dir)]
+    if version_dir in exposed and _is_read_only_mount(version_dir):
+        exposed.remove(version_dir)
+    if not exposed:
         return ""
-    more = f" and {len(found) - 1} more" if found[1:] else ""
-    return f"everybody may write to {found[0]}{more}: chmod -R go-w {model}"
+    more = f" and {len(exposed) - 1} more" if exposed[1:] else ""
+    return f"everybody may write to {exposed[0]}{more}: chmod -R go-w {model}"
 
 
 def _open(root: Path) -> Iterator[Path]:
@@ -92,23 +98,10 @@ def _open(root: Path) -> Iterator[Path]:
 
 def _is_open(path: Path) -> bool:
     try:
-        return bool(path.stat().st_mode & _OTHERS)
+        return bool(path.stat().st_mode & stat.S_IWOTH)
     except OSError:
         return False
 
 
 def _is_read_only_mount(folder: Path) -> bool:
     return os.path.ismount(folder) and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
-
-
-def _close(folder: Path) -> None:
-    mode = stat.S_IMODE(folder.stat().st_mode)
-    if mode == closed(mode):
-        return
-    with contextlib.suppress(PermissionError):  # another user's: told below
-        os.chmod(folder, closed(mode))
-    if _is_open(folder):
-        raise DataError(
-            f"Everybody may write to {folder}, and so swap the models in it; nothing was pushed. "
-            f"Have its owner take that away: chmod go-w {folder}"
-        )

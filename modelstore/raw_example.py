@@ -42,7 +42,7 @@ def serialise(
     label: str | None,
     extra: Mapping[str, bytes | int | float],
 ) -> bytes:
-    """One image as a serialised raw example.
+    """Serialises one image as a raw example.
 
     Args:
       size: bytes of the original file.

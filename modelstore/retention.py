@@ -39,24 +39,27 @@ def prune(folder: Path, keep: int) -> Pruned:
         return Pruned(removed=(), spared={})
     with locked(folder):
         versions = list_versions(folder)
-        labels: dict[int, list[str]] = {}
-        for label, version in sorted(read_labels(folder).versions.items()):
-            labels.setdefault(version, []).append(label)
+        labels = sorted(read_labels(folder).versions.items())
         removed, spared = [], {}
         for version in _surplus(folder, versions, keep):
-            if version in labels:
-                spared[version] = f"labelled {', '.join(labels[version])}"
-            elif reason := _remove(folder, version):
-                spared[version] = reason
-            else:
-                removed.append(version)
+            directory = folder / str(version)
+            if names := [label for label, labelled in labels if labelled == version]:
+                spared[version] = f"labelled {', '.join(names)}"
+                continue
+            with unused(directory) as reason:
+                if reason:
+                    spared[version] = reason
+                    continue
+                os.rename(directory, folder / f"{REMOVED}{version}")
+                sync_directory(folder)
+            removed.append(version)
         for leftover in folder.glob(f"{REMOVED}*"):
             shutil.rmtree(leftover)
     return Pruned(removed=tuple(removed), spared=spared)
 
 
 def _surplus(folder: Path, versions: list[int], keep: int) -> list[int]:
-    """Those older than the newest `keep` whole ones; the oldest first.
+    """Returns those older than the newest `keep` whole ones; the oldest first.
 
     Damaged ones do not count: a server could not go back to them.
     """
@@ -66,12 +69,3 @@ def _surplus(folder: Path, versions: list[int], keep: int) -> list[int]:
         if kept == keep:
             return [v for v in versions[:index] if v != versions[-1]]
     return []
-
-
-def _remove(folder: Path, version: int) -> str:
-    """Hides a version; returns why not, or ""."""
-    with unused(folder / str(version)) as reason:
-        if not reason:
-            os.rename(folder / str(version), folder / f"{REMOVED}{version}")
-            sync_directory(folder)
-        return reason

@@ -43,12 +43,12 @@ class Choice:
 
     @property
     def why_refused(self) -> tuple[str, ...]:
-        """Empty: `--to` takes it."""
+        """Returns nothing where `--to` takes it."""
         return (*self.damage, *(["holds what is served now"] if self.is_served else []))
 
     @property
     def why_only_named(self) -> tuple[str, ...]:
-        """Why it is taken only where it is named; empty: it need not be."""
+        """Says why it is taken only where it is named; nothing: it need not be."""
         reasons = []
         if self.is_same_model and not self.is_served:
             reasons.append("the model that is served now")
@@ -58,7 +58,7 @@ class Choice:
 
 
 def choices(folder: Path) -> Iterator[Choice]:
-    """Every version but the latest, the newest first; each is read whole as it is reached.
+    """Yields every version but the latest, the newest first; each is read whole as it is reached.
 
     What a rollback takes is the first that is neither refused nor taken only by name.
     """
@@ -68,7 +68,7 @@ def choices(folder: Path) -> Iterator[Choice]:
 
 
 def _choice(folder: Path, version: int, latest: int) -> Choice:
-    now, old = _manifest(folder, latest), _manifest(folder, version)
+    now, old = (PushManifest.find(folder / str(v)) for v in (latest, version))
     same_files = now is not None and old is not None and now.checksums == old.checksums
     return Choice(
         version=version,
@@ -81,9 +81,9 @@ def _choice(folder: Path, version: int, latest: int) -> Choice:
     )
 
 
-def taken_by_default(found: Iterable[Choice]) -> Choice | None:
-    """What a rollback that names no version takes."""
-    return next((c for c in found if not c.why_refused and not c.why_only_named), None)
+def taken_by_default(versions: Iterable[Choice]) -> Choice | None:
+    """Returns what a rollback that names no version takes."""
+    return next((c for c in versions if not c.why_refused and not c.why_only_named), None)
 
 
 def roll_back(folder: Path, to: int | None = None) -> RolledBack:
@@ -103,10 +103,16 @@ def roll_back(folder: Path, to: int | None = None) -> RolledBack:
         raise DataError(f"No version was pushed to {folder}; there is nothing to roll back.")
     latest = versions[-1]
     if to is None:
-        to = _default(folder, versions)
-    source = folder / str(to)
+        if (choice := taken_by_default(choices(folder))) is None:
+            raise DataError(
+                f"{folder.name} has no older version to roll back to: none before {latest} is "
+                "whole, holds another model and was not rolled back from. Name one with "
+                "--to VERSION."
+            )
+        to = choice.version
     old = _usable(folder, to, versions)
-    left = _left(folder, [v for v in versions if v > to], old)
+    newer = [PushManifest.find(folder / str(v)) for v in versions if v > to]
+    left = [m for m in newer if m is not None and m.model_digest != old.model_digest]
 
     def manifest(version: int) -> PushManifest:
         newest = list_versions(folder)[-1]
@@ -124,15 +130,8 @@ def roll_back(folder: Path, to: int | None = None) -> RolledBack:
             withdrawn_models=tuple(sorted({m.model_digest for m in left})),
         )
 
-    return RolledBack(manifest=publish(source, folder, manifest), copied=to, replaced=latest)
-
-
-def _default(folder: Path, versions: list[int]) -> int:
-    if (choice := taken_by_default(choices(folder))) is not None:
-        return choice.version
-    raise DataError(
-        f"{folder.name} has no older version to roll back to: none before {versions[-1]} is "
-        "whole, holds another model and was not rolled back from. Name one with --to VERSION."
+    return RolledBack(
+        manifest=publish(folder / str(to), folder, manifest), copied=to, replaced=latest
     )
 
 
@@ -155,16 +154,3 @@ def _usable(folder: Path, to: int, versions: list[int]) -> PushManifest:
             f"{folder.name} version {latest}, the latest, holds the same files as version {to}."
         )
     return PushManifest.read(folder / str(to))
-
-
-def _left(folder: Path, versions: list[int], old: PushManifest) -> list[PushManifest]:
-    """Those of versions that hold another model than the older one."""
-    manifests = (_manifest(folder, version) for version in versions)
-    return [m for m in manifests if m is not None and m.model_digest != old.model_digest]
-
-
-def _manifest(folder: Path, version: int) -> PushManifest | None:
-    try:
-        return PushManifest.read(folder / str(version))
-    except DataError:
-        return None

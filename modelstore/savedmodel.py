@@ -21,6 +21,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from modelstore.raw_example import ENCODED, LABEL
 from modelstore.tasks.classification import ANSWERS
 
 SIGNATURE_EXAMPLES = "serving_default"
@@ -31,9 +32,6 @@ SIGNATURE_LABELS = "transform_features"
 SCORES = "scores"
 IMAGES = "images"
 LABEL_ID = "label_id"
-
-_ENCODED = "image/encoded"
-_LABEL = "label"
 
 
 class ServingModule(tf.Module):  # type: ignore[misc]
@@ -59,12 +57,12 @@ class ServingModule(tf.Module):  # type: ignore[misc]
         )
 
     def decode(self, encoded_N: tf.Tensor) -> tf.Tensor:
-        """Image files to uint8 [N,H,W,3], by the transform graph."""
+        """Decodes image files to uint8 [N,H,W,3], by the transform graph."""
         ((features,), _) = self.transform.transform_fn.structured_input_signature
         count = tf.shape(encoded_N)[0]
         inputs = {name: _filler(spec, count) for name, spec in features.items()}
-        spec = features[_ENCODED]
-        inputs[_ENCODED] = (
+        spec = features[ENCODED]
+        inputs[ENCODED] = (
             _sparse_column(encoded_N)
             if isinstance(spec, tf.SparseTensorSpec)
             else tf.reshape(encoded_N, [-1] + [1] * (spec.shape.rank - 1))
@@ -83,15 +81,15 @@ class ServingModule(tf.Module):  # type: ignore[misc]
         return {SCORES: scores_NC, "labels": labels, "label_scores": top.values}
 
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = tf.io.parse_example(examples, {_ENCODED: tf.io.FixedLenFeature([], tf.string)})
-        return {SCORES: self.model(self.decode(parsed[_ENCODED]))}
+        parsed = tf.io.parse_example(examples, {ENCODED: tf.io.FixedLenFeature([], tf.string)})
+        return {SCORES: self.model(self.decode(parsed[ENCODED]))}
 
     def decode_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         return {IMAGES: self.decode(images)}
 
     def transform_labels(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = tf.io.parse_example(examples, {_LABEL: tf.io.FixedLenFeature([], tf.string, "")})
-        return {LABEL_ID: self.class_ids.lookup(parsed[_LABEL])}
+        parsed = tf.io.parse_example(examples, {LABEL: tf.io.FixedLenFeature([], tf.string, "")})
+        return {LABEL_ID: self.class_ids.lookup(parsed[LABEL])}
 
 
 def save(module: ServingModule, directory: Path) -> None:
@@ -103,25 +101,22 @@ def save(module: ServingModule, directory: Path) -> None:
         return tf.function(function, autograph=False).get_concrete_function(spec)
 
     examples = tf.TensorSpec([None], tf.string, name="examples")
+    files = tf.TensorSpec([None], tf.string, name="images")
     tf.saved_model.save(
         module,
         str(directory),
         signatures={
             SIGNATURE_EXAMPLES: signature(module.serve_examples, examples),
-            SIGNATURE_BYTES: signature(
-                module.serve_bytes, tf.TensorSpec([None], tf.string, name="images")
-            ),
+            SIGNATURE_BYTES: signature(module.serve_bytes, files),
             SIGNATURE_TENSOR: signature(module.serve_tensor, pixels),
-            SIGNATURE_DECODE: signature(
-                module.decode_images, tf.TensorSpec([None], tf.string, name="images")
-            ),
+            SIGNATURE_DECODE: signature(module.decode_images, files),
             SIGNATURE_LABELS: signature(module.transform_labels, examples),
         },
     )
 
 
 def _filler(spec: Any, count: tf.Tensor) -> Any:
-    """An empty value for a raw feature that decoding does not look at."""
+    """Returns an empty value for a raw feature that decoding does not look at."""
     if isinstance(spec, tf.SparseTensorSpec):
         return tf.SparseTensor(
             tf.zeros([0, 2], tf.int64),

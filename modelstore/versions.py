@@ -29,13 +29,12 @@ _PARTIAL = ".partial-"
 REMOVED = ".removed-"
 """Before a version that is taken away and being deleted; see `modelstore.retention`."""
 
-
 LARGEST = 2**63 - 1
 """A version is an int64 in gRPC's messages."""
 
 
 def parse_version(text: str) -> int | None:
-    """A version from its one way of being written, 1, 2, …; None for anything else."""
+    """Reads a version in its one way of being written, 1, 2, …; None for anything else."""
     if len(text) > 19 or not re.fullmatch(r"[1-9][0-9]*", text):
         return None
     version = int(text)
@@ -43,32 +42,31 @@ def parse_version(text: str) -> int | None:
 
 
 def list_versions(folder: Path) -> list[int]:
-    """The versions of a model folder, in increasing order; empty if there is none.
+    """Returns the versions of a model folder, in increasing order; empty if there is none.
 
     Raises:
       OSError: it cannot be read.
     """
-    found = (parse_version(d.name) for d in _folders(folder))
-    return sorted(version for version in found if version is not None)
+    versions = (parse_version(d.name) for d in _folders(folder))
+    return sorted(version for version in versions if version is not None)
 
 
 def look_alikes(folder: Path) -> list[str]:
     """Folders beside the versions that are named by a number and are none, such as 007."""
-    return sorted(d.name for d in _folders(folder) if _is_look_alike(d.name))
+    return sorted(
+        d.name
+        for d in _folders(folder)
+        if parse_version(d.name) is None
+        and (re.fullmatch(r"[+-]?[0-9_.]*[0-9]", d.name) or d.name.isnumeric())
+    )
 
 
 def _folders(folder: Path) -> list[Path]:
     return [d for d in folder.iterdir() if d.is_dir()] if folder.is_dir() else []
 
 
-def _is_look_alike(name: str) -> bool:
-    if parse_version(name) is not None:
-        return False
-    return re.fullmatch(r"[+-]?[0-9_.]*[0-9]", name) is not None or name.isnumeric()
-
-
 def leftovers(folder: Path) -> list[Path]:
-    """What killed pushes and removals left in a model folder; nothing while one is under way."""
+    """Returns what killed pushes and removals left; nothing while one is under way."""
     try:
         lock = open(folder / _LOCK)  # noqa: SIM115 - the next line
     except FileNotFoundError:
@@ -81,32 +79,31 @@ def leftovers(folder: Path) -> list[Path]:
         return _partials(folder)
 
 
-def withdrawn_by(folder: Path, model_uri: str, digest: str | None = None) -> int | None:
-    """The rollback that took a model out of service, if none of its versions is newer.
+def withdrawn_by(folder: Path, model_uri: str, digest: str) -> int | None:
+    """Returns the rollback that withdrew a model, if none of its versions is newer.
 
     Args:
-      digest: of the model, see `modelstore.artifact.model_digest`; None: by its URI, which
-        is all that older rollbacks say.
+      model_uri: all that older rollbacks say of a model.
+      digest: of the model, see `modelstore.artifact.model_digest`.
 
     Returns:
       The version that the rollback made; None: the model was not rolled back from.
     """
-    found = None
+    rollback = None
     for version in list_versions(folder):
-        try:
-            manifest = PushManifest.read(folder / str(version))
-        except DataError:
+        manifest = PushManifest.find(folder / str(version))
+        if manifest is None:
             continue
-        by_digest = digest is not None and bool(manifest.withdrawn_models)
-        if manifest.model_uri == model_uri if digest is None else manifest.model_digest == digest:
-            found = None
-        elif digest in manifest.withdrawn_models if by_digest else model_uri in manifest.withdrawn:
-            found = version
-    return found
+        by_digest = manifest.withdrawn_models
+        if manifest.model_digest == digest:
+            rollback = None
+        elif digest in by_digest if by_digest else model_uri in manifest.withdrawn:
+            rollback = version
+    return rollback
 
 
 def next_version(folder: Path) -> int:
-    """One more than any version this folder has ever had; the first is 1.
+    """Returns one more than any version this folder has ever had; the first is 1.
 
     Raises:
       DataError: there is none, after the largest.
@@ -125,18 +122,18 @@ def next_version(folder: Path) -> int:
 
 
 def damage(version_dir: Path) -> list[str]:
-    """What differs between a pushed version and its manifest; empty if nothing."""
+    """Lists what differs between a pushed version and its manifest; empty if nothing."""
     try:
         expected = PushManifest.read(version_dir).checksums
     except DataError as e:
         return [str(e)]
-    found = checksums(version_dir)
-    found.pop(MANIFEST, None)
+    actual = checksums(version_dir)
+    actual.pop(MANIFEST, None)
     return [
-        f"{path}: {'missing' if path not in found else 'changed'}"
+        f"{path}: {'missing' if path not in actual else 'changed'}"
         for path, digest in sorted(expected.items())
-        if found.get(path) != digest
-    ] + [f"{path}: not in the manifest" for path in sorted(found.keys() - expected.keys())]
+        if actual.get(path) != digest
+    ] + [f"{path}: not in the manifest" for path in sorted(actual.keys() - expected.keys())]
 
 
 def publish(source: Path, folder: Path, manifest: Callable[[int], PushManifest]) -> PushManifest:
@@ -220,7 +217,7 @@ def _sync(root: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One writer at a time, also across processes."""
+    """Lets one writer in at a time, also across processes."""
     with os.fdopen(os.open(folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o664), "w") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         yield

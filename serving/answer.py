@@ -29,10 +29,10 @@ class Answer:
             version=loaded.version,
             class_names=loaded.card.class_names,
             scores_NC=scores_NC,
-            engine=loaded.loading.engine,
+            engine=loaded.engine,
             task=task_of(loaded.card.config),
         )
 
     def top(self, k: int = TOP_K) -> list[list[tuple[str, float]]]:
-        """What is told of each image: the likeliest labels, with their scores."""
+        """Returns what is told of each image: the likeliest labels, with their scores."""
         return [self.task.answer(row, self.class_names, k) for row in self.scores_NC.tolist()]

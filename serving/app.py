@@ -23,7 +23,7 @@ class _Recorded(FastAPI):
 
 
 def create_app(service: Service, token: Token | None = None) -> FastAPI:
-    """The application over a service that is running.
+    """Makes the application over a service that is running.
 
     Args:
       token: what requests have to bring, if anything.

@@ -1,5 +1,4 @@
-"""The bearer tokens: one secret that every request has to bring, on every protocol alike,
-and a second one for requests that load and unload.
+"""The bearer tokens: a secret that every request has to bring, and one to load and unload.
 
 They come from the environment or from a file, never from a flag or the config: these are
 seen by others (`ps`, a repository).  Who has the second may do what the first one is for.
@@ -59,40 +58,40 @@ class Token:
           UnauthorizedError: they are not the one with the token.
         """
         if not self.is_in(authorization):
-            raise UnauthorizedError(
-                f"Expected this server's {self._name}: the header 'Authorization: Bearer TOKEN', "
-                "over gRPC the metadata 'authorization'."
-            )
+            raise self.missing()
+
+    def missing(self) -> UnauthorizedError:
+        """Returns the refusal of a request that does not bring it."""
+        return UnauthorizedError(
+            f"Expected this server's {self._name}: the header 'Authorization: Bearer TOKEN', "
+            "over gRPC the metadata 'authorization'."
+        )
 
     def is_in(self, authorization: Sequence[bytes]) -> bool:
-        """Whether they are the one with the token."""
+        """Returns whether they are the one with the token."""
         only = authorization[0] if len(authorization) == 1 else b""
-        scheme, _, given = only.partition(b" ")
+        scheme, _, secret = only.partition(b" ")
         # Digests, so that the time it takes does not tell the length either.
-        same = hmac.compare_digest(_digest(given.strip(b" ")), self._digest)
+        same = hmac.compare_digest(_digest(secret.strip(b" ")), self._digest)
         return scheme.lower() == b"bearer" and same
 
 
-def read_token(config: AuthConfig, environment: Mapping[str, str]) -> Token | None:
-    """The token that a server is to ask for; None: it asks for none.
-
-    Raises:
-      ConfigError: it cannot be read or used, or is given twice.
-    """
-    return _read("token", environment, ENVIRONMENT, "auth.token_file", config.token_file)
+def is_one_in(tokens: Sequence[Token], authorization: Sequence[bytes]) -> bool:
+    """Returns whether they hold one of the tokens; all are looked at, in a like time."""
+    return sum(token.is_in(authorization) for token in tokens) > 0
 
 
 def read_tokens(
     config: ServeConfig, environment: Mapping[str, str]
 ) -> tuple[Token | None, Token | None]:
-    """The token and the control token.
+    """Reads the token that a server asks for, and the control token; None: there is none.
 
     Raises:
       ConfigError: one cannot be used, or they contradict each other or the config.
     """
-    token = read_token(config.auth, environment)
-    key, file = "auth.control_token_file", config.auth.control_token_file
-    control = _read("control token", environment, CONTROL_ENVIRONMENT, key, file)
+    token = _read("token", environment.get(ENVIRONMENT), ENVIRONMENT, config.auth)
+    secret = environment.get(CONTROL_ENVIRONMENT)
+    control = _read("control token", secret, CONTROL_ENVIRONMENT, config.auth)
     if control is not None and config.control:
         raise ConfigError(
             "control = true lets everyone load and unload, and there is a control token; leave "
@@ -106,21 +105,24 @@ def read_tokens(
     return token, control
 
 
-def _read(
-    name: str, environment: Mapping[str, str], variable: str, key: str, file: str
-) -> Token | None:
-    secret = environment.get(variable)
+def _read(name: str, secret: str | None, variable: str, config: AuthConfig) -> Token | None:
+    field = f"{name.replace(' ', '_')}_file"
+    key, file = f"auth.{field}", getattr(config, field)
     if not file:
         return None if secret is None else Token(secret, variable, name)
     if secret is not None:
         raise ConfigError(f"Both {variable} and {key} are set; leave one out.")
-    where = f"{key}: {file}"
-    try:
-        data = Path(file).read_bytes()
-    except OSError as e:
-        raise ConfigError(f"{where} cannot be read: {e.strerror}.") from None
     # Editors and `echo` end a file with a line end; bytes beyond ASCII are refused.
-    return Token(data.decode("latin-1").removesuffix("\n").removesuffix("\r"), where, name)
+    text = read_named(key, file).decode("latin-1").removesuffix("\n").removesuffix("\r")
+    return Token(text, f"{key}: {file}", name)
+
+
+def read_named(key: str, file: str) -> bytes:
+    """Raises ConfigError for a file of the config that cannot be read."""
+    try:
+        return Path(file).read_bytes()
+    except OSError as e:
+        raise ConfigError(f"{key}: {file} cannot be read: {e.strerror}.") from None
 
 
 def refuse_plain_token(data: Mapping[str, Any]) -> None:
@@ -137,7 +139,7 @@ def refuse_plain_token(data: Mapping[str, Any]) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there."""
+    """Returns whether only this machine can reach what listens there."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -16,7 +16,6 @@ import typer
 from common.config import toml_file
 from common.config.flags import ConfigOption, SetOption, config_flags
 from common.config.strict import parse
-from common.config.toml_file import settings
 from common.errors import ConfigError, VisionlineError
 from common.process.endings import end_when_told
 from serving.auth import refuse_plain_token
@@ -29,7 +28,6 @@ _LOOK_SECONDS = 0.1
 _SWITCH_SECONDS = 0.001
 """For which a thread keeps Python's lock while others wait for it; by default five times as
 long, and the event loop takes the lock several times for an answer."""
-
 
 FLAGS = {
     "host": "host",
@@ -56,7 +54,7 @@ def serve(
     """Serve the pushed models over REST and gRPC, and a page to try them."""
     if serving is not None:
         overrides["serving"] = serving
-    loaded = load_config(config, overrides | settings(setting))
+    loaded = load_config(config, overrides | toml_file.settings(setting))
     from serving.auth import ENVIRONMENT, is_loopback, read_tokens
     from serving.models.folder import check_folder
     from serving.ports import take_ports
@@ -107,12 +105,12 @@ def serve(
 
 def _tell(repository: Repository) -> None:
     """Says once what became of the models, as soon as that is known."""
-    while (found := repository.readiness()).word == "loading":
+    while (readiness := repository.readiness()).word == "loading":
         time.sleep(_LOOK_SECONDS)
     with contextlib.suppress(OSError):
-        if found.answering:
-            typer.echo(f"Ready: {', '.join(found.answering)}")
-        for line in found.lines:
+        if readiness.answering:
+            typer.echo(f"Ready: {', '.join(readiness.answering)}")
+        for line in readiness.lines:
             typer.echo(f"  {line}")
         sys.stdout.flush()
 
@@ -142,10 +140,10 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> ServeConfig:
     refuse_plain_token(data)
     toml_file.overlay(data, overrides)
     if "serving" not in data:
-        found = sorted(p for p in Path.cwd().glob("visionline-runs/*/serving") if p.is_dir())
-        if len(found) != 1:
+        folders = sorted(p for p in Path.cwd().glob("visionline-runs/*/serving") if p.is_dir())
+        if len(folders) != 1:
             raise ConfigError("Which serving folder? Name it: visionline serve FOLDER.")
-        data["serving"] = str(found[0])
+        data["serving"] = str(folders[0])
     return parse(ServeConfig, data)
 
 

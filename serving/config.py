@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -54,7 +53,7 @@ class BatchingConfig(Checked):
 
     @property
     def buckets(self) -> tuple[int, ...]:
-        """Batch sizes the model is run with: powers of two up to max_batch."""
+        """Returns the batch sizes that the model is run with: powers of two up to max_batch."""
         return tuple(1 << i for i in range(self.max_batch.bit_length()))
 
 
@@ -102,10 +101,8 @@ class LimitsConfig(Checked):
             ("queue_pixels", "request_pixels"),
             ("server_body_bytes", "body_bytes"),
         ):
-            given, needed = getattr(self, key), getattr(self, below)
-            require(
-                given >= needed, f"{key}: expected at least {below} ({needed:,}), got {given:,}."
-            )
+            limit, least = getattr(self, key), getattr(self, below)
+            require(limit >= least, f"{key}: expected at least {below} ({least:,}), got {limit:,}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,5 +203,4 @@ class ServeConfig(Checked):
         )
 
     def of(self, name: str) -> ModelConfig:
-        models: Mapping[str, ModelConfig] = self.models
-        return models.get(name, self.default)
+        return self.models.get(name, self.default)

@@ -1,5 +1,4 @@
-"""What uvicorn leaves open: how long a client may take, and how much it may send, before
-its request is one.
+"""What uvicorn leaves open: how long a client may take, and how much it may send, at first.
 
 The body has its own limits (`protocols.asgi.received`), and uvicorn closes what is idle
 after an answer.
@@ -22,7 +21,7 @@ _GOODBYE_SECONDS = 2.0
 
 
 def patient(seconds: float) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol, for clients that send their headers within so many seconds."""
+    """Makes uvicorn's protocol for clients that send their headers within so many seconds."""
 
     class Patient(HttpToolsProtocol):
         _timer: asyncio.TimerHandle | None = None
@@ -123,12 +122,12 @@ class TlsServer(uvicorn.Server):
 
 
 def _goes_on(connection: Any) -> bool:
-    """Whether its client may send another request: nothing has told it that this is the last."""
+    """Returns whether its client may send another request: nothing said that this is the last."""
     cycle = connection.cycle
     return cycle is None or (cycle.keep_alive and cycle.response_started)
 
 
 def allow_connections() -> None:
-    """As many open files as this process may have: every connection is one."""
+    """Allows as many open files as this process may have: every connection is one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -52,12 +52,12 @@ class Control:
             raise ForbiddenError(OFF)
 
     async def load(self, name: str) -> None:
-        """See `Repository.load`; of a request that was checked."""
+        """Loads as `Repository.load` does; of a request that was checked."""
         self._log("load", name)
         await asyncio.to_thread(self._repository.load, name)
 
     async def unload(self, name: str) -> None:
-        """See `Repository.unload`; of a request that was checked."""
+        """Unloads as `Repository.unload` does; of a request that was checked."""
         self._log("unload", name)
         record = current()
         at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.errors import ServingError
 
-_TOLD = 500
+_LONGEST = 500
 """Characters; gRPC sends them in a header, of a few thousand at most."""
 
 
@@ -21,7 +21,7 @@ class UnauthorizedError(ServingError):
 
 
 class ForbiddenError(ServingError):
-    """This server does not let itself be told that."""
+    """Nobody may tell the server that."""
 
     status = 403
     code = "PERMISSION_DENIED"
@@ -72,10 +72,10 @@ class DeadlineError(ServingError):
     code = "DEADLINE_EXCEEDED"
 
 
-def told(error: Exception) -> str:
-    """What a client is told; what it sent may be in there, however long."""
+def client_text(error: Exception) -> str:
+    """Returns what a client is told; what it sent may be in there, however long."""
     text = str(error)
-    return text if len(text) <= _TOLD else text[:_TOLD] + " …"
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"
 
 
 class LoadError(ServingError):

@@ -22,8 +22,10 @@ the event loop wait behind all of them."""
 
 
 async def off_loop(size: int, function: Callable[..., T], *args: Any) -> T:
-    """Calls what takes a request of so many bytes apart; where that may take long, on another
-    thread, in pieces between which the event loop goes on."""
+    """Calls what takes a request of so many bytes apart; where that may be long, elsewhere.
+
+    That is another thread, in pieces between which the event loop goes on.
+    """
     if size <= WINDOW:
         return function(*args)
     call = partial(copy_context().run, function, *args)

@@ -26,7 +26,7 @@ class Ports:
         return int(self.http.getsockname()[1])
 
     def release_grpc(self) -> None:
-        """gRPC takes no socket, so it has to open its own in the same moment."""
+        """Closes gRPC's: it takes no socket, so it has to open its own in the same moment."""
         if self.grpc is not None:
             self.grpc.close()
             self.grpc = None

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import grpc
 import uvicorn
@@ -22,12 +22,11 @@ from serving.auth import Token
 from serving.config import ServeConfig
 from serving.connections import TlsServer, allow_connections, patient
 from serving.control import Control
-from serving.garbage import tidy
 from serving.logs.access import Access
 from serving.logs.log import Log, messages_into
 from serving.logs.record import current
 from serving.logs.request_log import RequestLog
-from serving.memory import keep_little
+from serving.memory import keep_little, tidy
 from serving.models.engines import set_threads
 from serving.models.repository import Repository
 from serving.ports import BACKLOG, Ports, cannot_listen, take_ports
@@ -45,8 +44,10 @@ class Address:
 
 
 class _Http(TlsServer):
-    """Leaves signals alone: uvicorn's raises them again when it has ended, and the
-    process would not end by itself."""
+    """Leaves signals alone.
+
+    uvicorn's raises them again when it has ended, and the process would not end by itself.
+    """
 
     also: Callable[[], Awaitable[None]]
     """Ended at the same time."""
@@ -63,8 +64,7 @@ class Server:
     """One server process.
 
     Args:
-      config: see `ServeConfig`.
-      token: what requests have to bring; see `serving.auth.read_token`.
+      token: what requests have to bring; see `serving.auth.read_tokens`.
       tls: as read from `config.tls`; see `serving.tls.read_tls`.
       control_token: what requests that load and unload have to bring.
       ports: those of the config, where they are taken already.
@@ -82,7 +82,7 @@ class Server:
         ports: Ports | None = None,
     ) -> None:
         self.config = config
-        self._token, self._tls = token, tls
+        self._tls = tls
         self._ports = ports or take_ports(config)
         keep_little()
         threads = config.threads or available_cpus()
@@ -92,7 +92,7 @@ class Server:
 
         def event(kind: str, model: str, version: int, detail: str) -> None:
             access.event(kind, model, version, detail)
-            tidy(kind, model, version, detail)
+            tidy(kind)
 
         self.repository = Repository(config, threads, access.metrics.observer, event)
         self.service = Service(self.repository, config.limits, access)
@@ -101,13 +101,15 @@ class Server:
         )
         self._end = 0.0
         """When it has to be over, on `time.monotonic`'s clock; while it drains."""
-        self.request_log = RequestLog(config.request_log) if config.request_log else None
-        if self.request_log is not None:
-            self.service.answered = self.request_log
-            access.metrics.request_log = self.request_log.by_outcome
+        self.request_log = log = RequestLog(config.request_log) if config.request_log else None
+        if log is not None:
+            self.service.answered = log
+            access.metrics.request_log = lambda: asdict(log.counts)
+        app = create_app(self.service, token)
+        self._tokens = app.state.tokens
         self._http = _Http(
             uvicorn.Config(
-                create_app(self.service, token),
+                app,
                 log_config=None,
                 log_level="warning",
                 access_log=False,
@@ -123,8 +125,9 @@ class Server:
         self._http.handshake_seconds = config.limits.header_seconds
 
     def run(self, listening: Callable[[Address], None] = lambda address: None) -> None:
-        """Serves until SIGTERM, SIGINT or SIGHUP, then finishes what it has; a second one ends the
-        process at once.
+        """Serves until SIGTERM, SIGINT or SIGHUP, then finishes what it has.
+
+        A second one ends the process at once.
 
         Args:
           listening: told where, once it does.
@@ -157,26 +160,22 @@ class Server:
         self.stop()
 
     async def _serve(self, listening: Callable[[Address], None]) -> None:
-        limit = self.config.limits.body_bytes
+        limits = self.config.limits
         # Imported here: these load TensorFlow's protos and Triton's.
         from serving.protocols import tfs_grpc, v2_grpc
         from serving.protocols.bearer import BearerRpc
         from serving.protocols.recording import RecordedRpc
         from serving.protocols.rpc import Refusing
 
-        tokens = [t for t in (self._token, self.service.control.token) if t is not None]
-        asking = [BearerRpc(tokens)] if self._token else []
+        asking = [BearerRpc(self._tokens)] if self._tokens else []
         rpc = grpc.aio.server(
             interceptors=[RecordedRpc(self.service.access), *asking, Refusing(self.service)],
             options=[
-                ("grpc.max_receive_message_length", limit),
-                ("grpc.max_send_message_length", limit),
+                ("grpc.max_receive_message_length", limits.body_bytes),
+                ("grpc.max_send_message_length", limits.body_bytes),
                 ("grpc.so_reuseport", 0),
-                (
-                    "grpc.server_handshake_timeout_ms",
-                    int(self.config.limits.header_seconds * 1000),
-                ),
-                ("grpc.max_concurrent_streams", self.config.limits.concurrency),
+                ("grpc.server_handshake_timeout_ms", int(limits.header_seconds * 1000)),
+                ("grpc.max_concurrent_streams", limits.concurrency),
             ],
         )
         tfs_grpc.add_services(rpc, self.service)

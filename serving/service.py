@@ -45,7 +45,7 @@ class Query:
     """Seconds in which the client wants its answer; None: the server's own limit."""
 
     async def answer(self, images: Inputs, request_id: str = "") -> Answer:
-        """The answer, on the event loop.
+        """Answers, on the event loop.
 
         Args:
           request_id: the one in the message, or else that of the record.
@@ -71,8 +71,7 @@ class Query:
         return answer
 
     def check_count(self, count: int) -> None:
-        """Refuses what has no images or too many; before they are unpacked, since that
-        may take long."""
+        """Refuses what has no images or too many; before unpacking, which may take long."""
         if count == 0:
             raise InvalidRequestError("Expected at least one image, got none.")
         if count > self.limits.images:
@@ -140,18 +139,18 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether requests should come here."""
+        """Returns whether requests should come here."""
         return not self.draining and self.repository.ready
 
     def readiness(self) -> Readiness:
-        """As `ready`, with the reasons."""
+        """Says what `ready` does, with the reasons."""
         return Readiness("ending") if self.draining else self.repository.readiness()
 
     @contextmanager
     def use(
         self, name: str, version: int | None = None, label: str | None = None
     ) -> Iterator[LoadedVersion]:
-        """See `Repository.use`; the record of the request learns what is used."""
+        """Uses a version as `Repository.use` does; the record of the request learns it."""
         record = current()
         if name in self.repository:
             record.model = name
@@ -167,7 +166,7 @@ class Service:
         label: str | None = None,
         time_left: Callable[[], float | None] = lambda: None,
     ) -> Iterator[Query]:
-        """One request that is admitted: picks its version, and holds it to the end.
+        """Begins a request that is admitted: picks its version, and holds it to the end.
 
         Raises:
           UnknownModelError, UnavailableError: see `Repository.use`.
@@ -192,7 +191,7 @@ class Service:
 
     @contextmanager
     def room(self) -> Iterator[Callable[[int], None]]:
-        """What a request takes of `limits.server_body_bytes`; to be entered on one thread.
+        """Counts what a request takes of `limits.server_body_bytes`; entered on one thread.
 
         Yields:
           Takes so many bytes more, or raises BusyError where none are left.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigError
+from serving.auth import read_named
 from serving.config import TlsConfig
 
 
@@ -21,7 +21,7 @@ class Tls:
     client_ca: bytes | None
 
     def credentials(self) -> Any:
-        """gRPC's server credentials; it takes TLS 1.2 and later by itself."""
+        """Makes gRPC's server credentials; it takes TLS 1.2 and later by itself."""
         import grpc
 
         return grpc.ssl_server_credentials(
@@ -37,8 +37,8 @@ def read_tls(config: TlsConfig) -> Tls:
     Raises:
       ConfigError: which of them cannot be used, and why.
     """
-    certificate = _read("tls.certificate", config.certificate)
-    key = _read("tls.key", config.key)
+    certificate = read_named("tls.certificate", config.certificate)
+    key = read_named("tls.key", config.key)
     if b"ENCRYPTED" in key:
         raise ConfigError(
             f"tls.key: {config.key} is encrypted; expected a private key without a passphrase, "
@@ -62,22 +62,15 @@ def read_tls(config: TlsConfig) -> Tls:
     _rehearse(context, authorities, config.certificate)
     client_ca = None
     if config.client_ca:
-        client_ca = _read("tls.client_ca", config.client_ca)
+        client_ca = read_named("tls.client_ca", config.client_ca)
         _authorities("tls.client_ca", config.client_ca)
         context.load_verify_locations(config.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return Tls(context=context, certificate=certificate, key=key, client_ca=client_ca)
 
 
-def _read(name: str, path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as e:
-        raise ConfigError(f"{name}: {path} cannot be read: {e.strerror}.") from None
-
-
 def _authorities(name: str, path: str) -> ssl.SSLContext:
-    """A client's context that trusts the certificates of a file."""
+    """Makes a client's context that trusts the certificates of a file."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(path)
@@ -89,11 +82,10 @@ def _authorities(name: str, path: str) -> ssl.SSLContext:
 
 
 def _rehearse(server: ssl.SSLContext, client: ssl.SSLContext, path: str) -> None:
-    """Shakes hands in memory, with a client that trusts the certificate and looks at nothing
-    else: whether it has expired, or is none of a server.
+    """Shakes hands in memory, with a client that trusts the certificate.
 
     Raises:
-      ConfigError: no client would take it.
+      ConfigError: no client would take it: it has expired, or is none of a server.
     """
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # trusts it without its authority
@@ -116,5 +108,5 @@ def _rehearse(server: ssl.SSLContext, client: ssl.SSLContext, path: str) -> None
 
 
 def _reason(error: ssl.SSLError) -> str:
-    """OpenSSL's words, such as "no start line"."""
+    """Returns OpenSSL's words, such as "no start line"."""
     return (error.reason or str(error)).lower().replace("_", " ")

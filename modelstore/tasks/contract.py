@@ -45,5 +45,5 @@ class Task(Protocol):
     def answer(
         self, scores_C: Sequence[float], class_names: Sequence[str], count: int
     ) -> list[tuple[str, float]]:
-        """What a client is told of one image: labels with their scores."""
+        """Returns what a client is told of one image: labels with their scores."""
         ...

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from serving.errors import told
+from serving.errors import client_text
 from serving.logs.log import Log
 from serving.logs.metrics import Metrics
-from serving.logs.record import Record, make_current
+from serving.logs.record import CURRENT, Record
 
 
 class Access:
@@ -23,33 +23,31 @@ class Access:
         self.metrics = Metrics()
         if log is not None:
             log.lost = self.metrics.lost_lines
-        self._log = log
+        self._write = log.write if log is not None else lambda line: None
         self._each_request = each_request
 
     def begin(self, record: Record) -> None:
-        """Makes it the current one of this task, and counts it."""
-        make_current(record)
+        """Makes it the current one, until its task ends, and counts it."""
+        CURRENT.set(record)
         self.metrics.began(record.protocol)
 
     def end(self, record: Record) -> None:
-        """To be called once, when the answer is sent; `status` is set."""
+        """Measures and logs it; called once, when the answer is sent and `status` is set."""
         seconds = time.perf_counter() - record.began
         self.metrics.ended(record, seconds)
-        if self._log is not None and self._each_request:
-            self._log.write(_line(record, seconds))
+        if self._each_request:
+            self._write(_line(record, seconds))
 
     def control(self, call: str, record: Record) -> None:
-        """A request that changes what is loaded; logged also where requests are not."""
-        if self._log is not None:
-            line = {"kind": "control", "detail": call, "model": record.model}
-            self._log.write({**line, "request_id": record.request_id, "peer": record.peer})
+        """Logs a request that changes what is loaded; also where requests are not logged."""
+        line = {"kind": "control", "detail": call, "model": record.model}
+        self._write({**line, "request_id": record.request_id, "peer": record.peer})
 
     def event(self, kind: str, model: str, version: int, detail: str) -> None:
-        """See `serving.models.loader.Event`."""
+        """Takes a `serving.models.loader.Event`."""
         self.metrics.event(kind, model)
-        if self._log is not None:
-            line = {"kind": kind, "model": model, "version": version or None, "detail": detail}
-            self._log.write(line)
+        line = {"kind": kind, "model": model, "version": version or None, "detail": detail}
+        self._write(line)
 
 
 def _line(record: Record, seconds: float) -> dict[str, Any]:
@@ -71,5 +69,5 @@ def _line(record: Record, seconds: float) -> dict[str, Any]:
     if record.error is not None:
         line["reason"] = record.reason
         if record.outcome == "failed":  # a refusal's text may quote what was sent
-            line["error"] = told(record.error)
+            line["error"] = client_text(record.error)
     return line

@@ -92,7 +92,7 @@ class Log:
             data = data[written:]
 
     def _is_moved(self) -> bool:
-        """Whether the file was renamed or removed, as log rotation does."""
+        """Returns whether the file was renamed or removed, as log rotation does."""
         try:
             return not os.path.samestat(os.stat(self._path), os.fstat(self._file))
         except FileNotFoundError:
@@ -106,7 +106,7 @@ class Log:
 
 
 def _encoded(at: float, line: Line) -> bytes:
-    """Everything but ASCII is escaped, and so is what would end the line."""
+    """Escapes everything but ASCII, and so what would end the line."""
     moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
     whole = {"time": moment.replace("+00:00", "Z"), **line}
     return _encode(whole).encode() + b"\n"

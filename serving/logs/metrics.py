@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -60,23 +61,30 @@ class Metrics:
         """Model and version of the series there are."""
         self._gone: dict[tuple[str, str], float] = {}
         """Of those, the ones that are loaded no more, and since when that is known."""
-        self._requests = self._counter("requests", "Requests that have ended.", *_REQUEST, "code")
-        self._seconds = self._histogram(
-            "request_seconds", "From a request's headers to its answer.", *_REQUEST, "outcome"
+        namespace, registry = "visionline", self.registry
+        counter = partial(Counter, namespace=namespace, registry=registry)
+        gauge = partial(Gauge, namespace=namespace, registry=registry)
+        histogram = partial(Histogram, namespace=namespace, registry=registry, buckets=SECONDS)
+        self._requests = counter("requests", "Requests that have ended.", (*_REQUEST, "code"))
+        self._seconds = histogram(
+            "request_seconds", "From a request's headers to its answer.", (*_REQUEST, "outcome")
         )
-        self._in_flight = self._gauge(
-            "requests_in_flight", "Requests that are being answered.", "protocol"
+        self._in_flight = gauge(
+            "requests_in_flight", "Requests that are being answered.", ["protocol"]
         )
-        self._refused = self._counter("refused", "Refusals by their cause.", "protocol", "reason")
-        self._images = self._counter("images", "Images that were answered.", *_REQUEST)
-        self._queue = self._gauge("queue_images", "Images that wait.", *_VERSION)
-        self._waited = self._histogram("queue_seconds", "A request's wait.", *_VERSION)
-        self._sizes = self._histogram(
-            "batch_images", "Images of a call of the model.", *_VERSION, bounds=IMAGES
+        self._refused = counter("refused", "Refusals by their cause.", ("protocol", "reason"))
+        self._images = counter("images", "Images that were answered.", _REQUEST)
+        self._queue = gauge("queue_images", "Images that wait.", _VERSION)
+        self._waited = histogram("queue_seconds", "A request's wait.", _VERSION)
+        self._sizes = histogram(
+            "batch_images", "Images of a call of the model.", _VERSION, buckets=IMAGES
         )
-        self._ran = self._histogram("batch_seconds", "A call of the model.", *_VERSION)
-        self._loads = self._counter("loads", "Loads of versions.", "model", "outcome")
-        self._lines_lost = self._counter("log_lines_lost", "Lines that could not be written.")
+        self._ran = histogram("batch_seconds", "A call of the model.", _VERSION)
+        self._loads = counter("loads", "Loads of versions.", ("model", "outcome"))
+        self.lost_lines: Callable[[int], None] = counter(
+            "log_lines_lost", "Lines that could not be written."
+        ).inc
+        """Counts lines of the log."""
         self._by_version: tuple[MetricWrapperBase, ...] = (
             *(self._requests, self._seconds, self._images),
             *(self._queue, self._waited, self._sizes, self._ran),
@@ -85,11 +93,11 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def began(self, protocol: str) -> None:
-        """A request is there."""
+        """Counts a request that is there."""
         self._in_flight.labels(protocol).inc()
 
     def ended(self, record: Record, seconds: float) -> None:
-        """A request is answered or refused, so long after it began."""
+        """Counts a request that is answered or refused, so long after it began."""
         version = "" if record.version is None else str(record.version)
         request = record.model, version, record.protocol
         self._seen.add((record.model, version))
@@ -102,17 +110,13 @@ class Metrics:
             self._refused.labels(record.protocol, record.reason).inc()
 
     def event(self, kind: str, model: str) -> None:
-        """See `serving.models.loader.Event`."""
+        """Takes a `serving.models.loader.Event`."""
         if kind in _LOADS:
             self._seen.add((model, ""))
             self._loads.labels(model, kind).inc()
 
-    def lost_lines(self, count: int) -> None:
-        """Of the log."""
-        self._lines_lost.inc(count)
-
     def observer(self, model: str, version: int) -> Observer:
-        """For a version's batcher."""
+        """Makes the observer of a version's batcher."""
         key = model, str(version)
         with self._lock:  # or it would fill series that are just being forgotten
             self._seen.add(key)
@@ -126,13 +130,13 @@ class Metrics:
         return Observer(queued=queue.set, waited=waited.observe, ran=after)
 
     def render(self) -> bytes:
-        """The exposition, as text."""
-        found = generate_latest(self.registry)
+        """Renders the exposition, as text."""
+        exposition = generate_latest(self.registry)
         self._forget()
-        return found
+        return exposition
 
     def _loaded_or_broken(self) -> Models:
-        """Without what was unloaded by request: that is gone, and no failure."""
+        """Leaves out what was unloaded by request: that is gone, and no failure."""
         return {
             name: {v: slot for v, slot in slots.items() if not slot.unloaded}
             for name, slots in self.models().items()
@@ -151,17 +155,6 @@ class Metrics:
                 if key[0] not in models:
                     self._loads.remove_by_labels({"model": key[0]})
                 self._seen.discard(key)
-
-    def _counter(self, name: str, told: str, *labels: str) -> Counter:
-        return Counter(f"visionline_{name}", told, labels, registry=self.registry)
-
-    def _gauge(self, name: str, told: str, *labels: str) -> Gauge:
-        return Gauge(f"visionline_{name}", told, labels, registry=self.registry)
-
-    def _histogram(
-        self, name: str, told: str, *labels: str, bounds: tuple[float, ...] = SECONDS
-    ) -> Histogram:
-        return Histogram(f"visionline_{name}", told, labels, registry=self.registry, buckets=bounds)
 
 
 class _Now(Collector):
@@ -185,8 +178,8 @@ class _Now(Collector):
             for version, slot in slots.items():
                 state.add_metric((model, str(version), slot.state), 1)
                 if slot.loaded is not None:
-                    loading = slot.loaded.loading
-                    seconds.add_metric((model, str(version), loading.engine), loading.seconds)
+                    labels = model, str(version), slot.loaded.engine
+                    seconds.add_metric(labels, slot.loaded.seconds)
         images = CounterMetricFamily(
             "visionline_request_log_images",
             "Images drawn for the request log, by what became of them.",

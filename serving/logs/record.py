@@ -12,11 +12,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from common.errors import ServingError
-from serving.models.batching import Timing
+from serving.models.shares import Timing
 
 HEADER = "x-request-id"
 _LONGEST_ID = 128
-_LONGEST_PATH = 512
+LONGEST_PATH = 512
 
 _REFUSED_CODES = frozenset(
     {
@@ -61,29 +61,21 @@ class Record:
 
     @property
     def reason(self) -> str:
-        """The kind of its refusal, such as "Busy"; "" where it has none."""
+        """Returns the kind of its refusal, such as "Busy"; "" where it has none."""
         return type(self.error).__name__.removesuffix("Error") if self.error else ""
 
 
-_current: ContextVar[Record] = ContextVar("record")
+CURRENT: ContextVar[Record] = ContextVar("record")
+"""That of a task, to its end: for what is logged after the answer."""
 
 
 def current() -> Record:
-    """The record of the request that this task answers; outside of one, an empty one."""
-    return _current.get(None) or Record()
+    """Returns the record of the request that this task answers; outside of one, an empty one."""
+    return CURRENT.get(None) or Record()
 
 
-def make_current(record: Record) -> None:
-    """Makes it the one of this task, until the task ends: for what is logged after the answer."""
-    _current.set(record)
-
-
-def choose_id(given: str | None) -> str:
-    """The client's own, where it is printable ASCII and not too long; or a new one."""
-    if given and len(given) <= _LONGEST_ID and given.isascii() and given.isprintable():
-        return given
+def choose_id(sent: str | None) -> str:
+    """Returns the client's own, where it is printable ASCII and not too long; or a new one."""
+    if sent and len(sent) <= _LONGEST_ID and sent.isascii() and sent.isprintable():
+        return sent
     return os.urandom(16).hex()
-
-
-def shortened(path: str) -> str:
-    return path[:_LONGEST_PATH]

@@ -83,7 +83,8 @@ class RequestLog:
         self._retry_seconds = retry_seconds
         self._retry = 0.0
         """When writing is tried again; 0: it works."""
-        self._told = 0
+        self._reported = 0
+        """Of the dropped ones, those that the log has a line about."""
         self._thread = threading.Thread(target=self._work, name="request-log", daemon=True)
         self._thread.start()
 
@@ -100,10 +101,6 @@ class RequestLog:
             self._queue.append(_Entry(images, answer, request_id, protocol, now, size))
             self._waiting += size
             self._changed.notify()
-
-    def by_outcome(self) -> dict[str, int]:
-        """The counts, for metrics."""
-        return {"logged": self.counts.logged, "dropped": self.counts.dropped}
 
     def close(self, seconds: float = 10.0) -> None:
         """Writes what waits; gives up after so long."""
@@ -132,7 +129,7 @@ class RequestLog:
                     self._waiting -= entry.size
 
     def _seconds_left(self) -> float | None:
-        """Until the file has to be completed; None: there is none."""
+        """Returns the time until the file has to be completed; None: there is none."""
         if self._file is None:
             return None
         return max(self._file.began + self._config.flush_seconds - time.monotonic(), 0.0)
@@ -173,8 +170,8 @@ class RequestLog:
         if self._retry:
             self._retry = 0.0
             _log.warning("The request log is written again.")
-        if left_out := self.counts.dropped - self._told:
-            self._told += left_out
+        if left_out := self.counts.dropped - self._reported:
+            self._reported += left_out
             _log.warning("The request log left out %d images that it had no time for.", left_out)
         remove_oldest(self._folder, self._config.max_total_megabytes * _MEGABYTE)
 
@@ -192,7 +189,7 @@ class RequestLog:
         self._retry = time.monotonic() + self._retry_seconds
 
     def _drop(self, images: int) -> None:
-        """Counts what is left out because it cannot be written, which was told."""
+        """Counts what is left out because it cannot be written, which was reported."""
         with self._changed:
             self.counts.dropped += images
-            self._told += images
+            self._reported += images

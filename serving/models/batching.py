@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,41 +20,9 @@ from common.errors import ServingError
 from serving.config import BatchingConfig, LimitsConfig
 from serving.errors import BusyError, DeadlineError, TooLargeError, UnavailableError
 from serving.models.engines import Floats, Images, Inputs
-from serving.models.shares import Decode, Decoding, Files
+from serving.models.shares import Decode, Decoding, Timing, Work
 
 Run = Callable[[Images], Floats]
-
-
-@dataclass(slots=True)
-class Timing:
-    """Where one request's time went, in seconds; complete when its future is done."""
-
-    queued: float = 0.0
-    """Until its batch was begun."""
-    model: float = 0.0
-    """Of its whole batch: decoding, and the calls of the model; not the wait between them."""
-
-
-@dataclass(slots=True)
-class Work:
-    """One request's images, encoded or as pixels."""
-
-    images: Inputs
-    deadline: float
-    """On `time.monotonic`'s clock."""
-    pixels: Sequence[int] = ()
-    """Of each encoded image, before it is resized."""
-    arrived: float = field(default_factory=time.monotonic)
-    future: Future[Floats] = field(default_factory=Future)
-    """The scores [N, C] of its images."""
-    timing: Timing = field(default_factory=Timing)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def all_pixels(self) -> int:
-        return sum(self.pixels)
 
 
 @dataclass(slots=True)
@@ -168,7 +136,7 @@ class Batcher:
                     running = model.submit(self._serve, decoded, took) if decoded else None
 
     def _next(self) -> list[Work]:
-        """The next works, in order, that can be run together; none when closed."""
+        """Waits for the next works, in order, that can be run together; none when closed."""
         with self._changed:
             while True:
                 while not self._queue:
@@ -209,7 +177,7 @@ class Batcher:
         return batch
 
     def _fits(self, work: Work, count: int, pixels: int) -> bool:
-        """Whether it can be run together with so much."""
+        """Returns whether it can be run together with so much."""
         fits = pixels + work.all_pixels <= self._decoding.limits.decoding_pixels
         return fits and count + len(work) <= self._config.max_batch
 
@@ -232,12 +200,8 @@ class Batcher:
                 start += len(images)
 
     def _decoded(self, batch: list[Work]) -> list[tuple[Work, Images]]:
-        """Every work with its pixels; those that have none are refused."""
-        files = [
-            Files(w.images, w.pixels, w.deadline)
-            for w in batch
-            if not isinstance(w.images, np.ndarray)
-        ]
+        """Returns every work with its pixels; those that have none are refused."""
+        files = [work for work in batch if not isinstance(work.images, np.ndarray)]
         of_files = iter(self._decoding.decode(files, self._decode) if files else [])
         decoded: list[tuple[Work, Images]] = []
         for work in batch:
@@ -249,7 +213,7 @@ class Batcher:
         return decoded
 
     def _scores(self, images_NHW3: Images) -> Floats:
-        """In calls of at most max_batch."""
+        """Runs the model, in calls of at most max_batch."""
         parts = []
         for start in range(0, len(images_NHW3), self._config.max_batch):
             chunk = images_NHW3[start : start + self._config.max_batch]

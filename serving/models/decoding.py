@@ -25,7 +25,7 @@ class Decoder:
         self._max_pixels = max_pixels
 
     def __call__(self, encoded: Sequence[bytes], first: int = 0) -> Images:
-        """Image files to uint8 [N, H, W, 3].
+        """Decodes image files to uint8 [N, H, W, 3].
 
         Args:
           first: the place of the first one in its request.
@@ -60,7 +60,7 @@ class Decoder:
 
 
 def refusal(index: int, data: bytes, error: BadImage) -> ServingError:
-    """What a client is told of an image that cannot be used."""
+    """Returns what a client is told of an image that cannot be used."""
     if error.reason == "too-large":
         return TooLargeError(f"Image {index}: {error.detail}.")
     if error.reason in ("empty", "not-an-image"):

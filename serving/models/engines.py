@@ -32,7 +32,7 @@ class Engine(Protocol):
     """Whether a size of batch that is new costs more, so that batches are padded to few sizes."""
 
     def scores(self, images_NHW3: Images) -> Floats:
-        """Probabilities [N, C] of uint8 images."""
+        """Returns probabilities [N, C] of uint8 images."""
         ...
 
 
@@ -75,7 +75,7 @@ class SavedModel:
         self._tensor = self._model.signatures[_TENSOR]
 
     def decode(self, encoded: Sequence[bytes]) -> Images:
-        """Plain JPEGs and PNGs (`common.images.plain`) to uint8 [N, H, W, 3].
+        """Decodes plain JPEGs and PNGs (`common.images.plain`) to uint8 [N, H, W, 3].
 
         Raises:
           InvalidRequestError: one of them cannot be decoded.

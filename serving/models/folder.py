@@ -41,9 +41,9 @@ def check_folder(folder: Path) -> str:
         ) from None
     if models:
         return ""
-    found = ", ".join(names[:_SHOWN]) + ", …" * (len(names) > _SHOWN) if names else "it is empty"
+    listed = ", ".join(names[:_SHOWN]) + ", …" * (len(names) > _SHOWN) if names else "it is empty"
     return (
-        f"No model in {folder} yet: {found}. Waiting for the first one to be pushed to "
+        f"No model in {folder} yet: {listed}. Waiting for the first one to be pushed to "
         f"{folder}/NAME/VERSION/."
     )
 
@@ -64,7 +64,11 @@ def _refuse_others(folder: Path, models: list[str]) -> None:
         )
     if any(_holds_files(folder / name) for name in models):
         return
-    below = [d for d in (folder / "serving", *sorted(folder.glob("*/serving"))) if _is_serving(d)]
+    below = [
+        inner
+        for inner in (folder / "serving", *sorted(folder.glob("*/serving")))
+        if inner.is_dir() and any(_is_model(d) and _holds_files(d) for d in inner.iterdir())
+    ]
     if below:
         raise ConfigError(
             f"{folder} holds no model itself, and below it is a folder that models are pushed to. "
@@ -72,12 +76,8 @@ def _refuse_others(folder: Path, models: list[str]) -> None:
         )
 
 
-def _is_serving(folder: Path) -> bool:
-    return folder.is_dir() and any(_is_model(d) and _holds_files(d) for d in folder.iterdir())
-
-
 def _holds_files(model: Path) -> bool:
-    """Whether a version is one, and not an image folder's class that is called 7."""
+    """Returns whether a version is one, and not an image folder's class that is called 7."""
     return any(_is_version(model / str(v)) for v in list_versions(model))
 
 

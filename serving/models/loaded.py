@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,25 +22,11 @@ from serving.models.shares import Decoding
 _TRIALS = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loading:
-    """How a version came up; for status and metrics."""
-
-    engine: str
-    seconds: float
-    milliseconds: dict[str, float]
-    """Median per image by engine, of those that were compared."""
-    parity: dict[str, float]
-    """Largest difference of any score from the golden ones, by engine."""
-
-
 class LoadedVersion:
     """A version that answers.
 
     Args:
       directory: `<serving>/<name>/<version>`.
-      observer: told about the queue and the batches.
-      max_pixels: of an image.
       decoding: where large images are decoded; that of the server.
 
     Raises:
@@ -56,7 +40,6 @@ class LoadedVersion:
         config: ModelConfig,
         threads: int,
         observer: Observer | None = None,
-        progress: Callable[[str], None] = lambda stage: None,
         *,
         max_pixels: int,
         decoding: Decoding | None = None,
@@ -72,13 +55,13 @@ class LoadedVersion:
         self.directory = directory
         self.name, self.version = directory.parent.name, int(directory.name)
         self._saved_model = SavedModel(directory)
-        progress("checking")
         golden = _golden(directory)
         engines = self._engines(config, threads)
-        parity = {e.name: self._check(e, golden) for e in engines}
-        progress("warming")
+        self.parity = {e.name: self._check(e, golden) for e in engines}
+        """Largest difference of any score from the golden ones, by engine."""
         times = {e.name: _milliseconds(e, golden[0]) for e in engines} if engines[1:] else {}
         engine = min(engines, key=lambda e: times.get(e.name, 0.0))
+        self.engine = engine.name
         self._warm(engine, config.batching)
         self._batcher = Batcher(
             Decoder(self._saved_model.decode, max_pixels),
@@ -90,16 +73,12 @@ class LoadedVersion:
             decoding=decoding,
         )
         self.submit, self.close = self._batcher.submit, self._batcher.close
-        self.loading = Loading(
-            engine=engine.name,
-            seconds=time.monotonic() - began,
-            milliseconds=times,
-            parity=parity,
-        )
+        self.seconds = time.monotonic() - began
+        """How long it took until it was warm."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels."""
+        """Returns height, width, channels."""
         return (*self.card.image_size, 3)
 
     def _engines(self, config: ModelConfig, threads: int) -> list[Engine]:
@@ -139,7 +118,7 @@ def _golden(directory: Path) -> tuple[Images, Floats]:
 
 
 def _milliseconds(engine: Engine, images_NHW3: Images) -> float:
-    """Per image, at the golden images' batch size; the median of a few calls."""
+    """Measures the time per image, at the golden images' batch size; the median of a few calls."""
     seconds = []
     for _ in range(_TRIALS):
         began = time.perf_counter()

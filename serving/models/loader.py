@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from modelstore.in_use import hold
 from modelstore.permissions import open_to_all
@@ -32,12 +31,8 @@ LOADERS = 2
 """Versions that are loaded at a time: each takes the CPUs for its warm-up."""
 
 
-class Load(Protocol):
-    """Makes a version that answers, or raises; `LoadedVersion` does."""
-
-    def __call__(
-        self, directory: Path, config: ModelConfig, threads: int, observer: Observer
-    ) -> LoadedVersion: ...
+Load = Callable[[Path, ModelConfig, int, Observer], LoadedVersion]
+"""Makes a version that answers, or raises; `LoadedVersion` does."""
 
 
 class Loader:
@@ -125,7 +120,7 @@ class Loader:
             self.settle(model)
         if loaded is not None:
             seconds = time.monotonic() - began
-            detail = f"{loaded.loading.engine}, {seconds:.1f} s"
+            detail = f"{loaded.engine}, {seconds:.1f} s"
             self._event("loaded", model.name, slot.version, detail)
             if where := open_to_all(directory):
                 self._event("writable", model.name, slot.version, where)

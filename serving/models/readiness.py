@@ -28,7 +28,7 @@ class Readiness:
 def judge(
     models: Sequence[Served], folder: Path, *, ready: bool, scanned: bool, trouble: str
 ) -> Readiness:
-    """What became of a serving folder.
+    """Says what became of a serving folder.
 
     Args:
       models: as they are; nothing changes them meanwhile.
@@ -46,7 +46,10 @@ def judge(
         return Readiness("failed", tuple(lines))
     if any(m.kept_out and m.on_disk for m in models):
         return Readiness("unloaded", tuple(lines))
-    return Readiness("waiting", (*lines, _empty(folder)))
+    lines.append(
+        f"Nothing to serve in {folder} yet; the next push to {folder}/NAME/VERSION/ is loaded."
+    )
+    return Readiness("waiting", tuple(lines))
 
 
 def _not_answering(model: Served) -> Iterator[str]:
@@ -64,7 +67,3 @@ def _not_answering(model: Served) -> Iterator[str]:
         there = ", ".join(map(str, model.on_disk))
         why = model.kept_out_by if model.kept_out else f"of {there}, none is wanted"
         yield f"{model.name}: {why}"
-
-
-def _empty(folder: Path) -> str:
-    return f"Nothing to serve in {folder} yet; the next push to {folder}/NAME/VERSION/ is loaded."

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import DataError, nearest
-from modelstore.labels import Labels, read_labels
+from modelstore.labels import read_labels
 from modelstore.versions import LARGEST, list_versions, look_alikes
 from serving.config import ServeConfig
 from serving.errors import LoadError, UnavailableError, UnknownModelError
@@ -147,12 +147,12 @@ class Repository:
             )
 
     def __contains__(self, name: str) -> bool:
-        """Whether a model was seen in the folder."""
+        """Returns whether a model was seen in the folder."""
         model = self._models.get(name)
         return model is not None and _seen(model)
 
     def models(self) -> dict[str, dict[int, Slot]]:
-        """Every version that was seen, by name; a snapshot."""
+        """Returns every version that was seen, by name; a snapshot."""
         with self._changed:
             return {
                 n: dict(sorted(m.slots.items()))
@@ -161,7 +161,7 @@ class Repository:
             }
 
     def slots(self, name: str, version: int | None = None, label: str | None = None) -> list[Slot]:
-        """The versions of a model, or the one that is named.
+        """Returns the versions of a model, or the one that is named.
 
         Raises:
           UnknownModelError: there is none.
@@ -176,17 +176,9 @@ class Repository:
                 raise UnknownModelError(f"{name} has no version {version}.")
             return [model.slots[version]]
 
-    def labels(self, name: str) -> Labels:
-        """As requests find them now.
-
-        Raises:
-          UnknownModelError: there is no such model.
-        """
-        return self._known(name).labels
-
     @property
     def ready(self) -> bool:
-        """Whether requests should come here.
+        """Returns whether requests should come here.
 
         At first, once every model that can be is loaded and warm; from then on, while
         any model answers: one that is added, or breaks, does not take the others away.
@@ -194,22 +186,18 @@ class Repository:
         return self._was_ready and any(m.available() for m in list(self._models.values()))
 
     def readiness(self) -> Readiness:
-        """As `ready`, with the reasons."""
+        """Says what `ready` does, with the reasons."""
         with self._changed:
             models = [m for _, m in sorted(self._models.items())]
             return judge(
-                models,
-                self._folder,
-                ready=self.ready,
-                scanned=self.scanned,
-                trouble=self._trouble,
+                models, self._folder, ready=self.ready, scanned=self.scanned, trouble=self._trouble
             )
 
     @contextmanager
     def use(
         self, name: str, version: int | None = None, label: str | None = None
     ) -> Iterator[LoadedVersion]:
-        """A version, held loaded while it is used.
+        """Holds a version loaded while it is used.
 
         Without version and label, labels with traffic weights share the requests;
         where there are none, it is the one that the policy wants, or the newest.
@@ -242,13 +230,13 @@ class Repository:
         return UnknownModelError(f"No model {name!r}.{nearest(name, list(self._models))}")
 
     def _names(self) -> list[str]:
-        """The models in the folder, and what should be one and is not.
+        """Returns the models in the folder, and what should be one and is not.
 
         Raises:
           OSError: it cannot be read.
         """
-        found = [d for d in self._folder.iterdir() if not d.name.startswith(".") and d.is_dir()]
-        return sorted(d.name for d in found if _may_be_model(d))
+        folders = [d for d in self._folder.iterdir() if not d.name.startswith(".") and d.is_dir()]
+        return sorted(d.name for d in folders if _may_be_model(d))
 
     def _look(self) -> None:
         """Takes in what the folder holds; neither loads nor waits."""
@@ -298,10 +286,10 @@ class Repository:
                 if slot.state == "END" and (gone or slot in changed):
                     del model.slots[slot.version]
             self._loader.settle(model)
-            known, model.trouble = model.trouble, trouble
+            before, model.trouble = model.trouble, trouble
             if not (_seen(model) or model.kept_out or trouble):
                 del self._models[model.name]
-        if trouble and trouble != known:
+        if trouble and trouble != before:
             self._event(kind, model.name, 0, trouble)
 
     def _report(self, kind: str, trouble: str) -> None:
@@ -325,11 +313,11 @@ def _may_be_model(folder: Path) -> bool:
     try:
         return bool(list_versions(folder) or look_alikes(folder))
     except OSError:
-        return True  # when it is looked at, that is told
+        return True  # when it is looked at, that is reported
 
 
 def _seen(model: Served) -> bool:
-    """Whether there is anything of it; not where only an unload is remembered."""
+    """Returns whether there is anything of it; not where only an unload is remembered."""
     return bool(model.slots or model.on_disk)
 
 

@@ -64,18 +64,18 @@ class Served:
         return sorted(v for v, s in self.slots.items() if s.state == "AVAILABLE")
 
     def default(self) -> int | None:
-        """For requests that name neither version nor label, where labels have no weights."""
+        """Chooses for requests that name neither version nor label, without weights."""
         good = self.available()
         return max(set(good) & self._by_policy(), default=max(good, default=None))
 
     def wanted(self) -> set[int]:
-        """What should be loaded: by the policy, and what has a label."""
+        """Returns what should be loaded: by the policy, and what has a label."""
         if self.closing:
             return set()
         return (self._by_policy() | self._there(self.asked.versions.values())) - self.kept_out
 
     def settled(self) -> bool:
-        """Whether nothing that is wanted is still to be loaded."""
+        """Returns whether nothing that is wanted is still to be loaded."""
         slots = [self.slots.get(v) for v in self.wanted()]
         return all(s is not None and s.state in ("AVAILABLE", "END") for s in slots)
 
@@ -98,7 +98,7 @@ class Served:
         return start, stop + sorted(good - keep)
 
     def end(self, slot: Slot) -> None:
-        """A version is gone: forgotten, or kept to say who had it unloaded."""
+        """Lets a version go: it is forgotten, or kept to say who had it unloaded."""
         slot.state = "END"
         if slot.version in self.kept_out and not self.closing:
             slot.unloaded = self.kept_out_by
@@ -120,7 +120,7 @@ class Served:
         return newest
 
     def _there(self, versions: Iterable[int]) -> set[int]:
-        """Of versions that are named: on the disk, or loaded while they were."""
+        """Keeps the named versions that are on the disk, or loaded while they were."""
         return {
             v
             for v in versions
@@ -137,11 +137,11 @@ class Served:
 
 
 def files_of(directory: Path) -> Files:
-    """What tells whether a version's files were changed."""
-    found = []
+    """Returns what tells whether a version's files were changed."""
+    files = []
     for path in walk_files(directory):
         with contextlib.suppress(FileNotFoundError):  # being removed
             status = os.lstat(path)
             name = path.relative_to(directory).as_posix()
-            found.append((name, status.st_mtime_ns, status.st_size))
-    return tuple(found)
+            files.append((name, status.st_mtime_ns, status.st_size))
+    return tuple(files)

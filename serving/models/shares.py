@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from common.errors import ServingError
 from serving.config import LimitsConfig
 from serving.errors import BusyError, InvalidRequestError, TooLargeError
 from serving.memory import give_back
-from serving.models.engines import Images
+from serving.models.engines import Floats, Images, Inputs
 
 Decode = Callable[[Sequence[bytes], int], Images]
 """Of files, and the place of the first one in its request."""
@@ -31,14 +30,36 @@ SMALL = 1 << 20
 _LOOK_SECONDS = 0.1
 
 
-class Files(NamedTuple):
-    """The encoded images of one request."""
+@dataclass(slots=True)
+class Timing:
+    """Where one request's time went, in seconds; complete when its future is done."""
 
-    encoded: Sequence[bytes]
-    pixels: Sequence[int]
-    """Of each, by its header."""
+    queued: float = 0.0
+    """Until its batch was begun."""
+    model: float = 0.0
+    """Of its whole batch: decoding, and the calls of the model; not the wait between them."""
+
+
+@dataclass(slots=True)
+class Work:
+    """One request's images, encoded or as pixels."""
+
+    images: Inputs
     deadline: float
     """On `time.monotonic`'s clock."""
+    pixels: Sequence[int] = ()
+    """Of each encoded image, before it is resized."""
+    arrived: float = field(default_factory=time.monotonic)
+    future: Future[Floats] = field(default_factory=Future)
+    """The scores [N, C] of its images."""
+    timing: Timing = field(default_factory=Timing)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def all_pixels(self) -> int:
+        return sum(self.pixels)
 
 
 @dataclass(slots=True, eq=False)
@@ -70,33 +91,33 @@ class Decoding:
         """What waits, by who asked; the first one is next."""
         self._changed = threading.Condition()
 
-    def decode(self, requests: Sequence[Files], decode: Decode) -> list[Images | ServingError]:
-        """The pixels of each request's image files, uint8 [N, H, W, 3], or its refusal.
+    def decode(self, works: Sequence[Work], decode: Decode) -> list[Images | ServingError]:
+        """Decodes each request's image files to uint8 [N, H, W, 3], or refuses them.
 
         Args:
           decode: of the version that asks; raises InvalidRequestError or TooLargeError.
         """
         owner, late = object(), time.monotonic() + self.limits.wait_seconds
-        found: list[list[Images | ServingError | Future[Images]]] = [[] for _ in requests]
+        answers: list[list[Images | ServingError | Future[Images]]] = [[] for _ in works]
         small: list[tuple[int, int, bytes]] = []
         sizes: list[int] = []
-        for number, files in enumerate(requests):
-            sized = zip(files.encoded, files.pixels, strict=True)
+        for number, work in enumerate(works):
+            sized = zip(work.images, work.pixels, strict=True)
             for index, (encoded, pixels) in enumerate(sized):
                 if pixels > SMALL:
-                    until = min(late, files.deadline)
+                    until = min(late, work.deadline)
                     large = _Large(encoded, index, pixels, decode, until)
                     self._put(owner, large)
-                    found[number].append(large.future)
+                    answers[number].append(large.future)
                 else:
-                    found[number].append(_UNDECODED)
+                    answers[number].append(_UNDECODED)
                     small.append((number, index, encoded))
                     sizes.append(pixels)
         for part in _parts(sizes):
             images = _each(small[part], decode)
             for (number, index, _), image in zip(small[part], images, strict=True):
-                found[number][index] = image
-        return [_together(images) for images in found]
+                answers[number][index] = image
+        return [_together(images) for images in answers]
 
     def _put(self, owner: object, large: _Large) -> None:
         with self._changed:
@@ -123,7 +144,7 @@ class Decoding:
                 give_back()
 
     def _next(self) -> _Large:
-        """The image whose turn it is, once there is room for it."""
+        """Waits for the image whose turn it is, once there is room for it."""
         with self._changed:
             while True:
                 self._refuse_late()
@@ -158,7 +179,7 @@ _UNDECODED = ServingError("An image was not decoded.")
 
 
 def _parts(sizes: Sequence[int]) -> Iterator[slice]:
-    """Neighbours that are decoded together."""
+    """Yields neighbours that are decoded together."""
     start = total = 0
     for index, size in enumerate(sizes):
         if total + size > SMALL:
@@ -170,7 +191,7 @@ def _parts(sizes: Sequence[int]) -> Iterator[slice]:
 
 
 def _each(small: Sequence[tuple[int, int, bytes]], decode: Decode) -> list[Images | ServingError]:
-    """Every image [1, H, W, 3], or why there is none."""
+    """Returns every image [1, H, W, 3], or why there is none."""
     try:
         images = decode([encoded for _, _, encoded in small], small[0][1])
     except (InvalidRequestError, TooLargeError) as e:
@@ -180,12 +201,10 @@ def _each(small: Sequence[tuple[int, int, bytes]], decode: Decode) -> list[Image
     return [images[i : i + 1] for i in range(len(small))]
 
 
-def _together(
-    found: Sequence[Images | ServingError | Future[Images]],
-) -> Images | ServingError:
+def _together(answers: Sequence[Images | ServingError | Future[Images]]) -> Images | ServingError:
     images = []
     refusal: ServingError | None = None
-    for image in found:
+    for image in answers:
         try:
             image = image.result() if isinstance(image, Future) else image
         except ServingError as e:

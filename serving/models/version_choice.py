@@ -11,7 +11,7 @@ from serving.models.served import Served, Slot
 def choose_version(
     model: Served, version: int | None, label: str | None, number: float
 ) -> tuple[Slot, LoadedVersion]:
-    """The one that is named or labelled; else by the labels' weights; else the model's default.
+    """Chooses what is named or labelled; else by the labels' weights; else the default.
 
     Args:
       number: uniform in [0, 1), for labels that share the traffic.
@@ -43,7 +43,7 @@ def choose_version(
 
 
 def labelled(model: Served, label: str) -> int:
-    """The version that has a label.
+    """Returns the version that has a label.
 
     Raises:
       UnknownModelError: none has.

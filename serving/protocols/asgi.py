@@ -23,7 +23,7 @@ from serving.errors import (
     TooLargeError,
     UnauthorizedError,
     UnsupportedEncodingError,
-    told,
+    client_text,
 )
 from serving.logs.record import current
 from serving.off_loop import WINDOW, off_loop
@@ -38,17 +38,22 @@ def service_of(request: Request) -> Service:
     return service
 
 
+def authorization(request: Request) -> list[bytes]:
+    """Returns the request's Authorization headers."""
+    return [v.encode("latin-1") for v in request.headers.getlist("authorization")]
+
+
 def error_response(text: str, status: int) -> Response:
-    """A refusal, as TensorFlow Serving and the Open Inference Protocol have it."""
+    """Makes a refusal as TensorFlow Serving and the Open Inference Protocol have it."""
     # Escaped, since what a client sent may hold halves of surrogate pairs.
     headers = {"retry-after": "1"} if status == 429 else None
     return Response(json.dumps({"error": text}), status, headers, media_type="application/json")
 
 
 def refusal(error: ServingError) -> Response:
-    """What a client is told of why it is refused; the record of the request learns it, too."""
+    """Tells a client why it is refused; the record of the request learns it, too."""
     current().error = error
-    response = error_response(told(error), error.status)
+    response = error_response(client_text(error), error.status)
     if isinstance(error, UnauthorizedError):
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
@@ -56,7 +61,7 @@ def refusal(error: ServingError) -> Response:
 
 @asynccontextmanager
 async def received(request: Request) -> AsyncIterator[bytes]:
-    """The body, unpacked, of a request that is admitted and has room until it is answered.
+    """Reads and unpacks the body of a request that is admitted, with room until it is answered.
 
     Raises:
       TooLargeError: it is larger than `limits.body_bytes`; no more of it is read.

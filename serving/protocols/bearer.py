@@ -12,8 +12,8 @@ import grpc
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.auth import Token
-from serving.errors import UnauthorizedError, told
+from serving.auth import Token, is_one_in
+from serving.errors import UnauthorizedError, client_text
 from serving.logs.record import current
 from serving.protocols.asgi import refusal
 
@@ -35,10 +35,9 @@ class BearerHttp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
-            try:
-                _check(self._tokens, [v for k, v in scope["headers"] if k == b"authorization"])
-            except UnauthorizedError as e:
-                return await refusal(e)(scope, receive, send)
+            headers = [v for k, v in scope["headers"] if k == b"authorization"]
+            if not is_one_in(self._tokens, headers):
+                return await refusal(self._tokens[0].missing())(scope, receive, send)
         await self._app(scope, receive, send)
 
 
@@ -49,23 +48,16 @@ class BearerRpc(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         self._tokens = tokens
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
-        if details.method not in OPEN_METHODS:
-            try:
-                _check(self._tokens, authorization(details.invocation_metadata))
-            except UnauthorizedError as e:
-                return _refusal(e)
-        return await continuation(details)
+        sent = authorization(details.invocation_metadata)
+        if details.method in OPEN_METHODS or is_one_in(self._tokens, sent):
+            return await continuation(details)
+        return _refusal(self._tokens[0].missing())
 
 
 def authorization(metadata: Any) -> list[bytes]:
-    """What gRPC's metadata have in place of the header."""
-    given = [v for k, v in metadata or () if k == "authorization"]
-    return [v.encode() if isinstance(v, str) else v for v in given]
-
-
-def _check(tokens: Sequence[Token], given: Sequence[bytes]) -> None:
-    if not any([token.is_in(given) for token in tokens]):  # all of them, in a like time
-        tokens[0].check(given)
+    """Returns what gRPC's metadata have in place of the header."""
+    values = [v for k, v in metadata or () if k == "authorization"]
+    return [v.encode() if isinstance(v, str) else v for v in values]
 
 
 def describe(app: FastAPI) -> None:
@@ -88,7 +80,7 @@ def describe(app: FastAPI) -> None:
 def _refusal(error: UnauthorizedError) -> Any:
     async def refuse(requests: Any, context: Any) -> None:
         current().error = error
-        await context.abort(grpc.StatusCode[error.code], told(error))
+        await context.abort(grpc.StatusCode[error.code], client_text(error))
 
     # A stream's message is read when it is asked for: here, never.
     return grpc.stream_stream_rpc_method_handler(refuse)

@@ -36,11 +36,11 @@ def first_file(body: bytes, content_type: str) -> bytes:
 
 
 def _find(body: bytes, text: bytes, start: int) -> int:
-    """`body.find(text, start)`, in steps."""
+    """Does `body.find(text, start)`, in steps."""
     for at in range(start, len(body), _STEP):
-        found = body.find(text, at, at + _STEP + len(text) - 1)
-        if found >= 0:
-            return found
+        place = body.find(text, at, at + _STEP + len(text) - 1)
+        if place >= 0:
+            return place
     return -1
 
 
@@ -55,5 +55,5 @@ def _is_file(head: bytes) -> bool:
 def _parameter(header: str, name: str) -> str | None:
     message = Message()
     message["content-type"] = header.replace("\r", "").replace("\n", "")
-    found = message.get_param(name)
-    return found[2] if isinstance(found, tuple) else found
+    value = message.get_param(name)
+    return value[2] if isinstance(value, tuple) else value

@@ -6,7 +6,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
+from serving.auth import is_one_in
 from serving.protocols import openapi
+from serving.protocols.asgi import authorization, service_of
 
 router = APIRouter(tags=["health"])
 
@@ -23,16 +25,16 @@ async def ready(request: Request) -> Response:
 
     A word, and lines that say what does not answer and why; these are for who has the token.
     """
-    found = request.app.state.service.readiness()
-    given = [v.encode("latin-1") for v in request.headers.getlist("authorization")]
+    readiness = service_of(request).readiness()
     tokens = request.app.state.tokens
-    told = found.lines if not tokens or any([t.is_in(given) for t in tokens]) else ()
-    return PlainTextResponse("\n".join((found.word, *told)), 200 if found.word == "ready" else 503)
+    may_know = not tokens or is_one_in(tokens, authorization(request))
+    text = "\n".join((readiness.word, *(readiness.lines if may_know else ())))
+    return PlainTextResponse(text, 200 if readiness.word == "ready" else 503)
 
 
 @router.get("/metrics", **openapi.PROBE)
 def metrics(request: Request) -> Response:
     """For Prometheus."""
     # Not on the event loop: it takes some milliseconds.
-    found = request.app.state.service.access.metrics.render()
-    return Response(found, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    exposition = service_of(request).access.metrics.render()
+    return Response(exposition, media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -8,6 +8,7 @@ once, and whoever sends more of anything else than a request can need is refused
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ _STEPS[list(b"]}")] = -1
 
 
 def read_json_object(body: bytes, images: int) -> dict[str, Any]:
-    """A JSON object, in which long lists of numbers, nested or not, are uint8 arrays.
+    """Reads a JSON object; long lists of numbers, nested or not, become uint8 arrays.
 
     Args:
       images: that a request may have, for the message.
@@ -47,21 +48,18 @@ def read_json_object(body: bytes, images: int) -> dict[str, Any]:
       TooLargeError: it has more than `MOST` values.
     """
     try:
-        small = len(body) <= WINDOW
-        found = json.loads(body) if small else _Reader(_utf8(body), images).read()
+        if len(body) <= WINDOW:
+            value = json.loads(body)
+        else:
+            if (encoding := json.detect_encoding(body)) != "utf-8":
+                body = body.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
+            value = _Reader(body, images).read()
     except (ValueError, RecursionError) as e:
         raise InvalidRequestError(f"Expected a JSON object: {e}") from None
-    if not isinstance(found, dict):
-        kind = "list" if isinstance(found, np.ndarray) else type(found).__name__
+    if not isinstance(value, dict):
+        kind = "list" if isinstance(value, np.ndarray) else type(value).__name__
         raise InvalidRequestError(f"Expected a JSON object, got a {kind}.")
-    return found
-
-
-def _utf8(body: bytes) -> bytes:
-    encoding = json.detect_encoding(body)
-    if encoding == "utf-8":
-        return body
-    return body.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
+    return value
 
 
 class _Reader:
@@ -74,19 +72,19 @@ class _Reader:
         self._count = 0
 
     def read(self) -> Any:
-        found = self._value(0)
+        value = self._value(0)
         if self._next():
             raise ValueError(f"Extra data at byte {self._at}")
-        return found
+        return value
 
     def _next(self) -> bytes:
-        """The next character that is no space; b"" at the end."""
+        """Moves to the next character that is no space, and returns it; b"" at the end."""
         space = _SPACES.match(self._body, self._at)
         self._at = space.end() if space else self._at
         return self._body[self._at : self._at + 1]
 
     def _value(self, depth: int) -> Any:
-        """A value that is larger than a window, or the outermost."""
+        """Reads a value that is larger than a window, or the outermost."""
         character = self._next()
         if depth > _DEPTH:
             raise ValueError(f"More than {_DEPTH} large lists and objects within each other")
@@ -116,7 +114,7 @@ class _Reader:
         return self._joined(parts)
 
     def _object(self, depth: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        members: dict[str, Any] = {}
         for piece in self._pieces(b"}"):
             if piece is None:
                 if self._next() != b'"':
@@ -125,16 +123,18 @@ class _Reader:
                 if self._next() != b":":
                     raise ValueError(f"Expecting ':' at byte {self._at}")
                 self._at += 1
-                found[key] = self._value(depth + 1)
+                members[key] = self._value(depth + 1)
                 self._counted(1)
             else:
-                members = self._parsed(b"{%b}" % piece)
-                found |= {key: self._lean(value) for key, value in members.items()}
-        return found
+                small = self._parsed(b"{%b}" % piece)
+                members |= {key: self._lean(value) for key, value in small.items()}
+        return members
 
     def _pieces(self, close: bytes) -> Iterator[bytes | None]:
-        """The container at hand, as texts of whole elements; None for an element that has to
-        be read by itself, from where the reader is then."""
+        """Yields the container at hand, as texts of whole elements.
+
+        None stands for an element that has to be read by itself, from where the reader is then.
+        """
         self._at += 1
         begun = False
         """Whether there is an element before."""
@@ -200,7 +200,7 @@ class _Reader:
         return to_bytes(numbers)
 
     def _lean(self, value: Any) -> Any:
-        """The value, counted, and with arrays for its lists of numbers."""
+        """Counts a value, and returns it with arrays for its lists of numbers."""
         self._counted(1)
         if isinstance(value, dict):
             return {key: self._lean(v) for key, v in value.items()}
@@ -213,12 +213,8 @@ class _Reader:
         arrays = [part for part in parts if isinstance(part, np.ndarray)]
         if arrays and len(arrays) == len(parts) and len({a.shape[1:] for a in arrays}) == 1:
             return np.concatenate(arrays)
-        found: list[Any] = []
-        for part in parts:
-            if isinstance(part, np.ndarray):
-                self._counted(len(part))
-            found.extend(part)
-        return found
+        self._counted(sum(map(len, arrays)))
+        return list(itertools.chain.from_iterable(parts))
 
     def _counted(self, count: int) -> None:
         self._count += count
@@ -230,7 +226,7 @@ class _Reader:
 
 
 def _cut(window: bytes) -> tuple[int | None, int | None]:
-    """Where the last whole element of a container ends, and where the container does."""
+    """Returns where the last whole element of a container ends, and where the container does."""
     codes = np.frombuffer(window, np.uint8)
     quotes = codes == ord('"')
     if b"\\" in window:
@@ -245,16 +241,16 @@ def _cut(window: bytes) -> tuple[int | None, int | None]:
 
 
 def _escaped(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Of each byte, whether a backslash before it counts."""
+    """Returns for each byte whether a backslash before it counts."""
     places = np.arange(len(codes))
     others = np.maximum.accumulate(np.where(codes == ord("\\"), -1, places))
-    found = np.zeros(len(codes), np.bool_)
-    found[1:] = ((places - others)[:-1] & 1) == 1
-    return found
+    escaped = np.zeros(len(codes), np.bool_)
+    escaped[1:] = ((places - others)[:-1] & 1) == 1
+    return escaped
 
 
 def _quoted(text: bytes) -> Iterator[bytes]:
-    """The inside of a string, in pieces that are strings of their own."""
+    """Cuts the inside of a string into pieces that are strings of their own."""
     if len(text) > WINDOW and not text.isascii():
         raise ValueError(f"Expected ASCII in a string of {len(text):,} bytes")
     at = 0

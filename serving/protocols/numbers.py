@@ -19,7 +19,7 @@ _RAGGED = "Expected lists of the same length, got ragged ones."
 
 
 def collapsed(values: list[Any]) -> Bytes | None:
-    """Nested lists of many numbers as an array; None for others.
+    """Makes nested lists of many numbers an array; None for others.
 
     Raises:
       InvalidRequestError: they are no whole numbers from 0 to 255.
@@ -28,15 +28,13 @@ def collapsed(values: list[Any]) -> Bytes | None:
         flat, shape = flatten(values)
     except InvalidRequestError:
         return None
-    if len(flat) < _SHORT or any(isinstance(v, np.ndarray) for v in flat):
-        return None
-    if not set(map(type, flat)) <= {int, float}:
+    if len(flat) < _SHORT or not set(map(type, flat)) <= {int, float}:
         return None
     return to_bytes(flat).reshape(shape)
 
 
 def pixels_of(values: Any) -> tuple[Bytes, tuple[int, ...]]:
-    """Flat uint8, and the shape, of nested lists in which some may be arrays already.
+    """Returns flat uint8, and the shape, of nested lists that may hold arrays already.
 
     Raises:
       InvalidRequestError: ragged, or no whole numbers from 0 to 255.
@@ -54,21 +52,21 @@ def pixels_of(values: Any) -> tuple[Bytes, tuple[int, ...]]:
 
 
 def pixels(values: Any, shape: tuple[int, int, int]) -> Bytes:
-    """Numbers from JSON as uint8 [N, H, W, 3].
+    """Converts numbers from JSON to uint8 [N, H, W, 3].
 
     Raises:
       InvalidRequestError: ragged, no whole numbers from 0 to 255, or of another shape.
     """
-    flat, found = pixels_of(values)
-    if len(found) != 4 or found[1:] != shape:
+    flat, sides = pixels_of(values)
+    if len(sides) != 4 or sides[1:] != shape:
         raise InvalidRequestError(
-            f"Expected pixels of shape [N, {', '.join(map(str, shape))}], got {list(found)}."
+            f"Expected pixels of shape [N, {', '.join(map(str, shape))}], got {list(sides)}."
         )
-    return flat.reshape(found)
+    return flat.reshape(sides)
 
 
 def of_repeated(values: Any) -> Bytes:
-    """An array or a repeated field of a message; in parts, since they take eight times as much.
+    """Converts an array or a repeated field; in parts, since they take eight times as much.
 
     Raises:
       InvalidRequestError: they are no whole numbers from 0 to 255.
@@ -81,7 +79,7 @@ def of_repeated(values: Any) -> Bytes:
 
 
 def flatten(values: list[Any]) -> tuple[list[Any], tuple[int, ...]]:
-    """What is in nested lists of JSON, and their shape.
+    """Returns what is in nested lists of JSON, and their shape.
 
     Written here, since NumPy makes room for the longest string as often as there are
     values, and takes true for 1.
@@ -100,7 +98,7 @@ def flatten(values: list[Any]) -> tuple[list[Any], tuple[int, ...]]:
 
 
 def to_bytes(values: Any) -> Bytes:
-    """A flat list of numbers, or an array of them, as uint8.
+    """Converts a flat list of numbers, or an array of them, to uint8.
 
     Raises:
       InvalidRequestError: they are no whole numbers from 0 to 255.

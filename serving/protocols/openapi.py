@@ -10,8 +10,8 @@ from typing import Any
 Schema = dict[str, Any]
 
 
-def _object(optional: str = "", **properties: Schema) -> Schema:
-    """Of these properties, all required but those that are named, with spaces between."""
+def _object(optional: str = "", /, **properties: Schema) -> Schema:
+    """Describes an object of these properties; the named ones, spaces between, are optional."""
     required = [name for name in properties if name not in optional.split()]
     return {"type": "object", "properties": properties, "required": required}
 
@@ -34,11 +34,14 @@ def _json(schema: Schema) -> Schema:
     return {"application/json": {"schema": schema}}
 
 
-def _route(answer: Schema, request: Schema | None = None) -> dict[str, Any]:
-    """Options of a route: what it takes, what it answers, and how it refuses.
+def _route(
+    answer: Schema, request: Schema | None = None, *, required: bool = True
+) -> dict[str, Any]:
+    """Makes the options of a route: what it takes, what it answers, and how it refuses.
 
     Args:
       answer, request: schemas by content type.
+      required: whether there has to be a body.
     """
     responses: dict[int | str, Schema] = {
         200: {"description": "The answer.", "content": answer},
@@ -46,12 +49,17 @@ def _route(answer: Schema, request: Schema | None = None) -> dict[str, Any]:
         "503": {"description": "Not ready to answer; try again.", "content": _json(_ERROR)},
         "504": {"description": "The deadline passed.", "content": _json(_ERROR)},
     }
-    extra = {} if request is None else {"requestBody": {"content": request, "required": True}}
+    extra = {"requestBody": {"content": request, "required": required}} if request else {}
     return {"responses": responses, "openapi_extra": extra}
 
 
+def _answers(**properties: Schema) -> dict[str, Any]:
+    """Makes the options of a route that takes nothing and answers an object."""
+    return _route(_json(_object(**properties)))
+
+
 def _probe(content: Schema) -> dict[str, Any]:
-    """Options of a route that answers the same way whether it is yes or no."""
+    """Makes the options of a route that answers the same way whether it is yes or no."""
     return {
         "responses": {
             200: {"description": "Yes.", "content": content},
@@ -80,39 +88,31 @@ _SIGNATURE: Schema = {
     "type": "string",
     "enum": ["serving_default", "serving_bytes", "serving_tensor"],
 }
+_VALUES = _list(_VALUE, minItems=1)
 _COLUMNS: Schema = {
-    "anyOf": [
-        _list(_VALUE, minItems=1),
-        {"type": "object", "additionalProperties": _list(_VALUE, minItems=1), "maxProperties": 1},
-    ]
+    "anyOf": [_VALUES, {"type": "object", "additionalProperties": _VALUES, "maxProperties": 1}]
 }
 V1_PREDICT = _route(
     _json({"oneOf": [_object(predictions=_list({})), _object(outputs={})]}),
     _json(
         {
             "oneOf": [
-                _object(
-                    "signature_name", signature_name=_SIGNATURE, instances=_list(_VALUE, minItems=1)
-                ),
+                _object("signature_name", signature_name=_SIGNATURE, instances=_VALUES),
                 _object("signature_name", signature_name=_SIGNATURE, inputs=_COLUMNS),
             ]
         }
     ),
 )
-V1_MODELS = _route(_json(_object(models=_list(_TEXT))))
+V1_MODELS = _answers(models=_list(_TEXT))
 _SLOT = _object(
     version=_TEXT,
     state={"enum": ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]},
     status=_object(error_code=_TEXT, error_message=_TEXT),
 )
-V1_STATUS = _route(_json(_object(name=_TEXT, ready=_FLAG, model_version_status=_list(_SLOT))))
-V1_METADATA = _route(
-    _json(
-        _object(
-            model_spec=_object(name=_TEXT, version=_TEXT),
-            metadata=_object(signature_def={"type": "object"}),
-        )
-    )
+V1_STATUS = _answers(name=_TEXT, ready=_FLAG, model_version_status=_list(_SLOT))
+V1_METADATA = _answers(
+    model_spec=_object(name=_TEXT, version=_TEXT),
+    metadata=_object(signature_def={"type": "object"}),
 )
 
 # --- Open Inference Protocol V2
@@ -157,16 +157,12 @@ V2_INFER = _route(
         **_BINARY,
     },
 )
-V2_SERVER = _route(_json(_object(name=_TEXT, version=_TEXT, extensions=_list(_TEXT))))
-V2_LIVE = _route(_json(_object(live=_FLAG)))
+V2_SERVER = _answers(name=_TEXT, version=_TEXT, extensions=_list(_TEXT))
+V2_LIVE = _answers(live=_FLAG)
 V2_READY = _probe(_json(_object("name", name=_TEXT, ready=_FLAG)))
 _TENSORS = _list(_object(name=_TEXT, datatype=_TEXT, shape=_SIZES))
-V2_METADATA = _route(
-    _json(
-        _object(
-            name=_TEXT, versions=_list(_TEXT), platform=_TEXT, inputs=_TENSORS, outputs=_TENSORS
-        )
-    )
+V2_METADATA = _answers(
+    name=_TEXT, versions=_list(_TEXT), platform=_TEXT, inputs=_TENSORS, outputs=_TENSORS
 )
 _ENTRY = _object(
     name=_TEXT,
@@ -174,10 +170,9 @@ _ENTRY = _object(
     state={"enum": ["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]},
     reason=_TEXT,
 )
-V2_INDEX = _route(_json(_list(_ENTRY)), _json(_object("ready", ready=_FLAG)))
-V2_LOAD = _route(_json({"type": "object"}), _json(_object("parameters", parameters=_PARAMETERS)))
-for _may_be_empty in (V2_INDEX, V2_LOAD):
-    _may_be_empty["openapi_extra"]["requestBody"]["required"] = False
+V2_INDEX = _route(_json(_list(_ENTRY)), _json(_object("ready", ready=_FLAG)), required=False)
+_LOAD = _object("parameters", parameters=_PARAMETERS)
+V2_LOAD = _route(_json(_PARAMETERS), _json(_LOAD), required=False)
 
 # --- Image files
 

@@ -13,7 +13,7 @@ import grpc
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.logs.access import Access
-from serving.logs.record import HEADER, Record, choose_id, shortened
+from serving.logs.record import HEADER, LONGEST_PATH, Record, choose_id
 
 _HEADER = HEADER.encode()
 _PATHS = {"v1": "v1", "v2": "v2", "predict": "file"}
@@ -35,11 +35,11 @@ class RecordedHttp:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         path, client = scope["path"], scope.get("client")
-        given = next((v for k, v in scope["headers"] if k == _HEADER), b"")
+        sent_id = next((v for k, v in scope["headers"] if k == _HEADER), b"")
         record = Record(
             protocol=_PATHS.get(path[1:].partition("/")[0], ""),
-            request_id=choose_id(given.decode("latin-1")),
-            call={"method": scope["method"], "path": shortened(path)},
+            request_id=choose_id(sent_id.decode("latin-1")),
+            call={"method": scope["method"], "path": path[:LONGEST_PATH]},
             peer=f"{client[0]}:{client[1]}" if client else "",
         )
 
@@ -72,11 +72,11 @@ class RecordedRpc(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         metadata = details.invocation_metadata or ()
-        given = next((v for k, v in metadata if k == HEADER), None)
+        sent_id = next((v for k, v in metadata if k == HEADER), None)
         record = Record(
             protocol=_SERVICES.get(details.method[1:].partition(".")[0], ""),
-            request_id=choose_id(given),
-            call={"rpc": shortened(details.method)},
+            request_id=choose_id(sent_id),
+            call={"rpc": details.method[:LONGEST_PATH]},
         )
         handler = await continuation(details)
         if handler is not None and handler.unary_unary is not None:

@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from common.errors import ServingError
-from serving.errors import told
+from serving.errors import client_text
 from serving.logs.record import current
 from serving.off_loop import off_loop
 from serving.protocols.wire import parse
@@ -43,10 +43,10 @@ class Refusing(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                     request = await off_loop(len(message), parse, kind, message)
                     return await handler.unary_unary(request, context)
             except DecodeError as e:
-                code, text = grpc.StatusCode.INVALID_ARGUMENT, told(e)
+                code, text = grpc.StatusCode.INVALID_ARGUMENT, client_text(e)
             except ServingError as e:
                 current().error = e
-                code, text = grpc.StatusCode[e.code], told(e)
+                code, text = grpc.StatusCode[e.code], client_text(e)
             except Exception:
                 _log.exception("%s failed", details.method)
                 code, text = grpc.StatusCode.INTERNAL, "The server failed; its log says why."

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import nearest
+from modelstore.raw_example import ENCODED
 from serving.answer import TOP_K, Answer
 from serving.errors import InvalidRequestError
 from serving.models.loaded import LoadedVersion
@@ -39,7 +40,7 @@ EXAMPLES, BYTES, TENSOR = "serving_default", "serving_bytes", "serving_tensor"
 
 
 def signatures(loaded: LoadedVersion) -> dict[str, Signature]:
-    """By name, as in the SavedModel."""
+    """Returns the signatures by name, as in the SavedModel."""
     classes = len(loaded.card.class_names)
     k = min(TOP_K, classes)
     scores = Tensor("scores", "DT_FLOAT", (-1, classes))
@@ -54,24 +55,24 @@ def signatures(loaded: LoadedVersion) -> dict[str, Signature]:
 
 def find_signature(loaded: LoadedVersion, name: str) -> Signature:
     """Raises InvalidRequestError for a signature that is not there."""
-    known = signatures(loaded)
-    if name not in known:
-        raise InvalidRequestError(f"No signature {name!r}.{nearest(name, known)}")
-    return known[name]
+    by_name = signatures(loaded)
+    if name not in by_name:
+        raise InvalidRequestError(f"No signature {name!r}.{nearest(name, by_name)}")
+    return by_name[name]
 
 
 def outputs(signature: Signature, answer: Answer) -> dict[str, Any]:
-    """The signature's outputs: arrays by name; strings as bytes objects."""
-    found: dict[str, Any] = {"scores": answer.scores_NC}
+    """Returns the signature's outputs: arrays by name; strings as bytes objects."""
+    arrays: dict[str, Any] = {"scores": answer.scores_NC}
     if signature.name == BYTES:
         top = answer.top()
-        found["labels"] = np.array([[n.encode() for n, _ in row] for row in top], object)
-        found["label_scores"] = np.array([[s for _, s in row] for row in top], np.float32)
-    return found
+        arrays["labels"] = np.array([[n.encode() for n, _ in row] for row in top], object)
+        arrays["label_scores"] = np.array([[s for _, s in row] for row in top], np.float32)
+    return arrays
 
 
 def images_of_examples(examples: Sequence[bytes]) -> list[bytes]:
-    """The encoded images of serialised raw examples.
+    """Takes the encoded images out of serialised raw examples.
 
     Raises:
       InvalidRequestError: one is none, or has no image.
@@ -79,27 +80,26 @@ def images_of_examples(examples: Sequence[bytes]) -> list[bytes]:
     from google.protobuf.message import DecodeError
     from tensorflow.core.example import example_pb2
 
-    found = []
+    images = []
     for index, serialised in enumerate(examples):
         try:
-            example = parse(example_pb2.Example, serialised)
-            features: Mapping[str, Any] = example.features.feature
+            features = parse(example_pb2.Example, serialised).features.feature
         except DecodeError:
             raise InvalidRequestError(
                 f"Example {index}: expected a serialised tf.Example, got {len(serialised)} bytes "
                 "that are none. Encoded images go to the signature serving_bytes."
             ) from None
-        values = features["image/encoded"].bytes_list.value if "image/encoded" in features else []
+        values = features[ENCODED].bytes_list.value if ENCODED in features else []
         if len(values) != 1:
             raise InvalidRequestError(
-                f"Example {index}: expected one value of image/encoded, got {len(values)}."
+                f"Example {index}: expected one value of {ENCODED}, got {len(values)}."
             )
-        found.append(bytes(values[0]))
-    return found
+        images.append(bytes(values[0]))
+    return images
 
 
 def choose(outputs: Mapping[str, Any], wanted: Sequence[str]) -> list[str]:
-    """Names of the outputs that are wanted, in that order; all without a wish.
+    """Returns names of the outputs that are wanted, in that order; all without a wish.
 
     Raises:
       InvalidRequestError: one is not there, or asked for twice.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,9 +63,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         if kind is None:
             raise InvalidRequestError("Expected an example_list with at least one tf.Example.")
         with self._request(spec, context) as query:
-            given = getattr(request.input, kind)
-            query.check_count(len(given.examples))
-            images = await off_loop(request.ByteSize(), _images_of_list, given)
+            examples = getattr(request.input, kind)
+            query.check_count(len(examples.examples))
+            images = await off_loop(request.ByteSize(), _images_of_list, examples)
             answer = await query.answer(images)
         response = classification_pb2.ClassificationResponse()
         _name(response.model_spec, query.loaded, signatures.BYTES)
@@ -119,7 +120,7 @@ def add_services(server: Any, service: Service) -> None:
 
 
 def _place(spec: Any) -> tuple[int | None, str | None]:
-    """Version and label."""
+    """Returns version and label."""
     choice = spec.WhichOneof("version_choice")
     return (
         spec.version.value if choice == "version" else None,
@@ -132,11 +133,7 @@ def _name(spec: Any, loaded: LoadedVersion, signature: str) -> None:
     spec.version.value = loaded.version
 
 
-def _images(
-    signature: signatures.Signature,
-    inputs: Mapping[str, Any],
-    query: Query,
-) -> Any:
+def _images(signature: signatures.Signature, inputs: Mapping[str, Any], query: Query) -> Any:
     if list(inputs) != [signature.input.name]:
         raise InvalidRequestError(
             f"{signature.name} expects the input {signature.input.name!r}, got {sorted(inputs)}."
@@ -161,15 +158,16 @@ def _images(
     return values
 
 
-def _images_of_list(given: Any) -> list[bytes]:
-    """Those of an ExampleList, with a context or without."""
+def _images_of_list(examples: Any) -> list[bytes]:
+    """Returns the images of an ExampleList, with a context or without."""
     # Serialised messages one after the other are their merge.
-    common = given.context.SerializeToString() if hasattr(given, "context") else b""
-    return signatures.images_of_examples([common + e.SerializeToString() for e in given.examples])
+    common = examples.context.SerializeToString() if hasattr(examples, "context") else b""
+    serialised = [common + e.SerializeToString() for e in examples.examples]
+    return signatures.images_of_examples(serialised)
 
 
 def _pixels(tensor: Any, shape: tuple[int, int, int]) -> Images:
-    """A TensorProto as uint8 [N, H, W, 3].
+    """Reads a TensorProto as uint8 [N, H, W, 3].
 
     Written here, since TensorFlow's own would make an array of whatever size the shape
     announces, from a message of a few bytes.
@@ -185,8 +183,8 @@ def _pixels(tensor: Any, shape: tuple[int, int, int]) -> Images:
         listed = {types_pb2.DT_INT64: tensor.int64_val, types_pb2.DT_FLOAT: tensor.float_val}
         flat = listed.get(tensor.dtype, tensor.int_val)
     sides = [d.size for d in tensor.tensor_shape.dim]
-    count = len(flat) // int(np.prod(shape))
-    if sides != [count, *shape] or len(flat) != count * int(np.prod(shape)):
+    count, rest = divmod(len(flat), math.prod(shape))
+    if rest or sides != [count, *shape]:
         raise InvalidRequestError(
             f"images: expected the shape [N, {', '.join(map(str, shape))}], got {sides} with "
             f"{len(flat)} values."
@@ -195,9 +193,8 @@ def _pixels(tensor: Any, shape: tuple[int, int, int]) -> Images:
 
 
 def _tensor(values: Any) -> Any:
-    """An output array as a TensorProto."""
-    sides = [tensor_shape_pb2.TensorShapeProto.Dim(size=s) for s in values.shape]
-    shape = tensor_shape_pb2.TensorShapeProto(dim=sides)
+    """Writes an output array as a TensorProto."""
+    shape = _shape(values.shape)
     if values.dtype == object:
         return tensor_pb2.TensorProto(
             dtype=types_pb2.DT_STRING, tensor_shape=shape, string_val=list(values.flat)
@@ -208,12 +205,14 @@ def _tensor(values: Any) -> Any:
     )
 
 
+def _shape(sides: Sequence[int]) -> Any:
+    return tensor_shape_pb2.TensorShapeProto(dim=[{"size": side} for side in sides])
+
+
 def _definition(signature: signatures.Signature) -> Any:
     def info(tensor: signatures.Tensor) -> Any:
-        shape = tensor_shape_pb2.TensorShapeProto(
-            dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=d) for d in tensor.shape]
-        )
         dtype = types_pb2.DataType.Value(tensor.dtype)
+        shape = _shape(tensor.shape)
         return meta_graph_pb2.TensorInfo(name=tensor.name, dtype=dtype, tensor_shape=shape)
 
     return meta_graph_pb2.SignatureDef(
@@ -224,12 +223,14 @@ def _definition(signature: signatures.Signature) -> Any:
 
 
 def _status(slot: Slot) -> Any:
-    states = get_model_status_pb2.ModelVersionStatus
-    status = states(version=slot.version, state=states.State.Value(slot.state))
-    if slot.error:
-        status.status.error_code = 2  # UNKNOWN
-    status.status.error_message = slot.error or slot.unloaded
-    return status
+    return get_model_status_pb2.ModelVersionStatus(
+        version=slot.version,
+        state=slot.state,
+        status={
+            "error_code": "UNKNOWN" if slot.error else "OK",
+            "error_message": slot.error or slot.unloaded,
+        },
+    )
 
 
 def _dtype_name(number: int) -> str:

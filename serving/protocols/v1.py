@@ -11,7 +11,8 @@ serialised tf.Examples (`examples`), image files in base64, or pixels (`images`)
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -19,12 +20,11 @@ from fastapi.responses import JSONResponse, Response
 
 from serving.errors import InvalidRequestError
 from serving.models.loaded import LoadedVersion
-from serving.models.served import Slot
 from serving.off_loop import off_loop
 from serving.protocols import numbers, openapi, signatures
 from serving.protocols.asgi import from_base64, received, service_of
 from serving.protocols.json_reader import read_json_object
-from serving.service import Query, Service
+from serving.service import Query
 
 router = APIRouter(prefix="/v1/models", tags=["TensorFlow Serving, KServe V1"])
 
@@ -38,86 +38,35 @@ async def names(request: Request) -> Response:
     return JSONResponse({"models": sorted(service_of(request).repository.models())})
 
 
-@router.get("/{name}", **openapi.V1_STATUS)
-async def status(request: Request, name: str) -> Response:
-    return _status(service_of(request), name, None, None)
-
-
-@router.get("/{name}/versions/{version}", **openapi.V1_STATUS)
-async def version_status(request: Request, name: str, version: int) -> Response:
-    return _status(service_of(request), name, version, None)
-
-
-@router.get("/{name}/labels/{label}", **openapi.V1_STATUS)
-async def label_status(request: Request, name: str, label: str) -> Response:
-    return _status(service_of(request), name, None, label)
-
-
-@router.get("/{name}/metadata", **openapi.V1_METADATA)
-async def metadata(request: Request, name: str) -> Response:
-    return _metadata(service_of(request), name, None, None)
-
-
-@router.get("/{name}/versions/{version}/metadata", **openapi.V1_METADATA)
-async def version_metadata(request: Request, name: str, version: int) -> Response:
-    return _metadata(service_of(request), name, version, None)
-
-
-@router.get("/{name}/labels/{label}/metadata", **openapi.V1_METADATA)
-async def label_metadata(request: Request, name: str, label: str) -> Response:
-    return _metadata(service_of(request), name, None, label)
-
-
-@router.post("/{name}:predict", **openapi.V1_PREDICT)
-async def predict(request: Request, name: str) -> Response:
-    return await _predict(request, name, None, None)
-
-
-@router.post("/{name}/versions/{version}:predict", **openapi.V1_PREDICT)
-async def version_predict(request: Request, name: str, version: int) -> Response:
-    return await _predict(request, name, version, None)
-
-
-@router.post("/{name}/labels/{label}:predict", **openapi.V1_PREDICT)
-async def label_predict(request: Request, name: str, label: str) -> Response:
-    return await _predict(request, name, None, label)
-
-
-def _status(service: Service, name: str, version: int | None, label: str | None) -> Response:
-    slots = service.repository.slots(name, version, label)
+async def _status(request: Request, name: str, version: int | None, label: str | None) -> Response:
+    slots = service_of(request).repository.slots(name, version, label)
     return JSONResponse(
         {
             "name": name,
             "ready": any(s.state == "AVAILABLE" for s in slots),
-            "model_version_status": [_slot(s) for s in slots],
+            "model_version_status": [
+                {
+                    "version": str(slot.version),
+                    "state": slot.state,
+                    "status": {
+                        "error_code": "UNKNOWN" if slot.error else "OK",
+                        "error_message": slot.error or slot.unloaded,
+                    },
+                }
+                for slot in slots
+            ],
         }
     )
 
 
-def _slot(slot: Slot) -> dict[str, Any]:
-    return {
-        "version": str(slot.version),
-        "state": slot.state,
-        "status": {
-            "error_code": "UNKNOWN" if slot.error else "OK",
-            "error_message": slot.error or slot.unloaded,
-        },
-    }
-
-
-def _metadata(service: Service, name: str, version: int | None, label: str | None) -> Response:
-    with service.use(name, version, label) as loaded:
-        found = {k: _signature(s) for k, s in signatures.signatures(loaded).items()}
-        return JSONResponse(
-            {
-                "model_spec": {
-                    "name": name,
-                    "signature_name": "",
-                    "version": str(loaded.version),
-                },
-                "metadata": {"signature_def": {"signature_def": found}},
-            }
-        )
+async def _metadata(
+    request: Request, name: str, version: int | None, label: str | None
+) -> Response:
+    with service_of(request).use(name, version, label) as loaded:
+        spec = {"name": name, "signature_name": "", "version": str(loaded.version)}
+        definitions = {k: _signature(s) for k, s in signatures.signatures(loaded).items()}
+    metadata = {"signature_def": {"signature_def": definitions}}
+    return JSONResponse({"model_spec": spec, "metadata": metadata})
 
 
 def _signature(signature: signatures.Signature) -> dict[str, Any]:
@@ -151,8 +100,40 @@ async def _predict(request: Request, name: str, version: int | None, label: str 
     return JSONResponse({"outputs": only})
 
 
+def _add_routes(
+    method: str,
+    action: str,
+    name: str,
+    answer: Callable[[Request, str, int | None, str | None], Awaitable[Response]],
+    options: dict[str, Any],
+) -> None:
+    """Adds the routes of a model, of one of its versions, and of one of its labels."""
+
+    async def of_model(request: Request, name: str) -> Response:
+        return await answer(request, name, None, None)
+
+    async def of_version(request: Request, name: str, version: int) -> Response:
+        return await answer(request, name, version, None)
+
+    async def of_label(request: Request, name: str, label: str) -> Response:
+        return await answer(request, name, None, label)
+
+    for place, of, prefix in (
+        ("", of_model, ""),
+        ("/versions/{version}", of_version, "version_"),
+        ("/labels/{label}", of_label, "label_"),
+    ):
+        path = f"/{{name}}{place}{action}"
+        router.add_api_route(path, of, methods=[method], name=prefix + name, **options)
+
+
+_add_routes("GET", "", "status", _status, openapi.V1_STATUS)
+_add_routes("GET", "/metadata", "metadata", _metadata, openapi.V1_METADATA)
+_add_routes("POST", ":predict", "predict", _predict, openapi.V1_PREDICT)
+
+
 def _decode(data: bytes, query: Query) -> tuple[bool, signatures.Signature, Any]:
-    """Whether it is by rows, the signature, and the images."""
+    """Returns whether it is by rows, the signature, and the images."""
     body = read_json_object(data, query.limits.images)
     rows = "instances" in body
     if rows == ("inputs" in body):
@@ -162,40 +143,40 @@ def _decode(data: bytes, query: Query) -> tuple[bool, signatures.Signature, Any]
     return rows, *_images(query.loaded, body.get("signature_name"), key, values)
 
 
-def _rows(given: Any) -> tuple[Any, str | None]:
-    """Each row's value, and the input's name where the rows say it."""
-    if isinstance(given, np.ndarray):
-        return given, None
-    if not isinstance(given, list):
+def _rows(rows: Any) -> tuple[Any, str | None]:
+    """Returns each row's value, and the input's name where the rows say it."""
+    if isinstance(rows, np.ndarray):
+        return rows, None
+    if not isinstance(rows, list):
         raise InvalidRequestError('"instances": expected a list with at least one row.')
-    named = [isinstance(row, dict) and set(row) != {"b64"} for row in given]
+    named = [isinstance(row, dict) and set(row) != {"b64"} for row in rows]
     if not any(named):
-        return given, None
-    keys = {tuple(row) if n else () for row, n in zip(given, named, strict=True)}
+        return rows, None
+    keys = {tuple(row) if n else () for row, n in zip(rows, named, strict=True)}
     if len(keys) != 1 or len(next(iter(keys))) != 1:
         raise InvalidRequestError(
             '"instances": expected each row to have the same one input, such as '
             '{"images": {"b64": …}}.'
         )
     (key,) = next(iter(keys))
-    return [row[key] for row in given], key
+    return [row[key] for row in rows], key
 
 
-def _columns(given: Any) -> tuple[Any, str | None]:
+def _columns(values: Any) -> tuple[Any, str | None]:
     key = None
-    if isinstance(given, dict) and set(given) != {"b64"}:
-        if len(given) != 1:
+    if isinstance(values, dict) and set(values) != {"b64"}:
+        if len(values) != 1:
             raise InvalidRequestError('"inputs": expected one input, such as {"images": […]}.')
-        ((key, given),) = given.items()
-    if not isinstance(given, list | np.ndarray) or not len(given):
+        ((key, values),) = values.items()
+    if not isinstance(values, list | np.ndarray) or not len(values):
         raise InvalidRequestError('"inputs": expected a list with at least one value.')
-    return given, key
+    return values, key
 
 
 def _images(
     loaded: LoadedVersion, name: Any, key: str | None, values: Any
 ) -> tuple[signatures.Signature, Any]:
-    """The signature that is named, or that the values are meant for; and the images."""
+    """Finds the signature that is named, or that the values are meant for; and the images."""
     if name is not None and not isinstance(name, str):
         raise InvalidRequestError('"signature_name": expected a string.')
     files: list[bytes] = []
@@ -229,12 +210,11 @@ def _files(values: Any) -> list[bytes]:
 def _plain(values: np.ndarray[Any, Any]) -> list[Any]:
     if values.dtype == object:
         return [[v.decode() for v in row] for row in values]
-    found: list[Any] = values.tolist()
-    return found
+    return cast("list[Any]", values.tolist())
 
 
 def _by_row(outputs: dict[str, list[Any]]) -> list[Any]:
-    """As TensorFlow Serving: the values alone where there is one output."""
+    """Arranges as TensorFlow Serving does: the values alone where there is one output."""
     if len(outputs) == 1:
         return next(iter(outputs.values()))
     rows = zip(*outputs.values(), strict=True)

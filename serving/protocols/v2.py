@@ -7,6 +7,7 @@ FP32 [N, k], the likeliest first.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -43,22 +44,32 @@ class Tensor:
     values: Any
     """np.ndarray [*shape]; for BYTES a list of bytes."""
 
+    def packed(self) -> bytes:
+        """Returns the binary form: BYTES each after its length, four bytes, little endian."""
+        if self.datatype == "BYTES":
+            return b"".join(struct.pack("<I", len(v)) + v for v in self.values)
+        return bytes(self.values.tobytes())
+
 
 def metadata(loaded: LoadedVersion, repository: Repository) -> dict[str, Any]:
-    """A model's metadata, as REST has it."""
+    """Describes a model, as REST has it."""
     slots = repository.slots(loaded.name)
     signature = signatures.find_signature(loaded, signatures.BYTES)
+    inputs, outputs = (
+        [described(t.name, _DATATYPES[t.dtype], t.shape) for t in tensors]
+        for tensors in ((signature.input,), signature.outputs)
+    )
     return {
         "name": loaded.name,
         "versions": [str(s.version) for s in slots if s.state == "AVAILABLE"],
         "platform": PLATFORM,
-        "inputs": [_described(signature.input)],
-        "outputs": [_described(t) for t in signature.outputs],
+        "inputs": inputs,
+        "outputs": outputs,
     }
 
 
 def index(repository: Repository, ready: bool) -> list[dict[str, str]]:
-    """Every version that was seen, as the repository extension lists them.
+    """Lists every version that was seen, as the repository extension does.
 
     Args:
       ready: list only those that answer.
@@ -83,14 +94,14 @@ def check_load(parameters: Iterable[str]) -> None:
     Raises:
       InvalidRequestError: for Triton's parameters `config` and `file:…`.
     """
-    if found := [p for p in parameters if p == "config" or p.startswith("file:")]:
+    if refused := [p for p in parameters if p == "config" or p.startswith("file:")]:
         raise InvalidRequestError(
-            f"{found[0]}: models come from the serving folder, not from a request."
+            f"{refused[0]}: models come from the serving folder, not from a request."
         )
 
 
 def version_number(text: str) -> int | None:
-    """The version in a path or message; None for "".
+    """Reads the version in a path or message; None for "".
 
     Raises:
       UnknownModelError: it is no number.
@@ -104,7 +115,7 @@ def version_number(text: str) -> int | None:
 
 
 def images_of(tensors: Sequence[Tensor]) -> Any:
-    """The images of a request's inputs.
+    """Returns the images of a request's inputs.
 
     Raises:
       InvalidRequestError: there is not exactly one, or it is of another type.
@@ -129,7 +140,7 @@ def images_of(tensors: Sequence[Tensor]) -> Any:
 
 
 def outputs_of(answer: Answer, loaded: LoadedVersion, wanted: Sequence[str]) -> list[Tensor]:
-    """The outputs that are wanted, in that order; all without a wish.
+    """Returns the outputs that are wanted, in that order; all without a wish.
 
     Raises:
       InvalidRequestError: one is not there, or asked for twice.
@@ -148,14 +159,9 @@ def outputs_of(answer: Answer, loaded: LoadedVersion, wanted: Sequence[str]) -> 
     ]
 
 
-def pack_bytes(values: Sequence[bytes]) -> bytes:
-    """BYTES in the binary form: each after its length, four bytes, little endian."""
-    return b"".join(struct.pack("<I", len(v)) + v for v in values)
-
-
 def unpack_bytes(data: bytes) -> list[bytes]:
     """Raises InvalidRequestError where lengths and data do not fit."""
-    found: list[bytes] = []
+    values: list[bytes] = []
     at = 0
     while at < len(data):
         if at + 4 > len(data):
@@ -166,15 +172,15 @@ def unpack_bytes(data: bytes) -> list[bytes]:
             raise InvalidRequestError(
                 f"BYTES: a value of {length} bytes is announced, {len(data) - at} are there."
             )
-        found.append(data[at : at + length])
+        values.append(data[at : at + length])
         at += length
-        if len(found) > _MOST:
+        if len(values) > _MOST:
             raise TooLargeError(f"BYTES: expected at most {_MOST:,} values, got more.")
-    return found
+    return values
 
 
 def from_raw(name: str, datatype: str, shape: tuple[int, ...], data: bytes | Bytes) -> Tensor:
-    """A tensor from its binary form.
+    """Makes a tensor of its binary form.
 
     Raises:
       InvalidRequestError: the data do not fill the shape.
@@ -185,9 +191,7 @@ def from_raw(name: str, datatype: str, shape: tuple[int, ...], data: bytes | Byt
         return Tensor(name, datatype, shape, unpack_bytes(bytes(data)))
     if datatype != "UINT8":
         return Tensor(name, datatype, shape, None)  # `images_of` says what is expected
-    count = 1
-    for side in shape:
-        count *= side
+    count = math.prod(shape)
     if any(side < 0 for side in shape) or count != len(data):
         raise InvalidRequestError(
             f"{name}: the shape {list(shape)} asks for {count} bytes, got {len(data)}."
@@ -195,9 +199,5 @@ def from_raw(name: str, datatype: str, shape: tuple[int, ...], data: bytes | Byt
     return Tensor(name, datatype, shape, np.frombuffer(data, np.uint8).reshape(shape))
 
 
-def _described(tensor: signatures.Tensor) -> dict[str, Any]:
-    return {
-        "name": tensor.name,
-        "datatype": _DATATYPES[tensor.dtype],
-        "shape": list(tensor.shape),
-    }
+def described(name: str, datatype: str, shape: Sequence[int]) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": list(shape)}

@@ -45,37 +45,26 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
     async def ModelMetadata(self, request: Any, context: Any) -> Any:
         number = v2.version_number(request.version)
         with self._service.use(request.name, number) as loaded:
-            found = v2.metadata(loaded, self._repository)
-        tensor = oip.ModelMetadataResponse.TensorMetadata
-        return oip.ModelMetadataResponse(
-            **{k: found[k] for k in ("name", "versions", "platform")},
-            **{k: [tensor(**t) for t in found[k]] for k in ("inputs", "outputs")},
-        )
+            return oip.ModelMetadataResponse(**v2.metadata(loaded, self._repository))
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         wanted = [o.name for o in request.outputs]
         number = v2.version_number(request.model_version)
         at = request.model_name, number, None, context.time_remaining
         with self._service.admitted(), self._service.request(*at) as query:
-            images = await off_loop(request.ByteSize(), _images, request, query)
-            answer = await query.answer(images, request.id)
+            inputs = await off_loop(request.ByteSize(), _inputs, request, query)
+            answer = await query.answer(v2.images_of(inputs), request.id)
             outputs = v2.outputs_of(answer, query.loaded, wanted)
         response = oip.ModelInferResponse(
             model_name=answer.name, model_version=str(answer.version), id=request.id
         )
         for tensor in outputs:
             response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-            is_text = tensor.datatype == "BYTES"
-            response.raw_output_contents.append(
-                v2.pack_bytes(tensor.values) if is_text else tensor.values.tobytes()
-            )
+            response.raw_output_contents.append(tensor.packed())
         return response
 
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:
-        entry = oip.RepositoryIndexResponse.ModelIndex
-        return oip.RepositoryIndexResponse(
-            models=[entry(**found) for found in v2.index(self._repository, request.ready)]
-        )
+        return oip.RepositoryIndexResponse(models=v2.index(self._repository, request.ready))
 
     async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:
         control = self._control(context)
@@ -98,10 +87,6 @@ def add_services(server: Any, service: Service) -> None:
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(service), server)
 
 
-def _images(request: Any, query: Query) -> Any:
-    return v2.images_of(_inputs(request, query))
-
-
 def _inputs(request: Any, query: Query) -> list[v2.Tensor]:
     raw = list(request.raw_input_contents)
     if raw and len(raw) != len(request.inputs):
@@ -109,16 +94,16 @@ def _inputs(request: Any, query: Query) -> list[v2.Tensor]:
             f"raw_input_contents: expected one for each of {len(request.inputs)} inputs, "
             f"got {len(raw)}."
         )
-    found = []
-    for index, given in enumerate(request.inputs):
-        shape = tuple(given.shape)
+    tensors = []
+    for index, tensor in enumerate(request.inputs):
+        shape = tuple(tensor.shape)
         if raw:
-            found.append(v2.from_raw(given.name, given.datatype, shape, raw[index]))
-        elif given.datatype == "BYTES":
-            query.check_count(len(given.contents.bytes_contents))
-            values = list(given.contents.bytes_contents)
-            found.append(v2.Tensor(given.name, "BYTES", shape, values))
+            tensors.append(v2.from_raw(tensor.name, tensor.datatype, shape, raw[index]))
+        elif tensor.datatype == "BYTES":
+            query.check_count(len(tensor.contents.bytes_contents))
+            values = list(tensor.contents.bytes_contents)
+            tensors.append(v2.Tensor(tensor.name, "BYTES", shape, values))
         else:
-            data = numbers.of_repeated(given.contents.uint_contents)
-            found.append(v2.from_raw(given.name, given.datatype, shape, data))
-    return found
+            data = numbers.of_repeated(tensor.contents.uint_contents)
+            tensors.append(v2.from_raw(tensor.name, tensor.datatype, shape, data))
+    return tensors

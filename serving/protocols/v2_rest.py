@@ -15,7 +15,7 @@ from serving.control import Control
 from serving.errors import InvalidRequestError
 from serving.off_loop import off_loop
 from serving.protocols import numbers, openapi, v2
-from serving.protocols.asgi import from_base64, received, service_of
+from serving.protocols.asgi import authorization, from_base64, received, service_of
 from serving.protocols.json_reader import read_json_object
 from serving.service import Query
 
@@ -44,32 +44,49 @@ async def ready(request: Request) -> Response:
 
 @router.get("/models/{name}", **openapi.V2_METADATA)
 async def model(request: Request, name: str) -> Response:
-    return _metadata(request, name, "")
+    return await model_version(request, name, "")
 
 
 @router.get("/models/{name}/versions/{number}", **openapi.V2_METADATA)
 async def model_version(request: Request, name: str, number: str) -> Response:
-    return _metadata(request, name, number)
+    service = service_of(request)
+    with service.use(name, v2.version_number(number)) as loaded:
+        return JSONResponse(v2.metadata(loaded, service.repository))
 
 
 @router.get("/models/{name}/ready", **openapi.V2_READY)
 async def model_ready(request: Request, name: str) -> Response:
-    return _ready(request, name, "")
+    return await version_ready(request, name, "")
 
 
 @router.get("/models/{name}/versions/{number}/ready", **openapi.V2_READY)
 async def version_ready(request: Request, name: str, number: str) -> Response:
-    return _ready(request, name, number)
+    slots = service_of(request).repository.slots(name, v2.version_number(number))
+    is_ready = any(s.state == "AVAILABLE" for s in slots)
+    return JSONResponse({"name": name, "ready": is_ready}, 200 if is_ready else 503)
 
 
 @router.post("/models/{name}/infer", **openapi.V2_INFER)
 async def infer(request: Request, name: str) -> Response:
-    return await _infer(request, name, "")
+    return await version_infer(request, name, "")
 
 
 @router.post("/models/{name}/versions/{number}/infer", **openapi.V2_INFER)
 async def version_infer(request: Request, name: str, number: str) -> Response:
-    return await _infer(request, name, number)
+    async with received(request) as data:
+        with service_of(request).request(name, v2.version_number(number)) as query:
+            length = request.headers.get(HEADER_LENGTH)
+            body, images, requested = await off_loop(len(data), _decode, data, length, query)
+            identity = body.get("id", "")
+            answer = await query.answer(images, identity)
+            outputs = v2.outputs_of(answer, query.loaded, [name for name, _ in requested])
+    binary_outputs = {n for n, is_binary in requested if is_binary}
+    if _parameter(body, "binary_data_output") and not requested:
+        binary_outputs = {t.name for t in outputs}
+    head: dict[str, Any] = {"model_name": name, "model_version": str(answer.version)}
+    if identity:
+        head["id"] = identity
+    return _response(head, outputs, binary_outputs)
 
 
 @router.post("/repository/index", **openapi.V2_INDEX)
@@ -102,12 +119,12 @@ async def unload(request: Request, name: str) -> Response:
 def _control(request: Request) -> Control:
     """Raises ForbiddenError and UnauthorizedError, before the body is read."""
     control = service_of(request).control
-    control.check([v.encode("latin-1") for v in request.headers.getlist("authorization")])
+    control.check(authorization(request))
     return control
 
 
 async def _options(request: Request) -> dict[str, Any]:
-    """The body of a request that is not about images; {} without one."""
+    """Reads the body of a request that is not about images; {} without one."""
     async with received(request) as body:
         if not body.strip():
             return {}
@@ -122,39 +139,10 @@ def server_version() -> str:
         return "0"
 
 
-def _metadata(request: Request, name: str, number: str) -> Response:
-    service = service_of(request)
-    with service.use(name, v2.version_number(number)) as loaded:
-        return JSONResponse(v2.metadata(loaded, service.repository))
-
-
-def _ready(request: Request, name: str, number: str) -> Response:
-    slots = service_of(request).repository.slots(name, v2.version_number(number))
-    is_ready = any(s.state == "AVAILABLE" for s in slots)
-    return JSONResponse({"name": name, "ready": is_ready}, 200 if is_ready else 503)
-
-
-async def _infer(request: Request, name: str, number: str) -> Response:
-    async with received(request) as data:
-        with service_of(request).request(name, v2.version_number(number)) as query:
-            length = request.headers.get(HEADER_LENGTH)
-            body, images, requested = await off_loop(len(data), _decode, data, length, query)
-            identity = body.get("id", "")
-            answer = await query.answer(images, identity)
-            outputs = v2.outputs_of(answer, query.loaded, [name for name, _ in requested])
-    binary_outputs = {n for n, is_binary in requested if is_binary}
-    if _parameter(body, "binary_data_output") and not requested:
-        binary_outputs = {t.name for t in outputs}
-    head: dict[str, Any] = {"model_name": name, "model_version": str(answer.version)}
-    if identity:
-        head["id"] = identity
-    return _response(head, outputs, binary_outputs)
-
-
 def _decode(
     data: bytes, length: str | None, query: Query
 ) -> tuple[dict[str, Any], Any, list[tuple[str, bool]]]:
-    """The JSON part, the images, and the outputs that are asked for."""
+    """Returns the JSON part, the images, and the outputs that are asked for."""
     body, binary = _split(data, length, query.limits)
     if not isinstance(body.get("id", ""), str):
         raise InvalidRequestError('"id": expected a string.')
@@ -163,7 +151,7 @@ def _decode(
 
 
 def _split(data: bytes, length: str | None, limits: LimitsConfig) -> tuple[dict[str, Any], bytes]:
-    """The JSON part of a request and the binary tensors after it."""
+    """Splits a request into its JSON part and the binary tensors after it."""
     end = len(data)
     if length is not None:
         if not length.isdecimal() or len(length) > 18 or int(length) > len(data):
@@ -175,22 +163,22 @@ def _split(data: bytes, length: str | None, limits: LimitsConfig) -> tuple[dict[
 
 
 def _inputs(body: dict[str, Any], binary: bytes, query: Query) -> list[v2.Tensor]:
-    found, at = [], 0
-    for given in _objects(body, "inputs"):
-        name, datatype, shape = given.get("name"), given.get("datatype"), _shape(given)
+    tensors, at = [], 0
+    for entry in _objects(body, "inputs"):
+        name, datatype, shape = entry.get("name"), entry.get("datatype"), _shape(entry)
         if not isinstance(name, str) or not isinstance(datatype, str) or shape is None:
             raise InvalidRequestError(
                 '"inputs": expected each to have a name, a datatype and a shape.'
             )
-        size = _parameter(given, "binary_data_size")
+        size = _parameter(entry, "binary_data_size")
         if size is None:
-            found.append(_from_json(name, datatype, shape, given.get("data"), query))
+            tensors.append(_from_json(name, datatype, shape, entry.get("data"), query))
             continue
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(binary) - at:
             raise InvalidRequestError(f"{name}: binary_data_size does not fit the body: {size!r}.")
-        found.append(v2.from_raw(name, datatype, shape, binary[at : at + size]))
+        tensors.append(v2.from_raw(name, datatype, shape, binary[at : at + size]))
         at += size
-    return found
+    return tensors
 
 
 def _from_json(
@@ -205,39 +193,36 @@ def _from_json(
         return v2.Tensor(name, datatype, shape, [from_base64(v) for v in values])
     if datatype != "UINT8":
         return v2.Tensor(name, datatype, shape, None)  # `v2.images_of` says what is expected
-    flat, found = numbers.pixels_of(data)
-    if len(found) > 1 and found != shape:
+    flat, sides = numbers.pixels_of(data)
+    if len(sides) > 1 and sides != shape:
         raise InvalidRequestError(
-            f"{name}: expected data of the shape {list(shape)}, got {list(found)}."
+            f"{name}: expected data of the shape {list(shape)}, got {list(sides)}."
         )
     return v2.from_raw(name, datatype, shape, flat)
 
 
 def _outputs(body: dict[str, Any]) -> list[tuple[str, bool]]:
-    """Names of the outputs that are asked for, and whether in binary form."""
-    found = []
-    for given in _objects(body, "outputs") if "outputs" in body else []:
-        name = given.get("name")
-        if not isinstance(name, str):
-            raise InvalidRequestError('"outputs": expected each to have a name.')
-        found.append((name, bool(_parameter(given, "binary_data"))))
-    return found
+    """Returns names of the outputs that are asked for, and whether in binary form."""
+    entries = _objects(body, "outputs") if "outputs" in body else []
+    if not all(isinstance(entry.get("name"), str) for entry in entries):
+        raise InvalidRequestError('"outputs": expected each to have a name.')
+    return [(entry["name"], bool(_parameter(entry, "binary_data"))) for entry in entries]
 
 
 def _objects(body: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    given = body.get(key)
-    if not isinstance(given, list) or not all(isinstance(g, dict) for g in given):
+    objects = body.get(key)
+    if not isinstance(objects, list) or not all(isinstance(o, dict) for o in objects):
         raise InvalidRequestError(f'"{key}": expected a list of objects.')
-    return given
+    return objects
 
 
-def _parameter(given: dict[str, Any], key: str) -> Any:
-    parameters = given.get("parameters")
+def _parameter(entry: dict[str, Any], key: str) -> Any:
+    parameters = entry.get("parameters")
     return parameters.get(key) if isinstance(parameters, dict) else None
 
 
-def _shape(given: dict[str, Any]) -> tuple[int, ...] | None:
-    shape = given.get("shape")
+def _shape(entry: dict[str, Any]) -> tuple[int, ...] | None:
+    shape = entry.get("shape")
     if not isinstance(shape, list):
         return None
     whole = all(isinstance(d, int) and not isinstance(d, bool) and 0 <= d < 2**31 for d in shape)
@@ -247,17 +232,11 @@ def _shape(given: dict[str, Any]) -> tuple[int, ...] | None:
 def _response(head: dict[str, Any], outputs: list[v2.Tensor], binary: set[str]) -> Response:
     described, parts = [], []
     for tensor in outputs:
-        entry: dict[str, Any] = {
-            "name": tensor.name,
-            "datatype": tensor.datatype,
-            "shape": list(tensor.shape),
-        }
-        is_text = tensor.datatype == "BYTES"
+        entry = v2.described(tensor.name, tensor.datatype, tensor.shape)
         if tensor.name in binary:
-            data = v2.pack_bytes(tensor.values) if is_text else tensor.values.tobytes()
-            entry["parameters"] = {"binary_data_size": len(data)}
-            parts.append(data)
-        elif is_text:
+            parts.append(tensor.packed())
+            entry["parameters"] = {"binary_data_size": len(parts[-1])}
+        elif tensor.datatype == "BYTES":
             entry["data"] = [v.decode() for v in tensor.values]
         else:
             entry["data"] = tensor.values.ravel().tolist()

@@ -16,12 +16,11 @@ from serving.protocols.json_reader import MOST
 
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 
-
 M = TypeVar("M", bound=Message)
 
 
 def parse(kind: type[M], data: bytes) -> M:
-    """A message of a kind.
+    """Parses a message of a kind.
 
     Raises:
       DecodeError: it is none.
@@ -29,8 +28,8 @@ def parse(kind: type[M], data: bytes) -> M:
     """
     if len(data) > WINDOW:
         _count(data, kind.DESCRIPTOR)
-    found: M = kind.FromString(data)
-    return found
+    message: M = kind.FromString(data)
+    return message
 
 
 def _count(data: bytes, descriptor: Any) -> None:
@@ -60,7 +59,7 @@ def _count(data: bytes, descriptor: Any) -> None:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number, and where it ends."""
+    """Returns the number, and where it ends."""
     value = shift = 0
     while True:
         if at >= len(data) or shift > 63:

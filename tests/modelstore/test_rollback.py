@@ -19,7 +19,7 @@ from common.files import checksums
 from common.record.kinds import ROLLBACK
 from lineage.store.connection import Connection
 from lineage.store.opening import open_reader
-from modelstore.artifact import PushManifest
+from modelstore.artifact import PushManifest, model_digest
 from modelstore.rollback import roll_back
 from modelstore.versions import damage, list_versions, publish, withdrawn_by
 
@@ -88,16 +88,20 @@ def test_what_is_served_already_is_not_copied_again(folder: Path) -> None:
 
 
 def test_a_model_stays_withdrawn_until_it_is_served_again(folder: Path, tmp_path: Path) -> None:
-    assert withdrawn_by(folder, "/models/3") is None
+    def withdrawn(number: int) -> int | None:
+        digest = model_digest(tmp_path / "sources" / str(number))
+        return withdrawn_by(folder, f"/models/{number}", digest)
+
+    assert withdrawn(3) is None
     roll_back(folder, 1)
-    assert [withdrawn_by(folder, f"/models/{i}") for i in (1, 2, 3)] == [None, 4, 4]
+    assert [withdrawn(i) for i in (1, 2, 3)] == [None, 4, 4]
     push(tmp_path)
-    assert withdrawn_by(folder, "/models/3") == 4, "a newer model does not bring it back"
+    assert withdrawn(3) == 4, "a newer model does not bring it back"
     roll_back(folder, 3)
-    assert withdrawn_by(folder, "/models/3") is None
-    assert withdrawn_by(folder, "/models/5") == 6
+    assert withdrawn(3) is None
+    assert withdrawn(5) == 6
     shutil.rmtree(folder / "3")
-    assert withdrawn_by(folder, "/models/2") == 4
+    assert withdrawn(2) == 4
 
 
 def test_a_push_in_between_stops_it(

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from common.errors import ConfigError
 from serving.app import create_app
-from serving.auth import ENVIRONMENT, Token, is_loopback, read_token
+from serving.auth import ENVIRONMENT, Token, is_loopback, read_tokens
 from serving.cli import load_config
 from serving.config import AuthConfig, LimitsConfig, ServeConfig
 from serving.errors import UnauthorizedError
@@ -25,6 +25,10 @@ pytestmark = pytest.mark.quick
 
 SECRET = "a-Secret_of.more~than+16/characters=="
 BEARER = {"Authorization": f"Bearer {SECRET}"}
+
+
+def read_token(config, environment):
+    return read_tokens(ServeConfig(serving="folder", auth=config), environment)[0]
 
 
 @pytest.fixture(scope="module")

@@ -205,7 +205,7 @@ def test_a_label_that_moves_answers_all_the_while(folder: Folder) -> None:
     folder.repository._look()
     wait_until(lambda: ("m", 2) in folder.loads.under_way)
     assert folder.answer("m", label="stable") == 1
-    assert folder.repository.labels("m").versions == {"stable": 1}
+    assert folder.repository._known("m").labels.versions == {"stable": 1}
     folder.loads.go_on.set()
     folder.see("m", 2, 3)
     assert folder.answer("m", label="stable") == 2

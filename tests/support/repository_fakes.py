@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from helpers import wait_until
@@ -53,7 +52,7 @@ class Loads:
 class Fake:
     def __init__(self, key: tuple[str, int], loads: Loads) -> None:
         self.name, self.version = key
-        self.loading = SimpleNamespace(engine="fake", seconds=0.5)
+        self.engine, self.seconds = "fake", 0.5
         self.users = 0
         self.is_closed = False
         self._loads = loads

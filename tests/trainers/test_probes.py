@@ -55,7 +55,7 @@ def test_a_version_of_before_with_real_images_is_served(demo: Demo, tmp_path: Pa
     files = {k: v for k, v in checksums(version).items() if k != "manifest.json"}
     (version / "manifest.json").write_text(json.dumps(manifest | {"checksums": files}))
     assert PushManifest.read(version).checksums == files
-    assert set(LoadedVersion(version, ModelConfig(), 1, max_pixels=10**6).loading.parity) == {
+    assert set(LoadedVersion(version, ModelConfig(), 1, max_pixels=10**6).parity) == {
         "onnx",
         "tensorflow",
     }
