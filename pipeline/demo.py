@@ -142,8 +142,10 @@ def _print_predictions(console: Console, runs: list[dict[str, Any]], images: lis
     for run in runs:
         table.add_column(f"{run['name']} v{run['version']}")
     for index, image in enumerate(images):
-        found = [run["predictions"][index] for run in runs]
-        table.add_row(image.name, *(f"{p['labels'][0]} ({p['scores'][0]:.3f})" for p in found))
+        predictions = [run["predictions"][index] for run in runs]
+        table.add_row(
+            image.name, *(f"{p['labels'][0]} ({p['scores'][0]:.3f})" for p in predictions)
+        )
     console.print(table)
 
 

@@ -23,16 +23,16 @@ def latest_schema(output: Path) -> Path:
     """
     reader = open_reader(Workspace(output).connection)
     try:
-        found = [
+        artifacts = [
             a
             for a in reader.artifacts_by_type(SCHEMA)
             if a.state == "LIVE" and Path(a.uri, schemas.FILE_NAME).exists()
         ]
     finally:
         reader.close()
-    if not found:
+    if not artifacts:
         raise DataError(f"No run in {output} has got as far as SchemaGen yet.")
-    return Path(found[-1].uri)
+    return Path(artifacts[-1].uri)
 
 
 def freeze_schema(uri: Path, destination: Path) -> Path:

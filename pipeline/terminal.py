@@ -68,12 +68,12 @@ def table(
 
     terminal = console()
     columns, rows = _fitting(columns, rows, optional, terminal.width)
-    found = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    grid = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        found.add_column(column, overflow="fold")
+        grid.add_column(column, overflow="fold")
     for row in rows:
-        found.add_row(*map(Text, row))
-    terminal.print(found)
+        grid.add_row(*map(Text, row))
+    terminal.print(grid)
 
 
 def _fitting(

@@ -248,8 +248,8 @@ class DeployConfig(Checked):
     def warnings(self) -> list[str]:
         """What works and is likely to be regretted."""
         warned = []
-        found = _IMAGE.fullmatch(self.image or "")
-        if found and not found["digest"] and found["tag"] in (None, "latest"):
+        image = _IMAGE.fullmatch(self.image or "")
+        if image and not image["digest"] and image["tag"] in (None, "latest"):
             warned.append(
                 f"image: {self.image} is whatever was pushed last: pods of one revision can "
                 "differ. Name a version or a digest."

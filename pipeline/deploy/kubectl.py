@@ -69,15 +69,15 @@ def _apply(kubectl: str, manifest: dict[str, Any]) -> str:
     except OSError as e:
         raise RunError(f"Cannot run {kubectl}: {e.strerror}.") from None
     if done.returncode:
-        said = done.stderr.strip() or done.stdout.strip() or "it said nothing"
-        failed = f"kubectl apply failed with exit code {done.returncode}: {said}"
-        raise RunError(f"{_why(said)}{failed}")
+        message = done.stderr.strip() or done.stdout.strip() or "it said nothing"
+        failed = f"kubectl apply failed with exit code {done.returncode}: {message}"
+        raise RunError(f"{_why(message)}{failed}")
     return done.stdout.strip()
 
 
-def _why(said: str) -> str:
+def _why(message: str) -> str:
     """In a sentence of ours, where no cluster was reached; kubectl has many for it."""
-    if _REFUSED.search(said) or not _UNREACHABLE.search(said):
+    if _REFUSED.search(message) or not _UNREACHABLE.search(message):
         return ""
     return (
         "No Kubernetes cluster can be reached. Start it, or set kubectl to one that runs: kubectl "

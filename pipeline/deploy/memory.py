@@ -28,18 +28,18 @@ def warnings(config: DeployConfig, model: Model) -> list[str]:
     if config.runtime == "tensorflow":
         return []
     needed, (_, limit) = _needed_mib(config, model), memory(config, model)
-    found = []
+    sentences = []
     if worth(limit) < needed * _MIB:
-        found.append(
+        sentences.append(
             f"resources: the pod has {limit} of memory, and the server may take {needed}Mi by its "
             "limits: under load it would be killed. Give it more, or lower deploy.server.limits."
         )
     if model.size is None:
-        found.append(
+        sentences.append(
             f"resources: {needed}Mi is for the server's limits alone; the model cannot be read "
             "here (--serving), and needs memory besides."
         )
-    return found
+    return sentences
 
 
 def _needed_mib(config: DeployConfig, model: Model) -> int:

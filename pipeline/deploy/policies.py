@@ -23,11 +23,11 @@ def policies(config: DeployConfig, service: Values) -> list[Values]:
     """
     metadata = {k: v for k, v in service["metadata"].items() if k != "annotations"}
     selector = {"matchLabels": {"serving.kserve.io/inferenceservice": metadata["name"]}}
-    found = []
+    objects = []
     if config.network.allow_from:
-        found.append(_network_policy(config, metadata, selector, service))
+        objects.append(_network_policy(config, metadata, selector, service))
     if config.max_unavailable is not None:
-        found.append(
+        objects.append(
             {
                 "apiVersion": "policy/v1",
                 "kind": "PodDisruptionBudget",
@@ -35,7 +35,7 @@ def policies(config: DeployConfig, service: Values) -> list[Values]:
                 "spec": {"maxUnavailable": config.max_unavailable, "selector": selector},
             }
         )
-    return found
+    return objects
 
 
 def _network_policy(

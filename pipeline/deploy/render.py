@@ -104,56 +104,56 @@ def _annotations(config: DeployConfig, model: Model) -> dict[str, str]:
 
 
 def _predictor(config: DeployConfig, model: Model, service: str) -> Values:
-    found: Values = {
+    predictor: Values = {
         "minReplicas": config.min_replicas,
         "maxReplicas": config.replicas_at_most,
     }
     if config.canary_percent is not None:
-        found["canaryTrafficPercent"] = config.canary_percent
-    found |= _placement(config)
+        predictor["canaryTrafficPercent"] = config.canary_percent
+    predictor |= _placement(config)
     container = (
         _own_container(config, model, service)
         if config.runtime == "visionline"
         else _tensorflow_model(config, model, service)
     )
-    found |= _storage(config, model, service, container)
-    _mount_writable(config, found, container)
+    predictor |= _storage(config, model, service, container)
+    _mount_writable(config, predictor, container)
     if config.mode == "standard":
-        found["terminationGracePeriodSeconds"] = _grace(config)
+        predictor["terminationGracePeriodSeconds"] = _grace(config)
         if config.pre_stop_seconds:
             # Endpoints take the pod away in the same moment as it is told to go.
             wait = ["sleep", str(config.pre_stop_seconds)]
             container["lifecycle"] = {"preStop": {"exec": {"command": wait}}}
     if config.runtime == "visionline":
-        return {**found, "containers": [container]}
-    return {**found, "model": container}
+        return {**predictor, "containers": [container]}
+    return {**predictor, "model": container}
 
 
 def _placement(config: DeployConfig) -> Values:
     """Who the pods are in the cluster, where they run, and when there are more of them."""
-    found: Values = {}
+    placement: Values = {}
     if config.service_account is not None:
-        found["serviceAccountName"] = config.service_account
+        placement["serviceAccountName"] = config.service_account
     if not config.service_account_token:
-        found["automountServiceAccountToken"] = False
+        placement["automountServiceAccountToken"] = False
     if config.fs_group is not None:
-        found["securityContext"] = {"fsGroup": config.fs_group}
+        placement["securityContext"] = {"fsGroup": config.fs_group}
     if config.node_selector:
-        found["nodeSelector"] = dict(config.node_selector)
+        placement["nodeSelector"] = dict(config.node_selector)
     if config.tolerations:
-        found["tolerations"] = [_toleration(t) for t in config.tolerations]
+        placement["tolerations"] = [_toleration(t) for t in config.tolerations]
     if (scaling := config.scaling.chosen(config.mode)) is not None:
-        found["scaleMetric"], found["scaleTarget"] = scaling
-    return found
+        placement["scaleMetric"], placement["scaleTarget"] = scaling
+    return placement
 
 
-def _toleration(given: Toleration) -> Values:
+def _toleration(toleration: Toleration) -> Values:
     fields = {
-        "key": given.key or None,
-        "operator": given.operator,
-        "value": given.value or None,
-        "effect": given.effect,
-        "tolerationSeconds": given.seconds,
+        "key": toleration.key or None,
+        "operator": toleration.operator,
+        "value": toleration.value or None,
+        "effect": toleration.effect,
+        "tolerationSeconds": toleration.seconds,
     }
     return {k: v for k, v in fields.items() if v is not None}
 
@@ -168,7 +168,7 @@ def _own_container(config: DeployConfig, model: Model, service: str) -> Values:
     check_models(config.served, service)
     asked = config.resources
     scheme = None if config.served.tls is None else "HTTPS"
-    found: Values = {
+    container: Values = {
         "name": "kserve-container",
         "image": config.image,
         "command": ["python", "-m", "serving"],
@@ -188,7 +188,7 @@ def _own_container(config: DeployConfig, model: Model, service: str) -> Values:
         )
         if secret is not None
     ]
-    return {**found, "env": env} if env else found
+    return {**container, "env": env} if env else container
 
 
 def _tensorflow_model(config: DeployConfig, model: Model, service: str) -> Values:

@@ -57,11 +57,11 @@ def check_server(server: Mapping[str, Any]) -> None:
 
 def writable_folders(config: ServeConfig) -> dict[str, str]:
     """The folders that are mounted for what the server writes: a name of each."""
-    found = {TMP: "tmp"}
+    names = {TMP: "tmp"}
     for key, _, folder in _written(config):
         if folder != TMP and not folder.startswith(f"{TMP}/"):
-            found.setdefault(folder, key.partition(".")[0].replace("_", "-"))
-    return found
+            names.setdefault(folder, key.partition(".")[0].replace("_", "-"))
+    return names
 
 
 def check_writable(config: ServeConfig) -> None:
@@ -108,12 +108,12 @@ def arguments(server: Mapping[str, Any], cpus: Any) -> list[str]:
     Args:
       cpus: that the pod may use.
     """
-    found = [MODELS, "--host", "0.0.0.0", "--port", str(HTTP), "--grpc-port", str(GRPC)]
-    found += ["--threads", str(server.get("threads") or math.ceil(cpus))]
+    words = [MODELS, "--host", "0.0.0.0", "--port", str(HTTP), "--grpc-port", str(GRPC)]
+    words += ["--threads", str(server.get("threads") or math.ceil(cpus))]
     for key, value in _flat(server):
         if key != "threads":
-            found += ["--set", _unexpanded(f"{key}={json.dumps(value, ensure_ascii=False)}")]
-    return found
+            words += ["--set", _unexpanded(f"{key}={json.dumps(value, ensure_ascii=False)}")]
+    return words
 
 
 def grace_seconds(config: ServeConfig, pre_stop: int) -> int:

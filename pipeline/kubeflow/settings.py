@@ -31,19 +31,19 @@ class Prepared(NamedTuple):
     package: Package
 
 
-def prepare(path: Path, given: Mapping[str, Any], scratch: Path) -> Prepared:
+def prepare(path: Path, changes: Mapping[str, Any], scratch: Path) -> Prepared:
     """Returns the package to run, and the parameters of the run.
 
     Args:
       path: a compiled pipeline.
-      given: values by the pipeline's parameters or by the config's keys, which have a dot.
+      changes: values by the pipeline's parameters or by the config's keys, which have a dot.
       scratch: a folder for what is compiled anew.
 
     Raises:
       ConfigError: the package cannot be read or compiled anew, or a parameter is unknown or
         of another type.
     """
-    values = {_BY_KEY.get(k, k): v for k, v in given.items()}
+    values = {_BY_KEY.get(k, k): v for k, v in changes.items()}
     keys = {k: v for k, v in values.items() if "." in k}
     package = read_package(path)
     declared = package.spec["root"].get("inputDefinitions", {}).get("parameters", {})

@@ -67,27 +67,27 @@ def read_package(path: Path) -> Package:
     return Package(spec, _volumes(documents[1:]))
 
 
-def arguments(spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
+def arguments(spec: Spec, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """The run's parameters: those given, and the defaults of the others.
 
     Raises:
       ConfigError: one is unknown, missing or of another type.
     """
     declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    for name in given:
+    for name in chosen:
         if name not in declared:
             raise ConfigError(
                 f"The pipeline has no parameter {name!r}.{nearest(name, list(declared))}"
             )
-    found = {}
+    values = {}
     for name, definition in declared.items():
-        if name in given:
-            found[name] = typed(name, definition["parameterType"], given[name])
+        if name in chosen:
+            values[name] = typed(name, definition["parameterType"], chosen[name])
         elif "defaultValue" in definition:
-            found[name] = typed(name, definition["parameterType"], definition["defaultValue"])
+            values[name] = typed(name, definition["parameterType"], definition["defaultValue"])
         elif not definition.get("isOptional"):
             raise ConfigError(f"The pipeline's parameter {name!r} has no default: give a value.")
-    return found
+    return values
 
 
 def typed(name: str, type_: str, value: Any) -> Any:
@@ -137,10 +137,10 @@ def _refuse(path: Path, spec: Spec) -> None:
 
 
 def _volumes(documents: list[Any]) -> dict[str, str]:
-    found = {}
+    claims = {}
     for document in documents:
         kubernetes = (document or {}).get("platforms", {}).get("kubernetes", {})
         for executor in kubernetes.get("deploymentSpec", {}).get("executors", {}).values():
             for mount in executor.get("pvcMount", ()):
-                found[mount["mountPath"]] = mount["constant"]
-    return found
+                claims[mount["mountPath"]] = mount["constant"]
+    return claims

@@ -42,10 +42,10 @@ def quantity(text: str) -> Decimal | None:
     n, u, m, k, M, …, or an exponent, each as it is written there.  1ki, 1K and 1 Gi are no
     amounts.
     """
-    found = _QUANTITY.fullmatch(text)
-    if found is None:
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
         return None
-    number, unit = Decimal(found["number"]), found["unit"] or ""
+    number, unit = Decimal(match["number"]), match["unit"] or ""
     if unit.endswith("i"):
         return number * Decimal(1024) ** ("KMGTPE".index(unit[0]) + 1)
     power = int(unit[1:]) if unit[:1] in ("e", "E") and len(unit) > 1 else _DECIMAL[unit]

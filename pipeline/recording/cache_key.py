@@ -36,7 +36,7 @@ def key_parameters(parameters: Mapping[str, Any], places: Places) -> dict[str, A
     Args:
       places: of the output folder; what lies in it is named from there.
     """
-    found = {}
+    parts = {}
     for name, value in parameters.items():
         if name in _PLACES | _IMPLIED:
             continue
@@ -44,8 +44,8 @@ def key_parameters(parameters: Mapping[str, Any], places: Places) -> dict[str, A
             # Two output folders may push the same model, each to a place of its own.
             named = places.first_name if name == name_of(Push.destination) else places.from_root
             value = named(without_places(name, value))
-        found[name] = value
-    return found
+        parts[name] = value
+    return parts
 
 
 def key_artifact(artifact: Any) -> Any:

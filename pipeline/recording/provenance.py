@@ -137,15 +137,15 @@ def _changes(root: Path, own: Collection[Path]) -> bytes:
         )
         if others:
             new = ("--pathspec-from-file=-", "--pathspec-file-nul")
-            _run_git(root, "add", "--force", "--intent-to-add", *new, index=index, told=others)
+            _run_git(root, "add", "--force", "--intent-to-add", *new, index=index, stdin=others)
         return _run_git(root, "diff", "HEAD", "--binary", "--no-ext-diff", index=index)
 
 
-def _run_git(root: Path, *args: str, index: Path | None = None, told: bytes = b"") -> bytes:
+def _run_git(root: Path, *args: str, index: Path | None = None, stdin: bytes = b"") -> bytes:
     """What git prints; raises SubprocessError where it fails."""
     return subprocess.run(
         ["git", "-C", str(root), *args],
-        input=told,
+        input=stdin,
         capture_output=True,
         check=True,
         timeout=60,

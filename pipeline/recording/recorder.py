@@ -266,5 +266,5 @@ def _annotate(target: Any, *records: Record) -> None:
 
 def _touch(original: Any) -> None:
     """Says that an imported node is newer than where it came from, so that it replaces that."""
-    told = json.loads(original.string_value)
-    original.string_value = json.dumps({**told, "updated": round(time.time() * 1000)})
+    times = json.loads(original.string_value)
+    original.string_value = json.dumps({**times, "updated": round(time.time() * 1000)})

@@ -85,10 +85,10 @@ class Answer:
     def table(self) -> dict[str, Any] | None:
         """The JSON object that it is; None: it is none, or a refusal."""
         try:
-            found = json.loads(self.body) if self.status == 200 else None
+            table = json.loads(self.body) if self.status == 200 else None
         except ValueError:
             return None
-        return found if isinstance(found, dict) else None
+        return table if isinstance(table, dict) else None
 
     @property
     def refusal(self) -> str:
@@ -253,14 +253,16 @@ def _reason(error: Exception) -> str:
 def _refusal(status: int, reason: str, body: str) -> str:
     """What an answer that is no success says, with its status."""
     try:
-        told = json.loads(body)
+        content = json.loads(body)
     except ValueError:
-        told = _page(body)
-    if isinstance(told, dict):
+        content = _page(body)
+    if isinstance(content, dict):
         names = ("message", "error", "error_message", "error_description")
-        told = next((told[n] for n in names if isinstance(told.get(n), str) and told[n]), "")
-    said = _short(told if isinstance(told, str) else body) or _short(reason)
-    return f"{said} (status {status})" if said else f"status {status}"
+        content = next(
+            (content[n] for n in names if isinstance(content.get(n), str) and content[n]), ""
+        )
+    message = _short(content if isinstance(content, str) else body) or _short(reason)
+    return f"{message} (status {status})" if message else f"status {status}"
 
 
 def _page(body: str) -> str:

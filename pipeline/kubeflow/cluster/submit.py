@@ -128,7 +128,7 @@ def _submit(asked: Submission, package: Package, api: Api) -> Submitted:
     with api.client(failed) as client:
         what = _source(client, api, asked, package)
         experiment = client.create_experiment(asked.experiment, namespace=api.namespace)
-        given = {
+        options = {
             "experiment_id": experiment.experiment_id,
             "job_name": name,
             "params": values,
@@ -137,10 +137,10 @@ def _submit(asked: Submission, package: Package, api: Api) -> Submitted:
             **what.arguments,
         }
         if asked.schedule is None:
-            id_ = client.run_pipeline(**given).run_id
+            id_ = client.run_pipeline(**options).run_id
         else:
             id_ = client.create_recurring_run(
-                **given,
+                **options,
                 cron_expression=asked.schedule.cron,
                 interval_second=asked.schedule.every,
                 max_concurrency=1,
@@ -182,12 +182,12 @@ def _source(client: Any, api: Api, asked: Submission, package: Package) -> _Sour
 
 def _upload(client: Any, api: Api, pipeline: str, version: str, package: Path) -> Any:
     """A version of a pipeline, which is made where there is none of the name."""
-    known = _pipeline_id(client, pipeline, api.namespace)
-    id_ = known or _create(client, pipeline, api.namespace)
+    existing = _pipeline_id(client, pipeline, api.namespace)
+    id_ = existing or _create(client, pipeline, api.namespace)
     try:
         return client.upload_pipeline_version(str(package), version, pipeline_id=id_)
     except Exception:
-        if known is None:  # it would be one without versions
+        if existing is None:  # it would be one without versions
             with contextlib.suppress(Exception):
                 client.delete_pipeline(id_)
         raise
@@ -196,10 +196,10 @@ def _upload(client: Any, api: Api, pipeline: str, version: str, package: Path) -
 def _pipeline_id(client: Any, name: str, namespace: str | None) -> str | None:
     """Unlike the client's own, in one namespace."""
     predicate = {"operation": _EQUALS, "key": "display_name", "stringValue": name}
-    found = client.list_pipelines(
+    listed = client.list_pipelines(
         filter=json.dumps({"predicates": [predicate]}), namespace=namespace
     )
-    return found.pipelines[0].pipeline_id if found.pipelines else None
+    return listed.pipelines[0].pipeline_id if listed.pipelines else None
 
 
 def _create(client: Any, name: str, namespace: str | None) -> str:

@@ -139,25 +139,25 @@ def _limits() -> list[str]:
 
 
 def make_engine(
-    name: Name, folder: Path, mounts: Mapping[str, str], given: Sequence[str]
+    name: Name, folder: Path, mounts: Mapping[str, str], volumes: Sequence[str]
 ) -> Engine:
     """The engine of a name.
 
     Args:
       folder: of the run; what its tasks have to themselves lies below.
       mounts: claims by where the spec mounts them.
-      given: CLAIM=FOLDER, the folders that stand for claims.
+      volumes: CLAIM=FOLDER, the folders that stand for claims.
 
     Raises:
       ConfigError: it cannot be used here, or a volume's folder is missing.
     """
     folders = {}
-    for text in given:
+    for text in volumes:
         claim, equals, place = text.partition("=")
         if not equals or claim not in mounts.values():
-            known = ", ".join(sorted(set(mounts.values()))) or "none"
+            claims = ", ".join(sorted(set(mounts.values()))) or "none"
             raise ConfigError(
-                f"--volume: expected CLAIM=FOLDER with a claim of {known}, got {text!r}."
+                f"--volume: expected CLAIM=FOLDER with a claim of {claims}, got {text!r}."
             )
         if not Path(place).is_dir():
             raise ConfigError(f"--volume: there is no folder {place!r}.")

@@ -81,10 +81,10 @@ class Launcher:
         for left in reversed(range(task.attempts)):
             shutil.rmtree(root, ignore_errors=True)
             try:
-                given = self._executor_input(task, root)
-                code = self._engine.run(self._command(task, given, root), task.log)
+                executor_input = self._executor_input(task, root)
+                code = self._engine.run(self._command(task, executor_input, root), task.log)
                 if code == 0:
-                    return self._outputs(task, given["outputs"], root)
+                    return self._outputs(task, executor_input["outputs"], root)
             finally:
                 shutil.rmtree(root, ignore_errors=True)
             if code > 0 or not left:
@@ -118,18 +118,18 @@ class Launcher:
             },
         }
 
-    def _command(self, task: Task, given: Spec, root: Path) -> Command:
-        expanded(json.dumps(given), self._run_id)  # is one of the launcher's words
+    def _command(self, task: Task, executor_input: Spec, root: Path) -> Command:
+        expanded(json.dumps(executor_input), self._run_id)  # is one of the launcher's words
         container = task.container
         words = [*container.get("command", ()), *container.get("args", ())]
         return Command(
             image=container["image"],
-            words=tuple(self._filled(word, given, root) for word in words),
+            words=tuple(self._filled(word, executor_input, root) for word in words),
             env={e["name"]: expanded(e["value"], self._run_id) for e in container.get("env", ())},
             root=root,
         )
 
-    def _filled(self, text: str, given: Spec, root: Path) -> str:
+    def _filled(self, text: str, executor_input: Spec, root: Path) -> str:
         """A word of a command with its placeholders filled in.
 
         Raises:
@@ -139,20 +139,20 @@ class Launcher:
         def fill(match: re.Match[str]) -> str:
             side, kind, key, what = match.group("side", "kind", "key", "what")
             if side is None:
-                return json.dumps(given)
+                return json.dumps(executor_input)
             try:
                 if kind == "artifacts":
-                    uri = given[side]["artifacts"][key]["artifacts"][0]["uri"]
+                    uri = executor_input[side]["artifacts"][key]["artifacts"][0]["uri"]
                     return str(local_place(root, uri)) if what == "path" else str(uri)
                 if side == "outputs":
-                    return str(given[side]["parameters"][key]["outputFile"])
-                return as_text(given[side]["parameterValues"][key])
+                    return str(executor_input[side]["parameters"][key]["outputFile"])
+                return as_text(executor_input[side]["parameterValues"][key])
             except KeyError:
                 raise ConfigError(f"{match.group()} names nothing that the task has.") from None
 
         return expanded(PLACEHOLDER.sub(fill, text), self._run_id)
 
-    def _outputs(self, task: Task, given: Spec, root: Path) -> Outputs:
+    def _outputs(self, task: Task, expected: Spec, root: Path) -> Outputs:
         """Moves the outputs of a task that ended well to the store.
 
         Raises:
@@ -160,15 +160,15 @@ class Launcher:
         """
         parameters = {
             key: _parameter(key, task.declared["parameters"][key]["parameterType"], Path(file))
-            for key, place in given["parameters"].items()
+            for key, place in expected["parameters"].items()
             for file in place.values()
         }
         artifacts = {
             key: listed["artifacts"][0]
-            for key, listed in given["artifacts"].items()
+            for key, listed in expected["artifacts"].items()
             if key != _LOGS
         }
-        metadata = _metadata(Path(given["outputFile"]))
+        metadata = _metadata(Path(expected["outputFile"]))
         for key, artifact in artifacts.items():
             if not local_place(root, artifact["uri"]).exists():
                 raise DataError(f"it ended well, but did not write its output {key!r}")

@@ -69,7 +69,7 @@ class LocalRun:
       folder: all that the run makes: `store/` for artifacts, `cache/`, `logs/`, and
         `tasks/` with what the running one has to itself.
       engine: runs the commands.
-      told: hears of each task as it begins and ends; None: it begins.
+      report: hears of each task as it begins and ends; None: it begins.
       caching: False runs everything.
       root: where artifacts go.
     """
@@ -81,7 +81,7 @@ class LocalRun:
         run_id: str,
         folder: Path,
         engine: Engine,
-        told: Callable[[str, Ended | None], None] = lambda task, ended: None,
+        report: Callable[[str, Ended | None], None] = lambda task, ended: None,
         caching: bool = True,
         root: str = DEFAULT_ROOT,
     ) -> None:
@@ -89,7 +89,7 @@ class LocalRun:
         self._values = values
         self._run_id = run_id
         self._folder = folder
-        self._told = told
+        self._report = report
         self._caching = caching
         root = f"{root.rstrip('/')}/{package.name}/{run_id}"
         self._launcher = Launcher(engine, folder, run_id, root)
@@ -103,7 +103,7 @@ class LocalRun:
             failed = len(self._outputs) < len(ended)
             end = Ended(task=name, state="SKIPPED") if failed else self._task(name, tasks[name])
             ended.append(end)
-            self._told(name, end)
+            self._report(name, end)
         return Finished(run_id=self._run_id, tasks=tuple(ended), outputs=self._outputs)
 
     def _task(self, name: str, spec: Spec) -> Ended:
@@ -121,7 +121,7 @@ class LocalRun:
             if cached and (outputs := self._from_cache(entry)) is not None:
                 self._outputs[name] = outputs
                 return Ended(task=name, state="CACHED")
-            self._told(name, None)
+            self._report(name, None)
             log = self._folder / "logs" / self._run_id / f"{name}.log"
             outputs = self._launcher.run(
                 Task(
@@ -149,10 +149,10 @@ class LocalRun:
         Raises:
           ConfigError: one comes from nowhere.
         """
-        given = spec.get("inputs", {})
+        sources = spec.get("inputs", {})
         values: dict[str, Any] = {}
         constants: dict[str, Any] = {}
-        for key, source in given.get("parameters", {}).items():
+        for key, source in sources.get("parameters", {}).items():
             match source:
                 case {"componentInputParameter": name}:
                     if name in self._values:
@@ -168,7 +168,7 @@ class LocalRun:
             key: _constant(value, {**constants, **values}) for key, value in constants.items()
         }
         artifacts = {}
-        for key, source in given.get("artifacts", {}).items():
+        for key, source in sources.get("artifacts", {}).items():
             match source:
                 case {"taskOutputArtifact": place}:
                     producer = self._outputs[place["producerTask"]]

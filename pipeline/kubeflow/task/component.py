@@ -75,13 +75,13 @@ def run_of(uri: str, pipeline: str) -> str:
     Raises:
       ConfigError: the URI is of another form.
     """
-    found = re.fullmatch(r".+/([^/]+)/([^/]+)/[^/]+/[^/]+/[^/]+", uri)
-    if found is None or found.group(1) != pipeline:
+    match = re.fullmatch(r".+/([^/]+)/([^/]+)/[^/]+/[^/]+/[^/]+", uri)
+    if match is None or match[1] != pipeline:
         raise ConfigError(
             f"Expected an output of a task at ROOT/{pipeline}/RUN/TASK/ID/KEY, where Kubeflow "
             f"Pipelines puts them, got {uri!r}. Which release of it runs this?"
         )
-    return found.group(2)
+    return match[2]
 
 
 class _Task:
@@ -235,52 +235,54 @@ class _Task:
         from tfx.types import artifact_utils
 
         types = {t.id: t for t in store.get_artifact_types()}
-        found = {}
+        inputs = {}
         for key, place in self._io.inputs.items():
             if key.startswith(f"{names.LINEAGE}_"):
                 continue
-            known = store.get_artifacts_by_uri(place.uri)
-            if not known:
+            artifacts = store.get_artifacts_by_uri(place.uri)
+            if not artifacts:
                 raise DataError(
                     f"{self._step.id}: the input {key!r} at {place.uri} is in no lineage record "
                     "of the tasks before. Was it written by another pipeline?"
                 )
-            newest = max(known, key=lambda a: a.id)
-            found[key] = [artifact_utils.deserialize_artifact(types[newest.type_id], newest)]
-        return found
+            newest = max(artifacts, key=lambda a: a.id)
+            inputs[key] = [artifact_utils.deserialize_artifact(types[newest.type_id], newest)]
+        return inputs
 
     def _properties(self) -> dict[str, Any]:
-        given = self._io.parameters
-        changes = {k: v for k, v in given.items() if k in names.OVERRIDES.get(self._step.id, ())}
-        found = {
+        parameters = self._io.parameters
+        changes = {
+            k: v for k, v in parameters.items() if k in names.OVERRIDES.get(self._step.id, ())
+        }
+        properties = {
             k: _typed(self._step.properties.get(k, "str"), v)
-            for k, v in given.items()
+            for k, v in parameters.items()
             if k not in _NOT_PROPERTIES and k not in names.PARAMETERS
         }
         if changes:
-            table = names.overridden(json.loads(found["config"]), changes)
-            found["config"] = json.dumps(table, sort_keys=True)
-        found |= json.loads(given.get(names.RESOLVED, "{}"))
-        if names.SCHEMA_TEXT in given:
+            table = names.overridden(json.loads(properties["config"]), changes)
+            properties["config"] = json.dumps(table, sort_keys=True)
+        properties |= json.loads(parameters.get(names.RESOLVED, "{}"))
+        if names.SCHEMA_TEXT in parameters:
             path = self._scratch / "schema.pbtxt"
-            path.write_text(given[names.SCHEMA_TEXT], encoding="utf-8")
-            found["schema_file"] = str(path)
-        return found
+            path.write_text(parameters[names.SCHEMA_TEXT], encoding="utf-8")
+            properties["schema_file"] = str(path)
+        return properties
 
     def _outputs(self, node: Any, properties: Mapping[str, Any]) -> dict[str, list[Any]]:
         from tfx.types import artifact_utils
 
         from components.example_gen.driver import EXAMPLES, annotate
 
-        found = {}
+        outputs = {}
         for key, spec in node.outputs.outputs.items():
             artifact = artifact_utils.get_artifact_type_class(spec.artifact_spec.type)()
             artifact.uri = self._io.outputs[key].uri
             artifact.name = f"{self._step.pipeline}:{self.run_id}:{self._step.id}:{key}:0"
-            found[key] = [artifact]
+            outputs[key] = [artifact]
         if names.RESOLVED in self._io.parameters:
-            annotate(found[EXAMPLES][0].mlmd_artifact, properties)
-        return found
+            annotate(outputs[EXAMPLES][0].mlmd_artifact, properties)
+        return outputs
 
     def _show(self, recorder: Any) -> None:
         """What the UI draws, and what the verdict rests on."""

@@ -63,9 +63,9 @@ def try_to_write(folder: Path) -> None:
 
 def find_served(io: TaskIO) -> None:
     """What the candidate is compared with, as EvaluatorDriver finds it on other runners."""
-    found = OFF
+    baseline = OFF
     if io.parameters["baseline"] != "none":
         folder = Path(io.parameters["destination"]) / io.parameters["name"]
-        found = find_baseline(folder, io.inputs["candidate"].path / SERVING_FORMAT)
-    print(f"Baseline: {found}")
-    io.give(BASELINE, json.dumps(dump(found), sort_keys=True))
+        baseline = find_baseline(folder, io.inputs["candidate"].path / SERVING_FORMAT)
+    print(f"Baseline: {baseline}")
+    io.give(BASELINE, json.dumps(dump(baseline), sort_keys=True))
