@@ -48,8 +48,10 @@ def complete(args: Sequence[str]) -> list[str]:
 
 
 def counted(args: Sequence[str]) -> list[str]:
-    """For the machine that runs them: of workers, 0 are one per CPU that may be used; Beam
-    would start one per CPU of the machine."""
+    """Completes options for the machine that runs them: 0 workers are one per CPU that may be used.
+
+    Beam would start one per CPU of the machine.
+    """
     if _runner(args) not in _DIRECT or _value(args, "direct_num_workers") != "0":
         return list(args)
     return [*args, f"--direct_num_workers={available_cpus()}"]
@@ -73,13 +75,13 @@ def check(args: Sequence[str]) -> None:
 
     completed = complete(args)
     options = PipelineOptions(completed)
-    unknown, known = _parse(options, completed)
+    unknown, names = _parse(options, completed)
     portable = _runner(args) in ("portablerunner", "flinkrunner", "sparkrunner")
     for arg in unknown:
         name = arg.partition("=")[0]
         # Job servers have options of their own, which only they know.
-        if not (portable and name.startswith("--") and not _alike(name, known)):
-            raise ConfigError(_unknown(arg, known))
+        if not (portable and name.startswith("--") and not _alike(name, names)):
+            raise ConfigError(_unknown(arg, names))
     runner = _made(args)
     problems = _problems(options, PipelineOptionsValidator(options, runner))
     if problems:
@@ -106,10 +108,10 @@ def _problems(options: Any, validator: Any) -> list[str]:
 def _parse(options: Any, args: Sequence[str]) -> tuple[list[str], list[str]]:
     """The arguments that no option of Beam takes, and the options there are."""
     unknown: list[str] = []
-    known: list[str] = []
+    names: list[str] = []
 
     def look(parser: Any) -> None:
-        known.extend(parser._option_string_actions)
+        names.extend(parser._option_string_actions)
         unknown.extend(parser.parse_known_args(args)[1])
 
     complaints = io.StringIO()
@@ -120,24 +122,24 @@ def _parse(options: Any, args: Sequence[str]) -> tuple[list[str], list[str]]:
         except SystemExit:
             reason = complaints.getvalue().strip().rpartition("error: ")[2]
             raise ConfigError(f"run.beam_args: Beam says: {reason}.") from None
-    return unknown, known
+    return unknown, names
 
 
-def _unknown(arg: str, known: Sequence[str]) -> str:
+def _unknown(arg: str, names: Sequence[str]) -> str:
     if not arg.startswith("--"):
         return f"run.beam_args: expected options such as --direct_num_workers=2, got {arg!r}."
     name, _, value = arg.partition(" ")
-    if value and name in known:
+    if value and name in names:
         return f"run.beam_args: expected {name}={value}, got {arg!r}."
     name = arg.partition("=")[0]
-    alike = _alike(name, known)
+    alike = _alike(name, names)
     return f"run.beam_args: Beam has no option {name!r}." + (nearest(name, alike) if alike else "")
 
 
-def _alike(name: str, known: Sequence[str]) -> list[str]:
+def _alike(name: str, names: Sequence[str]) -> list[str]:
     import difflib
 
-    return difflib.get_close_matches(name, known, n=1, cutoff=_MOST_ALIKE)
+    return difflib.get_close_matches(name, names, n=1, cutoff=_MOST_ALIKE)
 
 
 def _made(args: Sequence[str]) -> Any:
@@ -148,9 +150,9 @@ def _made(args: Sequence[str]) -> Any:
     try:
         return create_runner(name)
     except ValueError:
-        known = StandardOptions.KNOWN_RUNNER_NAMES
+        runners = StandardOptions.KNOWN_RUNNER_NAMES
         raise ConfigError(
-            f"run.beam_args: Beam has no runner {name!r}.{nearest(name, known)}"
+            f"run.beam_args: Beam has no runner {name!r}.{nearest(name, runners)}"
         ) from None
     except (ImportError, AttributeError, TypeError) as e:
         raise ConfigError(f"run.beam_args: the runner {name!r} cannot be made: {e}") from None

@@ -11,6 +11,7 @@ from typing import Any
 
 from common.errors import ConfigError, DataError, RunError, nearest
 from common.files import digest, read_json, write_json
+from common.formats import NOT_RECORDED
 from modelstore.artifact import PushManifest
 from modelstore.permissions import open_to_all
 from modelstore.retention import prune
@@ -81,14 +82,12 @@ def _pushed(directory: Path, name: str, version: int) -> dict[str, Any]:
         manifest = PushManifest.read(directory)
     except DataError:
         manifest = None
+    facts = ("framework", "architecture", "pushed_at", "run_id")
     return {
         "name": name,
         "version": version,
         "where": str(directory),
-        "framework": manifest.framework if manifest else "not recorded",
-        "architecture": manifest.architecture if manifest else "not recorded",
-        "pushed_at": manifest.pushed_at if manifest else "not recorded",
-        "run_id": manifest.run_id if manifest else "not recorded",
+        **{key: getattr(manifest, key) if manifest else NOT_RECORDED for key in facts},
         "damage": damage(directory),
         "writable": open_to_all(directory),
     }

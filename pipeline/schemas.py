@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from rich.console import Console
@@ -21,15 +22,12 @@ def latest_schema(output: Path) -> Path:
       StoreError: no pipeline has run there.
       DataError: none got as far.
     """
-    reader = open_reader(Workspace(output).connection)
-    try:
+    with contextlib.closing(open_reader(Workspace(output).connection)) as reader:
         artifacts = [
             a
             for a in reader.artifacts_by_type(SCHEMA)
             if a.state == "LIVE" and Path(a.uri, schemas.FILE_NAME).exists()
         ]
-    finally:
-        reader.close()
     if not artifacts:
         raise DataError(f"No run in {output} has got as far as SchemaGen yet.")
     return Path(artifacts[-1].uri)

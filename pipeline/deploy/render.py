@@ -22,7 +22,7 @@ from pipeline.deploy.server import (
     grace_seconds,
     writable_folders,
 )
-from pipeline.kubernetes.config import ResourcesConfig, Toleration, worth
+from pipeline.kubernetes.config import ResourcesConfig, worth
 from serving.auth import CONTROL_ENVIRONMENT, ENVIRONMENT
 
 Values = dict[str, Any]
@@ -31,7 +31,6 @@ KIND = "InferenceService"
 _VOLUME = "models"
 _TF_HTTP, _TF_GRPC = 8080, 9000
 """Fixed by the arguments of KServe's ServingRuntime kserve-tensorflow-serving."""
-_MODES = {"standard": "Standard", "knative": "Knative"}
 _PROBE_SECONDS = 5
 _TF_GRACE_SECONDS = 30
 """Kubernetes' own, which the wait before SIGTERM comes on top of."""
@@ -88,7 +87,7 @@ def _labels(config: DeployConfig, model: Model, service: str) -> dict[str, str]:
 
 def _annotations(config: DeployConfig, model: Model) -> dict[str, str]:
     own = {
-        "serving.kserve.io/deploymentMode": _MODES[config.mode],
+        "serving.kserve.io/deploymentMode": config.mode.capitalize(),
         "visionline/model": model.name,
     }
     if (manifest := model.manifest) is not None:
@@ -141,21 +140,10 @@ def _placement(config: DeployConfig) -> Values:
     if config.node_selector:
         placement["nodeSelector"] = dict(config.node_selector)
     if config.tolerations:
-        placement["tolerations"] = [_toleration(t) for t in config.tolerations]
+        placement["tolerations"] = [t.fields() for t in config.tolerations]
     if (scaling := config.scaling.chosen(config.mode)) is not None:
         placement["scaleMetric"], placement["scaleTarget"] = scaling
     return placement
-
-
-def _toleration(toleration: Toleration) -> Values:
-    fields = {
-        "key": toleration.key or None,
-        "operator": toleration.operator,
-        "value": toleration.value or None,
-        "effect": toleration.effect,
-        "tolerationSeconds": toleration.seconds,
-    }
-    return {k: v for k, v in fields.items() if v is not None}
 
 
 def _grace(config: DeployConfig) -> int:
@@ -281,14 +269,8 @@ def _storage(config: DeployConfig, model: Model, service: str, container: Values
     if not place.is_claim:
         return {"storageUris": [{"uri": place.uri(*parts), "mountPath": path}]}
     # Of a claim, KServe's storageUris mounts the root whatever path the URI has.
-    container["volumeMounts"] = [
-        {
-            "name": _VOLUME,
-            "mountPath": path,
-            "subPath": place.below(*parts),
-            "readOnly": True,
-        }
-    ]
+    mount = {"name": _VOLUME, "mountPath": path, "subPath": place.below(*parts), "readOnly": True}
+    container["volumeMounts"] = [mount]
     return {"volumes": [{"name": _VOLUME, "persistentVolumeClaim": {"claimName": place.place}}]}
 
 

@@ -66,8 +66,8 @@ def _document(manifest: Any) -> Iterator[str]:
     version, kind = manifest.get("apiVersion"), manifest.get("kind")
     root = schema()["roots"].get(f"{version} {kind}")
     if root is None:
-        known = ", ".join(" of ".join(reversed(r.split())) for r in schema()["roots"])
-        yield f"unknown kind {kind!r} of apiVersion {version!r}: expected {known}."
+        kinds = ", ".join(" of ".join(reversed(r.split())) for r in schema()["roots"])
+        yield f"unknown kind {kind!r} of apiVersion {version!r}: expected {kinds}."
         return
     validator = _Validator(
         {**schema(), "$ref": f"#/$defs/{root}"}, format_checker=_format_checker()
@@ -198,9 +198,9 @@ def _mode_rules(mode: str, predictor: Any, ports: Any) -> Iterator[str]:
 def _scaling(mode: str, predictor: Any) -> Iterator[str]:
     """Standard mode has the cluster's HorizontalPodAutoscaler, knative mode Knative's own."""
     metric = predictor.get("scaleMetric")
-    known = METRICS["knative" if mode == "Knative" else "standard"]
-    if metric is not None and metric not in known:
-        yield f"spec.predictor.scaleMetric: expected {' or '.join(known)}, got {metric!r}."
+    metrics = METRICS["knative" if mode == "Knative" else "standard"]
+    if metric is not None and metric not in metrics:
+        yield f"spec.predictor.scaleMetric: expected {' or '.join(metrics)}, got {metric!r}."
 
 
 def _ending(mode: str, predictor: Any, server: Any) -> Iterator[str]:

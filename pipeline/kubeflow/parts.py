@@ -1,5 +1,7 @@
-"""Texts that are too long for a word even compressed: tasks of their own hand on their parts
-as files, which have no bound."""
+"""Texts that are too long for a word even compressed.
+
+Tasks of their own hand on their parts as files, which have no bound.
+"""
 
 from __future__ import annotations
 

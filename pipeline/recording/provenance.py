@@ -27,8 +27,6 @@ _ROOT = Path(__file__).parents[2]
 BUILT_FROM = "VISIONLINE_REVISION"
 """In the environment of an image: COMMIT, or COMMIT-changed, as docker/build.sh has it."""
 LOCK_FILE = _ROOT / "requirements" / "dev.txt"
-
-
 CODE = "code"
 """In the folder of a run."""
 _LARGEST_PATCH = 16 * 2**20
@@ -108,7 +106,6 @@ def _git(directory: Path, patch: Path | None, own: Collection[Path] = ()) -> _Gi
       patch: where the changes are kept.
       own: modules that count even where the repository ignores them.
     """
-
     try:
         root = Path(os.fsdecode(_run_git(directory, "rev-parse", "--show-toplevel")[:-1]))
         commit = _run_git(root, "rev-parse", "HEAD").decode().strip()
@@ -132,9 +129,8 @@ def _changes(root: Path, own: Collection[Path]) -> bytes:
         # An index of its own: the user's is not touched.  With its time, by which git knows
         # what may have changed within the same second.
         index = Path(scratch, "index")
-        shutil.copy2(
-            root / os.fsdecode(_run_git(root, "rev-parse", "--git-path", "index")[:-1]), index
-        )
+        own_index = _run_git(root, "rev-parse", "--git-path", "index")[:-1]
+        shutil.copy2(root / os.fsdecode(own_index), index)
         if others:
             new = ("--pathspec-from-file=-", "--pathspec-file-nul")
             _run_git(root, "add", "--force", "--intent-to-add", *new, index=index, stdin=others)

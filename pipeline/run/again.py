@@ -28,7 +28,7 @@ from pipeline.recording.code_digest import training_code
 from pipeline.recording.own_code import own_code
 from pipeline.recording.provenance import describe
 
-_TOLD = 8
+_NAMED = 8
 """Packages that are named; more are counted."""
 
 
@@ -123,8 +123,8 @@ def _packages(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
         if then.get(name) != now.get(name)
     ]
     if changed:
-        more = f" and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
-        yield f"packages: {'; '.join(changed[:_TOLD])}{more}"
+        more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+        yield f"packages: {'; '.join(changed[:_NAMED])}{more}"
 
 
 def _unknown(again: Again) -> Iterator[str]:

@@ -47,38 +47,33 @@ def main(*requests: str) -> int:
 
     Returns:
       The last exit code: one that is not blessed has not failed.
+
+    Raises:
+      StoreError: the metadata store cannot be written to.
     """
     from common.process import cpus, lean_imports
 
     lean_imports.install(lean_imports.PIPELINE)
     cpus.size_pools()
+    from lineage.store.mlmd import mended
+    from lineage.store.setup import make_ready
+
     code = 0
     for index, word in enumerate(requests):
         log, _, path = word.partition(":")
         request = parse(RunRequest, read_json(Path(path)))
         _log_to(int(log))
         emit({"kind": "run", "index": index, "run_id": request.run_id})
-        code = run(request)
+        make_ready(request.config.store)
+        with mended(Workspace(request.config.output).places):
+            code = _run(request)
         if code not in (0, Exit.NOT_BLESSED):
             break
     return code
 
 
-def run(request: RunRequest) -> int:
-    """Runs one pipeline and reports its result; returns the exit code.
-
-    Raises:
-      StoreError: the metadata store cannot be written to.
-    """
-    from lineage.store.mlmd import mended
-    from lineage.store.setup import make_ready
-
-    make_ready(request.config.store)
-    with mended(Workspace(request.config.output).places):
-        return _run(request)
-
-
 def _run(request: RunRequest) -> int:
+    """Runs one pipeline and reports its result; returns the exit code."""
     # Imported here: seconds each, while the terminal already shows the table.
     from absl import logging
 

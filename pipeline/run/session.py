@@ -13,7 +13,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -121,19 +121,13 @@ def _prepare(workspace: Workspace, config: PipelineConfig) -> str:
     return run_id
 
 
+@dataclass(slots=True)
 class _Child:
-    def __init__(
-        self,
-        workspace: Workspace,
-        configs: Sequence[PipelineConfig],
-        runs: Sequence[str],
-        display: Display,
-    ) -> None:
-        self._workspace = workspace
-        self._configs = configs
-        self._runs = runs
-        self._display = display
-        self._finished: list[Finished] = []
+    _workspace: Workspace
+    _configs: Sequence[PipelineConfig]
+    _runs: Sequence[str]
+    _display: Display
+    _finished: list[Finished] = field(default_factory=list)
 
     def run(self) -> list[Finished]:
         with timed_logs([self._log(i) for i in range(len(self._runs))]) as logs:

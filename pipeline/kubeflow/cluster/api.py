@@ -45,24 +45,22 @@ class Secret:
         Raises:
           ConfigError: it cannot be read, or is none; the error does not quote it.
         """
-        if self.file is None:
-            source, text = self.variable, os.environ.get(self.variable, "")
-        else:
-            source, text = str(self.file), self._content(self.file)
+        source, text = str(self.file or self.variable), os.environ.get(self.variable, "")
+        if self.file is not None:
+            try:
+                text = self.file.read_text(encoding="utf-8")
+            except OSError as e:
+                reason = f"Cannot read the {self.name} in {source}: {e.strerror}."
+                raise ConfigError(reason) from None
+            except UnicodeDecodeError:
+                reason = f"{source}: expected a {self.name}, got what is no text."
+                raise ConfigError(reason) from None
         text = text.strip()
         if not all(" " <= character <= "~" for character in text):
             raise ConfigError(f"{source}: expected a {self.name} on one line of ASCII characters.")
         if self.file is not None and not text:
             raise ConfigError(f"{source}: expected a {self.name}, got an empty file.")
         return text or None
-
-    def _content(self, file: Path) -> str:
-        try:
-            return file.read_text(encoding="utf-8")
-        except OSError as e:
-            raise ConfigError(f"Cannot read the {self.name} in {file}: {e.strerror}.") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{file}: expected a {self.name}, got what is no text.") from None
 
 
 TOKEN, COOKIE = Secret("token", "KFP_TOKEN"), Secret("cookie", "KFP_COOKIE")
@@ -280,6 +278,11 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+def one_line(message: object) -> str:
+    """A message of others as one line."""
+    return " ".join(plain(str(message or "")).split())
+
+
 def _short(text: str) -> str:
-    line = " ".join(plain(text).split())
+    line = one_line(text)
     return line if len(line) <= _HEAD + _TAIL else f"{line[:_HEAD]} … {line[-_TAIL:]}"

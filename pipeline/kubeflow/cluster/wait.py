@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from common.errors import RunError
-from pipeline.kubeflow.cluster.api import Answer, Api, plain
-from pipeline.kubeflow.cluster.workflow import Workflow, one_line
+from pipeline.kubeflow.cluster.api import Answer, Api, one_line, plain
+from pipeline.kubeflow.cluster.workflow import Workflow
 
 SECONDS_BETWEEN = 3.0
 _LOG_BYTES = 1 << 16
@@ -233,12 +233,9 @@ def _pods(detail: Mapping[str, Any]) -> list[str]:
     """
     children: Iterable[Mapping[str, Any]] = detail.get("child_tasks") or ()
     ids = [str(i) for i in (detail.get("pod_name"), *(c.get("pod_name") for c in children)) if i]
-    names = list(ids)
-    for id_ in ids:
-        start, _, number = id_.rpartition("-")
-        for template in ("system-container-impl", "retry-system-container-impl"):
-            names.append(f"{start}-{template}-{number}")
-    return names
+    parts = [id_.rpartition("-") for id_ in ids]
+    templates = ("system-container-impl", "retry-system-container-impl")
+    return ids + [f"{start}-{t}-{number}" for start, _, number in parts for t in templates]
 
 
 def _why(answer: Answer) -> str:

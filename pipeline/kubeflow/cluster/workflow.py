@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from pipeline.kubeflow.cluster.api import Api, plain
+from pipeline.kubeflow.cluster.api import Api, one_line
 
 Nodes = Mapping[str, Mapping[str, Any]]
 """Of a workflow, by id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A pod of a task."""
 
     message: str
@@ -82,8 +80,3 @@ class Workflow:
         self.namespace = (workflow.get("metadata") or {}).get("namespace")
         nodes: Nodes = (workflow.get("status") or {}).get("nodes") or {}
         return nodes
-
-
-def one_line(message: object) -> str:
-    """A message of others as one line."""
-    return " ".join(plain(str(message or "")).split())

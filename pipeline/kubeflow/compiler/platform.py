@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.kubeflow.config import AffinityConfig, PodConfig, VolumeConfig
-from pipeline.kubernetes.config import Toleration
 
 Spec = dict[str, Any]
 
@@ -25,7 +24,7 @@ def executor_config(
         ],
         "imagePullSecret": [{"secretName": name} for name in pod.image_pull_secrets],
         "imagePullPolicy": pod.image_pull_policy,
-        "tolerations": [_toleration(t) for t in pod.tolerations],
+        "tolerations": [{k: str(v) for k, v in t.fields().items()} for t in pod.tolerations],
         "nodeAffinity": _affinity(pod.affinity),
         "activeDeadlineSeconds": None if pod.timeout_seconds is None else str(pod.timeout_seconds),
         "enabledSharedMemory": (
@@ -69,20 +68,11 @@ def _secret_env(places: Mapping[str, str]) -> list[Spec]:
     ]
 
 
-def _toleration(asked: Toleration) -> Spec:
-    seconds = None if asked.seconds is None else str(asked.seconds)
-    return _set(
-        key=asked.key,
-        operator=asked.operator,
-        value=asked.value,
-        effect=asked.effect,
-        tolerationSeconds=seconds,
-    )
-
-
 def _affinity(asked: Sequence[AffinityConfig]) -> list[Spec]:
-    """Returns its terms: all that must hold are one, since a node needs to fit one term alone;
-    each wish is its own."""
+    """Returns its terms: all that must hold are one, and each wish is its own.
+
+    A node needs to fit one term alone.
+    """
     needed = [_requirement(a) for a in asked if a.weight is None]
     wishes = [
         {"matchExpressions": [_requirement(a)], "weight": a.weight}

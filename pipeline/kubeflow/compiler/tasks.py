@@ -101,8 +101,9 @@ class Task:
         }
 
     def in_parts(self, owner: str) -> list[Task]:
-        """Returns the task without what is too long for its parameters, after tasks that
-        hand that on.
+        """Returns the task without what is too long for its parameters.
+
+        Before it come tasks that hand that on.
 
         Args:
           owner: of those tasks.

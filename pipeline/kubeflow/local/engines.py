@@ -35,8 +35,11 @@ class Engine(Protocol):
     """Runs commands."""
 
     def run(self, command: Command, log: Path) -> int:
-        """Runs one to its end and returns its exit code, or minus the signal that ended it;
-        what it prints goes to `log`."""
+        """Runs one to its end; what it prints goes to `log`.
+
+        Returns:
+          Its exit code, or minus the signal that ended it.
+        """
 
 
 class Subprocess:
@@ -93,9 +96,15 @@ class Container:
 
     def run(self, command: Command, log: Path) -> int:
         name = f"visionline-{uuid.uuid4().hex[:12]}"
-        words = [self._program, *self._runtime(), "run", "--rm"]
-        words += ["--name", name, "--network", "host"]
-        words += [*_limits(), *self._umask(), *self._user()]
+        podman = self._program == "podman"
+        # crun, podman's own choice, fails on some hosts.
+        runtime = ["--runtime", "runc"] if podman and shutil.which("runc") else []
+        words = [self._program, *runtime, "run", "--rm", "--name", name, "--network", "host"]
+        words += _limits()
+        if podman:
+            words += ["--umask", "0000"]  # Argo's; docker has no word for it
+            words += ["--userns", "keep-id"] if os.geteuid() != 0 else []
+        words += ["--user", f"{os.geteuid()}:{os.getegid()}"]  # ours, since the folders are
         mounts = {str(command.root): str(command.root)}
         for mount in MOUNTS.values():
             folder = command.root / mount.strip("/")
@@ -109,20 +118,6 @@ class Container:
         words += ["--entrypoint", first, command.image, *rest]
         # What ends the client need not end the container.
         return _wait(words, log, dict(os.environ), cleanup=[self._program, "kill", name])
-
-    def _umask(self) -> list[str]:
-        """Argo's; docker has no word for it."""
-        return ["--umask", "0000"] if self._program == "podman" else []
-
-    def _runtime(self) -> list[str]:
-        """crun, podman's own choice, fails on some hosts."""
-        return ["--runtime", "runc"] if self._program == "podman" and shutil.which("runc") else []
-
-    def _user(self) -> list[str]:
-        """Ours, since the folders are."""
-        rootless = self._program == "podman" and os.geteuid() != 0
-        mapped = ["--userns", "keep-id"] if rootless else []
-        return [*mapped, "--user", f"{os.geteuid()}:{os.getegid()}"]
 
 
 _MOST = 32768

@@ -70,8 +70,9 @@ class Launcher:
         self._root = root
 
     def run(self, task: Task) -> Outputs:
-        """Runs a task until it ended by itself: Argo tries again where the pod was lost, and
-        not where the command failed.
+        """Runs a task until it ended by itself.
+
+        Argo tries again where the pod was lost, and not where the command failed.
 
         Raises:
           DataError: it failed, or lacks an output.
@@ -179,8 +180,9 @@ class Launcher:
 
 
 def expanded(word: str, workflow: str) -> str:
-    """Returns a word of a command after Argo and Kubernetes: the names of the workflow are
-    filled in, and `$$` is `$`.
+    """Returns a word of a command after Argo and Kubernetes.
+
+    The names of the workflow are filled in, and `$$` is `$`.
 
     Raises:
       ConfigError: it is longer than Linux takes.
@@ -232,8 +234,10 @@ def _metadata(file: Path) -> dict[str, Any]:
 
 
 def _registered(artifact: Spec) -> Spec:
-    """Returns an output as the next tasks get it: under the number that MLMD gave it, with
-    the launcher's own properties."""
+    """Returns an output as the next tasks get it.
+
+    It is under the number that MLMD gave it, with the launcher's own properties.
+    """
     session = {"Provider": artifact["uri"].partition("://")[0], "Params": {"fromEnv": "true"}}
     launcher_s = {"display_name": artifact["name"], "store_session_info": json.dumps(session)}
     number = uuid.uuid4().int % 10**9

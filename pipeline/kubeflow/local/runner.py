@@ -28,7 +28,7 @@ from pipeline.kubeflow.local.launcher import (
     check_words,
 )
 from pipeline.kubeflow.local.objects import local_place
-from pipeline.kubeflow.spec import Package, Spec, ordered, typed
+from pipeline.kubeflow.spec import Package, Spec, completed, ordered
 
 State = Literal["SUCCEEDED", "CACHED", "FAILED", "SKIPPED"]
 DEFAULT_ROOT = "minio://mlpipeline/v2/artifacts"
@@ -175,7 +175,9 @@ class LocalRun:
                     artifacts[key] = producer.artifacts[place["outputArtifactKey"]]
                 case _:
                     raise _unknown(key, source)
-        return _checked(values, component), artifacts
+        declared = component.get("inputDefinitions", {}).get("parameters", {})
+        missing = "The input parameter {!r} has no value."
+        return completed(values, declared, missing), artifacts
 
     def _from_cache(self, entry: Path) -> Outputs | None:
         try:
@@ -212,25 +214,14 @@ def _constant(value: Any, values: Mapping[str, Any]) -> Any:
     return PLACEHOLDER.sub(fill, value)
 
 
-def _checked(values: Mapping[str, Any], component: Spec) -> dict[str, Any]:
-    """A task's parameters with its defaults, each of the type that it declares."""
-    checked = dict(values)
-    declared = component.get("inputDefinitions", {}).get("parameters", {})
-    for key, definition in declared.items():
-        if key not in checked and "defaultValue" in definition:
-            checked[key] = definition["defaultValue"]
-        if key in checked:
-            checked[key] = typed(key, definition["parameterType"], checked[key])
-        elif not definition.get("isOptional"):
-            raise ConfigError(f"The input parameter {key!r} has no value.")
-    return checked
-
-
 def _fingerprint(
     container: Spec, component: Spec, values: Mapping[str, Any], inputs: Mapping[str, Spec]
 ) -> str:
-    """What the backend's cache key is made of: the command before placeholders are filled
-    in, the parameters' values, the input artifacts' names and the outputs' types."""
+    """Returns a digest of what the backend's cache key is made of.
+
+    That is the command before placeholders are filled in, the parameters' values, the input
+    artifacts' names and the outputs' types.
+    """
     parts = {
         "container": {k: container.get(k) for k in ("image", "command", "args", "env")},
         "parameters": dict(values),

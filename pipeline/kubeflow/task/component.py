@@ -34,8 +34,7 @@ from pipeline.kubeflow.task.io import Place, TaskIO, put
 from pipeline.kubeflow.words import unpacked
 
 _NOT_PROPERTIES = {names.RESOLVED, names.CONFIG, names.SCHEMA_TEXT}
-
-
+_TYPES = {"int": int, "float": float, "str": str}
 _MOVE_FILES = (
     "components.pusher.PusherExecutor",
     "tfx.components.schema_gen.import_schema_gen.executor.Executor",
@@ -94,18 +93,22 @@ class _Task:
         if own is None:
             raise ConfigError(f"{step.id}: expected an output named {names.LINEAGE!r}.")
         self._lineage = own
+        self._records = {k: p for k, p in io.inputs.items() if k.startswith(f"{names.LINEAGE}_")}
+        """What the inputs stand on."""
         self.run_id = self._run_of(own)
 
     def run(self) -> None:
         from tfx.orchestration import metadata
 
         from common.mounts import local_path
+        from lineage.exchange.load import load
         from lineage.store.mlmd import mended
         from lineage.store.setup import make_ready
         from pipeline.kubeflow.task.cached import record_cached
         from pipeline.recording.recorder import Recorder
 
-        self._import()
+        for key in sorted(self._records):
+            load(self._records[key].path, self._store)
         make_ready(self._store)
         connection = self._store.mlmd_config()
         recorder = Recorder(
@@ -158,7 +161,10 @@ class _Task:
             self._io.metadata[key] = annotated(pushed)
         tfx_private.publish(handle, execution, contexts, outputs, done)
         recorder.node_finished(self._step.id, execution, time.monotonic() - began)
-        self._show(recorder)
+        if names.REPORT in self._io.outputs:
+            from pipeline.kubeflow.task import report
+
+            report.SHOW[self._step.id](self._io, recorder)
 
     def _placed_inputs(self, recorded: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         """Copies of the input artifacts whose URIs are paths here."""
@@ -180,21 +186,10 @@ class _Task:
             return str(self._scratch) + value.removeprefix(names.WORKSPACE)
         return value
 
-    def _import(self) -> None:
-        """The records of what the inputs stand on."""
-        from lineage.exchange.load import load
-
-        for key, place in sorted(self._io.inputs.items()):
-            if key.startswith(f"{names.LINEAGE}_"):
-                load(place.path, self._store)
-
     def _works(self) -> dict[str, str]:
         """By component that was taken from the cache, the run that did its work."""
-        runs = {
-            key.removeprefix(f"{names.LINEAGE}_"): self._run_of(place)
-            for key, place in self._io.inputs.items()
-            if key.startswith(f"{names.LINEAGE}_")
-        }
+        prefix = f"{names.LINEAGE}_"
+        runs = {key.removeprefix(prefix): self._run_of(p) for key, p in self._records.items()}
         return {component: run for component, run in runs.items() if run != self.run_id}
 
     def _run_of(self, place: Place) -> str:
@@ -237,7 +232,7 @@ class _Task:
         types = {t.id: t for t in store.get_artifact_types()}
         inputs = {}
         for key, place in self._io.inputs.items():
-            if key.startswith(f"{names.LINEAGE}_"):
+            if key in self._records:
                 continue
             artifacts = store.get_artifacts_by_uri(place.uri)
             if not artifacts:
@@ -255,7 +250,7 @@ class _Task:
             k: v for k, v in parameters.items() if k in names.OVERRIDES.get(self._step.id, ())
         }
         properties = {
-            k: _typed(self._step.properties.get(k, "str"), v)
+            k: _TYPES[self._step.properties.get(k, "str")](v)
             for k, v in parameters.items()
             if k not in _NOT_PROPERTIES and k not in names.PARAMETERS
         }
@@ -283,14 +278,3 @@ class _Task:
         if names.RESOLVED in self._io.parameters:
             annotate(outputs[EXAMPLES][0].mlmd_artifact, properties)
         return outputs
-
-    def _show(self, recorder: Any) -> None:
-        """What the UI draws, and what the verdict rests on."""
-        if names.REPORT in self._io.outputs:
-            from pipeline.kubeflow.task import report
-
-            report.SHOW[self._step.id](self._io, recorder)
-
-
-def _typed(kind: str, value: Any) -> Any:
-    return {"int": int, "float": float, "str": str}[kind](value)

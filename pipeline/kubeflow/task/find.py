@@ -42,8 +42,9 @@ def hand_on(io: TaskIO) -> None:
 
 
 def try_to_write(folder: Path) -> None:
-    """Writes a file where models will be pushed, and takes it away: the push is the last
-    task, and a claim that nobody has written to belongs to root.
+    """Writes a file where models will be pushed, and takes it away.
+
+    The push is the last task, and a claim that nobody has written to belongs to root.
 
     Raises:
       RunError: it cannot; says as whom, and what to do about it.
