@@ -44,7 +44,10 @@ def run_demo(output: Path, console: Console) -> int:
     for config in configs:
         config.check_folders()
     if not (kept / "DONE").exists():
-        _write_in_child(output)
+        # scikit-learn is heavy; this process stays light.
+        code = "import sys, pathlib; from pipeline.demo import write_digits; "
+        code += "write_digits(pathlib.Path(sys.argv[1]))"
+        subprocess.run([sys.executable, "-c", code, str(output)], check=True)
     finished = run_pipelines(configs, make_display(console))
     for run in finished:
         if run.state != "complete" or not run.summary["blessed"]:
@@ -117,13 +120,6 @@ def write_digits(output: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path)
     (output / "kept-aside" / "DONE").touch()
-
-
-def _write_in_child(output: Path) -> None:
-    """scikit-learn is heavy; this process stays light."""
-    code = "import sys, pathlib; from pipeline.demo import write_digits; "
-    code += "write_digits(pathlib.Path(sys.argv[1]))"
-    subprocess.run([sys.executable, "-c", code, str(output)], check=True)
 
 
 def _predict(version: Path, images: list[Path]) -> list[dict[str, Any]]:

@@ -72,6 +72,7 @@ RULES: dict[tuple[str, str], dict[str, Any]] = {
     ("V1ResourceRequirements", "requests"): AMOUNTS,
     ("V1SecretKeySelector", "name"): {"format": "a secret's name"},
     ("V1Volume", "name"): NAME,
+    ("V1beta1PredictorSpec", "canaryTrafficPercent"): {"minimum": 0, "maximum": 100},
     ("V1beta1PredictorSpec", "nodeSelector"): {"format": "labels of nodes"},
 }
 """What the classes do not say; pipeline/deploy/validate.py has the check of each `format`."""

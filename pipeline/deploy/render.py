@@ -44,15 +44,15 @@ def render(config: DeployConfig, model: Model) -> Values:
     """
     service = config.service or service_name(model.name)
     _check_lengths(config, model, service)
-    metadata: Values = {"name": service}
-    if config.namespace is not None:
-        metadata["namespace"] = config.namespace
-    metadata["labels"] = _labels(config, model, service)
-    metadata["annotations"] = _annotations(config, model)
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
-        "metadata": metadata,
+        "metadata": {
+            "name": service,
+            **({} if config.namespace is None else {"namespace": config.namespace}),
+            "labels": _labels(config, model, service),
+            "annotations": _annotations(config, model),
+        },
         "spec": {"predictor": _predictor(config, model, service)},
     }
 
@@ -118,14 +118,18 @@ def _predictor(config: DeployConfig, model: Model, service: str) -> Values:
     predictor |= _storage(config, model, service, container)
     _mount_writable(config, predictor, container)
     if config.mode == "standard":
-        predictor["terminationGracePeriodSeconds"] = _grace(config)
-        if config.pre_stop_seconds:
+        before = config.pre_stop_seconds
+        predictor["terminationGracePeriodSeconds"] = (
+            before + _TF_GRACE_SECONDS
+            if config.runtime == "tensorflow"
+            else grace_seconds(config.served, before)
+        )
+        if before:
             # Endpoints take the pod away in the same moment as it is told to go.
-            wait = ["sleep", str(config.pre_stop_seconds)]
+            wait = ["sleep", str(before)]
             container["lifecycle"] = {"preStop": {"exec": {"command": wait}}}
-    if config.runtime == "visionline":
-        return {**predictor, "containers": [container]}
-    return {**predictor, "model": container}
+    own = config.runtime == "visionline"
+    return {**predictor, **({"containers": [container]} if own else {"model": container})}
 
 
 def _placement(config: DeployConfig) -> Values:
@@ -146,16 +150,10 @@ def _placement(config: DeployConfig) -> Values:
     return placement
 
 
-def _grace(config: DeployConfig) -> int:
-    if config.runtime == "tensorflow":
-        return config.pre_stop_seconds + _TF_GRACE_SECONDS
-    return grace_seconds(config.served, config.pre_stop_seconds)
-
-
 def _own_container(config: DeployConfig, model: Model, service: str) -> Values:
     check_models(config.served, service)
     asked = config.resources
-    scheme = None if config.served.tls is None else "HTTPS"
+    scheme = "HTTPS" if config.served.tls else None
     container: Values = {
         "name": "kserve-container",
         "image": config.image,

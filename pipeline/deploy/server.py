@@ -112,7 +112,9 @@ def arguments(server: Mapping[str, Any], cpus: Any) -> list[str]:
     words += ["--threads", str(server.get("threads") or math.ceil(cpus))]
     for key, value in _flat(server):
         if key != "threads":
-            words += ["--set", _unexpanded(f"{key}={json.dumps(value, ensure_ascii=False)}")]
+            word = f"{key}={json.dumps(value, ensure_ascii=False)}"
+            # Kubernetes would put variables in the place of $(NAME).
+            words += ["--set", word.replace("$", "$$")]
     return words
 
 
@@ -127,8 +129,3 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _unexpanded(text: str) -> str:
-    """Kubernetes would put variables in the place of $(NAME)."""
-    return text.replace("$", "$$")

@@ -113,10 +113,6 @@ def _keyed(check: Callable[[str], bool]) -> Callable[[Any], bool]:
     return lambda table: all(is_qualified_key(k) and check(v) for k, v in table.items())
 
 
-def _are_amounts(table: Any) -> bool:
-    return all(quantity(text) is not None for text in table.values())
-
-
 _FORMATS: dict[str, Callable[[Any], bool]] = {
     "a name of lower-case letters, digits and -": is_label_name,
     "a claim's name": is_subdomain,
@@ -125,7 +121,7 @@ _FORMATS: dict[str, Callable[[Any], bool]] = {
     "labels of nodes": _keyed(is_label_value),
     "keys of annotations": _keyed(lambda _: True),
     "an amount such as 500m or 2Gi": lambda text: quantity(text) is not None,
-    "amounts such as 500m or 2Gi": _are_amounts,
+    "amounts such as 500m or 2Gi": lambda table: None not in map(quantity, table.values()),
 }
 """The check of each `format` of the schema, which is worded as errors have it."""
 
@@ -163,8 +159,6 @@ def _rules(manifest: Any) -> Iterator[str]:
     low, high = predictor.get("minReplicas", 1), predictor.get("maxReplicas", 0)
     if low < 0 or high < 0 or (high and low > high):
         yield f"spec.predictor: expected 0 <= minReplicas <= maxReplicas, got {low} and {high}."
-    if not 0 <= predictor.get("canaryTrafficPercent", 100) <= 100:
-        yield "spec.predictor.canaryTrafficPercent: expected 0 to 100."
     mode = metadata.get("annotations", {}).get("serving.kserve.io/deploymentMode", "Standard")
     yield from _scaling(mode, predictor)
     yield from _mode_rules(mode, predictor, server.get("ports", []))

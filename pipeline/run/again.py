@@ -54,7 +54,9 @@ def read_back(reader: Reader, ref: str, output: str | None, serving: str | None)
       ConfigError: its config is not recorded, cannot be used now, or the output folder
         is in use.
     """
-    then = recorded(reader, _name_of(ref))
+    path = Path(ref)
+    is_folder = path.parent.name == "runs" and path.is_dir()
+    then = recorded(reader, path.name if is_folder else ref)
     run = then.run
     if run is None or run.config is None:
         raise ConfigError(
@@ -110,7 +112,8 @@ def _changed(again: Again) -> Iterator[str]:
     for (section, key), value in values.items():
         before = then.get((section, key))
         if before is not None and value is not None and before != value:
-            yield f"{_what(section, key)}: {_short(before)} then, {_short(value)} now"
+            what = "the images' digest" if section == "data" else key
+            yield f"{what}: {_short(before)} then, {_short(value)} now"
     before = again.then.tables.get(("packages", ""))
     if before is not None:
         yield from _packages(before, now.packages or {})
@@ -175,12 +178,6 @@ def compare_weights(then: Recorded, model: Path) -> str:
     return f"The weights differ from those of {then.ref}: by {largest:.3g} at most."
 
 
-def _name_of(ref: str) -> str:
-    """A run's name, where `ref` is its folder."""
-    path = Path(ref)
-    return path.name if path.parent.name == "runs" and path.is_dir() else ref
-
-
 def _placed(config: Mapping[str, Any], directory: Path, then: Recorded) -> dict[str, Any]:
     """A recorded config for use elsewhere: its paths are those of where it was run."""
     placed: dict[str, Any] = json.loads(json.dumps(config))
@@ -192,10 +189,6 @@ def _placed(config: Mapping[str, Any], directory: Path, then: Recorded) -> dict[
         placed["data"]["span"] = then.data[0].span
         placed["data"]["version"] = then.data[0].version
     return placed
-
-
-def _what(section: str, key: str) -> str:
-    return key if section != "data" else "the images' digest"
 
 
 def _short(value: Any) -> str:

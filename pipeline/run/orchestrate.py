@@ -206,18 +206,14 @@ def _cancellable(cancel: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _guarded(*requests: str) -> int:
-    try:
-        return main(*requests)
-    except Exception as e:
-        traceback.print_exc()
-        reason = str(e) if isinstance(e, VisionlineError) else f"{type(e).__name__}: {e}"
-        emit({"kind": "result", "state": "failed", "error": reason})
-        return Exit.FAILED
-
-
 if __name__ == "__main__":
     requests = sys.argv[1:]
     # Beam takes options that it is not given from the command line.
     sys.argv[1:] = [NO_PRISM]
-    sys.exit(_guarded(*requests))
+    try:
+        sys.exit(main(*requests))
+    except Exception as e:
+        traceback.print_exc()
+        reason = str(e) if isinstance(e, VisionlineError) else f"{type(e).__name__}: {e}"
+        emit({"kind": "result", "state": "failed", "error": reason})
+        sys.exit(Exit.FAILED)

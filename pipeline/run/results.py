@@ -77,7 +77,9 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
             compared=evaluation.baseline_value is not None,
         ),
         "why_not": [*evaluation.failures, *(infra.failures() if infra else ())],
-        "infra_validation": None if infra is None else _infra(infra),
+        # Of a model that was not tried there is no verdict.
+        "infra_validation": infra
+        and {**dump(infra), "blessed": infra.blessed if infra.tried else None},
         "version": pushed.pushed_version if pushed.pushed else None,
         "withdrawn_by": pushed.withdrawn_by,
         "where": where,
@@ -113,11 +115,6 @@ def verdict_of(evaluation: Evaluation) -> Verdict:
         why_not_blessed=lines(evaluation.failures),
         failed_thresholds=dump(evaluation.failed) if evaluation.failures else None,
     )
-
-
-def _infra(infra: Report) -> dict[str, Any]:
-    """Its report; of a model that was not tried there is no verdict."""
-    return {**dump(infra), "blessed": infra.blessed if infra.tried else None}
 
 
 def _outputs(store: Any, execution_id: int) -> dict[str, Any]:

@@ -119,7 +119,12 @@ class Api:
           OSError: there is no answer.
           ConfigError: the token or the cookie cannot be read.
         """
-        request = urllib.request.Request(self.endpoint + path, headers=self._headers())
+        token, cookie = self.token.read(), self.cookie.read()
+        request = urllib.request.Request(self.endpoint + path)
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        if cookie:
+            request.add_header("Cookie", cookie)
         try:
             with _opened(request) as response:
                 body = b""
@@ -194,11 +199,6 @@ class Api:
             raise
         except Exception as e:  # the client's own, urllib3's, and what a proxy answers
             raise RunError(f"{self.endpoint} {failed}: {_reason(e)}") from None
-
-    def _headers(self) -> dict[str, str]:
-        token, cookie = self.token.read(), self.cookie.read()
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return headers | ({"Cookie": cookie} if cookie else {})
 
     def _unreached(self, reason: str) -> RunError:
         return RunError(

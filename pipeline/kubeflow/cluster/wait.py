@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from common.errors import RunError
-from pipeline.kubeflow.cluster.api import Answer, Api, one_line, plain
+from pipeline.kubeflow.cluster.api import Api, one_line, plain
 from pipeline.kubeflow.cluster.workflow import Workflow
 
 SECONDS_BETWEEN = 3.0
@@ -86,20 +86,20 @@ def wait(
     Raises:
       RunError: the API refuses to say more.
     """
-    return _Waiting(api, run_id, tasks, report, between).to_the_end()
+    shown = dict.fromkeys(tasks, "waiting")
+    return _Waiting(api, run_id, shown, report, between, Workflow(api, run_id)).to_the_end()
 
 
+@dataclass(slots=True)
 class _Waiting:
-    def __init__(
-        self, api: Api, run_id: str, tasks: Sequence[str], report: Report, between: float
-    ) -> None:
-        self._api = api
-        self._run_id = run_id
-        self._report = report
-        self._between = between
-        self._shown = dict.fromkeys(tasks, "waiting")
-        self._workflow = Workflow(api, run_id)
-        self._away = False
+    _api: Api
+    _run_id: str
+    _shown: dict[str, str]
+    """The word by task."""
+    _report: Report
+    _between: float
+    _workflow: Workflow
+    _away: bool = False
 
     def to_the_end(self) -> Finished:
         self._report({"kind": "nodes", "nodes": list(self._shown)})
@@ -113,11 +113,7 @@ class _Waiting:
             time.sleep(self._between)
 
     def _look(self) -> dict[str, Any] | None:
-        """The run as it is; None: the API is away.
-
-        Raises:
-          RunError: it refuses.
-        """
+        """Returns the run as it is; None: the API is away."""
         try:
             answer = self._api.ask(f"/apis/v2beta1/runs/{quote(self._run_id, safe='')}")
         except OSError as e:
@@ -127,8 +123,10 @@ class _Waiting:
             self._gone(answer.refusal)
             return None
         if answer.table is None:
+            refused = answer.status != 200
+            why = answer.refusal if refused else f"it answered {answer.content_type}"
             raise RunError(
-                f"{self._api.endpoint} does not tell about the run any more: {_why(answer)}. "
+                f"{self._api.endpoint} does not tell about the run any more: {why}. "
                 f"Waiting ends here; the run {self._run_id} does not."
             )
         if self._away:
@@ -236,7 +234,3 @@ def _pods(detail: Mapping[str, Any]) -> list[str]:
     parts = [id_.rpartition("-") for id_ in ids]
     templates = ("system-container-impl", "retry-system-container-impl")
     return ids + [f"{start}-{t}-{number}" for start, _, number in parts for t in templates]
-
-
-def _why(answer: Answer) -> str:
-    return answer.refusal if answer.status != 200 else f"it answered {answer.content_type}"

@@ -50,23 +50,26 @@ def write_package(config: PipelineConfig, path: Path, frozen_as: str | None = No
     """
     require_kubeflow()
     spec, asked = compile_pipeline(config, frozen_as)
-    check(spec)
-    platform.check(asked)
+    check(spec, asked)
     check_lengths(spec)
     text = to_yaml([spec, asked] if asked else [spec], sort_keys=True)
     write_atomic(path, (_comment(spec) + text).encode())
 
 
-def check(spec: Spec) -> None:
-    """Holds a spec against the protocol buffer that the backend parses.
+def check(spec: Spec, asked: Spec) -> None:
+    """Holds what `compile_pipeline` returns against the protocol buffers that the backend parses.
 
     Raises:
       ParseError: a field is unknown or of another type.
     """
     from google.protobuf import json_format
+    from kfp.kubernetes import kubernetes_executor_config_pb2
     from kfp.pipeline_spec import pipeline_spec_pb2
 
     json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+    kubernetes = asked.get("platforms", {}).get("kubernetes", {})
+    for executor in kubernetes.get("deploymentSpec", {}).get("executors", {}).values():
+        json_format.ParseDict(executor, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
 
 
 def _comment(spec: Spec) -> str:

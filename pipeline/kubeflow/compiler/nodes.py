@@ -88,17 +88,12 @@ class _Tasks:
         self._frozen_as = frozen_as
         self._executors = ir["deploymentConfig"]["executorSpecs"]
         nodes = {n["pipelineNode"]["nodeInfo"]["id"]: n["pipelineNode"] for n in ir["nodes"]}
-        self._baseline_node = kinds.BASELINE
         self._resolver = nodes.pop(kinds.BASELINE)
         self._nodes: dict[str, Spec] = nodes
         self._run = {name: of_run(name, value) for name, value in defaults_of_run(config).items()}
 
     def all(self) -> Iterator[Task]:
-        """Makes them.
-
-        Raises:
-          ConfigError: a node cannot be run in a container.
-        """
+        """Makes them."""
         yield self._resolve_data()
         yield self._baseline()
         for id_, node in self._nodes.items():
@@ -150,7 +145,7 @@ class _Tasks:
         for key, spec in node.get("inputs", {}).get("inputs", {}).items():
             (channel,) = spec["channels"]
             producer = channel["producerNodeQuery"]["id"]
-            if producer == self._baseline_node:
+            if producer == kinds.BASELINE:
                 parameters[names.BASELINE] = from_task(BASELINE, names.BASELINE)
             else:
                 artifacts[key] = self._source(channel)
@@ -158,7 +153,9 @@ class _Tasks:
         if "data_path" in overrides:
             parameters[names.RESOLVED] = from_task(RESOLVE, names.RESOLVED)
         if last:
-            parameters[names.CONFIG] = constant(json.dumps(self._recorded(), sort_keys=True))
+            recorded = dump(self._config)
+            recorded["schema"]["frozen"] = self._frozen_as or recorded["schema"]["frozen"]
+            parameters[names.CONFIG] = constant(json.dumps(recorded, sort_keys=True))
         for producer in self._nodes if last else producers:
             if producer != id_:
                 record = Source(task_name(producer), names.LINEAGE)
@@ -169,7 +166,7 @@ class _Tasks:
             executor=self._executor(id_, node),
             properties={k: type(v).__name__ for k, v in properties.items()},
         )
-        upstream = [u for u in node.get("upstreamNodes", ()) if u != self._baseline_node]
+        upstream = [u for u in node.get("upstreamNodes", ()) if u != kinds.BASELINE]
         return Task(
             name=task_name(id_),
             owner=id_,
@@ -197,12 +194,6 @@ class _Tasks:
                 f"{id_}: conditions on artifacts cannot be compiled for Kubeflow Pipelines."
             )
         return executor
-
-    def _recorded(self) -> Spec:
-        """The config as the run's record has it."""
-        config: Spec = dump(self._config)
-        config["schema"]["frozen"] = self._frozen_as or config["schema"]["frozen"]
-        return config
 
     def _properties(self, id_: str) -> dict[str, str | int | float]:
         properties: dict[str, str | int | float] = {}

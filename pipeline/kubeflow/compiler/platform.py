@@ -39,20 +39,6 @@ def executor_config(
     return _set(**whole)
 
 
-def check(platform: Spec) -> None:
-    """Holds a platform spec against the protocol buffer that the backend parses.
-
-    Raises:
-      ParseError: a field is unknown or of another type.
-    """
-    from google.protobuf import json_format
-    from kfp.kubernetes import kubernetes_executor_config_pb2 as pb
-
-    kubernetes = platform.get("platforms", {}).get("kubernetes", {})
-    for executor in kubernetes.get("deploymentSpec", {}).get("executors", {}).values():
-        json_format.ParseDict(executor, pb.KubernetesExecutorConfig())
-
-
 def _set(**values: Any) -> Spec:
     return {k: v for k, v in values.items() if v not in (None, {}, [], "")}
 

@@ -17,9 +17,13 @@ Spec = dict[str, Any]
 ARTIFACT = "system.Artifact"
 _ENTRYPOINT = ["python", "-P", "-m", "pipeline.kubeflow.entrypoint"]
 _TYPES = {"str": "STRING", "int": "NUMBER_INTEGER", "float": "NUMBER_DOUBLE"}
-_FOR_EVER = "315360000s"
-"""Ten years.  Argo counts from the first attempt's start, and makes this the deadline of
-the others; without it, it does not try again at all."""
+_BACKOFF = {
+    "backoffDuration": "30s",
+    "backoffFactor": 2.0,
+    # Ten years. Argo counts from the first attempt's start, and makes this the deadline of
+    # the others; without it, it does not try again at all.
+    "backoffMaxDuration": "315360000s",
+}
 
 
 class Value(NamedTuple):
@@ -96,7 +100,7 @@ class Task:
             **_filled(
                 dependentTasks=sorted(before),
                 inputs=_filled(parameters=parameters, artifacts=artifacts),
-                retryPolicy=_retry(retries),
+                retryPolicy={"maxRetryCount": retries, **_BACKOFF} if retries else None,
             ),
         }
 
@@ -182,17 +186,6 @@ def _definitions(key: str, parameters: Mapping[str, str], artifacts: Mapping[str
         },
     )
     return _filled(**{key: types})
-
-
-def _retry(count: int) -> Spec:
-    if not count:
-        return {}
-    return {
-        "maxRetryCount": count,
-        "backoffDuration": "30s",
-        "backoffFactor": 2.0,
-        "backoffMaxDuration": _FOR_EVER,
-    }
 
 
 def _filled(**fields: Any) -> Spec:

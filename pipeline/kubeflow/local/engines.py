@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from common.errors import ConfigError
 from common.mounts import ABOVE_VARIABLE, MOUNTS
@@ -31,17 +31,6 @@ class Command:
     """What the task has to itself: the mounts of the object stores are folders of it."""
 
 
-class Engine(Protocol):
-    """Runs commands."""
-
-    def run(self, command: Command, log: Path) -> int:
-        """Runs one to its end; what it prints goes to `log`.
-
-        Returns:
-          Its exit code, or minus the signal that ended it.
-        """
-
-
 class Subprocess:
     """A process of this machine with this Python, whatever the image.
 
@@ -58,6 +47,11 @@ class Subprocess:
                 )
 
     def run(self, command: Command, log: Path) -> int:
+        """Runs a command to its end; what it prints goes to `log`.
+
+        Returns:
+          Its exit code, or minus the signal that ended it.
+        """
         words = list(command.words)
         if words[0] in ("python", "python3"):
             words[0] = sys.executable
@@ -95,6 +89,7 @@ class Container:
         self._volumes = {folder: mount for mount, folder in volumes.items()}
 
     def run(self, command: Command, log: Path) -> int:
+        """See `Subprocess.run`."""
         name = f"visionline-{uuid.uuid4().hex[:12]}"
         podman = self._program == "podman"
         # crun, podman's own choice, fails on some hosts.
@@ -120,6 +115,7 @@ class Container:
         return _wait(words, log, dict(os.environ), cleanup=[self._program, "kill", name])
 
 
+Engine = Subprocess | Container
 _MOST = 32768
 
 

@@ -131,11 +131,7 @@ class Launcher:
         )
 
     def _filled(self, text: str, executor_input: Spec, root: Path) -> str:
-        """A word of a command with its placeholders filled in.
-
-        Raises:
-          ConfigError: one names nothing.
-        """
+        """A word of a command with its placeholders filled in."""
 
         def fill(match: re.Match[str]) -> str:
             side, kind, key, what = match.group("side", "kind", "key", "what")
@@ -154,11 +150,7 @@ class Launcher:
         return expanded(PLACEHOLDER.sub(fill, text), self._run_id)
 
     def _outputs(self, task: Task, expected: Spec, root: Path) -> Outputs:
-        """Moves the outputs of a task that ended well to the store.
-
-        Raises:
-          DataError: one is missing, or is not what was declared.
-        """
+        """Moves the outputs of a task that ended well to the store."""
         parameters = {
             key: _parameter(key, task.declared["parameters"][key]["parameterType"], Path(file))
             for key, place in expected["parameters"].items()

@@ -144,11 +144,7 @@ class LocalRun:
         return Ended(task=name, state="SUCCEEDED", seconds=time.monotonic() - began, log=log)
 
     def _inputs(self, spec: Spec, component: Spec) -> tuple[dict[str, Any], dict[str, Spec]]:
-        """A task's parameters and artifacts.
-
-        Raises:
-          ConfigError: one comes from nowhere.
-        """
+        """A task's parameters and artifacts."""
         sources = spec.get("inputs", {})
         values: dict[str, Any] = {}
         constants: dict[str, Any] = {}

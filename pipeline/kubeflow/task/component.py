@@ -138,13 +138,16 @@ class _Task:
         recorder.node_started(self._step.id)
         began = time.monotonic()
         try:
+            for key, (artifact,) in outputs.items():  # paths here until the executor is done
+                artifact.uri = str(self._io.outputs[key].path)
+                Path(artifact.uri).mkdir(parents=True, exist_ok=True)
             done = tfx_private.run_executor(
                 self._step.executor,
                 self._scratch,
                 counted,
                 execution_id=execution,
                 input_dict=self._placed_inputs(recorded),
-                output_dict=self._placed_outputs(outputs),
+                output_dict=outputs,
                 exec_properties={k: self._placed(v) for k, v in properties.items()},
                 pipeline_node=node,
                 pipeline_info=pipeline_pb2.PipelineInfo(id=self._step.pipeline),
@@ -172,13 +175,6 @@ class _Task:
         for key, (artifact,) in inputs.items():
             artifact.uri = str(self._io.inputs[key].path)
         return inputs
-
-    def _placed_outputs(self, outputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """The output artifacts, whose URIs are paths here until the executor is done."""
-        for key, (artifact,) in outputs.items():
-            artifact.uri = str(self._io.outputs[key].path)
-            Path(artifact.uri).mkdir(parents=True, exist_ok=True)
-        return outputs
 
     def _placed(self, value: Any) -> Any:
         """A property; what it has in `names.WORKSPACE` lies in this task's own folder."""
@@ -222,11 +218,7 @@ class _Task:
         return replace(run, config=config, config_digest=digest(config), **train)
 
     def _recorded_inputs(self, store: Any) -> dict[str, list[Any]]:
-        """The input artifacts as their producers recorded them.
-
-        Raises:
-          DataError: one is in none of the records.
-        """
+        """The input artifacts as their producers recorded them."""
         from tfx.types import artifact_utils
 
         types = {t.id: t for t in store.get_artifact_types()}
