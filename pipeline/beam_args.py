@@ -37,7 +37,7 @@ _MOST_ALIKE = 0.8
 
 
 def complete(args: Sequence[str]) -> list[str]:
-    """What every Beam component is handed.  Imports nothing."""
+    """Returns what every Beam component is handed.  Imports nothing."""
     runner = _runner(args)
     completed = [BEAM_PLUGIN, *args]
     if runner in _DIRECT:
@@ -58,7 +58,7 @@ def counted(args: Sequence[str]) -> list[str]:
 
 
 def workers_elsewhere(args: Sequence[str]) -> bool:
-    """Whether functions run where this process's own files need not be."""
+    """Returns whether functions run where this process's own files need not be."""
     return _runner(args) not in _HERE and _environment(args) != "LOOPBACK"
 
 
@@ -90,7 +90,7 @@ def check(args: Sequence[str]) -> None:
 
 
 def _problems(options: Any, validator: Any) -> list[str]:
-    """What Beam's validator says, without asking Google for anything."""
+    """Returns what Beam's validator says, without asking Google for anything."""
     from apache_beam.options.pipeline_options import GoogleCloudOptions, TestOptions
 
     if validator.is_service_runner():
@@ -106,7 +106,7 @@ def _problems(options: Any, validator: Any) -> list[str]:
 
 
 def _parse(options: Any, args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments that no option of Beam takes, and the options there are."""
+    """Returns the arguments that no option of Beam takes, and the options there are."""
     unknown: list[str] = []
     names: list[str] = []
 
@@ -199,13 +199,13 @@ def _check_workers(args: Sequence[str]) -> None:
 
 
 def _runner(args: Sequence[str]) -> str:
-    """The runner as Beam looks names up: any case, with or without "Runner"; "" for none."""
+    """Returns the runner as Beam looks names up: in any case, with "Runner"; "" for none."""
     name = (_value(args, "runner") or "").rpartition(".")[2].lower()
     return name if not name or name.endswith("runner") else f"{name}runner"
 
 
 def _environment(args: Sequence[str]) -> str:
-    """The kind of worker: what was asked for, or what the runner takes by itself."""
+    """Returns the kind of worker: what was asked for, or what the runner takes by itself."""
     asked = _value(args, "environment_type")
     if asked:
         return asked if asked.startswith("beam:env:") else asked.upper()
@@ -219,7 +219,7 @@ def _environment(args: Sequence[str]) -> str:
 
 
 def _value(args: Sequence[str], name: str) -> str | None:
-    """The last value of `--name=VALUE` or `--name VALUE`."""
+    """Returns the last value of `--name=VALUE` or `--name VALUE`."""
     last = None
     for arg, after in itertools.zip_longest(args, args[1:], fillvalue=""):
         option, equals, value = arg.partition("=")

@@ -22,7 +22,7 @@ from trainers.frameworks import Framework, frameworks
 
 
 def list_models(pattern: str, framework: str | None) -> list[dict[str, Any]]:
-    """The models whose names contain `pattern`, by framework.
+    """Returns the models whose names contain `pattern`, by framework.
 
     Returns:
       {"framework", "model", "parameters"} each; parameters (trainable weights
@@ -45,7 +45,7 @@ def list_models(pattern: str, framework: str | None) -> list[dict[str, Any]]:
 
 
 def list_pushed(serving: Path, name: str | None) -> list[dict[str, Any]]:
-    """Every pushed version with its manifest, what is damaged of it and who may write to it."""
+    """Lists pushed versions: the manifest, what is damaged of each and who may write to it."""
     return [
         _pushed(folder / str(version), folder.name, version)
         for folder in _folders(serving, name)
@@ -94,7 +94,7 @@ def _pushed(directory: Path, name: str, version: int) -> dict[str, Any]:
 
 
 def _parameter_counts(framework: Framework) -> dict[str, int]:
-    """Counted once per set of model names, in a process of its own, and kept."""
+    """Counts once per set of model names, in a process of its own, and keeps the counts."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "visionline"
     path = cache / f"parameters-{framework.name}-{digest(framework.model_names())[:16]}.json"
     if path.exists():

@@ -202,7 +202,7 @@ def _explain_missing(data: Mapping[str, Any]) -> None:
 
 
 def _default_name(data: Any) -> str:
-    """A model's name from the data folder's."""
+    """Returns a model's name from the data folder's."""
     path = data.get("path", "") if isinstance(data, Mapping) else ""
     parts = [p for p in Path(str(path)).absolute().parts if "{" not in p]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(parts[-1]).stem).lstrip("-._")[:100]

@@ -75,7 +75,7 @@ def run_demo(output: Path, console: Console) -> int:
 
 
 def demo_config(output: Path, images: Path, framework: str) -> PipelineConfig:
-    """The same config for every framework, so that the data steps are shared."""
+    """Returns the same config for every framework, so that the data steps are shared."""
     return load_config(
         None,
         {

@@ -108,7 +108,7 @@ def draw_history(history: History, path: Path) -> None:
 def _draw_versions(
     axes: Any, versions: Sequence[VersionRecord], values: Sequence[float | None], title: str
 ) -> None:
-    """One panel: a point for each version that has a value, by framework."""
+    """Draws one panel: a point for each version that has a value, by framework."""
     axes.set_ylabel(title)
     axes.grid(alpha=0.25)
     points = [(x, value) for x, value in enumerate(values) if value is not None]

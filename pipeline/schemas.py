@@ -16,7 +16,7 @@ from lineage.store.workspace import Workspace
 
 
 def latest_schema(output: Path) -> Path:
-    """The newest Schema artifact in a pipeline's output folder.
+    """Returns the newest Schema artifact in a pipeline's output folder.
 
     Raises:
       StoreError: no pipeline has run there.

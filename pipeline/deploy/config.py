@@ -280,7 +280,7 @@ def check_service(name: str) -> str:
 
 
 def service_name(model: str) -> str:
-    """A model's name as an InferenceService can have it: digits_Keras.v2 is digits-keras-v2.
+    """Returns a model's name as an InferenceService can have it: digits-keras-v2.
 
     Raises:
       ConfigError: nothing that can be used is left, or it is too long.

@@ -76,7 +76,7 @@ def _apply(kubectl: str, manifest: dict[str, Any]) -> str:
 
 
 def _why(message: str) -> str:
-    """In a sentence of ours, where no cluster was reached; kubectl has many for it."""
+    """Says in a sentence of ours that no cluster was reached; kubectl has many for it."""
     if _REFUSED.search(message) or not _UNREACHABLE.search(message):
         return ""
     return (
@@ -86,7 +86,7 @@ def _why(message: str) -> str:
 
 
 def _what_was_left(manifests: Sequence[dict[str, Any]], failed: int) -> str:
-    """Which of several objects were submitted before, and which were not."""
+    """Returns which of several objects were submitted before, and which were not."""
     if len(manifests) == 1:
         return ""
     names = [f"{m['kind']} {m['metadata']['name']}" for m in manifests]

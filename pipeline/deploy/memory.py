@@ -12,7 +12,7 @@ _MIB = 2**20
 
 
 def memory(config: DeployConfig, model: Model) -> tuple[str, str]:
-    """The request and the limit, as Kubernetes writes them."""
+    """Returns the request and the limit, as Kubernetes writes them."""
     asked = config.resources
     needed = f"{_needed_mib(config, model)}Mi"
     if config.runtime == "tensorflow":
@@ -24,7 +24,7 @@ def memory(config: DeployConfig, model: Model) -> tuple[str, str]:
 
 
 def warnings(config: DeployConfig, model: Model) -> list[str]:
-    """Where the server's limits let in more than the pod has memory for."""
+    """Returns where the server's limits let in more than the pod has memory for."""
     if config.runtime == "tensorflow":
         return []
     needed, (_, limit) = _needed_mib(config, model), memory(config, model)

@@ -13,7 +13,7 @@ Values = dict[str, Any]
 
 
 def policies(config: DeployConfig, service: Values) -> list[Values]:
-    """The objects besides the InferenceService, in the order in which they are submitted.
+    """Returns the objects besides the InferenceService, in the order in which they are submitted.
 
     They come before it, so that no pod is ever without them.  Each is harmless alone: without
     pods neither has an effect, and on pods that are there it is what the config asks for.

@@ -133,7 +133,7 @@ def _predictor(config: DeployConfig, model: Model, service: str) -> Values:
 
 
 def _placement(config: DeployConfig) -> Values:
-    """Who the pods are in the cluster, where they run, and when there are more of them."""
+    """Says who the pods are in the cluster, where they run, and when there are more of them."""
     placement: Values = {}
     if config.service_account is not None:
         placement["serviceAccountName"] = config.service_account
@@ -204,7 +204,7 @@ def _security(config: DeployConfig) -> Values:
 
 
 def _ports(config: DeployConfig, http: int, grpc: int) -> list[Values]:
-    """The first is what KServe's address leads to; Knative takes no second one."""
+    """Returns the ports; KServe's address leads to the first, and Knative takes no second one."""
     ports = [
         {"name": "http1", "containerPort": http, "protocol": "TCP"},
         {"name": "h2c", "containerPort": grpc, "protocol": "TCP"},
@@ -244,7 +244,7 @@ def _resources(config: DeployConfig, model: Model) -> Values:
 
 
 def _cpu(asked: ResourcesConfig) -> tuple[str, str]:
-    """The request and the limit: of one CPU where nothing is asked for, or what the limit has."""
+    """Returns request and limit: one CPU where nothing is asked for, or what the limit has."""
     least = "1" if asked.cpu_limit is None else min("1", str(asked.cpu_limit), key=worth)
     request = least if asked.cpu is None else str(asked.cpu)
     return request, request if asked.cpu_limit is None else str(asked.cpu_limit)
@@ -260,7 +260,7 @@ def _mount_path(config: DeployConfig, model: Model, service: str) -> str:
 
 
 def _storage(config: DeployConfig, model: Model, service: str, container: Values) -> Values:
-    """The predictor's part of the storage; the container gets its own, a mounted claim."""
+    """Returns the predictor's part of the storage; the container gets its own, a mounted claim."""
     place = config.place
     parts = [model.name] if model.version is None else [model.name, str(model.version)]
     path = _mount_path(config, model, service)

@@ -34,7 +34,7 @@ _SECONDS = 10
 
 
 def server_config(server: Mapping[str, Any]) -> ServeConfig:
-    """What the server in the pod is told.
+    """Returns what the server in the pod is told.
 
     Raises:
       ConfigError: it would not take it.
@@ -56,7 +56,7 @@ def check_server(server: Mapping[str, Any]) -> None:
 
 
 def writable_folders(config: ServeConfig) -> dict[str, str]:
-    """The folders that are mounted for what the server writes: a name of each."""
+    """Returns the folders that are mounted for what the server writes: a name of each."""
     names = {TMP: "tmp"}
     for key, _, folder in _written(config):
         if folder != TMP and not folder.startswith(f"{TMP}/"):
@@ -84,7 +84,7 @@ def _can_be_mounted(folder: str) -> bool:
 
 
 def _written(config: ServeConfig) -> Iterator[tuple[str, str, str]]:
-    """Key, value and folder of what the server is told to write."""
+    """Yields key, value and folder of what the server is told to write."""
     if config.request_log is not None:
         folder = config.request_log.folder
         yield "request_log.folder", folder, folder.rstrip("/")
@@ -103,7 +103,7 @@ def check_models(config: ServeConfig, service: str) -> None:
 
 
 def arguments(server: Mapping[str, Any], cpus: Any) -> list[str]:
-    """Of `python -m serving`.
+    """Returns the arguments of `python -m serving`.
 
     Args:
       cpus: that the pod may use.
@@ -119,7 +119,7 @@ def arguments(server: Mapping[str, Any], cpus: Any) -> list[str]:
 
 
 def grace_seconds(config: ServeConfig, pre_stop: int) -> int:
-    """How long a pod may take to end: the wait before SIGTERM, the drain, and some more."""
+    """Returns how long a pod may take to end: the wait before SIGTERM, the drain, and some more."""
     return pre_stop + math.ceil(config.drain_seconds) + _SECONDS
 
 

@@ -80,7 +80,7 @@ def _document(manifest: Any) -> Iterator[str]:
 
 
 def _problems(error: ValidationError) -> Iterator[str]:
-    """What a violated keyword of the schema says to people."""
+    """Yields what a violated keyword of the schema says to people."""
     path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
     where, got, rule = path.lstrip("."), error.instance, error.schema
     match error.validator:
@@ -141,7 +141,7 @@ def _format_checker() -> FormatChecker:
 
 
 def _rules(manifest: Any) -> Iterator[str]:
-    """What KServe's webhook and Knative refuse, of manifests whose fields are right."""
+    """Yields what KServe's webhook and Knative refuse, of manifests whose fields are right."""
     metadata = manifest.get("metadata", {})
     name = metadata.get("name", "")
     if not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
@@ -167,7 +167,7 @@ def _rules(manifest: Any) -> Iterator[str]:
 
 
 def _policy_rules(manifest: Any) -> Iterator[str]:
-    """A policy that selects nothing in particular is one of all pods of the namespace."""
+    """Refuses what selects nothing in particular: it is about all pods of the namespace."""
     key = "podSelector" if manifest["kind"] == "NetworkPolicy" else "selector"
     if not manifest.get("spec", {}).get(key, {}).get("matchLabels"):
         yield f"spec.{key}.matchLabels: required, or it would be about every pod, and not there."
@@ -190,7 +190,7 @@ def _mode_rules(mode: str, predictor: Any, ports: Any) -> Iterator[str]:
 
 
 def _scaling(mode: str, predictor: Any) -> Iterator[str]:
-    """Standard mode has the cluster's HorizontalPodAutoscaler, knative mode Knative's own."""
+    """Checks the metric: of the cluster's HorizontalPodAutoscaler, or Knative's own."""
     metric = predictor.get("scaleMetric")
     metrics = METRICS["knative" if mode == "Knative" else "standard"]
     if metric is not None and metric not in metrics:
@@ -198,7 +198,7 @@ def _scaling(mode: str, predictor: Any) -> Iterator[str]:
 
 
 def _ending(mode: str, predictor: Any, server: Any) -> Iterator[str]:
-    """A pod is killed after its grace period, which the wait before SIGTERM is a part of."""
+    """Refuses a grace period that the wait before SIGTERM, which is a part of it, uses up."""
     if "lifecycle" not in server:
         return
     if mode == "Knative":

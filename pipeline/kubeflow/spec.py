@@ -68,7 +68,7 @@ def read_package(path: Path) -> Package:
 
 
 def arguments(spec: Spec, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """The run's parameters: those given, and the defaults of the others.
+    """Returns the run's parameters: those given, and the defaults of the others.
 
     Raises:
       ConfigError: one is unknown, missing or of another type.
@@ -107,7 +107,7 @@ def completed(
 
 
 def typed(name: str, type_: str, value: Any) -> Any:
-    """A value as a parameter's type has it.
+    """Returns a value as a parameter's type has it.
 
     Raises:
       ConfigError: it is of another type.
@@ -122,7 +122,7 @@ def typed(name: str, type_: str, value: Any) -> Any:
 
 
 def ordered(tasks: Mapping[str, Spec]) -> list[str]:
-    """The tasks' names, each after those it depends on.
+    """Returns the tasks' names, each after those it depends on.
 
     Raises:
       ConfigError: they go in a circle.

@@ -65,7 +65,7 @@ class Step:
 
 
 def task_name(id_: str) -> str:
-    """`ImageExampleGen` as Kubernetes writes it, `image-example-gen`."""
+    """Returns `ImageExampleGen` as Kubernetes writes it, `image-example-gen`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", id_)
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 

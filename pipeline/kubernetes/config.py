@@ -27,7 +27,7 @@ SecretKey = Annotated[str, matching(r"[-._a-zA-Z0-9]{1,253}", "letters, digits a
 
 
 def worth(amount: str | int | float) -> Decimal:
-    """An amount in units, 0 for what is none; see `quantity`."""
+    """Returns an amount in units, 0 for what is none; see `quantity`."""
     return quantity(str(amount)) or Decimal(0)
 
 

@@ -37,7 +37,7 @@ _IMPLIED = frozenset(names_of(Parameters.comparison, Parameters.serving_name, Pa
 
 
 def key_parameters(parameters: Mapping[str, Any], places: Places) -> dict[str, Any]:
-    """The parameters of a node that are part of its key.
+    """Returns the parameters of a node that are part of its key.
 
     Args:
       places: of the output folder; what lies in it is named from there.
@@ -55,7 +55,7 @@ def key_parameters(parameters: Mapping[str, Any], places: Places) -> dict[str, A
 
 
 def key_artifact(artifact: Any) -> Any:
-    """An input as an MLMD message that says nothing of where its files lie."""
+    """Returns an input as an MLMD message that says nothing of where its files lie."""
     message = copy.deepcopy(artifact.mlmd_artifact)
     message.uri = ""
     for key in list(message.custom_properties):
@@ -65,7 +65,7 @@ def key_artifact(artifact: Any) -> Any:
 
 
 def place_free(places: Places) -> AbstractContextManager[None]:
-    """While it lasts, TFX's cache goes by such keys.
+    """Makes TFX's cache go by such keys while it lasts.
 
     Args:
       places: of the output folder.

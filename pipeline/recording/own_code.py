@@ -81,7 +81,7 @@ def _files(module: str, *, installed: bool) -> Iterator[tuple[str, Path]]:
 
 
 def _places(top: str, *, installed: bool) -> Sequence[Path]:
-    """The folders that have the user's module or package of this name."""
+    """Returns the folders that have the user's module or package of this name."""
     if top in _OURS or top in sys.stdlib_module_names:
         return ()
     try:

@@ -36,7 +36,7 @@ _UNKNOWN: _Git = (None, None, None)
 
 
 def describe(run_dir: Path | None = None, own: Mapping[str, Path] | None = None) -> Run:
-    """The record of a run, as far as its surroundings go.
+    """Returns the record of a run, as far as its surroundings go.
 
     Args:
       run_dir: where the code that is in no commit is kept; None: it is not.
@@ -70,7 +70,7 @@ def describe(run_dir: Path | None = None, own: Mapping[str, Path] | None = None)
 
 
 def installed_packages() -> dict[str, str]:
-    """Version by package, without the copies that setuptools brings for itself.
+    """Returns version by package, without the copies that setuptools brings for itself.
 
     They are found once something has imported setuptools, and then hide real ones.
     """
@@ -90,7 +90,7 @@ def _keep(own: Mapping[str, Path], folder: Path) -> None:
 
 
 def _code(patch: Path | None) -> _Git:
-    """Of visionline itself: of a checkout, or what an image was built from."""
+    """Returns the same of visionline itself: of a checkout, or what an image was built from."""
     if (_ROOT / ".git").exists():
         return _git(_ROOT, patch)
     commit, _, changed = os.environ.get(BUILT_FROM, "unknown").partition("-")
@@ -100,7 +100,7 @@ def _code(patch: Path | None) -> _Git:
 
 
 def _git(directory: Path, patch: Path | None, own: Collection[Path] = ()) -> _Git:
-    """The commit, and what is not in it: changed files, and modules that were never added.
+    """Returns the commit, and what is not in it: changed files, and modules that were never added.
 
     Args:
       patch: where the changes are kept.
@@ -121,7 +121,7 @@ def _git(directory: Path, patch: Path | None, own: Collection[Path] = ()) -> _Gi
 
 
 def _changes(root: Path, own: Collection[Path]) -> bytes:
-    """A patch that `git apply` takes: what is changed, and modules that were never added."""
+    """Returns a patch for `git apply`: what is changed, and modules that were never added."""
     others = _run_git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", "*.py")
     if own:
         others += _run_git(root, "ls-files", "-z", "--others", "--", *(str(p) for p in own))
@@ -138,7 +138,7 @@ def _changes(root: Path, own: Collection[Path]) -> bytes:
 
 
 def _run_git(root: Path, *args: str, index: Path | None = None, stdin: bytes = b"") -> bytes:
-    """What git prints; raises SubprocessError where it fails."""
+    """Returns what git prints; raises SubprocessError where it fails."""
     return subprocess.run(
         ["git", "-C", str(root), *args],
         input=stdin,

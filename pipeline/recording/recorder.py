@@ -198,7 +198,7 @@ class Recorder:
 
 
 def explain(error: BaseException) -> str:
-    """An exception as a sentence for people."""
+    """Returns an exception as a sentence for people."""
     if isinstance(error, VisionlineError):
         return str(error)
     full = isinstance(error, OSError) and error.errno == errno.ENOSPC
@@ -212,7 +212,7 @@ def explain(error: BaseException) -> str:
 def recording(
     recorder: Recorder, before: Callable[[str], None], places: Places = HERE
 ) -> contextlib.AbstractContextManager[None]:
-    """While it lasts, every node that TFX launches is recorded.
+    """Records every node that TFX launches while it lasts.
 
     Args:
       before: called with each node that is executed, and not cached.
@@ -238,7 +238,7 @@ def recording(
 def _output_digests(
     store: Any, execution_id: int, path_of: Callable[[str], Path]
 ) -> dict[str, str]:
-    """SHA-256 over the files of each output, by URI."""
+    """Returns SHA-256 over the files of each output, by URI."""
     ids = [
         e.artifact_id
         for e in store.get_events_by_execution_ids([execution_id])

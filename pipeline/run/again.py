@@ -88,7 +88,7 @@ def read_back(reader: Reader, ref: str, output: str | None, serving: str | None)
 
 
 def differences(again: Again) -> list[str]:
-    """What is recorded of the run and is otherwise now, in sentences; reads all data.
+    """Returns what is recorded of the run and is otherwise now, in sentences; reads all data.
 
     Raises:
       DataError: the data is not there any more.
@@ -131,7 +131,7 @@ def _packages(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unknown(again: Again) -> Iterator[str]:
-    """What could differ, and nobody can say whether it does."""
+    """Yields what could differ, and nobody can say whether it does."""
     run, then = again.then.run, again.then.facts
     assert run is not None
     recorded_of: dict[str, tuple[Section, str]] = {
@@ -179,7 +179,7 @@ def compare_weights(then: Recorded, model: Path) -> str:
 
 
 def _placed(config: Mapping[str, Any], directory: Path, then: Recorded) -> dict[str, Any]:
-    """A recorded config for use elsewhere: its paths are those of where it was run."""
+    """Returns a recorded config for use elsewhere: its paths are those of where it was run."""
     placed: dict[str, Any] = json.loads(json.dumps(config))
     for table, key in (("data", "path"), ("schema", "frozen"), ("train", "pretrained")):
         if (path := placed.get(table, {}).get(key)) is not None:

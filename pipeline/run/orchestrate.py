@@ -176,7 +176,7 @@ def _recorded(
 
 
 def _log_to(log: int) -> None:
-    """Everything this process and its children print from now on; closes `log`."""
+    """Logs all that this process and its children print from now on; closes `log`."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(log, 1)

@@ -101,7 +101,7 @@ def title_of(config: PipelineConfig) -> str:
 
 
 def _held_out(config: PipelineConfig, source: Source) -> Counter[str]:
-    """Images by class that models are judged on, where the source itself says which."""
+    """Returns images by class that models are judged on, where the source itself says which."""
     if source.kind == "tfrecord":  # files, of who knows how many
         return Counter()
     split = evaluation_split(config.data)
@@ -191,7 +191,7 @@ def _environment(fd: int) -> dict[str, str]:
 
 
 def _exit_code(reason: BaseException) -> int:
-    """Of a run that was interrupted.
+    """Returns the exit code of a run that was interrupted.
 
     Raises:
       OSError: the reason, where it is not that nobody reads any more.

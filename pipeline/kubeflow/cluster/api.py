@@ -40,7 +40,7 @@ class Secret:
     file: Path | None = None
 
     def read(self) -> str | None:
-        """The secret as it is now, since a cluster renews its tokens; None: there is none.
+        """Returns the secret as it is now, since a cluster renews its tokens; None: there is none.
 
         Raises:
           ConfigError: it cannot be read, or is none; the error does not quote it.
@@ -110,7 +110,7 @@ class Api:
         object.__setattr__(self, "endpoint", self.endpoint.rstrip("/"))
 
     def ask(self, path: str, last: int | None = None) -> Answer:
-        """A GET.
+        """Sends a GET.
 
         Args:
           last: how many bytes of the answer are wanted, from its end; None: all.
@@ -165,7 +165,7 @@ class Api:
             )
 
     def serves_ui(self) -> bool:
-        """Whether the UI is at the same URL; the API's own port has none."""
+        """Returns whether the UI is at the same URL; the API's own port has none."""
         try:
             answer = self.ask("/")
         except OSError:
@@ -216,7 +216,7 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 
 
 def _opened(request: urllib.request.Request) -> Any:
-    """The answer, whatever its status; without a proxy, as Kubeflow's own client asks."""
+    """Returns the answer, whatever its status; without a proxy, as Kubeflow's own client asks."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
     try:
         return opener.open(request, timeout=_SECONDS)
@@ -238,7 +238,7 @@ def _silence() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Why a request of Kubeflow's client failed, in a line."""
+    """Says why a request of Kubeflow's client failed, in a line."""
     status = getattr(error, "status", None)
     if isinstance(status, int) and status:
         body = getattr(error, "body", None) or ""
@@ -249,7 +249,7 @@ def _reason(error: Exception) -> str:
 
 
 def _refusal(status: int, reason: str, body: str) -> str:
-    """What an answer that is no success says, with its status."""
+    """Returns what an answer that is no success says, with its status."""
     try:
         content = json.loads(body)
     except ValueError:
@@ -264,7 +264,7 @@ def _refusal(status: int, reason: str, body: str) -> str:
 
 
 def _page(body: str) -> str:
-    """The title of a web page, such as a proxy's; other text as it is."""
+    """Returns the title of a web page, such as a proxy's; other text as it is."""
     if not re.search(r"<(!doctype|html|head|body)\b", body[:1000], re.I):
         return body
     title = re.search(r"<(title|h1)\b[^>]*>(.*?)</\1>", body, re.I | re.S)
@@ -273,13 +273,13 @@ def _page(body: str) -> str:
 
 
 def plain(text: str) -> str:
-    """One line of what others wrote, without what would steer a terminal."""
+    """Returns what others wrote without what would steer a terminal."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     return "".join(c if c.isprintable() else " " for c in text)
 
 
 def one_line(message: object) -> str:
-    """A message of others as one line."""
+    """Returns a message of others as one line."""
     return " ".join(plain(str(message or "")).split())
 
 

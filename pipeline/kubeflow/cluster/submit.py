@@ -170,7 +170,7 @@ def _source(
 
 
 def _upload(client: Any, api: Api, pipeline: str, version: str, package: Path) -> Any:
-    """A version of a pipeline, which is made where there is none of the name."""
+    """Returns a version of a pipeline, which is made where there is none of the name."""
     existing = _pipeline_id(client, pipeline, api.namespace)
     id_ = existing
     if id_ is None:
@@ -188,7 +188,7 @@ def _upload(client: Any, api: Api, pipeline: str, version: str, package: Path) -
 
 
 def _pipeline_id(client: Any, name: str, namespace: str | None) -> str | None:
-    """Unlike the client's own, in one namespace."""
+    """Finds a pipeline, unlike the client's own in one namespace."""
     predicate = {"operation": _EQUALS, "key": "display_name", "stringValue": name}
     listed = client.list_pipelines(
         filter=json.dumps({"predicates": [predicate]}), namespace=namespace

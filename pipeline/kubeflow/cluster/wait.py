@@ -176,7 +176,7 @@ class _Waiting:
         return Failure(task=task, reason=own[-1] if own else reason, log=log[-_LOG_LINES:], pod=pod)
 
     def _log(self, pods: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
-        """The pod whose log the API has, and the end of that log."""
+        """Returns the pod whose log the API has, and the end of that log."""
         for pod in pods:
             path = f"/apis/v1alpha1/runs/{quote(self._run_id, safe='')}/nodes/{quote(pod)}/log"
             try:
@@ -189,7 +189,7 @@ class _Waiting:
 
 
 def _details(run: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """What is told of the tasks, by name."""
+    """Returns what is told of the tasks, by name."""
     details = (run.get("run_details") or {}).get("task_details") or ()
     return {str(d.get("display_name", "")): d for d in details}
 
@@ -197,7 +197,7 @@ def _details(run: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def _state(
     task: str, details: Mapping[str, Mapping[str, Any]], ended: bool
 ) -> tuple[str, float | None]:
-    """A task's word, and how many seconds it took."""
+    """Returns a task's word, and how many seconds it took."""
     own, driver = details.get(task), details.get(f"{task}-driver")
     state = "" if own is None else str(own.get("state", ""))
     if driver is not None and driver.get("state") == "FAILED":
@@ -225,7 +225,7 @@ def _message(detail: Mapping[str, Any]) -> str:
 
 
 def _pods(detail: Mapping[str, Any]) -> list[str]:
-    """What a task's pod may be called, where the workflow is not shown.
+    """Returns what a task's pod may be called, where the workflow is not shown.
 
     A child is told by its node's id, WORKFLOW-NUMBER; its pod has the template in between.
     """

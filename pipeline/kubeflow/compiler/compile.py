@@ -103,7 +103,7 @@ def _spec(config: PipelineConfig, tasks: list[Task]) -> Spec:
 
 
 def _platform(config: PipelineConfig, tasks: list[Task]) -> Spec:
-    """What the spec itself has no words for."""
+    """Returns what the spec itself has no words for."""
     cluster = config.kubeflow
     executors = {}
     for task in tasks:
@@ -118,5 +118,5 @@ def _platform(config: PipelineConfig, tasks: list[Task]) -> Spec:
 
 
 def _asks_little(config: PipelineConfig, owner: str) -> bool:
-    """Whether it is no component, and the config says nothing of it."""
+    """Returns whether it is no component, and the config says nothing of it."""
     return owner in (RESOLVE, BASELINE) and owner not in config.kubeflow.resources

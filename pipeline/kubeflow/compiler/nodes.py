@@ -51,7 +51,7 @@ def tasks_of(config: PipelineConfig, frozen_as: str | None = None) -> list[Task]
 
 
 def defaults_of_run(config: PipelineConfig) -> dict[str, Any]:
-    """What the config says of the run's parameters."""
+    """Returns what the config says of the run's parameters."""
     plain = dump(config)
     return {name: plain[table][key] for name, (table, key) in names.PARAMETERS.items()}
 
@@ -215,6 +215,6 @@ class _Tasks:
         return Source(task_name(producer), key, self._type(producer, key))
 
     def _type(self, id_: str, key: str) -> str:
-        """Of an output, as the UI knows it."""
+        """Returns the type of an output, as the UI knows it."""
         output = self._nodes[id_]["outputs"]["outputs"][key]
         return _SYSTEM_TYPES.get(output["artifactSpec"]["type"]["name"], ARTIFACT)

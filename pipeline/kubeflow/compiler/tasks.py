@@ -134,20 +134,20 @@ class Task:
 
 
 def constant(value: str | int | float) -> Value:
-    """A value that the spec holds."""
+    """Returns a value that the spec holds."""
     text = packed(value) if isinstance(value, str) else value
     return Value({"runtimeValue": {"constant": text}}, _type(value))
 
 
 def from_task(task: str, key: str) -> Value:
-    """A text that another task finds."""
+    """Returns a text that another task finds."""
     return Value(
         {"taskOutputParameter": {"producerTask": task, "outputParameterKey": key}}, "STRING"
     )
 
 
 def of_run(name: str, default: str | int | float) -> Value:
-    """A parameter of the run."""
+    """Returns a parameter of the run."""
     return Value({"componentInputParameter": name}, _type(default))
 
 
@@ -189,5 +189,5 @@ def _definitions(key: str, parameters: Mapping[str, str], artifacts: Mapping[str
 
 
 def _filled(**fields: Any) -> Spec:
-    """The fields that have a value."""
+    """Returns the fields that have a value."""
     return {key: value for key, value in fields.items() if value}

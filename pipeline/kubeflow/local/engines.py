@@ -89,7 +89,7 @@ class Container:
         self._volumes = {folder: mount for mount, folder in volumes.items()}
 
     def run(self, command: Command, log: Path) -> int:
-        """See `Subprocess.run`."""
+        """Runs a command, see `Subprocess.run`."""
         name = f"visionline-{uuid.uuid4().hex[:12]}"
         podman = self._program == "podman"
         # crun, podman's own choice, fails on some hosts.
@@ -120,7 +120,7 @@ _MOST = 32768
 
 
 def _limits() -> list[str]:
-    """What engines ask for by themselves may be above the host's limits, and refused."""
+    """Returns limits: what engines ask for by themselves may be above the host's, and refused."""
     words = []
     for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
         _, hard = resource.getrlimit(number)
@@ -132,7 +132,7 @@ def _limits() -> list[str]:
 def make_engine(
     name: Name, folder: Path, mounts: Mapping[str, str], volumes: Sequence[str]
 ) -> Engine:
-    """The engine of a name.
+    """Returns the engine of a name.
 
     Args:
       folder: of the run; what its tasks have to themselves lies below.

@@ -131,7 +131,7 @@ class Launcher:
         )
 
     def _filled(self, text: str, executor_input: Spec, root: Path) -> str:
-        """A word of a command with its placeholders filled in."""
+        """Returns a word of a command with its placeholders filled in."""
 
         def fill(match: re.Match[str]) -> str:
             side, kind, key, what = match.group("side", "kind", "key", "what")
@@ -200,7 +200,7 @@ def check_words(task: Spec, component: Spec, container: Spec) -> None:
 
 
 def as_text(value: Any) -> str:
-    """A parameter's value in place of a placeholder."""
+    """Returns a parameter's value in place of a placeholder."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -215,7 +215,7 @@ def _parameter(key: str, type_: str, file: Path) -> Any:
 
 
 def _metadata(file: Path) -> dict[str, Any]:
-    """What the task says of its output artifacts, by key; it need not say anything."""
+    """Returns what the task says of its output artifacts, by key; it need not say anything."""
     if not file.exists():
         return {}
     try:
@@ -237,7 +237,7 @@ def _registered(artifact: Spec) -> Spec:
 
 
 def _why(code: int, log: Path) -> str:
-    """An exit code, and the last words of the log."""
+    """Returns an exit code, and the last words of the log."""
     lines = [t for t in without_times(log.read_text("utf-8", "replace")).splitlines() if t.strip()]
     own = next((t for t in reversed(lines) if t.startswith("visionline: ")), "")
     last = own.removeprefix("visionline: ") or (lines[-1] if lines else "it printed nothing")

@@ -25,7 +25,7 @@ EVALUATION, BLESSING, PUSHED_MODEL = "evaluation", "blessing", "pushed_model"
 def summary_of(
     spec: Spec, outputs: Mapping[str, Outputs], path_of: Callable[[str], Path]
 ) -> dict[str, Any] | None:
-    """The summary that `pipeline.run.closing` prints; None where no model was judged.
+    """Returns the summary that `pipeline.run.closing` prints; None where no model was judged.
 
     Args:
       spec: that was run.

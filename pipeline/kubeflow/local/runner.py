@@ -144,7 +144,7 @@ class LocalRun:
         return Ended(task=name, state="SUCCEEDED", seconds=time.monotonic() - began, log=log)
 
     def _inputs(self, spec: Spec, component: Spec) -> tuple[dict[str, Any], dict[str, Spec]]:
-        """A task's parameters and artifacts."""
+        """Returns a task's parameters and artifacts."""
         sources = spec.get("inputs", {})
         values: dict[str, Any] = {}
         constants: dict[str, Any] = {}
@@ -198,7 +198,7 @@ def _unknown(key: str, source: Spec) -> ConfigError:
 
 
 def _constant(value: Any, values: Mapping[str, Any]) -> Any:
-    """A constant, with the task's other inputs that it mentions."""
+    """Returns a constant, with the task's other inputs that it mentions."""
     if not isinstance(value, str):
         return value
 

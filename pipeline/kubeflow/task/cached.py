@@ -49,20 +49,20 @@ def record_cached(store: Any, run_id: str, works: Mapping[str, str]) -> None:
 
 
 def _place(execution: Any) -> tuple[str, str]:
-    """The component, and the run that it was executed in."""
+    """Returns the component, and the run that it was executed in."""
     step = Step.read(annotated(execution))
     return (step.node_id, step.run_id) if step.node_id and step.run_id else ("", "")
 
 
 def _created(node: Any) -> int:
-    """In milliseconds; where it was imported, the original time."""
+    """Returns when it was made, in milliseconds; if it was imported, the original time."""
     return times(annotated(node), node.create_time_since_epoch, node.last_update_time_since_epoch)[
         0
     ]
 
 
 def _cached(work: Any, run_id: str, began: int) -> Any:
-    """An execution that took what another did; what came of that is recorded there."""
+    """Returns an execution that took what another did; what came of that is recorded there."""
     execution = mlmd.Execution(
         type_id=work.type_id, name=str(uuid.uuid4()), last_known_state=mlmd.Execution.CACHED
     )
@@ -89,6 +89,6 @@ def _events(store: Any, work_id: int, id_: int, began: int) -> Iterator[Any]:
 
 
 def _lasting(store: Any, execution_id: int, types: Mapping[int, str]) -> list[int]:
-    """Contexts of an execution that are of no run: the pipeline and the node."""
+    """Returns contexts of an execution that are of no run: the pipeline and the node."""
     contexts = store.get_contexts_by_execution(execution_id)
     return [c.id for c in contexts if types[c.type_id] not in (RUN, CACHE)]

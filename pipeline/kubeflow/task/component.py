@@ -64,7 +64,7 @@ def run_step(text: str, io: TaskIO) -> None:
 
 
 def run_of(uri: str, pipeline: str) -> str:
-    """The run's id: Kubeflow Pipelines puts outputs at ROOT/PIPELINE/RUN/TASK/ID/KEY.
+    """Returns the run's id: Kubeflow Pipelines puts outputs at ROOT/PIPELINE/RUN/TASK/ID/KEY.
 
     It is not among a task's parameters, since no task of another run would then be cached.
 
@@ -177,13 +177,13 @@ class _Task:
         return inputs
 
     def _placed(self, value: Any) -> Any:
-        """A property; what it has in `names.WORKSPACE` lies in this task's own folder."""
+        """Returns a property; what it has in `names.WORKSPACE` lies in this task's own folder."""
         if isinstance(value, str) and value.startswith(f"{names.WORKSPACE}/"):
             return str(self._scratch) + value.removeprefix(names.WORKSPACE)
         return value
 
     def _works(self) -> dict[str, str]:
-        """By component that was taken from the cache, the run that did its work."""
+        """Returns, by component that was taken from the cache, the run that did its work."""
         prefix = f"{names.LINEAGE}_"
         runs = {key.removeprefix(prefix): self._run_of(p) for key, p in self._records.items()}
         return {component: run for component, run in runs.items() if run != self.run_id}
@@ -218,7 +218,7 @@ class _Task:
         return replace(run, config=config, config_digest=digest(config), **train)
 
     def _recorded_inputs(self, store: Any) -> dict[str, list[Any]]:
-        """The input artifacts as their producers recorded them."""
+        """Returns the input artifacts as their producers recorded them."""
         from tfx.types import artifact_utils
 
         types = {t.id: t for t in store.get_artifact_types()}

@@ -63,7 +63,7 @@ def try_to_write(folder: Path) -> None:
 
 
 def find_served(io: TaskIO) -> None:
-    """What the candidate is compared with, as EvaluatorDriver finds it on other runners."""
+    """Finds what the candidate is compared with, as EvaluatorDriver finds it on other runners."""
     baseline = OFF
     if io.parameters["baseline"] != "none":
         folder = Path(io.parameters["destination"]) / io.parameters["name"]

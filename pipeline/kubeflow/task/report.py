@@ -28,7 +28,7 @@ def show_training(io: TaskIO, recorder: Any) -> None:
 
 
 def show_evaluation(io: TaskIO, recorder: Any) -> None:
-    """Also records the verdict's figures on the execution, as `visionline run` does."""
+    """Shows the verdict, and records its figures on the execution, as `visionline run` does."""
     from components.evaluator.result import read_evaluation
     from pipeline import pictures
     from pipeline.run.results import verdict_of
