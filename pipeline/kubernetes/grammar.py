@@ -20,7 +20,7 @@ def is_label_name(text: str) -> bool:
 
 
 def is_subdomain(text: str) -> bool:
-    """Returns whether it is a name with dots or without (RFC 1123): claims, secrets, service accounts."""
+    """Returns whether it is a name with dots or without (RFC 1123): claims, secrets, accounts."""
     return len(text) <= 253 and re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", text) is not None
 
 

@@ -48,7 +48,11 @@ def describe(run_dir: Path | None = None, own: Mapping[str, Path] | None = None)
     commit, dirty, changes = _git(Path.cwd(), kept and kept / "changes.patch", own.values())
     our_commit, our_dirty, our_changes = _code(kept and kept / "visionline.patch")
     if kept is not None:
-        _keep(own, kept / "own")
+        for name, path in own.items():
+            package = ["__init__"] if path.name == "__init__.py" else []
+            place = (kept / "own").joinpath(*name.split("."), *package)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place.with_name(f"{place.name}.py.txt"))
     return Run(
         packages=packages,
         packages_digest=digest(packages),
@@ -79,14 +83,6 @@ def installed_packages() -> dict[str, str]:
         for d in importlib.metadata.distributions()
         if d.metadata["Name"] and Path(str(d.locate_file(""))).name != "_vendor"
     }
-
-
-def _keep(own: Mapping[str, Path], folder: Path) -> None:
-    for name, path in own.items():
-        package = path.name == "__init__.py"
-        place = folder.joinpath(*name.split("."), *(["__init__"] if package else []))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place.with_name(f"{place.name}.py.txt"))
 
 
 def _code(patch: Path | None) -> _Git:

@@ -37,12 +37,7 @@ _OPEN = (mlmd.Execution.RUNNING, mlmd.Execution.NEW)
 
 
 class NodeFailed(Exception):
-    """A node failed; the reason is meant for people."""
-
-    def __init__(self, node: str, reason: str) -> None:
-        super().__init__(f"{node}: {reason}")
-        self.node = node
-        self.reason = reason
+    """A node failed; its name and the reason are meant for people."""
 
 
 class Recorder:
@@ -97,7 +92,7 @@ class Recorder:
     def node_failed(self, node: str, error: BaseException, seconds: float) -> NodeFailed:
         reason = explain(error)
         logging.error("%s failed: %s\n%s", node, reason, "".join(traceback.format_exception(error)))
-        self.failure = NodeFailed(node, reason)
+        self.failure = NodeFailed(f"{node}: {reason}")
         self._end_running(mlmd.Execution.FAILED, reason, seconds, failed_node=node)
         emit({"kind": "node", "node": node, "state": "failed", "seconds": seconds, "error": reason})
         return self.failure

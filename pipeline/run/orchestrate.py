@@ -128,7 +128,7 @@ def _recorded(
     from pipeline.recording.cache_key import place_free
     from pipeline.recording.own_code import own_code
     from pipeline.recording.provenance import describe
-    from pipeline.recording.recorder import NodeFailed, explain, recording
+    from pipeline.recording.recorder import explain, recording
     from pipeline.run import results
 
     config = request.config
@@ -152,11 +152,10 @@ def _recorded(
         with place_free(places), recording(recorder, warm_up, places):
             tfx_private.run_ir(config.run.runner, ir, [NO_PRISM])
     except Exception as e:
-        failure = recorder.failure or NodeFailed("pipeline", explain(e))
-        recorder.annotate_run(
-            Run(state=FAILED, error=str(failure), duration_seconds=time.monotonic() - began)
-        )
-        emit({"kind": "result", "state": "failed", "error": str(failure)})
+        error = str(recorder.failure or f"pipeline: {explain(e)}")
+        seconds = time.monotonic() - began
+        recorder.annotate_run(Run(state=FAILED, error=error, duration_seconds=seconds))
+        emit({"kind": "result", "state": "failed", "error": error})
         return Exit.FAILED
     finally:
         standby.discard()
