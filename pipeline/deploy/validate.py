@@ -179,7 +179,7 @@ def _mode_rules(mode: str, predictor: Any, ports: Any) -> Iterator[str]:
         yield f"metadata.annotations: expected deploymentMode Standard or Knative, got {mode!r}."
     elif mode == "Standard" and "canaryTrafficPercent" in predictor:
         yield f"{where}.canaryTrafficPercent: without effect in the mode Standard."
-    elif mode == "Knative" and {"terminationGracePeriodSeconds"} & predictor.keys():
+    elif mode == "Knative" and "terminationGracePeriodSeconds" in predictor:
         yield f"{where}.terminationGracePeriodSeconds: Knative has its own."
     elif mode == "Knative" and predictor.get("automountServiceAccountToken"):
         yield f"{where}.automountServiceAccountToken: Knative takes false alone."

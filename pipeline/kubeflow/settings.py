@@ -18,6 +18,7 @@ from pipeline.kubeflow.spec import Package, Spec, arguments, read_package
 from pipeline.kubeflow.step import CONFIG, PARAMETERS, RELEASE, SCHEMA_TEXT
 from pipeline.kubeflow.words import packed
 
+_SDK = "visionline-"
 _BY_KEY = {".".join(key): name for name, key in PARAMETERS.items()}
 
 
@@ -44,10 +45,9 @@ def prepare(path: Path, changes: Mapping[str, Any], scratch: Path) -> Prepared:
         of another type.
     """
     values = {_BY_KEY.get(k, k): v for k, v in changes.items()}
-    keys = {k: v for k, v in values.items() if "." in k}
     package = read_package(path)
     declared = package.spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    keys = {k: v for k, v in keys.items() if k not in declared}
+    keys = {k: v for k, v in values.items() if "." in k and k not in declared}
     if keys:
         path = _compiled_anew(path, package.spec, keys, scratch)
         package = read_package(path)
@@ -86,9 +86,6 @@ def _compiled_anew(path: Path, spec: Spec, keys: Mapping[str, Any], scratch: Pat
     anew = scratch / path.name
     write_package(parse(PipelineConfig, config), anew, frozen_as=recorded)
     return anew
-
-
-_SDK = "visionline-"
 
 
 def _is_ours(spec: Spec) -> bool:

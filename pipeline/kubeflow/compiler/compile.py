@@ -17,7 +17,8 @@ from pipeline.kubeflow.compiler import platform
 from pipeline.kubeflow.compiler.lengths import check_lengths
 from pipeline.kubeflow.compiler.nodes import BASELINE, RESOLVE, defaults_of_run, tasks_of
 from pipeline.kubeflow.compiler.refusals import refuse_what_clusters_lack
-from pipeline.kubeflow.compiler.tasks import Spec, Task, definition, resources
+from pipeline.kubeflow.compiler.tasks import Task, definition, resources
+from pipeline.kubeflow.spec import Spec
 from pipeline.kubeflow.step import RELEASE, task_name
 
 SCHEMA_VERSION = "2.1.0"

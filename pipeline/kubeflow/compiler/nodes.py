@@ -13,15 +13,8 @@ from common.errors import ConfigError, nearest
 from common.record import kinds
 from pipeline.config import PipelineConfig
 from pipeline.kubeflow import step as names
-from pipeline.kubeflow.compiler.tasks import (
-    ARTIFACT,
-    Source,
-    Spec,
-    Task,
-    constant,
-    from_task,
-    of_run,
-)
+from pipeline.kubeflow.compiler.tasks import ARTIFACT, Source, Task, constant, from_task, of_run
+from pipeline.kubeflow.spec import Spec
 from pipeline.kubeflow.step import Step, task_name
 from pipeline.kubeflow.words import packed
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.kubeflow.config import AffinityConfig, PodConfig, VolumeConfig
-
-Spec = dict[str, Any]
+from pipeline.kubeflow.spec import Spec
 
 
 def executor_config(

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from pipeline.kubeflow import step as names
 from pipeline.kubeflow.config import TaskResources
 from pipeline.kubeflow.parts import PART, input_name, parts_of
+from pipeline.kubeflow.spec import Spec
 from pipeline.kubeflow.step import task_name
 from pipeline.kubeflow.words import packed, unpacked
 
-Spec = dict[str, Any]
 ARTIFACT = "system.Artifact"
 _ENTRYPOINT = ["python", "-P", "-m", "pipeline.kubeflow.entrypoint"]
 _TYPES = {"str": "STRING", "int": "NUMBER_INTEGER", "float": "NUMBER_DOUBLE"}
