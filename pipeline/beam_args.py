@@ -36,59 +36,61 @@ _ENVIRONMENTS = ("DOCKER", "EXTERNAL", "LOOPBACK", "PROCESS")
 _MOST_ALIKE = 0.8
 
 
-def complete(given: Sequence[str]) -> list[str]:
-    """What every Beam component is handed.  Imports nothing."""
-    runner = _runner(given)
-    args = [BEAM_PLUGIN, *given]
+def complete(args: Sequence[str]) -> list[str]:
+    """Returns what every Beam component is handed.  Imports nothing."""
+    runner = _runner(args)
+    completed = [BEAM_PLUGIN, *args]
     if runner in _DIRECT:
-        args.append(NO_PRISM)
-    if runner != _DATAFLOW and not any(_value(given, name) for name in _PACKAGING):
-        args.append(STAND_IN)
-    return args
+        completed.append(NO_PRISM)
+    if runner != _DATAFLOW and not any(_value(args, name) for name in _PACKAGING):
+        completed.append(STAND_IN)
+    return completed
 
 
-def counted(given: Sequence[str]) -> list[str]:
-    """For the machine that runs them: of workers, 0 are one per CPU that may be used; Beam
-    would start one per CPU of the machine."""
-    if _runner(given) not in _DIRECT or _value(given, "direct_num_workers") != "0":
-        return list(given)
-    return [*given, f"--direct_num_workers={available_cpus()}"]
+def counted(args: Sequence[str]) -> list[str]:
+    """Completes options for the machine that runs them: 0 workers are one per CPU that may be used.
+
+    Beam would start one per CPU of the machine.
+    """
+    if _runner(args) not in _DIRECT or _value(args, "direct_num_workers") != "0":
+        return list(args)
+    return [*args, f"--direct_num_workers={available_cpus()}"]
 
 
-def workers_elsewhere(given: Sequence[str]) -> bool:
-    """Whether functions run where this process's own files need not be."""
-    return _runner(given) not in _HERE and _environment(given) != "LOOPBACK"
+def workers_elsewhere(args: Sequence[str]) -> bool:
+    """Returns whether functions run where this process's own files need not be."""
+    return _runner(args) not in _HERE and _environment(args) != "LOOPBACK"
 
 
-def check(given: Sequence[str]) -> None:
+def check(args: Sequence[str]) -> None:
     """Holds options against Beam's own parser; takes the seconds that Beam's import takes.
 
     Raises:
       ConfigError: Beam would not take them, or its workers would lack visionline's code.
     """
-    if not given:
+    if not args:
         return
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 
-    args = complete(given)
-    options = PipelineOptions(args)
-    unknown, known = _parse(options, args)
-    portable = _runner(given) in ("portablerunner", "flinkrunner", "sparkrunner")
+    completed = complete(args)
+    options = PipelineOptions(completed)
+    unknown, names = _parse(options, completed)
+    portable = _runner(args) in ("portablerunner", "flinkrunner", "sparkrunner")
     for arg in unknown:
         name = arg.partition("=")[0]
         # Job servers have options of their own, which only they know.
-        if not (portable and name.startswith("--") and not _alike(name, known)):
-            raise ConfigError(_unknown(arg, known))
-    runner = _made(given)
+        if not (portable and name.startswith("--") and not _alike(name, names)):
+            raise ConfigError(_unknown(arg, names))
+    runner = _made(args)
     problems = _problems(options, PipelineOptionsValidator(options, runner))
     if problems:
         raise ConfigError("run.beam_args: Beam does not take them:\n  " + "\n  ".join(problems))
-    _check_workers(given)
+    _check_workers(args)
 
 
 def _problems(options: Any, validator: Any) -> list[str]:
-    """What Beam's validator says, without asking Google for anything."""
+    """Returns what Beam's validator says, without asking Google for anything."""
     from apache_beam.options.pipeline_options import GoogleCloudOptions, TestOptions
 
     if validator.is_service_runner():
@@ -104,67 +106,67 @@ def _problems(options: Any, validator: Any) -> list[str]:
 
 
 def _parse(options: Any, args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments that no option of Beam takes, and the options there are."""
+    """Returns the arguments that no option of Beam takes, and the options there are."""
     unknown: list[str] = []
-    known: list[str] = []
+    names: list[str] = []
 
     def look(parser: Any) -> None:
-        known.extend(parser._option_string_actions)
+        names.extend(parser._option_string_actions)
         unknown.extend(parser.parse_known_args(args)[1])
 
-    told = io.StringIO()
-    with contextlib.redirect_stderr(told):
+    complaints = io.StringIO()
+    with contextlib.redirect_stderr(complaints):
         try:
             # Unknown ones are retained so that it does not warn of them as well.
             options.get_all_options(retain_unknown_options=True, add_extra_args_fn=look)
         except SystemExit:
-            reason = told.getvalue().strip().rpartition("error: ")[2]
+            reason = complaints.getvalue().strip().rpartition("error: ")[2]
             raise ConfigError(f"run.beam_args: Beam says: {reason}.") from None
-    return unknown, known
+    return unknown, names
 
 
-def _unknown(arg: str, known: Sequence[str]) -> str:
+def _unknown(arg: str, names: Sequence[str]) -> str:
     if not arg.startswith("--"):
         return f"run.beam_args: expected options such as --direct_num_workers=2, got {arg!r}."
     name, _, value = arg.partition(" ")
-    if value and name in known:
+    if value and name in names:
         return f"run.beam_args: expected {name}={value}, got {arg!r}."
     name = arg.partition("=")[0]
-    alike = _alike(name, known)
+    alike = _alike(name, names)
     return f"run.beam_args: Beam has no option {name!r}." + (nearest(name, alike) if alike else "")
 
 
-def _alike(name: str, known: Sequence[str]) -> list[str]:
+def _alike(name: str, names: Sequence[str]) -> list[str]:
     import difflib
 
-    return difflib.get_close_matches(name, known, n=1, cutoff=_MOST_ALIKE)
+    return difflib.get_close_matches(name, names, n=1, cutoff=_MOST_ALIKE)
 
 
-def _made(given: Sequence[str]) -> Any:
+def _made(args: Sequence[str]) -> Any:
     from apache_beam.options.pipeline_options import StandardOptions
     from apache_beam.runners.runner import create_runner
 
-    name = _value(given, "runner") or StandardOptions.DEFAULT_RUNNER
+    name = _value(args, "runner") or StandardOptions.DEFAULT_RUNNER
     try:
         return create_runner(name)
     except ValueError:
-        known = StandardOptions.KNOWN_RUNNER_NAMES
+        runners = StandardOptions.KNOWN_RUNNER_NAMES
         raise ConfigError(
-            f"run.beam_args: Beam has no runner {name!r}.{nearest(name, known)}"
+            f"run.beam_args: Beam has no runner {name!r}.{nearest(name, runners)}"
         ) from None
     except (ImportError, AttributeError, TypeError) as e:
         raise ConfigError(f"run.beam_args: the runner {name!r} cannot be made: {e}") from None
 
 
-def _check_workers(given: Sequence[str]) -> None:
-    runner, environment = _runner(given), _environment(given)
-    if runner == "portablerunner" and not _value(given, "job_endpoint"):
+def _check_workers(args: Sequence[str]) -> None:
+    runner, environment = _runner(args), _environment(args)
+    if runner == "portablerunner" and not _value(args, "job_endpoint"):
         raise ConfigError(
             "run.beam_args: where is the job server? --job_endpoint=HOST:PORT, see docs/beam.md."
         )
-    if workers := _value(given, "direct_num_workers"):
+    if workers := _value(args, "direct_num_workers"):
         at_least(0).check(int(workers), "run.beam_args: --direct_num_workers")
-    configured = _value(given, "environment_config")
+    configured = _value(args, "environment_config")
     if environment.startswith("beam:env:"):
         return
     if environment not in _ENVIRONMENTS:
@@ -185,42 +187,42 @@ def _check_workers(given: Sequence[str]) -> None:
     if runner in _HERE or environment != "DOCKER":
         return
     if runner == _DATAFLOW:
-        image, option = _value(given, "sdk_container_image"), "--sdk_container_image"
+        image, option = _value(args, "sdk_container_image"), "--sdk_container_image"
     else:
-        chosen = _value(given, "environment_option") or _value(given, "environment_options")
+        chosen = _value(args, "environment_option") or _value(args, "environment_options")
         image, option = configured or chosen, "--environment_config"
-    if not image and not any(_value(given, name) for name in _PACKAGING[2:]):
+    if not image and not any(_value(args, name) for name in _PACKAGING[2:]):
         raise ConfigError(
             f"run.beam_args: which image do the workers run? {option}=IMAGE; Beam's own holds "
             "nothing of visionline. See docs/beam.md."
         )
 
 
-def _runner(given: Sequence[str]) -> str:
-    """The runner as Beam looks names up: any case, with or without "Runner"; "" for none."""
-    name = (_value(given, "runner") or "").rpartition(".")[2].lower()
+def _runner(args: Sequence[str]) -> str:
+    """Returns the runner as Beam looks names up: in any case, with "Runner"; "" for none."""
+    name = (_value(args, "runner") or "").rpartition(".")[2].lower()
     return name if not name or name.endswith("runner") else f"{name}runner"
 
 
-def _environment(given: Sequence[str]) -> str:
-    """The kind of worker: what was asked for, or what the runner takes by itself."""
-    asked = _value(given, "environment_type")
+def _environment(args: Sequence[str]) -> str:
+    """Returns the kind of worker: what was asked for, or what the runner takes by itself."""
+    asked = _value(args, "environment_type")
     if asked:
         return asked if asked.startswith("beam:env:") else asked.upper()
-    runner = _runner(given)
-    flink = _value(given, "flink_master") or "[auto]"
-    spark = _value(given, "spark_master_url") or "local[4]"
+    runner = _runner(args)
+    flink = _value(args, "flink_master") or "[auto]"
+    spark = _value(args, "spark_master_url") or "local[4]"
     alone = (runner == "flinkrunner" and flink in ("[auto]", "[local]")) or (
         runner == "sparkrunner" and (spark == "local" or spark.startswith("local["))
     )
     return "LOOPBACK" if alone else "DOCKER"
 
 
-def _value(given: Sequence[str], name: str) -> str | None:
-    """The last value of `--name=VALUE` or `--name VALUE`."""
-    found = None
-    for arg, after in itertools.zip_longest(given, given[1:], fillvalue=""):
+def _value(args: Sequence[str], name: str) -> str | None:
+    """Returns the last value of `--name=VALUE` or `--name VALUE`."""
+    last = None
+    for arg, after in itertools.zip_longest(args, args[1:], fillvalue=""):
         option, equals, value = arg.partition("=")
         if option == f"--{name}":
-            found = value if equals else after
-    return found
+            last = value if equals else after
+    return last

@@ -11,6 +11,7 @@ from typing import Any
 
 from common.errors import ConfigError, DataError, RunError, nearest
 from common.files import digest, read_json, write_json
+from common.formats import NOT_RECORDED
 from modelstore.artifact import PushManifest
 from modelstore.permissions import open_to_all
 from modelstore.retention import prune
@@ -21,7 +22,7 @@ from trainers.frameworks import Framework, frameworks
 
 
 def list_models(pattern: str, framework: str | None) -> list[dict[str, Any]]:
-    """The models whose names contain `pattern`, by framework.
+    """Returns the models whose names contain `pattern`, by framework.
 
     Returns:
       {"framework", "model", "parameters"} each; parameters (trainable weights
@@ -44,7 +45,7 @@ def list_models(pattern: str, framework: str | None) -> list[dict[str, Any]]:
 
 
 def list_pushed(serving: Path, name: str | None) -> list[dict[str, Any]]:
-    """Every pushed version with its manifest, what is damaged of it and who may write to it."""
+    """Lists pushed versions: the manifest, what is damaged of each and who may write to it."""
     return [
         _pushed(folder / str(version), folder.name, version)
         for folder in _folders(serving, name)
@@ -81,21 +82,19 @@ def _pushed(directory: Path, name: str, version: int) -> dict[str, Any]:
         manifest = PushManifest.read(directory)
     except DataError:
         manifest = None
+    facts = ("framework", "architecture", "pushed_at", "run_id")
     return {
         "name": name,
         "version": version,
         "where": str(directory),
-        "framework": manifest.framework if manifest else "not recorded",
-        "architecture": manifest.architecture if manifest else "not recorded",
-        "pushed_at": manifest.pushed_at if manifest else "not recorded",
-        "run_id": manifest.run_id if manifest else "not recorded",
+        **{key: getattr(manifest, key) if manifest else NOT_RECORDED for key in facts},
         "damage": damage(directory),
         "writable": open_to_all(directory),
     }
 
 
 def _parameter_counts(framework: Framework) -> dict[str, int]:
-    """Counted once per set of model names, in a process of its own, and kept."""
+    """Counts once per set of model names, in a process of its own, and keeps the counts."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "visionline"
     path = cache / f"parameters-{framework.name}-{digest(framework.model_names())[:16]}.json"
     if path.exists():

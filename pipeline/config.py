@@ -202,7 +202,7 @@ def _explain_missing(data: Mapping[str, Any]) -> None:
 
 
 def _default_name(data: Any) -> str:
-    """A model's name from the data folder's."""
+    """Returns a model's name from the data folder's."""
     path = data.get("path", "") if isinstance(data, Mapping) else ""
     parts = [p for p in Path(str(path)).absolute().parts if "{" not in p]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(parts[-1]).stem).lstrip("-._")[:100]
@@ -214,16 +214,16 @@ def _check_model(train: TrainConfig) -> None:
     if ":" in train.model:
         module = train.model.partition(":")[0]
         try:
-            found = importlib.util.find_spec(module) if module else None
+            spec = importlib.util.find_spec(module) if module else None
         except Exception as e:  # looking for a.b runs a/__init__.py
-            found = None
+            spec = None
             require(
                 isinstance(e, ModuleNotFoundError) and module.startswith(f"{e.name}."),
                 f"train.model: cannot import {module!r} of {train.model!r}: "
                 f"{type(e).__name__}: {e}",
             )
         require(
-            found is not None,
+            spec is not None,
             f"train.model: no module {module!r} to take {train.model!r} from. Expected "
             "package.module:function, importable from the folder you run visionline in.",
         )

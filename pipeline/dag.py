@@ -134,12 +134,12 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
 
 
 def infra_validation_dir(workspace: Workspace) -> Path:
-    """Where the server of a run's candidate has its folder, for the time."""
+    """Returns where the server of a run's candidate has its folder, for the time."""
     return workspace.cache / "infra-validation"
 
 
 def _schema(config: PipelineConfig, workspace: Workspace, statistics_gen: BaseNode) -> BaseNode:
-    """SchemaGen, or the frozen schema under a name that tells its content.
+    """Returns SchemaGen, or the frozen schema under a name that tells its content.
 
     TFX's cache looks at an imported file's path alone.
     """

@@ -44,7 +44,10 @@ def run_demo(output: Path, console: Console) -> int:
     for config in configs:
         config.check_folders()
     if not (kept / "DONE").exists():
-        _write_in_child(output)
+        # scikit-learn is heavy; this process stays light.
+        code = "import sys, pathlib; from pipeline.demo import write_digits; "
+        code += "write_digits(pathlib.Path(sys.argv[1]))"
+        subprocess.run([sys.executable, "-c", code, str(output)], check=True)
     finished = run_pipelines(configs, make_display(console))
     for run in finished:
         if run.state != "complete" or not run.summary["blessed"]:
@@ -72,7 +75,7 @@ def run_demo(output: Path, console: Console) -> int:
 
 
 def demo_config(output: Path, images: Path, framework: str) -> PipelineConfig:
-    """The same config for every framework, so that the data steps are shared."""
+    """Returns the same config for every framework, so that the data steps are shared."""
     return load_config(
         None,
         {
@@ -119,13 +122,6 @@ def write_digits(output: Path) -> None:
     (output / "kept-aside" / "DONE").touch()
 
 
-def _write_in_child(output: Path) -> None:
-    """scikit-learn is heavy; this process stays light."""
-    code = "import sys, pathlib; from pipeline.demo import write_digits; "
-    code += "write_digits(pathlib.Path(sys.argv[1]))"
-    subprocess.run([sys.executable, "-c", code, str(output)], check=True)
-
-
 def _predict(version: Path, images: list[Path]) -> list[dict[str, Any]]:
     """Classifies images with a pushed version, as `visionline predict` does."""
     command = [sys.executable, "-m", "pipeline.cli.main", "predict", *map(str, images), "--json"]
@@ -142,8 +138,10 @@ def _print_predictions(console: Console, runs: list[dict[str, Any]], images: lis
     for run in runs:
         table.add_column(f"{run['name']} v{run['version']}")
     for index, image in enumerate(images):
-        found = [run["predictions"][index] for run in runs]
-        table.add_row(image.name, *(f"{p['labels'][0]} ({p['scores'][0]:.3f})" for p in found))
+        predictions = [run["predictions"][index] for run in runs]
+        table.add_row(
+            image.name, *(f"{p['labels'][0]} ({p['scores'][0]:.3f})" for p in predictions)
+        )
     console.print(table)
 
 

@@ -33,7 +33,6 @@ def draw_evaluation(
       confusion_CC: examples by true class (row) and predicted class (column).
       calibration: bins as (mean score, frequency, weight).
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     order = sorted(range(len(class_names)), key=lambda i: class_names[i])
@@ -42,7 +41,6 @@ def draw_evaluation(
     share_CC = counts_CC / np.maximum(counts_CC.sum(axis=1, keepdims=True), 1)
 
     figure = Figure(figsize=(11, 5), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle(title, parse_math=False)
     axes = figure.add_subplot(1, 2, 1)
     image = axes.imshow(share_CC, cmap="Blues", vmin=0, vmax=1)
@@ -83,14 +81,12 @@ def draw_history(history: History, path: Path) -> None:
     Raises:
       RunError: it cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from lineage.graph.measured import headline_of
     from lineage.graph.versions import comparable_latencies
 
     figure = Figure(figsize=(9, 6), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle(f"{history.name}: versions", parse_math=False)
     metric = figure.add_subplot(2, 1, 1)
     latency = figure.add_subplot(2, 1, 2, sharex=metric)
@@ -114,7 +110,7 @@ def draw_history(history: History, path: Path) -> None:
 def _draw_versions(
     axes: Any, versions: Sequence[VersionRecord], values: Sequence[float | None], title: str
 ) -> None:
-    """One panel: a point for each version that has a value, by framework."""
+    """Draws one panel: a point for each version that has a value, by framework."""
     axes.set_ylabel(title)
     axes.grid(alpha=0.25)
     points = [(x, value) for x, value in enumerate(values) if value is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from rich.console import Console
@@ -15,24 +16,21 @@ from lineage.store.workspace import Workspace
 
 
 def latest_schema(output: Path) -> Path:
-    """The newest Schema artifact in a pipeline's output folder.
+    """Returns the newest Schema artifact in a pipeline's output folder.
 
     Raises:
       StoreError: no pipeline has run there.
       DataError: none got as far.
     """
-    reader = open_reader(Workspace(output).connection)
-    try:
-        found = [
+    with contextlib.closing(open_reader(Workspace(output).connection)) as reader:
+        artifacts = [
             a
             for a in reader.artifacts_by_type(SCHEMA)
             if a.state == "LIVE" and Path(a.uri, schemas.FILE_NAME).exists()
         ]
-    finally:
-        reader.close()
-    if not found:
+    if not artifacts:
         raise DataError(f"No run in {output} has got as far as SchemaGen yet.")
-    return Path(found[-1].uri)
+    return Path(artifacts[-1].uri)
 
 
 def freeze_schema(uri: Path, destination: Path) -> Path:

@@ -32,7 +32,7 @@ def console(stderr: bool = False) -> Console:
 
 
 def is_terminal() -> bool:
-    """Whether stdout is one, as rich sees it; without loading rich for a plain pipe."""
+    """Returns whether stdout is one, as rich sees it; without loading rich for a plain pipe."""
     forced = (os.environ.get(name) for name in ("FORCE_COLOR", "TTY_COMPATIBLE"))
     return (sys.stdout.isatty() or any(forced)) and console().is_terminal
 
@@ -47,14 +47,14 @@ def sayer(terminal: Console) -> Callable[..., None]:
 
 
 def complain(message: str) -> None:
-    """An error, on stderr."""
+    """Prints an error on stderr."""
     sayer(console(stderr=True))(message, "red")
 
 
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], optional: Sequence[str] = ()
 ) -> None:
-    """A table for a terminal; tab-separated lines for a pipe.
+    """Prints a table for a terminal; tab-separated lines for a pipe.
 
     Args:
       optional: columns that a narrow terminal does not get, the most dispensable first.
@@ -68,12 +68,12 @@ def table(
 
     terminal = console()
     columns, rows = _fitting(columns, rows, optional, terminal.width)
-    found = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    grid = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        found.add_column(column, overflow="fold")
+        grid.add_column(column, overflow="fold")
     for row in rows:
-        found.add_row(*map(Text, row))
-    terminal.print(found)
+        grid.add_row(*map(Text, row))
+    terminal.print(grid)
 
 
 def _fitting(
@@ -92,12 +92,12 @@ def _fitting(
 
 
 def facts(title: str, pairs: Sequence[tuple[str, str]]) -> None:
-    """A heading and what is known below it; tab-separated lines for a pipe."""
+    """Prints a heading and what is known below it; tab-separated lines for a pipe."""
     sections([(title, pairs)])
 
 
 def sections(parts: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> None:
-    """Several headings with what is known below each, aligned; see `facts`."""
+    """Prints several headings with what is known below each, aligned; see `facts`."""
     if not is_terminal():
         for title, pairs in parts:
             for key, value in pairs:

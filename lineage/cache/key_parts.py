@@ -2,7 +2,7 @@
 
 The key is a hash of the pipeline's name, the node, its executor, its input artifacts,
 its parameters (those its driver sets among them) and TFX's version.  visionline
-records the parts (`pipeline.recording.cache_record`).  Without them, the inputs and what looks
+records the parts (`pipeline.recording.cache_key`).  Without them, the inputs and what looks
 like a parameter are what is known.
 """
 

@@ -248,8 +248,8 @@ class DeployConfig(Checked):
     def warnings(self) -> list[str]:
         """What works and is likely to be regretted."""
         warned = []
-        found = _IMAGE.fullmatch(self.image or "")
-        if found and not found["digest"] and found["tag"] in (None, "latest"):
+        image = _IMAGE.fullmatch(self.image or "")
+        if image and not image["digest"] and image["tag"] in (None, "latest"):
             warned.append(
                 f"image: {self.image} is whatever was pushed last: pods of one revision can "
                 "differ. Name a version or a digest."
@@ -280,7 +280,7 @@ def check_service(name: str) -> str:
 
 
 def service_name(model: str) -> str:
-    """A model's name as an InferenceService can have it: digits_Keras.v2 is digits-keras-v2.
+    """Returns a model's name as an InferenceService can have it: digits-keras-v2.
 
     Raises:
       ConfigError: nothing that can be used is left, or it is too long.

@@ -69,15 +69,15 @@ def _apply(kubectl: str, manifest: dict[str, Any]) -> str:
     except OSError as e:
         raise RunError(f"Cannot run {kubectl}: {e.strerror}.") from None
     if done.returncode:
-        said = done.stderr.strip() or done.stdout.strip() or "it said nothing"
-        failed = f"kubectl apply failed with exit code {done.returncode}: {said}"
-        raise RunError(f"{_why(said)}{failed}")
+        message = done.stderr.strip() or done.stdout.strip() or "it said nothing"
+        failed = f"kubectl apply failed with exit code {done.returncode}: {message}"
+        raise RunError(f"{_why(message)}{failed}")
     return done.stdout.strip()
 
 
-def _why(said: str) -> str:
-    """In a sentence of ours, where no cluster was reached; kubectl has many for it."""
-    if _REFUSED.search(said) or not _UNREACHABLE.search(said):
+def _why(message: str) -> str:
+    """Says in a sentence of ours that no cluster was reached; kubectl has many for it."""
+    if _REFUSED.search(message) or not _UNREACHABLE.search(message):
         return ""
     return (
         "No Kubernetes cluster can be reached. Start it, or set kubectl to one that runs: kubectl "
@@ -86,7 +86,7 @@ def _why(said: str) -> str:
 
 
 def _what_was_left(manifests: Sequence[dict[str, Any]], failed: int) -> str:
-    """Which of several objects were submitted before, and which were not."""
+    """Returns which of several objects were submitted before, and which were not."""
     if len(manifests) == 1:
         return ""
     names = [f"{m['kind']} {m['metadata']['name']}" for m in manifests]

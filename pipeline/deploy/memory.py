@@ -12,7 +12,7 @@ _MIB = 2**20
 
 
 def memory(config: DeployConfig, model: Model) -> tuple[str, str]:
-    """The request and the limit, as Kubernetes writes them."""
+    """Returns the request and the limit, as Kubernetes writes them."""
     asked = config.resources
     needed = f"{_needed_mib(config, model)}Mi"
     if config.runtime == "tensorflow":
@@ -24,22 +24,22 @@ def memory(config: DeployConfig, model: Model) -> tuple[str, str]:
 
 
 def warnings(config: DeployConfig, model: Model) -> list[str]:
-    """Where the server's limits let in more than the pod has memory for."""
+    """Returns where the server's limits let in more than the pod has memory for."""
     if config.runtime == "tensorflow":
         return []
     needed, (_, limit) = _needed_mib(config, model), memory(config, model)
-    found = []
+    sentences = []
     if worth(limit) < needed * _MIB:
-        found.append(
+        sentences.append(
             f"resources: the pod has {limit} of memory, and the server may take {needed}Mi by its "
             "limits: under load it would be killed. Give it more, or lower deploy.server.limits."
         )
     if model.size is None:
-        found.append(
+        sentences.append(
             f"resources: {needed}Mi is for the server's limits alone; the model cannot be read "
             "here (--serving), and needs memory besides."
         )
-    return found
+    return sentences
 
 
 def _needed_mib(config: DeployConfig, model: Model) -> int:

@@ -39,14 +39,14 @@ def choose(config: DeployConfig, name: str, folder: Path | None) -> Model:
     """
     version = config.version
     if version is None and not config.place.is_claim:
-        found = [] if folder is None else list_versions(folder)
+        versions = [] if folder is None else list_versions(folder)
         require(
-            bool(found),
+            bool(versions),
             f"version: expected one for {config.storage}, which is copied when a pod starts: "
             "without, pods of one service can serve different versions. Name it with --version, "
             "or the local serving folder with --serving, whose latest is taken.",
         )
-        version = found[-1]
+        version = versions[-1]
     require(
         version is not None or config.canary_percent is None,
         "canary_percent: expected a version, too (--version): the revisions that share the "
@@ -71,10 +71,10 @@ def _size(config: DeployConfig, folder: Path, version: int | None) -> int | None
 
 
 def _manifest(folder: Path, version: int) -> PushManifest:
-    known = list_versions(folder)
-    if version not in known:
-        listed = ", ".join(map(str, known)) or "none"
+    versions = list_versions(folder)
+    if version not in versions:
+        listed = ", ".join(map(str, versions)) or "none"
         raise DataError(f"{folder} has no version {version}. There are: {listed}.")
-    if found := damage(folder / str(version)):
-        raise DataError(f"{folder.name} version {version} is damaged ({'; '.join(found)}).")
+    if problems := damage(folder / str(version)):
+        raise DataError(f"{folder.name} version {version} is damaged ({'; '.join(problems)}).")
     return PushManifest.read(folder / str(version))

@@ -35,7 +35,7 @@ class ScalingConfig(Checked):
         )
 
     def chosen(self, mode: Mode) -> tuple[str, int] | None:
-        """The metric and its target; None: KServe's own."""
+        """Returns the metric and its target; None: KServe's own."""
         if self.target is None:
             return None
         return self.metric or METRICS[mode][0], self.target

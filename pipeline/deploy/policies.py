@@ -13,7 +13,7 @@ Values = dict[str, Any]
 
 
 def policies(config: DeployConfig, service: Values) -> list[Values]:
-    """The objects besides the InferenceService, in the order in which they are submitted.
+    """Returns the objects besides the InferenceService, in the order in which they are submitted.
 
     They come before it, so that no pod is ever without them.  Each is harmless alone: without
     pods neither has an effect, and on pods that are there it is what the config asks for.
@@ -23,11 +23,11 @@ def policies(config: DeployConfig, service: Values) -> list[Values]:
     """
     metadata = {k: v for k, v in service["metadata"].items() if k != "annotations"}
     selector = {"matchLabels": {"serving.kserve.io/inferenceservice": metadata["name"]}}
-    found = []
+    objects = []
     if config.network.allow_from:
-        found.append(_network_policy(config, metadata, selector, service))
+        objects.append(_network_policy(config, metadata, selector, service))
     if config.max_unavailable is not None:
-        found.append(
+        objects.append(
             {
                 "apiVersion": "policy/v1",
                 "kind": "PodDisruptionBudget",
@@ -35,7 +35,7 @@ def policies(config: DeployConfig, service: Values) -> list[Values]:
                 "spec": {"maxUnavailable": config.max_unavailable, "selector": selector},
             }
         )
-    return found
+    return objects
 
 
 def _network_policy(

@@ -22,7 +22,7 @@ from pipeline.deploy.server import (
     grace_seconds,
     writable_folders,
 )
-from pipeline.kubernetes.config import ResourcesConfig, Toleration, worth
+from pipeline.kubernetes.config import ResourcesConfig, worth
 from serving.auth import CONTROL_ENVIRONMENT, ENVIRONMENT
 
 Values = dict[str, Any]
@@ -31,7 +31,6 @@ KIND = "InferenceService"
 _VOLUME = "models"
 _TF_HTTP, _TF_GRPC = 8080, 9000
 """Fixed by the arguments of KServe's ServingRuntime kserve-tensorflow-serving."""
-_MODES = {"standard": "Standard", "knative": "Knative"}
 _PROBE_SECONDS = 5
 _TF_GRACE_SECONDS = 30
 """Kubernetes' own, which the wait before SIGTERM comes on top of."""
@@ -45,15 +44,15 @@ def render(config: DeployConfig, model: Model) -> Values:
     """
     service = config.service or service_name(model.name)
     _check_lengths(config, model, service)
-    metadata: Values = {"name": service}
-    if config.namespace is not None:
-        metadata["namespace"] = config.namespace
-    metadata["labels"] = _labels(config, model, service)
-    metadata["annotations"] = _annotations(config, model)
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
-        "metadata": metadata,
+        "metadata": {
+            "name": service,
+            **({} if config.namespace is None else {"namespace": config.namespace}),
+            "labels": _labels(config, model, service),
+            "annotations": _annotations(config, model),
+        },
         "spec": {"predictor": _predictor(config, model, service)},
     }
 
@@ -88,7 +87,7 @@ def _labels(config: DeployConfig, model: Model, service: str) -> dict[str, str]:
 
 def _annotations(config: DeployConfig, model: Model) -> dict[str, str]:
     own = {
-        "serving.kserve.io/deploymentMode": _MODES[config.mode],
+        "serving.kserve.io/deploymentMode": config.mode.capitalize(),
         "visionline/model": model.name,
     }
     if (manifest := model.manifest) is not None:
@@ -104,71 +103,58 @@ def _annotations(config: DeployConfig, model: Model) -> dict[str, str]:
 
 
 def _predictor(config: DeployConfig, model: Model, service: str) -> Values:
-    found: Values = {
+    predictor: Values = {
         "minReplicas": config.min_replicas,
         "maxReplicas": config.replicas_at_most,
     }
     if config.canary_percent is not None:
-        found["canaryTrafficPercent"] = config.canary_percent
-    found |= _placement(config)
+        predictor["canaryTrafficPercent"] = config.canary_percent
+    predictor |= _placement(config)
     container = (
         _own_container(config, model, service)
         if config.runtime == "visionline"
         else _tensorflow_model(config, model, service)
     )
-    found |= _storage(config, model, service, container)
-    _mount_writable(config, found, container)
+    predictor |= _storage(config, model, service, container)
+    _mount_writable(config, predictor, container)
     if config.mode == "standard":
-        found["terminationGracePeriodSeconds"] = _grace(config)
-        if config.pre_stop_seconds:
+        before = config.pre_stop_seconds
+        predictor["terminationGracePeriodSeconds"] = (
+            before + _TF_GRACE_SECONDS
+            if config.runtime == "tensorflow"
+            else grace_seconds(config.served, before)
+        )
+        if before:
             # Endpoints take the pod away in the same moment as it is told to go.
-            wait = ["sleep", str(config.pre_stop_seconds)]
+            wait = ["sleep", str(before)]
             container["lifecycle"] = {"preStop": {"exec": {"command": wait}}}
-    if config.runtime == "visionline":
-        return {**found, "containers": [container]}
-    return {**found, "model": container}
+    own = config.runtime == "visionline"
+    return {**predictor, **({"containers": [container]} if own else {"model": container})}
 
 
 def _placement(config: DeployConfig) -> Values:
-    """Who the pods are in the cluster, where they run, and when there are more of them."""
-    found: Values = {}
+    """Says who the pods are in the cluster, where they run, and when there are more of them."""
+    placement: Values = {}
     if config.service_account is not None:
-        found["serviceAccountName"] = config.service_account
+        placement["serviceAccountName"] = config.service_account
     if not config.service_account_token:
-        found["automountServiceAccountToken"] = False
+        placement["automountServiceAccountToken"] = False
     if config.fs_group is not None:
-        found["securityContext"] = {"fsGroup": config.fs_group}
+        placement["securityContext"] = {"fsGroup": config.fs_group}
     if config.node_selector:
-        found["nodeSelector"] = dict(config.node_selector)
+        placement["nodeSelector"] = dict(config.node_selector)
     if config.tolerations:
-        found["tolerations"] = [_toleration(t) for t in config.tolerations]
+        placement["tolerations"] = [t.fields() for t in config.tolerations]
     if (scaling := config.scaling.chosen(config.mode)) is not None:
-        found["scaleMetric"], found["scaleTarget"] = scaling
-    return found
-
-
-def _toleration(given: Toleration) -> Values:
-    fields = {
-        "key": given.key or None,
-        "operator": given.operator,
-        "value": given.value or None,
-        "effect": given.effect,
-        "tolerationSeconds": given.seconds,
-    }
-    return {k: v for k, v in fields.items() if v is not None}
-
-
-def _grace(config: DeployConfig) -> int:
-    if config.runtime == "tensorflow":
-        return config.pre_stop_seconds + _TF_GRACE_SECONDS
-    return grace_seconds(config.served, config.pre_stop_seconds)
+        placement["scaleMetric"], placement["scaleTarget"] = scaling
+    return placement
 
 
 def _own_container(config: DeployConfig, model: Model, service: str) -> Values:
     check_models(config.served, service)
     asked = config.resources
-    scheme = None if config.served.tls is None else "HTTPS"
-    found: Values = {
+    scheme = "HTTPS" if config.served.tls else None
+    container: Values = {
         "name": "kserve-container",
         "image": config.image,
         "command": ["python", "-m", "serving"],
@@ -188,7 +174,7 @@ def _own_container(config: DeployConfig, model: Model, service: str) -> Values:
         )
         if secret is not None
     ]
-    return {**found, "env": env} if env else found
+    return {**container, "env": env} if env else container
 
 
 def _tensorflow_model(config: DeployConfig, model: Model, service: str) -> Values:
@@ -218,7 +204,7 @@ def _security(config: DeployConfig) -> Values:
 
 
 def _ports(config: DeployConfig, http: int, grpc: int) -> list[Values]:
-    """The first is what KServe's address leads to; Knative takes no second one."""
+    """Returns the ports; KServe's address leads to the first, and Knative takes no second one."""
     ports = [
         {"name": "http1", "containerPort": http, "protocol": "TCP"},
         {"name": "h2c", "containerPort": grpc, "protocol": "TCP"},
@@ -258,7 +244,7 @@ def _resources(config: DeployConfig, model: Model) -> Values:
 
 
 def _cpu(asked: ResourcesConfig) -> tuple[str, str]:
-    """The request and the limit: of one CPU where nothing is asked for, or what the limit has."""
+    """Returns request and limit: one CPU where nothing is asked for, or what the limit has."""
     least = "1" if asked.cpu_limit is None else min("1", str(asked.cpu_limit), key=worth)
     request = least if asked.cpu is None else str(asked.cpu)
     return request, request if asked.cpu_limit is None else str(asked.cpu_limit)
@@ -274,21 +260,15 @@ def _mount_path(config: DeployConfig, model: Model, service: str) -> str:
 
 
 def _storage(config: DeployConfig, model: Model, service: str, container: Values) -> Values:
-    """The predictor's part of the storage; the container gets its own, a mounted claim."""
+    """Returns the predictor's part of the storage; the container gets its own, a mounted claim."""
     place = config.place
     parts = [model.name] if model.version is None else [model.name, str(model.version)]
     path = _mount_path(config, model, service)
     if not place.is_claim:
         return {"storageUris": [{"uri": place.uri(*parts), "mountPath": path}]}
     # Of a claim, KServe's storageUris mounts the root whatever path the URI has.
-    container["volumeMounts"] = [
-        {
-            "name": _VOLUME,
-            "mountPath": path,
-            "subPath": place.below(*parts),
-            "readOnly": True,
-        }
-    ]
+    mount = {"name": _VOLUME, "mountPath": path, "subPath": place.below(*parts), "readOnly": True}
+    container["volumeMounts"] = [mount]
     return {"volumes": [{"name": _VOLUME, "persistentVolumeClaim": {"claimName": place.place}}]}
 
 

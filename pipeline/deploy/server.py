@@ -34,7 +34,7 @@ _SECONDS = 10
 
 
 def server_config(server: Mapping[str, Any]) -> ServeConfig:
-    """What the server in the pod is told.
+    """Returns what the server in the pod is told.
 
     Raises:
       ConfigError: it would not take it.
@@ -56,12 +56,12 @@ def check_server(server: Mapping[str, Any]) -> None:
 
 
 def writable_folders(config: ServeConfig) -> dict[str, str]:
-    """The folders that are mounted for what the server writes: a name of each."""
-    found = {TMP: "tmp"}
+    """Returns the folders that are mounted for what the server writes: a name of each."""
+    names = {TMP: "tmp"}
     for key, _, folder in _written(config):
         if folder != TMP and not folder.startswith(f"{TMP}/"):
-            found.setdefault(folder, key.partition(".")[0].replace("_", "-"))
-    return found
+            names.setdefault(folder, key.partition(".")[0].replace("_", "-"))
+    return names
 
 
 def check_writable(config: ServeConfig) -> None:
@@ -84,7 +84,7 @@ def _can_be_mounted(folder: str) -> bool:
 
 
 def _written(config: ServeConfig) -> Iterator[tuple[str, str, str]]:
-    """Key, value and folder of what the server is told to write."""
+    """Yields key, value and folder of what the server is told to write."""
     if config.request_log is not None:
         folder = config.request_log.folder
         yield "request_log.folder", folder, folder.rstrip("/")
@@ -103,21 +103,23 @@ def check_models(config: ServeConfig, service: str) -> None:
 
 
 def arguments(server: Mapping[str, Any], cpus: Any) -> list[str]:
-    """Of `python -m serving`.
+    """Returns the arguments of `python -m serving`.
 
     Args:
       cpus: that the pod may use.
     """
-    found = [MODELS, "--host", "0.0.0.0", "--port", str(HTTP), "--grpc-port", str(GRPC)]
-    found += ["--threads", str(server.get("threads") or math.ceil(cpus))]
+    words = [MODELS, "--host", "0.0.0.0", "--port", str(HTTP), "--grpc-port", str(GRPC)]
+    words += ["--threads", str(server.get("threads") or math.ceil(cpus))]
     for key, value in _flat(server):
         if key != "threads":
-            found += ["--set", _unexpanded(f"{key}={json.dumps(value, ensure_ascii=False)}")]
-    return found
+            word = f"{key}={json.dumps(value, ensure_ascii=False)}"
+            # Kubernetes would put variables in the place of $(NAME).
+            words += ["--set", word.replace("$", "$$")]
+    return words
 
 
 def grace_seconds(config: ServeConfig, pre_stop: int) -> int:
-    """How long a pod may take to end: the wait before SIGTERM, the drain, and some more."""
+    """Returns how long a pod may take to end: the wait before SIGTERM, the drain, and some more."""
     return pre_stop + math.ceil(config.drain_seconds) + _SECONDS
 
 
@@ -127,8 +129,3 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _unexpanded(text: str) -> str:
-    """Kubernetes would put variables in the place of $(NAME)."""
-    return text.replace("$", "$$")

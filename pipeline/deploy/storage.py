@@ -28,7 +28,7 @@ class Storage:
         return self.scheme == "pvc"
 
     def below(self, *parts: str) -> str:
-        """The path of something in the serving folder, from the root of the bucket or claim."""
+        """Returns the path of something in the folder, from the root of the bucket or claim."""
         return "/".join(p for p in (self.folder, *parts) if p)
 
     def uri(self, *parts: str) -> str:

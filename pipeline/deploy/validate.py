@@ -1,7 +1,7 @@
 """Checks a manifest against the fields that Kubernetes and KServe know, and their rules.
 
-An API server prunes a field it does not know, silently; here it is refused, at every level.  The
-fields are in fields.json, written by scripts/kserve_fields.py from the classes of both projects.
+An API server prunes a field it does not know, silently; here it is refused, at every level. The
+JSON Schema of all is schema.json, written by scripts/kserve_fields.py from both projects' classes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from jsonschema import (
+    Draft4Validator,
+    Draft202012Validator,
+    FormatChecker,
+    ValidationError,
+    validators,
+)
+
 from common.errors import ConfigError, nearest
 from pipeline.deploy.pods import METRICS
 from pipeline.kubernetes.grammar import (
@@ -23,9 +31,12 @@ from pipeline.kubernetes.grammar import (
     quantity,
 )
 
-_FIELDS = Path(__file__).with_name("fields.json")
-_PYTHON: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int)}
-_CALLED = {"str": "a text", "int": "an integer", "float": "a number", "bool": "true or false"}
+_CALLED = {
+    **{"string": "a text", "integer": "an integer", "number": "a number"},
+    **{"boolean": "true or false", "array": "a list", "object": "a table"},
+}
+# As Kubernetes has it, 1.0 is no integer.
+_Validator = validators.extend(Draft202012Validator, type_checker=Draft4Validator.TYPE_CHECKER)
 
 
 def validate(manifest: Any) -> None:
@@ -42,10 +53,10 @@ def validate(manifest: Any) -> None:
 
 @functools.cache
 def schema() -> dict[str, Any]:
-    """fields.json: the type of each kind, and for each type its `fields` (name to type) and
-    those `required`."""
-    found: dict[str, Any] = json.loads(_FIELDS.read_text(encoding="utf-8"))
-    return found
+    """Returns schema.json, whose `roots` has the name of each kind in its `$defs`."""
+    text = Path(__file__).with_name("schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
 
 
 def _document(manifest: Any) -> Iterator[str]:
@@ -55,115 +66,82 @@ def _document(manifest: Any) -> Iterator[str]:
     version, kind = manifest.get("apiVersion"), manifest.get("kind")
     root = schema()["roots"].get(f"{version} {kind}")
     if root is None:
-        known = ", ".join(" of ".join(reversed(r.split())) for r in schema()["roots"])
-        yield f"unknown kind {kind!r} of apiVersion {version!r}: expected {known}."
+        kinds = ", ".join(" of ".join(reversed(r.split())) for r in schema()["roots"])
+        yield f"unknown kind {kind!r} of apiVersion {version!r}: expected {kinds}."
         return
-    problems = list(_object(root, manifest, ""))
+    validator = _Validator(
+        {**schema(), "$ref": f"#/$defs/{root}"}, format_checker=_format_checker()
+    )
+    # A field that is missing is in one error for each, and told in all of them.
+    problems = dict.fromkeys(p for e in validator.iter_errors(manifest) for p in _problems(e))
     yield from problems
     if not problems:
         yield from _rules(manifest) if kind == "InferenceService" else _policy_rules(manifest)
 
 
-def _object(name: str, value: Any, where: str) -> Iterator[str]:
-    if not isinstance(value, dict):
-        yield f"{where}: expected a table ({name}), got {value!r}."
-        return
-    known = schema()["types"][name]
-    fields = known["fields"]
-    for key, inside in value.items():
-        path = f"{where}.{key}".lstrip(".")
-        if key not in fields:
-            yield f"{path}: unknown field of {name}.{nearest(str(key), fields)}"
-        else:
-            yield from _value(fields[key], inside, path)
-            yield from _format(name, key, inside, path)
-    for key in known["required"]:
-        if key not in value:
-            yield f"{where}.{key}".lstrip(".") + f": required by {name}, and not there."
-
-
-def _value(kind: str, value: Any, where: str) -> Iterator[str]:
-    if found := re.fullmatch(r"list\[(.+)\]", kind):
-        if not isinstance(value, list):
-            yield f"{where}: expected a list, got {value!r}."
-            return
-        for index, inside in enumerate(value):
-            yield from _value(found[1], inside, f"{where}[{index}]")
-    elif found := re.fullmatch(r"dict\(str, (.+)\)", kind):
-        if not isinstance(value, dict) or not all(isinstance(k, str) for k in value):
-            yield f"{where}: expected a table, got {value!r}."
-            return
-        for key, inside in value.items():
-            yield from _value(found[1], inside, f"{where}.{key}")
-    elif kind in schema()["types"]:
-        yield from _object(kind, value, where)
-    else:
-        yield from _scalar(kind, value, where)
-
-
-def _scalar(kind: str, value: Any, where: str) -> Iterator[str]:
-    if kind == "bool":
-        ok = isinstance(value, bool)
-    elif kind in _PYTHON:
-        ok = isinstance(value, _PYTHON[kind]) and not isinstance(value, bool)
-    elif kind == "object":  # a port or a share: a number, or a name
-        ok = isinstance(value, int | str) and not isinstance(value, bool)
-    elif kind == "ResourceQuantity":
-        ok = isinstance(value, str) and quantity(value) is not None
-    else:
-        yield f"{where}: {kind} cannot be checked here."
-        return
-    if not ok:
-        yield f"{where}: expected {_CALLED.get(kind, kind)}, got {value!r}."
-
-
-def _each(check: Callable[[str], bool]) -> Callable[[Any], bool]:
-    return lambda table: all(check(value) for value in table.values())
+def _problems(error: ValidationError) -> Iterator[str]:
+    """Yields what a violated keyword of the schema says to people."""
+    path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
+    where, got, rule = path.lstrip("."), error.instance, error.schema
+    match error.validator:
+        case "additionalProperties":
+            fields = rule["properties"]
+            for key in got:
+                if key not in fields:
+                    name = f"{path}.{key}".lstrip(".")
+                    near = nearest(str(key), fields)
+                    yield f"{name}: unknown field of {rule['title']}.{near}"
+        case "required":
+            for key in rule["required"]:
+                if key not in got:
+                    name = f"{path}.{key}".lstrip(".")
+                    yield f"{name}: required by {rule['title']}, and not there."
+        case "not":
+            yield f"{where}: {rule['title']} cannot be checked here."
+        case "minimum" | "maximum":
+            yield f"{where}: expected {rule['minimum']} to {rule['maximum']}, got {got!r}."
+        case "type":
+            kinds = [rule["type"]] if isinstance(rule["type"], str) else rule["type"]
+            expected = " or ".join(_CALLED[k] for k in kinds)
+            title = f" ({rule['title']})" if "title" in rule else ""
+            yield f"{where}: expected {expected}{title}, got {got!r}."
+        case _:
+            yield f"{where}: expected {error.validator_value}, got {got!r}."
 
 
 def _keyed(check: Callable[[str], bool]) -> Callable[[Any], bool]:
     return lambda table: all(is_qualified_key(k) and check(v) for k, v in table.items())
 
 
-def _is_port(value: Any) -> bool:
-    return not isinstance(value, int) or 1 <= value < 65536
-
-
-_AMOUNTS = _each(lambda text: quantity(text) is not None)
-_FORMATS: dict[tuple[str, str], tuple[str, Callable[[Any], bool]]] = {
-    ("V1ObjectMeta", "name"): ("a name of lower-case letters, digits and -", is_label_name),
-    ("V1ObjectMeta", "namespace"): ("a name of lower-case letters, digits and -", is_label_name),
-    ("V1ObjectMeta", "labels"): ("keys and values of labels", _keyed(is_label_value)),
-    ("V1ObjectMeta", "annotations"): ("keys of annotations", _keyed(lambda _: True)),
-    ("V1Container", "name"): ("a name of lower-case letters, digits and -", is_label_name),
-    ("V1ContainerPort", "containerPort"): ("1 to 65535", _is_port),
-    ("V1HTTPGetAction", "port"): ("1 to 65535, or a name", _is_port),
-    ("V1TCPSocketAction", "port"): ("1 to 65535, or a name", _is_port),
-    ("V1LabelSelector", "matchLabels"): ("keys and values of labels", _keyed(is_label_value)),
-    ("V1NetworkPolicyPort", "port"): ("1 to 65535, or a name", _is_port),
-    ("V1PersistentVolumeClaimVolumeSource", "claimName"): ("a claim's name", is_subdomain),
-    ("V1ResourceRequirements", "limits"): ("amounts such as 500m or 2Gi", _AMOUNTS),
-    ("V1ResourceRequirements", "requests"): ("amounts such as 500m or 2Gi", _AMOUNTS),
-    ("V1SecretKeySelector", "name"): ("a secret's name", is_subdomain),
-    ("V1Volume", "name"): ("a name of lower-case letters, digits and -", is_label_name),
-    ("V1beta1PredictorSpec", "nodeSelector"): ("labels of nodes", _keyed(is_label_value)),
+_FORMATS: dict[str, Callable[[Any], bool]] = {
+    "a name of lower-case letters, digits and -": is_label_name,
+    "a claim's name": is_subdomain,
+    "a secret's name": is_subdomain,
+    "keys and values of labels": _keyed(is_label_value),
+    "labels of nodes": _keyed(is_label_value),
+    "keys of annotations": _keyed(lambda _: True),
+    "an amount such as 500m or 2Gi": lambda text: quantity(text) is not None,
+    "amounts such as 500m or 2Gi": lambda table: None not in map(quantity, table.values()),
 }
+"""The check of each `format` of the schema, which is worded as errors have it."""
 
 
-def _format(name: str, key: str, value: Any, where: str) -> Iterator[str]:
-    expected, check = _FORMATS.get((name, key), ("", None))
-    if check is None:
-        return
-    try:
-        ok = check(value)
-    except (TypeError, AttributeError):
-        return  # of a wrong type, which is said already
-    if not ok:
-        yield f"{where}: expected {expected}, got {value!r}."
+@functools.cache
+def _format_checker() -> FormatChecker:
+    def lenient(check: Callable[[Any], bool], value: Any) -> bool:
+        try:
+            return check(value)
+        except (TypeError, AttributeError):
+            return True  # of a wrong type, which is said already
+
+    checker = FormatChecker([])
+    for name, check in _FORMATS.items():
+        checker.checks(name)(functools.partial(lenient, check))
+    return checker
 
 
 def _rules(manifest: Any) -> Iterator[str]:
-    """What KServe's webhook and Knative refuse, of manifests whose fields are right."""
+    """Yields what KServe's webhook and Knative refuse, of manifests whose fields are right."""
     metadata = manifest.get("metadata", {})
     name = metadata.get("name", "")
     if not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
@@ -181,8 +159,6 @@ def _rules(manifest: Any) -> Iterator[str]:
     low, high = predictor.get("minReplicas", 1), predictor.get("maxReplicas", 0)
     if low < 0 or high < 0 or (high and low > high):
         yield f"spec.predictor: expected 0 <= minReplicas <= maxReplicas, got {low} and {high}."
-    if not 0 <= predictor.get("canaryTrafficPercent", 100) <= 100:
-        yield "spec.predictor.canaryTrafficPercent: expected 0 to 100."
     mode = metadata.get("annotations", {}).get("serving.kserve.io/deploymentMode", "Standard")
     yield from _scaling(mode, predictor)
     yield from _mode_rules(mode, predictor, server.get("ports", []))
@@ -191,7 +167,7 @@ def _rules(manifest: Any) -> Iterator[str]:
 
 
 def _policy_rules(manifest: Any) -> Iterator[str]:
-    """A policy that selects nothing in particular is one of all pods of the namespace."""
+    """Refuses what selects nothing in particular: it is about all pods of the namespace."""
     key = "podSelector" if manifest["kind"] == "NetworkPolicy" else "selector"
     if not manifest.get("spec", {}).get(key, {}).get("matchLabels"):
         yield f"spec.{key}.matchLabels: required, or it would be about every pod, and not there."
@@ -203,7 +179,7 @@ def _mode_rules(mode: str, predictor: Any, ports: Any) -> Iterator[str]:
         yield f"metadata.annotations: expected deploymentMode Standard or Knative, got {mode!r}."
     elif mode == "Standard" and "canaryTrafficPercent" in predictor:
         yield f"{where}.canaryTrafficPercent: without effect in the mode Standard."
-    elif mode == "Knative" and {"terminationGracePeriodSeconds"} & predictor.keys():
+    elif mode == "Knative" and "terminationGracePeriodSeconds" in predictor:
         yield f"{where}.terminationGracePeriodSeconds: Knative has its own."
     elif mode == "Knative" and predictor.get("automountServiceAccountToken"):
         yield f"{where}.automountServiceAccountToken: Knative takes false alone."
@@ -214,15 +190,15 @@ def _mode_rules(mode: str, predictor: Any, ports: Any) -> Iterator[str]:
 
 
 def _scaling(mode: str, predictor: Any) -> Iterator[str]:
-    """Standard mode has the cluster's HorizontalPodAutoscaler, knative mode Knative's own."""
+    """Checks the metric: of the cluster's HorizontalPodAutoscaler, or Knative's own."""
     metric = predictor.get("scaleMetric")
-    known = METRICS["knative" if mode == "Knative" else "standard"]
-    if metric is not None and metric not in known:
-        yield f"spec.predictor.scaleMetric: expected {' or '.join(known)}, got {metric!r}."
+    metrics = METRICS["knative" if mode == "Knative" else "standard"]
+    if metric is not None and metric not in metrics:
+        yield f"spec.predictor.scaleMetric: expected {' or '.join(metrics)}, got {metric!r}."
 
 
 def _ending(mode: str, predictor: Any, server: Any) -> Iterator[str]:
-    """A pod is killed after its grace period, which the wait before SIGTERM is a part of."""
+    """Refuses a grace period that the wait before SIGTERM, which is a part of it, uses up."""
     if "lifecycle" not in server:
         return
     if mode == "Knative":

@@ -49,12 +49,9 @@ def _run(args: argparse.Namespace) -> None:
             f"{args.release}."
         )
     io = TaskIO.parse(args.executor_input)
-    if args.find == "data":
-        find.find_data(io)
-    elif args.find == "baseline":
-        find.find_served(io)
-    elif args.find == "part":
-        find.hand_on(io)
+    if args.find:
+        finds = {"data": find.find_data, "baseline": find.find_served, "part": find.hand_on}
+        finds[args.find](io)
     else:
         from pipeline.kubeflow.task.component import run_step
 

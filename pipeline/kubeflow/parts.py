@@ -1,15 +1,16 @@
-"""Texts that are too long for a word even compressed: tasks of their own hand on their parts
-as files, which have no bound."""
+"""Texts that are too long for a word even compressed.
+
+Tasks of their own hand on their parts as files, which have no bound.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
+from pipeline.kubeflow.spec import Spec
 from pipeline.kubeflow.words import packed, unpacked
 
-Spec = dict[str, Any]
 PART = "part"
 """The input of such a task, and its output."""
 _BYTES = 64 * 1024

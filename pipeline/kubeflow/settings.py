@@ -18,6 +18,7 @@ from pipeline.kubeflow.spec import Package, Spec, arguments, read_package
 from pipeline.kubeflow.step import CONFIG, PARAMETERS, RELEASE, SCHEMA_TEXT
 from pipeline.kubeflow.words import packed
 
+_SDK = "visionline-"
 _BY_KEY = {".".join(key): name for name, key in PARAMETERS.items()}
 
 
@@ -31,23 +32,22 @@ class Prepared(NamedTuple):
     package: Package
 
 
-def prepare(path: Path, given: Mapping[str, Any], scratch: Path) -> Prepared:
+def prepare(path: Path, changes: Mapping[str, Any], scratch: Path) -> Prepared:
     """Returns the package to run, and the parameters of the run.
 
     Args:
       path: a compiled pipeline.
-      given: values by the pipeline's parameters or by the config's keys, which have a dot.
+      changes: values by the pipeline's parameters or by the config's keys, which have a dot.
       scratch: a folder for what is compiled anew.
 
     Raises:
       ConfigError: the package cannot be read or compiled anew, or a parameter is unknown or
         of another type.
     """
-    values = {_BY_KEY.get(k, k): v for k, v in given.items()}
-    keys = {k: v for k, v in values.items() if "." in k}
+    values = {_BY_KEY.get(k, k): v for k, v in changes.items()}
     package = read_package(path)
     declared = package.spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    keys = {k: v for k, v in keys.items() if k not in declared}
+    keys = {k: v for k, v in values.items() if "." in k and k not in declared}
     if keys:
         path = _compiled_anew(path, package.spec, keys, scratch)
         package = read_package(path)
@@ -86,9 +86,6 @@ def _compiled_anew(path: Path, spec: Spec, keys: Mapping[str, Any], scratch: Pat
     anew = scratch / path.name
     write_package(parse(PipelineConfig, config), anew, frozen_as=recorded)
     return anew
-
-
-_SDK = "visionline-"
 
 
 def _is_ours(spec: Spec) -> bool:

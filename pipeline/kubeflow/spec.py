@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from common.errors import ConfigError, nearest
 from common.extras import require_kubeflow
 
 Spec = dict[str, Any]
-_NUMBERS = ("NUMBER_INTEGER", "NUMBER_DOUBLE")
 _PYTHON: Mapping[str, tuple[type, ...]] = {
     "STRING": (str,),
     "NUMBER_INTEGER": (int,),
@@ -67,51 +67,66 @@ def read_package(path: Path) -> Package:
     return Package(spec, _volumes(documents[1:]))
 
 
-def arguments(spec: Spec, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The run's parameters: those given, and the defaults of the others.
+def arguments(spec: Spec, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the run's parameters: those given, and the defaults of the others.
 
     Raises:
       ConfigError: one is unknown, missing or of another type.
     """
     declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    for name in given:
+    for name in chosen:
         if name not in declared:
             raise ConfigError(
                 f"The pipeline has no parameter {name!r}.{nearest(name, list(declared))}"
             )
-    found = {}
+    return completed(
+        chosen, declared, "The pipeline's parameter {!r} has no default: give a value."
+    )
+
+
+def completed(
+    values: Mapping[str, Any], declared: Mapping[str, Spec], missing: str
+) -> dict[str, Any]:
+    """Returns values with the defaults of others, each of the type that is declared.
+
+    Args:
+      missing: the error of one that has neither, with {} for its name.
+
+    Raises:
+      ConfigError: one is missing or of another type.
+    """
+    whole = dict(values)
     for name, definition in declared.items():
-        if name in given:
-            found[name] = typed(name, definition["parameterType"], given[name])
-        elif "defaultValue" in definition:
-            found[name] = typed(name, definition["parameterType"], definition["defaultValue"])
+        if "defaultValue" in definition:
+            whole.setdefault(name, definition["defaultValue"])
+        if name in whole:
+            whole[name] = typed(name, definition["parameterType"], whole[name])
         elif not definition.get("isOptional"):
-            raise ConfigError(f"The pipeline's parameter {name!r} has no default: give a value.")
-    return found
+            raise ConfigError(missing.format(name))
+    return whole
 
 
 def typed(name: str, type_: str, value: Any) -> Any:
-    """A value as a parameter's type has it.
+    """Returns a value as a parameter's type has it.
 
     Raises:
       ConfigError: it is of another type.
     """
     if type_ == "NUMBER_INTEGER" and isinstance(value, float) and value.is_integer():
         value = int(value)
-    expected = _PYTHON[type_]
-    if not isinstance(value, expected) or (isinstance(value, bool) and type_ in _NUMBERS):
+    if not isinstance(value, _PYTHON[type_]) or (
+        isinstance(value, bool) and type_.startswith("NUMBER_")
+    ):
         raise ConfigError(f"{name}: expected {type_}, got {value!r}.")
     return value
 
 
 def ordered(tasks: Mapping[str, Spec]) -> list[str]:
-    """The tasks' names, each after those it depends on.
+    """Returns the tasks' names, each after those it depends on.
 
     Raises:
       ConfigError: they go in a circle.
     """
-    from graphlib import CycleError, TopologicalSorter
-
     before = {name: task.get("dependentTasks", ()) for name, task in sorted(tasks.items())}
     try:
         return [n for n in TopologicalSorter(before).static_order() if n in tasks]
@@ -137,10 +152,10 @@ def _refuse(path: Path, spec: Spec) -> None:
 
 
 def _volumes(documents: list[Any]) -> dict[str, str]:
-    found = {}
+    claims = {}
     for document in documents:
         kubernetes = (document or {}).get("platforms", {}).get("kubernetes", {})
         for executor in kubernetes.get("deploymentSpec", {}).get("executors", {}).values():
             for mount in executor.get("pvcMount", ()):
-                found[mount["mountPath"]] = mount["constant"]
-    return found
+                claims[mount["mountPath"]] = mount["constant"]
+    return claims

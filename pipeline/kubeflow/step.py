@@ -65,18 +65,18 @@ class Step:
 
 
 def task_name(id_: str) -> str:
-    """`ImageExampleGen` as Kubernetes writes it, `image-example-gen`."""
+    """Returns `ImageExampleGen` as Kubernetes writes it, `image-example-gen`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", id_)
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
 def overridden(table: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """A config's table with the run's parameters in it; what the backend holds as doubles is
-    of the type that it has in the table."""
+    """Returns a config's table with the run's parameters in it.
+
+    What the backend holds as doubles is of the type that it has in the table.
+    """
     changed = {PARAMETERS[name][1]: value for name, value in values.items()}
-    return {**table, **{key: _as(table[key], value) for key, value in changed.items()}}
-
-
-def _as(like: Any, value: Any) -> Any:
-    whole = isinstance(like, int) and isinstance(value, int | float) and value == int(value)
-    return int(value) if whole else value
+    for key, value in changed.items():
+        if isinstance(table[key], int) and isinstance(value, int | float) and value == int(value):
+            changed[key] = int(value)
+    return table | changed

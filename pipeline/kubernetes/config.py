@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from common.config.ranges import Rule, at_least, between, matching, require
 from common.config.strict import Checked
@@ -27,7 +27,7 @@ SecretKey = Annotated[str, matching(r"[-._a-zA-Z0-9]{1,253}", "letters, digits a
 
 
 def worth(amount: str | int | float) -> Decimal:
-    """An amount in units, 0 for what is none; see `quantity`."""
+    """Returns an amount in units, 0 for what is none; see `quantity`."""
     return quantity(str(amount)) or Decimal(0)
 
 
@@ -101,3 +101,14 @@ class Toleration(Checked):
             self.seconds is None or self.effect == "NoExecute",
             f"seconds: expected none, or some with effect = 'NoExecute', got {self.seconds}.",
         )
+
+    def fields(self) -> dict[str, Any]:
+        """Returns it as Kubernetes has it, without what is not set."""
+        fields = {
+            "key": self.key,
+            "operator": self.operator,
+            "value": self.value,
+            "effect": self.effect,
+            "tolerationSeconds": self.seconds,
+        }
+        return {k: v for k, v in fields.items() if v not in (None, "")}

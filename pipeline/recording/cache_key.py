@@ -9,14 +9,20 @@ schema by digests that are parameters of their own.
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from typing import Any
 
+from google.protobuf import json_format
+from tfx import version
+
 from common.record.record import name_of, names_of
-from common.record.steps import Data, Parameters, Push
-from components.tfx_private import Artifacts, cache_keys
-from lineage.cache.key_parts import without_places
+from common.record.steps import Data, Parameters, Push, Step
+from components.tfx_private import Artifacts, Prepared, cache_keys
+from lineage.cache.key_parts import LONGEST, short, without_places
 from lineage.store.places import Places
 
 _PLACES = frozenset(
@@ -31,12 +37,12 @@ _IMPLIED = frozenset(names_of(Parameters.comparison, Parameters.serving_name, Pa
 
 
 def key_parameters(parameters: Mapping[str, Any], places: Places) -> dict[str, Any]:
-    """The parameters of a node that are part of its key.
+    """Returns the parameters of a node that are part of its key.
 
     Args:
       places: of the output folder; what lies in it is named from there.
     """
-    found = {}
+    parts = {}
     for name, value in parameters.items():
         if name in _PLACES | _IMPLIED:
             continue
@@ -44,12 +50,12 @@ def key_parameters(parameters: Mapping[str, Any], places: Places) -> dict[str, A
             # Two output folders may push the same model, each to a place of its own.
             named = places.first_name if name == name_of(Push.destination) else places.from_root
             value = named(without_places(name, value))
-        found[name] = value
-    return found
+        parts[name] = value
+    return parts
 
 
 def key_artifact(artifact: Any) -> Any:
-    """An input as an MLMD message that says nothing of where its files lie."""
+    """Returns an input as an MLMD message that says nothing of where its files lie."""
     message = copy.deepcopy(artifact.mlmd_artifact)
     message.uri = ""
     for key in list(message.custom_properties):
@@ -59,7 +65,7 @@ def key_artifact(artifact: Any) -> Any:
 
 
 def place_free(places: Places) -> AbstractContextManager[None]:
-    """While it lasts, TFX's cache goes by such keys.
+    """Makes TFX's cache go by such keys while it lasts.
 
     Args:
       places: of the output folder.
@@ -68,15 +74,43 @@ def place_free(places: Places) -> AbstractContextManager[None]:
     def parts(
         inputs: Artifacts, parameters: Mapping[str, Any]
     ) -> tuple[Artifacts, Mapping[str, Any]]:
-        stripped = {key: [_Stripped(a) for a in artifacts] for key, artifacts in inputs.items()}
+        # As much of an artifact as TFX's key is made of.
+        stripped = {
+            key: [SimpleNamespace(mlmd_artifact=key_artifact(a)) for a in artifacts]
+            for key, artifacts in inputs.items()
+        }
         return stripped, key_parameters(parameters, places)
 
     must_push = name_of(Parameters.must_push)
     return cache_keys(parts, must_run=lambda parameters: bool(parameters.get(must_push)))
 
 
-class _Stripped:
-    """As much of an artifact as TFX's key is made of."""
+def cache_record(prepared: Prepared, places: Places) -> Step:
+    """Returns what is recorded of its key on the execution of a node.
 
-    def __init__(self, artifact: Any) -> None:
-        self.mlmd_artifact = key_artifact(artifact)
+    TFX keeps of it only a hash, the name of a context of type `execution_cache`;
+    `lineage.cache.key_parts` reads the parts.
+
+    Args:
+      places: of the output folder.
+    """
+    parameters = key_parameters(prepared.properties, places)
+    parts = {
+        "enabled": prepared.caching,
+        "parameters": {k: short(str(v), LONGEST) for k, v in sorted(parameters.items())},
+        "inputs": {
+            key: [[a.id, _digest(key_artifact(a))] for a in artifacts]
+            for key, artifacts in sorted(prepared.inputs.items())
+        },
+        "executor": json.dumps(json_format.MessageToDict(prepared.executor), sort_keys=True),
+        "node": _digest(*prepared.identity),
+        "tfx_version": version.__version__,
+    }
+    return Step(cache_key=prepared.cache_key, cache_parts=parts)
+
+
+def _digest(*messages: Any) -> str:
+    digest = hashlib.sha256()
+    for message in messages:
+        digest.update(message.SerializeToString(deterministic=True))
+    return digest.hexdigest()[:16]

@@ -57,14 +57,14 @@ def serving_code() -> str:
 
 
 def _modules(package: str) -> list[str]:
-    """All modules of a package of visionline's."""
+    """Returns all modules of a package of visionline's."""
     files = (_ROOT / package.replace(".", "/")).rglob("*.py")
     names = (".".join(f.relative_to(_ROOT).with_suffix("").parts) for f in files)
     return [name.removesuffix(".__init__") for name in names]
 
 
 def _code(entries: Iterable[str], *, without: Collection[str] = ()) -> dict[str, str]:
-    """Code by module: of the entries, and of all of visionline that they import."""
+    """Returns code by module: of the entries, and of all of visionline that they import."""
     code: dict[str, str] = {}
     waiting = [*entries]
     while waiting:

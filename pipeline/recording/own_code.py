@@ -68,20 +68,14 @@ def _files(module: str, *, installed: bool) -> Iterator[tuple[str, Path]]:
     places = _places(top, installed=installed)
     for depth, part in enumerate([top, *rest]):
         name = ".".join([top, *rest][: depth + 1])
-        package, file = [], None
-        for place in places:
-            for candidate in (place / part / "__init__.py", place / f"{part}.py"):
-                if file is None and candidate.is_file():
-                    file = candidate
-            if (place / part).is_dir():
-                package.append(place / part)
-        if file is not None:
+        candidates = (c for p in places for c in (p / part / "__init__.py", p / f"{part}.py"))
+        if (file := next((c for c in candidates if c.is_file()), None)) is not None:
             yield name, file
-        places = package
+        places = [p / part for p in places if (p / part).is_dir()]
 
 
 def _places(top: str, *, installed: bool) -> Sequence[Path]:
-    """The folders that have the user's module or package of this name."""
+    """Returns the folders that have the user's module or package of this name."""
     if top in _OURS or top in sys.stdlib_module_names:
         return ()
     try:
@@ -92,10 +86,7 @@ def _places(top: str, *, installed: bool) -> Sequence[Path]:
         return ()
     folders = spec.submodule_search_locations
     where = [Path(f) for f in folders] if folders is not None else [Path(spec.origin or "/")]
-    places = [p.parent for p in where]
-    return [p for p in places if installed or not _is_installed(p)]
-
-
-def _is_installed(path: Path) -> bool:
-    installed = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib")}
-    return any(path.is_relative_to(folder) for folder in installed)
+    if installed:
+        return [p.parent for p in where]
+    others = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib")}
+    return [p.parent for p in where if not any(p.parent.is_relative_to(o) for o in others)]

@@ -27,8 +27,6 @@ _ROOT = Path(__file__).parents[2]
 BUILT_FROM = "VISIONLINE_REVISION"
 """In the environment of an image: COMMIT, or COMMIT-changed, as docker/build.sh has it."""
 LOCK_FILE = _ROOT / "requirements" / "dev.txt"
-
-
 CODE = "code"
 """In the folder of a run."""
 _LARGEST_PATCH = 16 * 2**20
@@ -38,7 +36,7 @@ _UNKNOWN: _Git = (None, None, None)
 
 
 def describe(run_dir: Path | None = None, own: Mapping[str, Path] | None = None) -> Run:
-    """The record of a run, as far as its surroundings go.
+    """Returns the record of a run, as far as its surroundings go.
 
     Args:
       run_dir: where the code that is in no commit is kept; None: it is not.
@@ -50,7 +48,11 @@ def describe(run_dir: Path | None = None, own: Mapping[str, Path] | None = None)
     commit, dirty, changes = _git(Path.cwd(), kept and kept / "changes.patch", own.values())
     our_commit, our_dirty, our_changes = _code(kept and kept / "visionline.patch")
     if kept is not None:
-        _keep(own, kept / "own")
+        for name, path in own.items():
+            package = ["__init__"] if path.name == "__init__.py" else []
+            place = (kept / "own").joinpath(*name.split("."), *package)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place.with_name(f"{place.name}.py.txt"))
     return Run(
         packages=packages,
         packages_digest=digest(packages),
@@ -72,7 +74,7 @@ def describe(run_dir: Path | None = None, own: Mapping[str, Path] | None = None)
 
 
 def installed_packages() -> dict[str, str]:
-    """Version by package, without the copies that setuptools brings for itself.
+    """Returns version by package, without the copies that setuptools brings for itself.
 
     They are found once something has imported setuptools, and then hide real ones.
     """
@@ -83,16 +85,8 @@ def installed_packages() -> dict[str, str]:
     }
 
 
-def _keep(own: Mapping[str, Path], folder: Path) -> None:
-    for name, path in own.items():
-        package = path.name == "__init__.py"
-        place = folder.joinpath(*name.split("."), *(["__init__"] if package else []))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place.with_name(f"{place.name}.py.txt"))
-
-
 def _code(patch: Path | None) -> _Git:
-    """Of visionline itself: of a checkout, or what an image was built from."""
+    """Returns the same of visionline itself: of a checkout, or what an image was built from."""
     if (_ROOT / ".git").exists():
         return _git(_ROOT, patch)
     commit, _, changed = os.environ.get(BUILT_FROM, "unknown").partition("-")
@@ -102,13 +96,12 @@ def _code(patch: Path | None) -> _Git:
 
 
 def _git(directory: Path, patch: Path | None, own: Collection[Path] = ()) -> _Git:
-    """The commit, and what is not in it: changed files, and modules that were never added.
+    """Returns the commit, and what is not in it: changed files, and modules that were never added.
 
     Args:
       patch: where the changes are kept.
       own: modules that count even where the repository ignores them.
     """
-
     try:
         root = Path(os.fsdecode(_run_git(directory, "rev-parse", "--show-toplevel")[:-1]))
         commit = _run_git(root, "rev-parse", "HEAD").decode().strip()
@@ -124,7 +117,7 @@ def _git(directory: Path, patch: Path | None, own: Collection[Path] = ()) -> _Gi
 
 
 def _changes(root: Path, own: Collection[Path]) -> bytes:
-    """A patch that `git apply` takes: what is changed, and modules that were never added."""
+    """Returns a patch for `git apply`: what is changed, and modules that were never added."""
     others = _run_git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", "*.py")
     if own:
         others += _run_git(root, "ls-files", "-z", "--others", "--", *(str(p) for p in own))
@@ -132,20 +125,19 @@ def _changes(root: Path, own: Collection[Path]) -> bytes:
         # An index of its own: the user's is not touched.  With its time, by which git knows
         # what may have changed within the same second.
         index = Path(scratch, "index")
-        shutil.copy2(
-            root / os.fsdecode(_run_git(root, "rev-parse", "--git-path", "index")[:-1]), index
-        )
+        own_index = _run_git(root, "rev-parse", "--git-path", "index")[:-1]
+        shutil.copy2(root / os.fsdecode(own_index), index)
         if others:
             new = ("--pathspec-from-file=-", "--pathspec-file-nul")
-            _run_git(root, "add", "--force", "--intent-to-add", *new, index=index, told=others)
+            _run_git(root, "add", "--force", "--intent-to-add", *new, index=index, stdin=others)
         return _run_git(root, "diff", "HEAD", "--binary", "--no-ext-diff", index=index)
 
 
-def _run_git(root: Path, *args: str, index: Path | None = None, told: bytes = b"") -> bytes:
-    """What git prints; raises SubprocessError where it fails."""
+def _run_git(root: Path, *args: str, index: Path | None = None, stdin: bytes = b"") -> bytes:
+    """Returns what git prints; raises SubprocessError where it fails."""
     return subprocess.run(
         ["git", "-C", str(root), *args],
-        input=told,
+        input=stdin,
         capture_output=True,
         check=True,
         timeout=60,

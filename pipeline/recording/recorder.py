@@ -31,18 +31,13 @@ from components import details
 from components.tfx_private import Prepared, launches_watched
 from lineage.graph.alive import ENDED
 from lineage.store.places import HERE, Places
-from pipeline.recording.cache_record import cache_record
+from pipeline.recording.cache_key import cache_record
 
 _OPEN = (mlmd.Execution.RUNNING, mlmd.Execution.NEW)
 
 
 class NodeFailed(Exception):
-    """A node failed; the reason is meant for people."""
-
-    def __init__(self, node: str, reason: str) -> None:
-        super().__init__(f"{node}: {reason}")
-        self.node = node
-        self.reason = reason
+    """A node failed; its name and the reason are meant for people."""
 
 
 class Recorder:
@@ -53,11 +48,7 @@ class Recorder:
     """
 
     def __init__(
-        self,
-        connection: Any,
-        pipeline: str,
-        run_id: str,
-        path_of: Callable[[str], Path] = Path,
+        self, connection: Any, pipeline: str, run_id: str, path_of: Callable[[str], Path] = Path
     ) -> None:
         self.connection = connection
         self._path_of = path_of
@@ -73,10 +64,7 @@ class Recorder:
 
     def node_prepared(self, node: str, execution_id: int, cache: Step) -> None:
         """Says whose execution it is and what its cache key was, before it does any work."""
-        with self._store() as store:
-            (execution,) = store.get_executions_by_id([execution_id])
-            _annotate(execution, cache, self._place(node))
-            store.put_executions([execution])
+        self._add(execution_id, cache, self._place(node))
 
     def node_finished(self, node: str, execution_id: int, seconds: float) -> None:
         self.executions[node] = execution_id
@@ -104,17 +92,19 @@ class Recorder:
     def node_failed(self, node: str, error: BaseException, seconds: float) -> NodeFailed:
         reason = explain(error)
         logging.error("%s failed: %s\n%s", node, reason, "".join(traceback.format_exception(error)))
-        failure = NodeFailed(node, reason)
-        self.failure = failure
+        self.failure = NodeFailed(f"{node}: {reason}")
         self._end_running(mlmd.Execution.FAILED, reason, seconds, failed_node=node)
         emit({"kind": "node", "node": node, "state": "failed", "seconds": seconds, "error": reason})
-        return failure
+        return self.failure
 
     def annotate(self, node: str, record: Record) -> None:
         """Adds properties to a node's execution."""
+        self._add(self.executions[node], record)
+
+    def _add(self, execution_id: int, *records: Record) -> None:
         with self._store() as store:
-            (execution,) = store.get_executions_by_id([self.executions[node]])
-            _annotate(execution, record)
+            (execution,) = store.get_executions_by_id([execution_id])
+            _annotate(execution, *records)
             store.put_executions([execution])
 
     def annotate_run(self, record: Run) -> None:
@@ -170,11 +160,7 @@ class Recorder:
                 store.put_contexts([run])
 
     def _end_running(
-        self,
-        state: int,
-        reason: str,
-        seconds: float | None,
-        failed_node: str | None = None,
+        self, state: int, reason: str, seconds: float | None, failed_node: str | None = None
     ) -> None:
         """Ends this run's running executions, and explains the one that failed."""
         with self._store() as store:
@@ -207,12 +193,11 @@ class Recorder:
 
 
 def explain(error: BaseException) -> str:
-    """An exception as a sentence for people."""
+    """Returns an exception as a sentence for people."""
     if isinstance(error, VisionlineError):
         return str(error)
-    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left" in str(
-        error
-    ):
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    if full or "No space left" in str(error):
         return "No room left on the disk. Free some, then run the same command again."
     if isinstance(error.__cause__, VisionlineError):
         return str(error.__cause__)
@@ -222,7 +207,7 @@ def explain(error: BaseException) -> str:
 def recording(
     recorder: Recorder, before: Callable[[str], None], places: Places = HERE
 ) -> contextlib.AbstractContextManager[None]:
-    """While it lasts, every node that TFX launches is recorded.
+    """Records every node that TFX launches while it lasts.
 
     Args:
       before: called with each node that is executed, and not cached.
@@ -248,7 +233,7 @@ def recording(
 def _output_digests(
     store: Any, execution_id: int, path_of: Callable[[str], Path]
 ) -> dict[str, str]:
-    """SHA-256 over the files of each output, by URI."""
+    """Returns SHA-256 over the files of each output, by URI."""
     ids = [
         e.artifact_id
         for e in store.get_events_by_execution_ids([execution_id])
@@ -261,10 +246,7 @@ def _output_digests(
 def _annotate(target: Any, *records: Record) -> None:
     annotate(target, *records)
     if IMPORTED in target.custom_properties:
-        _touch(target.custom_properties[IMPORTED])
-
-
-def _touch(original: Any) -> None:
-    """Says that an imported node is newer than where it came from, so that it replaces that."""
-    told = json.loads(original.string_value)
-    original.string_value = json.dumps({**told, "updated": round(time.time() * 1000)})
+        # It is newer now than where it came from, so that it replaces that.
+        original = target.custom_properties[IMPORTED]
+        times = json.loads(original.string_value)
+        original.string_value = json.dumps({**times, "updated": round(time.time() * 1000)})

@@ -28,7 +28,7 @@ from pipeline.recording.code_digest import training_code
 from pipeline.recording.own_code import own_code
 from pipeline.recording.provenance import describe
 
-_TOLD = 8
+_NAMED = 8
 """Packages that are named; more are counted."""
 
 
@@ -54,7 +54,9 @@ def read_back(reader: Reader, ref: str, output: str | None, serving: str | None)
       ConfigError: its config is not recorded, cannot be used now, or the output folder
         is in use.
     """
-    then = recorded(reader, _name_of(ref))
+    path = Path(ref)
+    is_folder = path.parent.name == "runs" and path.is_dir()
+    then = recorded(reader, path.name if is_folder else ref)
     run = then.run
     if run is None or run.config is None:
         raise ConfigError(
@@ -86,7 +88,7 @@ def read_back(reader: Reader, ref: str, output: str | None, serving: str | None)
 
 
 def differences(again: Again) -> list[str]:
-    """What is recorded of the run and is otherwise now, in sentences; reads all data.
+    """Returns what is recorded of the run and is otherwise now, in sentences; reads all data.
 
     Raises:
       DataError: the data is not there any more.
@@ -110,7 +112,8 @@ def _changed(again: Again) -> Iterator[str]:
     for (section, key), value in values.items():
         before = then.get((section, key))
         if before is not None and value is not None and before != value:
-            yield f"{_what(section, key)}: {_short(before)} then, {_short(value)} now"
+            what = "the images' digest" if section == "data" else key
+            yield f"{what}: {_short(before)} then, {_short(value)} now"
     before = again.then.tables.get(("packages", ""))
     if before is not None:
         yield from _packages(before, now.packages or {})
@@ -123,12 +126,12 @@ def _packages(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
         if then.get(name) != now.get(name)
     ]
     if changed:
-        more = f" and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
-        yield f"packages: {'; '.join(changed[:_TOLD])}{more}"
+        more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+        yield f"packages: {'; '.join(changed[:_NAMED])}{more}"
 
 
 def _unknown(again: Again) -> Iterator[str]:
-    """What could differ, and nobody can say whether it does."""
+    """Yields what could differ, and nobody can say whether it does."""
     run, then = again.then.run, again.then.facts
     assert run is not None
     recorded_of: dict[str, tuple[Section, str]] = {
@@ -175,14 +178,8 @@ def compare_weights(then: Recorded, model: Path) -> str:
     return f"The weights differ from those of {then.ref}: by {largest:.3g} at most."
 
 
-def _name_of(ref: str) -> str:
-    """A run's name, where `ref` is its folder."""
-    path = Path(ref)
-    return path.name if path.parent.name == "runs" and path.is_dir() else ref
-
-
 def _placed(config: Mapping[str, Any], directory: Path, then: Recorded) -> dict[str, Any]:
-    """A recorded config for use elsewhere: its paths are those of where it was run."""
+    """Returns a recorded config for use elsewhere: its paths are those of where it was run."""
     placed: dict[str, Any] = json.loads(json.dumps(config))
     for table, key in (("data", "path"), ("schema", "frozen"), ("train", "pretrained")):
         if (path := placed.get(table, {}).get(key)) is not None:
@@ -192,10 +189,6 @@ def _placed(config: Mapping[str, Any], directory: Path, then: Recorded) -> dict[
         placed["data"]["span"] = then.data[0].span
         placed["data"]["version"] = then.data[0].version
     return placed
-
-
-def _what(section: str, key: str) -> str:
-    return key if section != "data" else "the images' digest"
 
 
 def _short(value: Any) -> str:

@@ -96,7 +96,7 @@ def _against(summary: dict[str, Any]) -> str:
 
 
 def _served(infra: dict[str, Any] | None) -> str:
-    """What the server made of the model, or that it was not asked."""
+    """Returns what the server made of the model, or that it was not asked."""
     if infra is not None and not infra["tried"]:
         return f"In the server: skipped: {infra['why_not']}."
     if infra is None or not infra["blessed"]:

@@ -158,8 +158,11 @@ class LiveDisplay:
         return Group(line, last) if progress.validated else line
 
 
-def make_display(console: Console) -> LiveDisplay | PlainDisplay:
-    """The display that fits where the output goes."""
+Display = LiveDisplay | PlainDisplay
+
+
+def make_display(console: Console) -> Display:
+    """Returns the display that fits where the output goes."""
     return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
 
 

@@ -47,38 +47,33 @@ def main(*requests: str) -> int:
 
     Returns:
       The last exit code: one that is not blessed has not failed.
+
+    Raises:
+      StoreError: the metadata store cannot be written to.
     """
     from common.process import cpus, lean_imports
 
     lean_imports.install(lean_imports.PIPELINE)
     cpus.size_pools()
+    from lineage.store.mlmd import mended
+    from lineage.store.setup import make_ready
+
     code = 0
     for index, word in enumerate(requests):
         log, _, path = word.partition(":")
         request = parse(RunRequest, read_json(Path(path)))
         _log_to(int(log))
         emit({"kind": "run", "index": index, "run_id": request.run_id})
-        code = run(request)
+        make_ready(request.config.store)
+        with mended(Workspace(request.config.output).places):
+            code = _run(request)
         if code not in (0, Exit.NOT_BLESSED):
             break
     return code
 
 
-def run(request: RunRequest) -> int:
-    """Runs one pipeline and reports its result; returns the exit code.
-
-    Raises:
-      StoreError: the metadata store cannot be written to.
-    """
-    from lineage.store.mlmd import mended
-    from lineage.store.setup import make_ready
-
-    make_ready(request.config.store)
-    with mended(Workspace(request.config.output).places):
-        return _run(request)
-
-
 def _run(request: RunRequest) -> int:
+    """Runs one pipeline and reports its result; returns the exit code."""
     # Imported here: seconds each, while the terminal already shows the table.
     from absl import logging
 
@@ -133,7 +128,7 @@ def _recorded(
     from pipeline.recording.cache_key import place_free
     from pipeline.recording.own_code import own_code
     from pipeline.recording.provenance import describe
-    from pipeline.recording.recorder import NodeFailed, explain, recording
+    from pipeline.recording.recorder import explain, recording
     from pipeline.run import results
 
     config = request.config
@@ -157,11 +152,10 @@ def _recorded(
         with place_free(places), recording(recorder, warm_up, places):
             tfx_private.run_ir(config.run.runner, ir, [NO_PRISM])
     except Exception as e:
-        failure = recorder.failure or NodeFailed("pipeline", explain(e))
-        recorder.annotate_run(
-            Run(state=FAILED, error=str(failure), duration_seconds=time.monotonic() - began)
-        )
-        emit({"kind": "result", "state": "failed", "error": str(failure)})
+        error = str(recorder.failure or f"pipeline: {explain(e)}")
+        seconds = time.monotonic() - began
+        recorder.annotate_run(Run(state=FAILED, error=error, duration_seconds=seconds))
+        emit({"kind": "result", "state": "failed", "error": error})
         return Exit.FAILED
     finally:
         standby.discard()
@@ -181,7 +175,7 @@ def _recorded(
 
 
 def _log_to(log: int) -> None:
-    """Everything this process and its children print from now on; closes `log`."""
+    """Logs all that this process and its children print from now on; closes `log`."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(log, 1)
@@ -211,18 +205,14 @@ def _cancellable(cancel: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _guarded(*requests: str) -> int:
-    try:
-        return main(*requests)
-    except Exception as e:
-        traceback.print_exc()
-        reason = str(e) if isinstance(e, VisionlineError) else f"{type(e).__name__}: {e}"
-        emit({"kind": "result", "state": "failed", "error": reason})
-        return Exit.FAILED
-
-
 if __name__ == "__main__":
     requests = sys.argv[1:]
     # Beam takes options that it is not given from the command line.
     sys.argv[1:] = [NO_PRISM]
-    sys.exit(_guarded(*requests))
+    try:
+        sys.exit(main(*requests))
+    except Exception as e:
+        traceback.print_exc()
+        reason = str(e) if isinstance(e, VisionlineError) else f"{type(e).__name__}: {e}"
+        emit({"kind": "result", "state": "failed", "error": reason})
+        sys.exit(Exit.FAILED)

@@ -77,7 +77,9 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
             compared=evaluation.baseline_value is not None,
         ),
         "why_not": [*evaluation.failures, *(infra.failures() if infra else ())],
-        "infra_validation": None if infra is None else _infra(infra),
+        # Of a model that was not tried there is no verdict.
+        "infra_validation": infra
+        and {**dump(infra), "blessed": infra.blessed if infra.tried else None},
         "version": pushed.pushed_version if pushed.pushed else None,
         "withdrawn_by": pushed.withdrawn_by,
         "where": where,
@@ -92,7 +94,7 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
 
 
 def _already_pushed(where: str | None, pusher_execution: int) -> str | None:
-    """When a version was pushed that this run found in serving; None of one that it made."""
+    """Returns when a version was pushed that was in serving already; None if this run made it."""
     if where is None:
         return None
     manifest = PushManifest.read(Path(where))
@@ -101,7 +103,7 @@ def _already_pushed(where: str | None, pusher_execution: int) -> str | None:
 
 
 def verdict_of(evaluation: Evaluation) -> Verdict:
-    """What the Evaluator's execution says of the verdict."""
+    """Returns what the Evaluator's execution says of the verdict."""
     baseline = {f"baseline_{evaluation.headline}": evaluation.baseline_value}
     figures: dict[str, Any] = evaluation.metrics | baseline
     return Verdict(
@@ -115,13 +117,8 @@ def verdict_of(evaluation: Evaluation) -> Verdict:
     )
 
 
-def _infra(infra: Report) -> dict[str, Any]:
-    """Its report; of a model that was not tried there is no verdict."""
-    return {**dump(infra), "blessed": infra.blessed if infra.tried else None}
-
-
 def _outputs(store: Any, execution_id: int) -> dict[str, Any]:
-    """An execution's output artifacts by key."""
+    """Returns an execution's output artifacts by key."""
     events = [
         e
         for e in store.get_events_by_execution_ids([execution_id])

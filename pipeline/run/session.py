@@ -12,10 +12,10 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from common.config.strict import dump
 from common.errors import Exit
@@ -35,18 +35,14 @@ from pipeline.config import PipelineConfig
 from pipeline.terminal import complain
 from trainers import history
 
+if TYPE_CHECKING:
+    from pipeline.run.display import Display
+
 CONFIG = "config.json"
 _ROOT = Path(__file__).parents[2]
-
-
-class Display(Protocol):
-    """Shows events; see `pipeline.run.display`."""
-
-    def begin(self, title: str, detail: str) -> None: ...
-
-    def handle(self, event: dict[str, Any]) -> None: ...
-
-    def stop(self) -> None: ...
+_OF_RESULT = ("kind", "state", "error")
+_NO_OUTPUT = (OSError, SystemExit)
+"""What showing something raises where nobody reads any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +101,7 @@ def title_of(config: PipelineConfig) -> str:
 
 
 def _held_out(config: PipelineConfig, source: Source) -> Counter[str]:
-    """Images by class that models are judged on, where the source itself says which."""
+    """Returns images by class that models are judged on, where the source itself says which."""
     if source.kind == "tfrecord":  # files, of who knows how many
         return Counter()
     split = evaluation_split(config.data)
@@ -121,19 +117,13 @@ def _prepare(workspace: Workspace, config: PipelineConfig) -> str:
     return run_id
 
 
+@dataclass(slots=True)
 class _Child:
-    def __init__(
-        self,
-        workspace: Workspace,
-        configs: Sequence[PipelineConfig],
-        runs: Sequence[str],
-        display: Display,
-    ) -> None:
-        self._workspace = workspace
-        self._configs = configs
-        self._runs = runs
-        self._display = display
-        self._finished: list[Finished] = []
+    _workspace: Workspace
+    _configs: Sequence[PipelineConfig]
+    _runs: Sequence[str]
+    _display: Display
+    _finished: list[Finished] = field(default_factory=list)
 
     def run(self) -> list[Finished]:
         with timed_logs([self._log(i) for i in range(len(self._runs))]) as logs:
@@ -161,19 +151,21 @@ class _Child:
                     self._display.stop()
                     self._show_run(index)
                 if event["kind"] == "result":
-                    self._finish(event, index)
+                    summary = {k: v for k, v in event.items() if k not in _OF_RESULT}
+                    log, error = self._log(index), event.get("error", "")
+                    self._finished.append(Finished(event["state"], summary, error, log))
                 self._display.handle(event)
             code = warden.wait(child)
         except (KeyboardInterrupt, SystemExit, OSError) as e:
             code = _exit_code(e)
-            with _no_output_needed():
+            with contextlib.suppress(*_NO_OUTPUT):
                 self._display.handle({"kind": "interrupted"})
             warden.stop(child)
             self._finished.append(Finished("interrupted", {}, "", self._log(index), exit_code=code))
             return self._finished
         finally:
             warden.stop(child)
-            with _no_output_needed():
+            with contextlib.suppress(*_NO_OUTPUT):
                 self._display.stop()
         explained = self._finished and self._finished[-1].state != "complete"
         if code and code != Exit.NOT_BLESSED and not explained:
@@ -185,12 +177,6 @@ class _Child:
 
     def _log(self, index: int) -> Path:
         return self._workspace.run_dir(self._runs[index]) / LOG
-
-    def _finish(self, event: dict[str, Any], index: int) -> None:
-        summary = {k: v for k, v in event.items() if k not in ("kind", "state", "error")}
-        self._finished.append(
-            Finished(event["state"], summary, event.get("error", ""), self._log(index))
-        )
 
 
 def _environment(fd: int) -> dict[str, str]:
@@ -205,7 +191,7 @@ def _environment(fd: int) -> dict[str, str]:
 
 
 def _exit_code(reason: BaseException) -> int:
-    """Of a run that was interrupted.
+    """Returns the exit code of a run that was interrupted.
 
     Raises:
       OSError: the reason, where it is not that nobody reads any more.
@@ -218,12 +204,6 @@ def _exit_code(reason: BaseException) -> int:
         leave_dead_outputs()
         return 128 + (signal.SIGPIPE if reason.errno == errno.EPIPE else signal.SIGHUP)
     return Exit.INTERRUPTED
-
-
-@contextlib.contextmanager
-def _no_output_needed() -> Iterator[None]:
-    with contextlib.suppress(OSError, SystemExit):
-        yield
 
 
 def _died(code: int) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import copy
 import itertools
+import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from deploy_config import (
 from helpers import EXAMPLES, python
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from kubernetes.utils import parse_quantity
 from numbered_pushes import push
 from ruamel.yaml import YAML
@@ -46,8 +49,9 @@ from pipeline.deploy.config import DeployConfig, load_config, service_name
 from pipeline.deploy.model import Model, choose
 from pipeline.deploy.render import render
 from pipeline.deploy.storage import parse_storage
-from pipeline.deploy.validate import schema, validate
+from pipeline.deploy.validate import _FORMATS, schema, validate
 from pipeline.kubernetes.grammar import quantity
+from scripts.kserve_fields import properties
 from serving.config import LimitsConfig, ServeConfig
 from serving.memory import memory_bytes
 
@@ -474,16 +478,21 @@ def test_amounts_are_worth_what_kubernetes_own_client_says(text: str) -> None:
 
 
 def test_the_fields_are_those_of_the_installed_kubernetes_client() -> None:
-    found = 0
-    for name, known in schema()["types"].items():
+    compared = 0
+    for name, definition in schema()["$defs"].items():
         cls = getattr(kubernetes.client, name, None)
         if cls is not None:
-            assert known["fields"] == {
-                cls.attribute_map[k]: kind for k, kind in cls.openapi_types.items()
-            }, "run scripts/kserve_fields.py"
-            found += 1
-    assert found > 90
+            assert definition["properties"] == properties(cls), "run scripts/kserve_fields.py"
+            assert definition["additionalProperties"] is False
+            compared += 1
+    assert compared > 90
     assert f"kubernetes {kubernetes.__version__} (Apache-2.0)" in schema()["origin"]["from"]
+
+
+def test_the_schema_is_one_and_every_format_of_it_has_a_check() -> None:
+    Draft202012Validator.check_schema(schema())
+    formats = re.findall(r'"format": "([^"]+)"', json.dumps(schema()))
+    assert set(formats) == set(_FORMATS)
 
 
 def at(value: Any, path: tuple[Any, ...]) -> Any:
@@ -530,6 +539,7 @@ def test_a_misspelt_field_is_refused_at_every_level(found: dict[str, Any]) -> No
         (("metadata", "labels", "version"), 3, "expected a text, got 3"),
         (("metadata", "annotations", "serving.kserve.io/deploymentMode"), "Raw", "deploymentMode"),
         (("spec", "predictor", "minReplicas"), "1", "expected an integer, got '1'"),
+        (("spec", "predictor", "minReplicas"), 1.0, "expected an integer, got 1.0"),
         (("spec", "predictor", "minReplicas"), True, "expected an integer, got True"),
         (("spec", "predictor", "minReplicas"), 9, "minReplicas <= maxReplicas"),
         (("spec", "predictor", "canaryTrafficPercent"), 10, "without effect in the mode Standard"),
@@ -542,6 +552,7 @@ def test_a_misspelt_field_is_refused_at_every_level(found: dict[str, Any]) -> No
         (("spec", "predictor", "containers", 0, "ports", 0, "containerPort"), 0, "1 to 65535"),
         (("spec", "predictor", "containers", 0, "resources", "limits", "cpu"), "x", "amounts"),
         (("spec", "predictor", "containers", 0, "readinessProbe"), [], "expected a table"),
+        (("metadata", "creationTimestamp"), "now", "datetime cannot be checked here"),
     ],
 )
 def test_wrong_values_are_refused(path: tuple[Any, ...], value: Any, told: str) -> None:

@@ -143,7 +143,7 @@ def test_a_frozen_schema_travels_in_the_spec(tmp_path):
     schema = tmp_path / "schema.pbtxt"
     schema.write_text('feature { name: "label" type: BYTES }\n')
     spec, _ = compile_pipeline(config(schema={"frozen": str(schema)}))
-    check(spec)
+    check(spec, {})
     parameters = spec["root"]["dag"]["tasks"]["schema-gen"]["inputs"]["parameters"]
     texts = {k: unpacked(v["runtimeValue"]["constant"]) for k, v in parameters.items()}
     assert texts["schema_text"] == schema.read_text()

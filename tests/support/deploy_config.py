@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,14 +57,14 @@ def levels(name: str, value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[
     """Every table of a manifest whose fields are fixed: its type and where it is."""
     yield name, path
     for key, inside in value.items():
-        kind = schema()["types"][name]["fields"][key]
-        if found := re.fullmatch(r"list\[(\w+)\]", kind):
-            parts = [(found[1], part, (*path, key, i)) for i, part in enumerate(inside)]
+        field = schema()["$defs"][name]["properties"][key]
+        if "items" in field:
+            parts = [(field["items"], part, (*path, key, i)) for i, part in enumerate(inside)]
         else:
-            parts = [(kind, inside, (*path, key))]
+            parts = [(field, inside, (*path, key))]
         for inner, part, where in parts:
-            if inner in schema()["types"]:
-                yield from levels(inner, part, where)
+            if "$ref" in inner:
+                yield from levels(inner["$ref"].removeprefix("#/$defs/"), part, where)
 
 
 FLAGS = ("--storage", "pvc://models/serving", "--image", "a/visionline-serving:1")

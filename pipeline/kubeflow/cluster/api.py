@@ -40,29 +40,27 @@ class Secret:
     file: Path | None = None
 
     def read(self) -> str | None:
-        """The secret as it is now, since a cluster renews its tokens; None: there is none.
+        """Returns the secret as it is now, since a cluster renews its tokens; None: there is none.
 
         Raises:
           ConfigError: it cannot be read, or is none; the error does not quote it.
         """
-        if self.file is None:
-            source, text = self.variable, os.environ.get(self.variable, "")
-        else:
-            source, text = str(self.file), self._content(self.file)
+        source, text = str(self.file or self.variable), os.environ.get(self.variable, "")
+        if self.file is not None:
+            try:
+                text = self.file.read_text(encoding="utf-8")
+            except OSError as e:
+                reason = f"Cannot read the {self.name} in {source}: {e.strerror}."
+                raise ConfigError(reason) from None
+            except UnicodeDecodeError:
+                reason = f"{source}: expected a {self.name}, got what is no text."
+                raise ConfigError(reason) from None
         text = text.strip()
         if not all(" " <= character <= "~" for character in text):
             raise ConfigError(f"{source}: expected a {self.name} on one line of ASCII characters.")
         if self.file is not None and not text:
             raise ConfigError(f"{source}: expected a {self.name}, got an empty file.")
         return text or None
-
-    def _content(self, file: Path) -> str:
-        try:
-            return file.read_text(encoding="utf-8")
-        except OSError as e:
-            raise ConfigError(f"Cannot read the {self.name} in {file}: {e.strerror}.") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{file}: expected a {self.name}, got what is no text.") from None
 
 
 TOKEN, COOKIE = Secret("token", "KFP_TOKEN"), Secret("cookie", "KFP_COOKIE")
@@ -85,10 +83,10 @@ class Answer:
     def table(self) -> dict[str, Any] | None:
         """The JSON object that it is; None: it is none, or a refusal."""
         try:
-            found = json.loads(self.body) if self.status == 200 else None
+            table = json.loads(self.body) if self.status == 200 else None
         except ValueError:
             return None
-        return found if isinstance(found, dict) else None
+        return table if isinstance(table, dict) else None
 
     @property
     def refusal(self) -> str:
@@ -112,7 +110,7 @@ class Api:
         object.__setattr__(self, "endpoint", self.endpoint.rstrip("/"))
 
     def ask(self, path: str, last: int | None = None) -> Answer:
-        """A GET.
+        """Sends a GET.
 
         Args:
           last: how many bytes of the answer are wanted, from its end; None: all.
@@ -121,7 +119,12 @@ class Api:
           OSError: there is no answer.
           ConfigError: the token or the cookie cannot be read.
         """
-        request = urllib.request.Request(self.endpoint + path, headers=self._headers())
+        token, cookie = self.token.read(), self.cookie.read()
+        request = urllib.request.Request(self.endpoint + path)
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        if cookie:
+            request.add_header("Cookie", cookie)
         try:
             with _opened(request) as response:
                 body = b""
@@ -162,7 +165,7 @@ class Api:
             )
 
     def serves_ui(self) -> bool:
-        """Whether the UI is at the same URL; the API's own port has none."""
+        """Returns whether the UI is at the same URL; the API's own port has none."""
         try:
             answer = self.ask("/")
         except OSError:
@@ -197,11 +200,6 @@ class Api:
         except Exception as e:  # the client's own, urllib3's, and what a proxy answers
             raise RunError(f"{self.endpoint} {failed}: {_reason(e)}") from None
 
-    def _headers(self) -> dict[str, str]:
-        token, cookie = self.token.read(), self.cookie.read()
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return headers | ({"Cookie": cookie} if cookie else {})
-
     def _unreached(self, reason: str) -> RunError:
         return RunError(
             f"Kubeflow Pipelines does not answer at {self.endpoint}: {reason}. Nothing was "
@@ -218,7 +216,7 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 
 
 def _opened(request: urllib.request.Request) -> Any:
-    """The answer, whatever its status; without a proxy, as Kubeflow's own client asks."""
+    """Returns the answer, whatever its status; without a proxy, as Kubeflow's own client asks."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
     try:
         return opener.open(request, timeout=_SECONDS)
@@ -240,7 +238,7 @@ def _silence() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Why a request of Kubeflow's client failed, in a line."""
+    """Says why a request of Kubeflow's client failed, in a line."""
     status = getattr(error, "status", None)
     if isinstance(status, int) and status:
         body = getattr(error, "body", None) or ""
@@ -251,20 +249,22 @@ def _reason(error: Exception) -> str:
 
 
 def _refusal(status: int, reason: str, body: str) -> str:
-    """What an answer that is no success says, with its status."""
+    """Returns what an answer that is no success says, with its status."""
     try:
-        told = json.loads(body)
+        content = json.loads(body)
     except ValueError:
-        told = _page(body)
-    if isinstance(told, dict):
+        content = _page(body)
+    if isinstance(content, dict):
         names = ("message", "error", "error_message", "error_description")
-        told = next((told[n] for n in names if isinstance(told.get(n), str) and told[n]), "")
-    said = _short(told if isinstance(told, str) else body) or _short(reason)
-    return f"{said} (status {status})" if said else f"status {status}"
+        content = next(
+            (content[n] for n in names if isinstance(content.get(n), str) and content[n]), ""
+        )
+    message = _short(content if isinstance(content, str) else body) or _short(reason)
+    return f"{message} (status {status})" if message else f"status {status}"
 
 
 def _page(body: str) -> str:
-    """The title of a web page, such as a proxy's; other text as it is."""
+    """Returns the title of a web page, such as a proxy's; other text as it is."""
     if not re.search(r"<(!doctype|html|head|body)\b", body[:1000], re.I):
         return body
     title = re.search(r"<(title|h1)\b[^>]*>(.*?)</\1>", body, re.I | re.S)
@@ -273,11 +273,16 @@ def _page(body: str) -> str:
 
 
 def plain(text: str) -> str:
-    """One line of what others wrote, without what would steer a terminal."""
+    """Returns what others wrote without what would steer a terminal."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+def one_line(message: object) -> str:
+    """Returns a message of others as one line."""
+    return " ".join(plain(str(message or "")).split())
+
+
 def _short(text: str) -> str:
-    line = " ".join(plain(text).split())
+    line = one_line(text)
     return line if len(line) <= _HEAD + _TAIL else f"{line[:_HEAD]} … {line[-_TAIL:]}"

@@ -126,21 +126,21 @@ def _submit(asked: Submission, package: Package, api: Api) -> Submitted:
     name = asked.name or package.name
     failed = "did not start the run" if asked.schedule is None else "took no recurring run"
     with api.client(failed) as client:
-        what = _source(client, api, asked, package)
+        source, version = _source(client, api, asked, package)
         experiment = client.create_experiment(asked.experiment, namespace=api.namespace)
-        given = {
+        options = {
             "experiment_id": experiment.experiment_id,
             "job_name": name,
             "params": values,
             "pipeline_root": asked.pipeline_root or package.spec.get("defaultPipelineRoot"),
             "service_account": asked.service_account,
-            **what.arguments,
+            **source,
         }
         if asked.schedule is None:
-            id_ = client.run_pipeline(**given).run_id
+            id_ = client.run_pipeline(**options).run_id
         else:
             id_ = client.create_recurring_run(
-                **given,
+                **options,
                 cron_expression=asked.schedule.cron,
                 interval_second=asked.schedule.every,
                 max_concurrency=1,
@@ -152,57 +152,45 @@ def _submit(asked: Submission, package: Package, api: Api) -> Submitted:
             "there a proxy in between that wants another token or cookie?"
         )
     tasks = tuple(ordered(package.spec["root"]["dag"]["tasks"]))
-    return Submitted(id=id_, name=name, version=what.version, tasks=tasks)
+    return Submitted(id=id_, name=name, version=version, tasks=tasks)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What is run, as the client takes it."""
-
-    arguments: dict[str, Any]
-    version: str | None = None
-
-
-def _source(client: Any, api: Api, asked: Submission, package: Package) -> _Source:
+def _source(
+    client: Any, api: Api, asked: Submission, package: Package
+) -> tuple[dict[str, Any], str | None]:
+    """Returns what is run as the client takes it, and the version that this is."""
     if asked.pipeline is None:
-        return _Source(
-            {
-                "pipeline_package_path": str(asked.package),
-                # True would turn the cache on for tasks that must never be cached.
-                "enable_caching": None if asked.caching else False,
-            }
-        )
+        # True would turn the cache on for tasks that must never be cached.
+        caching = None if asked.caching else False
+        return {"pipeline_package_path": str(asked.package), "enable_caching": caching}, None
     version = asked.version or f"{package.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     uploaded = _upload(client, api, asked.pipeline, version, asked.package)
-    return _Source(
-        {"pipeline_id": uploaded.pipeline_id, "version_id": uploaded.pipeline_version_id},
-        f"{version} of {asked.pipeline}",
-    )
+    source = {"pipeline_id": uploaded.pipeline_id, "version_id": uploaded.pipeline_version_id}
+    return source, f"{version} of {asked.pipeline}"
 
 
 def _upload(client: Any, api: Api, pipeline: str, version: str, package: Path) -> Any:
-    """A version of a pipeline, which is made where there is none of the name."""
-    known = _pipeline_id(client, pipeline, api.namespace)
-    id_ = known or _create(client, pipeline, api.namespace)
+    """Returns a version of a pipeline, which is made where there is none of the name."""
+    existing = _pipeline_id(client, pipeline, api.namespace)
+    id_ = existing
+    if id_ is None:
+        body = client.api_models.V2beta1Pipeline(
+            name=pipeline, display_name=pipeline, namespace=api.namespace
+        )
+        id_ = client.pipelines.pipeline_service_create_pipeline(body).pipeline_id
     try:
         return client.upload_pipeline_version(str(package), version, pipeline_id=id_)
     except Exception:
-        if known is None:  # it would be one without versions
+        if existing is None:  # it would be one without versions
             with contextlib.suppress(Exception):
                 client.delete_pipeline(id_)
         raise
 
 
 def _pipeline_id(client: Any, name: str, namespace: str | None) -> str | None:
-    """Unlike the client's own, in one namespace."""
+    """Finds a pipeline, unlike the client's own in one namespace."""
     predicate = {"operation": _EQUALS, "key": "display_name", "stringValue": name}
-    found = client.list_pipelines(
+    listed = client.list_pipelines(
         filter=json.dumps({"predicates": [predicate]}), namespace=namespace
     )
-    return found.pipelines[0].pipeline_id if found.pipelines else None
-
-
-def _create(client: Any, name: str, namespace: str | None) -> str:
-    body = client.api_models.V2beta1Pipeline(name=name, display_name=name, namespace=namespace)
-    id_: str = client.pipelines.pipeline_service_create_pipeline(body).pipeline_id
-    return id_
+    return listed.pipelines[0].pipeline_id if listed.pipelines else None

@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from common.errors import RunError
-from pipeline.kubeflow.cluster.api import Answer, Api, plain
-from pipeline.kubeflow.cluster.workflow import Workflow, one_line
+from pipeline.kubeflow.cluster.api import Api, one_line, plain
+from pipeline.kubeflow.cluster.workflow import Workflow
 
 SECONDS_BETWEEN = 3.0
 _LOG_BYTES = 1 << 16
@@ -40,7 +40,7 @@ _PUSHED = re.compile(r"^(?:\S+Z )?((?:Pushed |Nothing new to push: ).* version \
 _NOT_PUSHED = re.compile(r"^(?:\S+Z )?(\S.* is not pushed: .*)")
 """What the Pusher says of the model, see `components.pusher`."""
 
-Told = Callable[[dict[str, Any]], None]
+Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Finished:
 
 
 def wait(
-    api: Api, run_id: str, tasks: Sequence[str], told: Told, between: float = SECONDS_BETWEEN
+    api: Api, run_id: str, tasks: Sequence[str], report: Report, between: float = SECONDS_BETWEEN
 ) -> Finished:
     """Waits until a run has ended.
 
@@ -80,29 +80,29 @@ def wait(
 
     Args:
       tasks: names, in the order they are shown in.
-      told: hears the events that `pipeline.run.display` shows.
+      report: hears the events that `pipeline.run.display` shows.
       between: seconds between two looks.
 
     Raises:
       RunError: the API refuses to say more.
     """
-    return _Waiting(api, run_id, tasks, told, between).to_the_end()
+    shown = dict.fromkeys(tasks, "waiting")
+    return _Waiting(api, run_id, shown, report, between, Workflow(api, run_id)).to_the_end()
 
 
+@dataclass(slots=True)
 class _Waiting:
-    def __init__(
-        self, api: Api, run_id: str, tasks: Sequence[str], told: Told, between: float
-    ) -> None:
-        self._api = api
-        self._run_id = run_id
-        self._told = told
-        self._between = between
-        self._shown = dict.fromkeys(tasks, "waiting")
-        self._workflow = Workflow(api, run_id)
-        self._away = False
+    _api: Api
+    _run_id: str
+    _shown: dict[str, str]
+    """The word by task."""
+    _report: Report
+    _between: float
+    _workflow: Workflow
+    _away: bool = False
 
     def to_the_end(self) -> Finished:
-        self._told({"kind": "nodes", "nodes": list(self._shown)})
+        self._report({"kind": "nodes", "nodes": list(self._shown)})
         while True:
             run = self._look()
             state = "" if run is None else str(run.get("state", ""))
@@ -113,11 +113,7 @@ class _Waiting:
             time.sleep(self._between)
 
     def _look(self) -> dict[str, Any] | None:
-        """The run as it is; None: the API is away.
-
-        Raises:
-          RunError: it refuses.
-        """
+        """Returns the run as it is; None: the API is away."""
         try:
             answer = self._api.ask(f"/apis/v2beta1/runs/{quote(self._run_id, safe='')}")
         except OSError as e:
@@ -127,20 +123,22 @@ class _Waiting:
             self._gone(answer.refusal)
             return None
         if answer.table is None:
+            refused = answer.status != 200
+            why = answer.refusal if refused else f"it answered {answer.content_type}"
             raise RunError(
-                f"{self._api.endpoint} does not tell about the run any more: {_why(answer)}. "
+                f"{self._api.endpoint} does not tell about the run any more: {why}. "
                 f"Waiting ends here; the run {self._run_id} does not."
             )
         if self._away:
             self._away = False
-            self._told({"kind": "note", "text": "The API answers again."})
+            self._report({"kind": "note", "text": "The API answers again."})
         return answer.table
 
     def _gone(self, why: str) -> None:
         if not self._away:
             self._away = True
             text = f"The API is away ({why}); asking again until it is back. The run goes on."
-            self._told({"kind": "note", "text": text})
+            self._report({"kind": "note", "text": text})
 
     def _show(self, details: Mapping[str, Mapping[str, Any]], ended: bool) -> None:
         for task, before in self._shown.items():
@@ -150,19 +148,19 @@ class _Waiting:
             if word == "done" and self._workflow.cached(task):
                 word, seconds = "cached", None
             self._shown[task] = word
-            self._told({"kind": "node", "node": task, "state": word, "seconds": seconds})
+            self._report({"kind": "node", "node": task, "state": word, "seconds": seconds})
 
     def _finished(self, run: Mapping[str, Any], state: str) -> Finished:
         failed = [t for t, word in self._shown.items() if word == "failed"]
         details = _details(run)
-        said = self._said_by_pusher(details) if state == "SUCCEEDED" else ()
+        lines = self._said_by_pusher(details) if state == "SUCCEEDED" else ()
         return Finished(
             state=state,
             error=_message(run),
             failures=tuple(self._failure(task, details) for task in failed),
             namespace=self._workflow.namespace if failed else None,
-            pushed=tuple(m[1] for line in said if (m := _PUSHED.match(line))),
-            not_pushed=tuple(m[1] for line in said if (m := _NOT_PUSHED.match(line))),
+            pushed=tuple(m[1] for line in lines if (m := _PUSHED.match(line))),
+            not_pushed=tuple(m[1] for line in lines if (m := _NOT_PUSHED.match(line))),
         )
 
     def _said_by_pusher(self, details: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
@@ -174,11 +172,11 @@ class _Waiting:
         pods = [node.pod] if node else _pods(details.get(task, {}))
         pod, log = self._log(pods)
         own = [m[1] for line in log if (m := _OWN.match(line))]
-        told = _message(details.get(task, {})) or (node.message if node else "")
-        return Failure(task=task, reason=own[-1] if own else told, log=log[-_LOG_LINES:], pod=pod)
+        reason = _message(details.get(task, {})) or (node.message if node else "")
+        return Failure(task=task, reason=own[-1] if own else reason, log=log[-_LOG_LINES:], pod=pod)
 
     def _log(self, pods: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
-        """The pod whose log the API has, and the end of that log."""
+        """Returns the pod whose log the API has, and the end of that log."""
         for pod in pods:
             path = f"/apis/v1alpha1/runs/{quote(self._run_id, safe='')}/nodes/{quote(pod)}/log"
             try:
@@ -191,15 +189,15 @@ class _Waiting:
 
 
 def _details(run: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """What is told of the tasks, by name."""
-    told = (run.get("run_details") or {}).get("task_details") or ()
-    return {str(d.get("display_name", "")): d for d in told}
+    """Returns what is told of the tasks, by name."""
+    details = (run.get("run_details") or {}).get("task_details") or ()
+    return {str(d.get("display_name", "")): d for d in details}
 
 
 def _state(
     task: str, details: Mapping[str, Mapping[str, Any]], ended: bool
 ) -> tuple[str, float | None]:
-    """A task's word, and how many seconds it took."""
+    """Returns a task's word, and how many seconds it took."""
     own, driver = details.get(task), details.get(f"{task}-driver")
     state = "" if own is None else str(own.get("state", ""))
     if driver is not None and driver.get("state") == "FAILED":
@@ -221,25 +219,18 @@ def _seconds(detail: Mapping[str, Any]) -> float | None:
     return seconds if seconds >= 0 else None
 
 
-def _message(told: Mapping[str, Any]) -> str:
-    error = told.get("error")
+def _message(detail: Mapping[str, Any]) -> str:
+    error = detail.get("error")
     return one_line(error.get("message")) if isinstance(error, dict) else ""
 
 
 def _pods(detail: Mapping[str, Any]) -> list[str]:
-    """What a task's pod may be called, where the workflow is not shown.
+    """Returns what a task's pod may be called, where the workflow is not shown.
 
     A child is told by its node's id, WORKFLOW-NUMBER; its pod has the template in between.
     """
     children: Iterable[Mapping[str, Any]] = detail.get("child_tasks") or ()
     ids = [str(i) for i in (detail.get("pod_name"), *(c.get("pod_name") for c in children)) if i]
-    found = list(ids)
-    for id_ in ids:
-        start, _, number = id_.rpartition("-")
-        for template in ("system-container-impl", "retry-system-container-impl"):
-            found.append(f"{start}-{template}-{number}")
-    return found
-
-
-def _why(answer: Answer) -> str:
-    return answer.refusal if answer.status != 200 else f"it answered {answer.content_type}"
+    parts = [id_.rpartition("-") for id_ in ids]
+    templates = ("system-container-impl", "retry-system-container-impl")
+    return ids + [f"{start}-{t}-{number}" for start, _, number in parts for t in templates]

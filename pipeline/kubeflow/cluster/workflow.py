@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from pipeline.kubeflow.cluster.api import Api, plain
+from pipeline.kubeflow.cluster.api import Api, one_line
 
 Nodes = Mapping[str, Mapping[str, Any]]
 """Of a workflow, by id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A pod of a task."""
 
     message: str
@@ -33,14 +31,14 @@ class Workflow:
         self.namespace: str | None = None
 
     def cached(self, task: str) -> bool:
-        """Whether the task's container was not needed."""
+        """Returns whether the task's container was not needed."""
         executors = self._of(task, ("executor",))
         return bool(executors) and all(n.get("phase") == "Skipped" for _, n in executors)
 
     def last_pod(
         self, task: str, phases: Sequence[str], kinds: Sequence[str] = ("executor",)
     ) -> Node | None:
-        """The last of a task's pods that ended so."""
+        """Returns the last of a task's pods that ended so."""
         pods = [
             (id_, node)
             for id_, node in self._of(task, kinds)
@@ -55,7 +53,7 @@ class Workflow:
         return Node(one_line(node.get("message")), pod)
 
     def _of(self, task: str, kinds: Sequence[str]) -> list[tuple[str, Mapping[str, Any]]]:
-        """A task's nodes: of its container, which is tried several times, and its driver."""
+        """Returns a task's nodes: of its driver and its container, which is tried several times."""
         ends = {
             "executor": rf"\.{re.escape(task)}\.executor(\(\d+\))?$",
             "driver": rf"\.{re.escape(task)}-driver$",
@@ -82,8 +80,3 @@ class Workflow:
         self.namespace = (workflow.get("metadata") or {}).get("namespace")
         nodes: Nodes = (workflow.get("status") or {}).get("nodes") or {}
         return nodes
-
-
-def one_line(message: object) -> str:
-    """A message of others as one line."""
-    return " ".join(plain(str(message or "")).split())

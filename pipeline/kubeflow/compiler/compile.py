@@ -17,7 +17,8 @@ from pipeline.kubeflow.compiler import platform
 from pipeline.kubeflow.compiler.lengths import check_lengths
 from pipeline.kubeflow.compiler.nodes import BASELINE, RESOLVE, defaults_of_run, tasks_of
 from pipeline.kubeflow.compiler.refusals import refuse_what_clusters_lack
-from pipeline.kubeflow.compiler.tasks import Spec, Task, definition, resources
+from pipeline.kubeflow.compiler.tasks import Task, definition, resources
+from pipeline.kubeflow.spec import Spec
 from pipeline.kubeflow.step import RELEASE, task_name
 
 SCHEMA_VERSION = "2.1.0"
@@ -50,23 +51,26 @@ def write_package(config: PipelineConfig, path: Path, frozen_as: str | None = No
     """
     require_kubeflow()
     spec, asked = compile_pipeline(config, frozen_as)
-    check(spec)
-    platform.check(asked)
+    check(spec, asked)
     check_lengths(spec)
     text = to_yaml([spec, asked] if asked else [spec], sort_keys=True)
     write_atomic(path, (_comment(spec) + text).encode())
 
 
-def check(spec: Spec) -> None:
-    """Holds a spec against the protocol buffer that the backend parses.
+def check(spec: Spec, asked: Spec) -> None:
+    """Holds what `compile_pipeline` returns against the protocol buffers that the backend parses.
 
     Raises:
       ParseError: a field is unknown or of another type.
     """
     from google.protobuf import json_format
+    from kfp.kubernetes import kubernetes_executor_config_pb2
     from kfp.pipeline_spec import pipeline_spec_pb2
 
     json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+    kubernetes = asked.get("platforms", {}).get("kubernetes", {})
+    for executor in kubernetes.get("deploymentSpec", {}).get("executors", {}).values():
+        json_format.ParseDict(executor, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
 
 
 def _comment(spec: Spec) -> str:
@@ -100,7 +104,7 @@ def _spec(config: PipelineConfig, tasks: list[Task]) -> Spec:
 
 
 def _platform(config: PipelineConfig, tasks: list[Task]) -> Spec:
-    """What the spec itself has no words for."""
+    """Returns what the spec itself has no words for."""
     cluster = config.kubeflow
     executors = {}
     for task in tasks:
@@ -115,5 +119,5 @@ def _platform(config: PipelineConfig, tasks: list[Task]) -> Spec:
 
 
 def _asks_little(config: PipelineConfig, owner: str) -> bool:
-    """Whether it is no component, and the config says nothing of it."""
+    """Returns whether it is no component, and the config says nothing of it."""
     return owner in (RESOLVE, BASELINE) and owner not in config.kubeflow.resources

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from common.errors import ConfigError
+from pipeline.kubeflow.spec import Spec
 from pipeline.kubeflow.words import LONGEST
 
-Spec = dict[str, Any]
 _FOR_ARTIFACTS = 24 * 1024
 """Of a task's inputs: URIs, and the metadata of artifacts, which no spec says."""
 _KEYS = {

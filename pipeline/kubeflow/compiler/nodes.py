@@ -13,15 +13,8 @@ from common.errors import ConfigError, nearest
 from common.record import kinds
 from pipeline.config import PipelineConfig
 from pipeline.kubeflow import step as names
-from pipeline.kubeflow.compiler.tasks import (
-    ARTIFACT,
-    Source,
-    Spec,
-    Task,
-    constant,
-    from_task,
-    of_run,
-)
+from pipeline.kubeflow.compiler.tasks import ARTIFACT, Source, Task, constant, from_task, of_run
+from pipeline.kubeflow.spec import Spec
 from pipeline.kubeflow.step import Step, task_name
 from pipeline.kubeflow.words import packed
 
@@ -51,7 +44,7 @@ def tasks_of(config: PipelineConfig, frozen_as: str | None = None) -> list[Task]
 
 
 def defaults_of_run(config: PipelineConfig) -> dict[str, Any]:
-    """What the config says of the run's parameters."""
+    """Returns what the config says of the run's parameters."""
     plain = dump(config)
     return {name: plain[table][key] for name, (table, key) in names.PARAMETERS.items()}
 
@@ -88,17 +81,12 @@ class _Tasks:
         self._frozen_as = frozen_as
         self._executors = ir["deploymentConfig"]["executorSpecs"]
         nodes = {n["pipelineNode"]["nodeInfo"]["id"]: n["pipelineNode"] for n in ir["nodes"]}
-        self._baseline_node = kinds.BASELINE
         self._resolver = nodes.pop(kinds.BASELINE)
         self._nodes: dict[str, Spec] = nodes
         self._run = {name: of_run(name, value) for name, value in defaults_of_run(config).items()}
 
     def all(self) -> Iterator[Task]:
-        """Makes them.
-
-        Raises:
-          ConfigError: a node cannot be run in a container.
-        """
+        """Makes them."""
         yield self._resolve_data()
         yield self._baseline()
         for id_, node in self._nodes.items():
@@ -150,7 +138,7 @@ class _Tasks:
         for key, spec in node.get("inputs", {}).get("inputs", {}).items():
             (channel,) = spec["channels"]
             producer = channel["producerNodeQuery"]["id"]
-            if producer == self._baseline_node:
+            if producer == kinds.BASELINE:
                 parameters[names.BASELINE] = from_task(BASELINE, names.BASELINE)
             else:
                 artifacts[key] = self._source(channel)
@@ -158,7 +146,9 @@ class _Tasks:
         if "data_path" in overrides:
             parameters[names.RESOLVED] = from_task(RESOLVE, names.RESOLVED)
         if last:
-            parameters[names.CONFIG] = constant(json.dumps(self._recorded(), sort_keys=True))
+            recorded = dump(self._config)
+            recorded["schema"]["frozen"] = self._frozen_as or recorded["schema"]["frozen"]
+            parameters[names.CONFIG] = constant(json.dumps(recorded, sort_keys=True))
         for producer in self._nodes if last else producers:
             if producer != id_:
                 record = Source(task_name(producer), names.LINEAGE)
@@ -169,7 +159,7 @@ class _Tasks:
             executor=self._executor(id_, node),
             properties={k: type(v).__name__ for k, v in properties.items()},
         )
-        upstream = [u for u in node.get("upstreamNodes", ()) if u != self._baseline_node]
+        upstream = [u for u in node.get("upstreamNodes", ()) if u != kinds.BASELINE]
         return Task(
             name=task_name(id_),
             owner=id_,
@@ -198,12 +188,6 @@ class _Tasks:
             )
         return executor
 
-    def _recorded(self) -> Spec:
-        """The config as the run's record has it."""
-        config: Spec = dump(self._config)
-        config["schema"]["frozen"] = self._frozen_as or config["schema"]["frozen"]
-        return config
-
     def _properties(self, id_: str) -> dict[str, str | int | float]:
         properties: dict[str, str | int | float] = {}
         parameters = self._nodes[id_].get("parameters", {}).get("parameters", {})
@@ -224,6 +208,6 @@ class _Tasks:
         return Source(task_name(producer), key, self._type(producer, key))
 
     def _type(self, id_: str, key: str) -> str:
-        """Of an output, as the UI knows it."""
+        """Returns the type of an output, as the UI knows it."""
         output = self._nodes[id_]["outputs"]["outputs"][key]
         return _SYSTEM_TYPES.get(output["artifactSpec"]["type"]["name"], ARTIFACT)

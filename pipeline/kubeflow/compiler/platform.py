@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.kubeflow.config import AffinityConfig, PodConfig, VolumeConfig
-from pipeline.kubernetes.config import Toleration
-
-Spec = dict[str, Any]
+from pipeline.kubeflow.spec import Spec
 
 
 def executor_config(
@@ -25,7 +23,7 @@ def executor_config(
         ],
         "imagePullSecret": [{"secretName": name} for name in pod.image_pull_secrets],
         "imagePullPolicy": pod.image_pull_policy,
-        "tolerations": [_toleration(t) for t in pod.tolerations],
+        "tolerations": [{k: str(v) for k, v in t.fields().items()} for t in pod.tolerations],
         "nodeAffinity": _affinity(pod.affinity),
         "activeDeadlineSeconds": None if pod.timeout_seconds is None else str(pod.timeout_seconds),
         "enabledSharedMemory": (
@@ -38,20 +36,6 @@ def executor_config(
         ),
     }
     return _set(**whole)
-
-
-def check(platform: Spec) -> None:
-    """Holds a platform spec against the protocol buffer that the backend parses.
-
-    Raises:
-      ParseError: a field is unknown or of another type.
-    """
-    from google.protobuf import json_format
-    from kfp.kubernetes import kubernetes_executor_config_pb2 as pb
-
-    kubernetes = platform.get("platforms", {}).get("kubernetes", {})
-    for executor in kubernetes.get("deploymentSpec", {}).get("executors", {}).values():
-        json_format.ParseDict(executor, pb.KubernetesExecutorConfig())
 
 
 def _set(**values: Any) -> Spec:
@@ -69,20 +53,11 @@ def _secret_env(places: Mapping[str, str]) -> list[Spec]:
     ]
 
 
-def _toleration(asked: Toleration) -> Spec:
-    seconds = None if asked.seconds is None else str(asked.seconds)
-    return _set(
-        key=asked.key,
-        operator=asked.operator,
-        value=asked.value,
-        effect=asked.effect,
-        tolerationSeconds=seconds,
-    )
-
-
 def _affinity(asked: Sequence[AffinityConfig]) -> list[Spec]:
-    """Returns its terms: all that must hold are one, since a node needs to fit one term alone;
-    each wish is its own."""
+    """Returns its terms: all that must hold are one, and each wish is its own.
+
+    A node needs to fit one term alone.
+    """
     needed = [_requirement(a) for a in asked if a.weight is None]
     wishes = [
         {"matchExpressions": [_requirement(a)], "weight": a.weight}

@@ -10,16 +10,20 @@ from typing import Any, NamedTuple
 from pipeline.kubeflow import step as names
 from pipeline.kubeflow.config import TaskResources
 from pipeline.kubeflow.parts import PART, input_name, parts_of
+from pipeline.kubeflow.spec import Spec
 from pipeline.kubeflow.step import task_name
 from pipeline.kubeflow.words import packed, unpacked
 
-Spec = dict[str, Any]
 ARTIFACT = "system.Artifact"
 _ENTRYPOINT = ["python", "-P", "-m", "pipeline.kubeflow.entrypoint"]
 _TYPES = {"str": "STRING", "int": "NUMBER_INTEGER", "float": "NUMBER_DOUBLE"}
-_FOR_EVER = "315360000s"
-"""Ten years.  Argo counts from the first attempt's start, and makes this the deadline of
-the others; without it, it does not try again at all."""
+_BACKOFF = {
+    "backoffDuration": "30s",
+    "backoffFactor": 2.0,
+    # Ten years. Argo counts from the first attempt's start, and makes this the deadline of
+    # the others; without it, it does not try again at all.
+    "backoffMaxDuration": "315360000s",
+}
 
 
 class Value(NamedTuple):
@@ -96,13 +100,14 @@ class Task:
             **_filled(
                 dependentTasks=sorted(before),
                 inputs=_filled(parameters=parameters, artifacts=artifacts),
-                retryPolicy=_retry(retries),
+                retryPolicy={"maxRetryCount": retries, **_BACKOFF} if retries else None,
             ),
         }
 
     def in_parts(self, owner: str) -> list[Task]:
-        """Returns the task without what is too long for its parameters, after tasks that
-        hand that on.
+        """Returns the task without what is too long for its parameters.
+
+        Before it come tasks that hand that on.
 
         Args:
           owner: of those tasks.
@@ -129,20 +134,20 @@ class Task:
 
 
 def constant(value: str | int | float) -> Value:
-    """A value that the spec holds."""
+    """Returns a value that the spec holds."""
     text = packed(value) if isinstance(value, str) else value
     return Value({"runtimeValue": {"constant": text}}, _type(value))
 
 
 def from_task(task: str, key: str) -> Value:
-    """A text that another task finds."""
+    """Returns a text that another task finds."""
     return Value(
         {"taskOutputParameter": {"producerTask": task, "outputParameterKey": key}}, "STRING"
     )
 
 
 def of_run(name: str, default: str | int | float) -> Value:
-    """A parameter of the run."""
+    """Returns a parameter of the run."""
     return Value({"componentInputParameter": name}, _type(default))
 
 
@@ -183,17 +188,6 @@ def _definitions(key: str, parameters: Mapping[str, str], artifacts: Mapping[str
     return _filled(**{key: types})
 
 
-def _retry(count: int) -> Spec:
-    if not count:
-        return {}
-    return {
-        "maxRetryCount": count,
-        "backoffDuration": "30s",
-        "backoffFactor": 2.0,
-        "backoffMaxDuration": _FOR_EVER,
-    }
-
-
 def _filled(**fields: Any) -> Spec:
-    """The fields that have a value."""
+    """Returns the fields that have a value."""
     return {key: value for key, value in fields.items() if value}

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from common.errors import ConfigError
 from common.mounts import ABOVE_VARIABLE, MOUNTS
@@ -31,14 +31,6 @@ class Command:
     """What the task has to itself: the mounts of the object stores are folders of it."""
 
 
-class Engine(Protocol):
-    """Runs commands."""
-
-    def run(self, command: Command, log: Path) -> int:
-        """Runs one to its end and returns its exit code, or minus the signal that ended it;
-        what it prints goes to `log`."""
-
-
 class Subprocess:
     """A process of this machine with this Python, whatever the image.
 
@@ -55,6 +47,11 @@ class Subprocess:
                 )
 
     def run(self, command: Command, log: Path) -> int:
+        """Runs a command to its end; what it prints goes to `log`.
+
+        Returns:
+          Its exit code, or minus the signal that ended it.
+        """
         words = list(command.words)
         if words[0] in ("python", "python3"):
             words[0] = sys.executable
@@ -92,10 +89,17 @@ class Container:
         self._volumes = {folder: mount for mount, folder in volumes.items()}
 
     def run(self, command: Command, log: Path) -> int:
+        """Runs a command, see `Subprocess.run`."""
         name = f"visionline-{uuid.uuid4().hex[:12]}"
-        words = [self._program, *self._runtime(), "run", "--rm"]
-        words += ["--name", name, "--network", "host"]
-        words += [*_limits(), *self._umask(), *self._user()]
+        podman = self._program == "podman"
+        # crun, podman's own choice, fails on some hosts.
+        runtime = ["--runtime", "runc"] if podman and shutil.which("runc") else []
+        words = [self._program, *runtime, "run", "--rm", "--name", name, "--network", "host"]
+        words += _limits()
+        if podman:
+            words += ["--umask", "0000"]  # Argo's; docker has no word for it
+            words += ["--userns", "keep-id"] if os.geteuid() != 0 else []
+        words += ["--user", f"{os.geteuid()}:{os.getegid()}"]  # ours, since the folders are
         mounts = {str(command.root): str(command.root)}
         for mount in MOUNTS.values():
             folder = command.root / mount.strip("/")
@@ -110,26 +114,13 @@ class Container:
         # What ends the client need not end the container.
         return _wait(words, log, dict(os.environ), cleanup=[self._program, "kill", name])
 
-    def _umask(self) -> list[str]:
-        """Argo's; docker has no word for it."""
-        return ["--umask", "0000"] if self._program == "podman" else []
 
-    def _runtime(self) -> list[str]:
-        """crun, podman's own choice, fails on some hosts."""
-        return ["--runtime", "runc"] if self._program == "podman" and shutil.which("runc") else []
-
-    def _user(self) -> list[str]:
-        """Ours, since the folders are."""
-        rootless = self._program == "podman" and os.geteuid() != 0
-        mapped = ["--userns", "keep-id"] if rootless else []
-        return [*mapped, "--user", f"{os.geteuid()}:{os.getegid()}"]
-
-
+Engine = Subprocess | Container
 _MOST = 32768
 
 
 def _limits() -> list[str]:
-    """What engines ask for by themselves may be above the host's limits, and refused."""
+    """Returns limits: what engines ask for by themselves may be above the host's, and refused."""
     words = []
     for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
         _, hard = resource.getrlimit(number)
@@ -139,25 +130,25 @@ def _limits() -> list[str]:
 
 
 def make_engine(
-    name: Name, folder: Path, mounts: Mapping[str, str], given: Sequence[str]
+    name: Name, folder: Path, mounts: Mapping[str, str], volumes: Sequence[str]
 ) -> Engine:
-    """The engine of a name.
+    """Returns the engine of a name.
 
     Args:
       folder: of the run; what its tasks have to themselves lies below.
       mounts: claims by where the spec mounts them.
-      given: CLAIM=FOLDER, the folders that stand for claims.
+      volumes: CLAIM=FOLDER, the folders that stand for claims.
 
     Raises:
       ConfigError: it cannot be used here, or a volume's folder is missing.
     """
     folders = {}
-    for text in given:
+    for text in volumes:
         claim, equals, place = text.partition("=")
         if not equals or claim not in mounts.values():
-            known = ", ".join(sorted(set(mounts.values()))) or "none"
+            claims = ", ".join(sorted(set(mounts.values()))) or "none"
             raise ConfigError(
-                f"--volume: expected CLAIM=FOLDER with a claim of {known}, got {text!r}."
+                f"--volume: expected CLAIM=FOLDER with a claim of {claims}, got {text!r}."
             )
         if not Path(place).is_dir():
             raise ConfigError(f"--volume: there is no folder {place!r}.")

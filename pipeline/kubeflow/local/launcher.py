@@ -70,8 +70,9 @@ class Launcher:
         self._root = root
 
     def run(self, task: Task) -> Outputs:
-        """Runs a task until it ended by itself: Argo tries again where the pod was lost, and
-        not where the command failed.
+        """Runs a task until it ended by itself.
+
+        Argo tries again where the pod was lost, and not where the command failed.
 
         Raises:
           DataError: it failed, or lacks an output.
@@ -81,10 +82,10 @@ class Launcher:
         for left in reversed(range(task.attempts)):
             shutil.rmtree(root, ignore_errors=True)
             try:
-                given = self._executor_input(task, root)
-                code = self._engine.run(self._command(task, given, root), task.log)
+                executor_input = self._executor_input(task, root)
+                code = self._engine.run(self._command(task, executor_input, root), task.log)
                 if code == 0:
-                    return self._outputs(task, given["outputs"], root)
+                    return self._outputs(task, executor_input["outputs"], root)
             finally:
                 shutil.rmtree(root, ignore_errors=True)
             if code > 0 or not left:
@@ -118,57 +119,49 @@ class Launcher:
             },
         }
 
-    def _command(self, task: Task, given: Spec, root: Path) -> Command:
-        expanded(json.dumps(given), self._run_id)  # is one of the launcher's words
+    def _command(self, task: Task, executor_input: Spec, root: Path) -> Command:
+        expanded(json.dumps(executor_input), self._run_id)  # is one of the launcher's words
         container = task.container
         words = [*container.get("command", ()), *container.get("args", ())]
         return Command(
             image=container["image"],
-            words=tuple(self._filled(word, given, root) for word in words),
+            words=tuple(self._filled(word, executor_input, root) for word in words),
             env={e["name"]: expanded(e["value"], self._run_id) for e in container.get("env", ())},
             root=root,
         )
 
-    def _filled(self, text: str, given: Spec, root: Path) -> str:
-        """A word of a command with its placeholders filled in.
-
-        Raises:
-          ConfigError: one names nothing.
-        """
+    def _filled(self, text: str, executor_input: Spec, root: Path) -> str:
+        """Returns a word of a command with its placeholders filled in."""
 
         def fill(match: re.Match[str]) -> str:
             side, kind, key, what = match.group("side", "kind", "key", "what")
             if side is None:
-                return json.dumps(given)
+                return json.dumps(executor_input)
             try:
                 if kind == "artifacts":
-                    uri = given[side]["artifacts"][key]["artifacts"][0]["uri"]
+                    uri = executor_input[side]["artifacts"][key]["artifacts"][0]["uri"]
                     return str(local_place(root, uri)) if what == "path" else str(uri)
                 if side == "outputs":
-                    return str(given[side]["parameters"][key]["outputFile"])
-                return as_text(given[side]["parameterValues"][key])
+                    return str(executor_input[side]["parameters"][key]["outputFile"])
+                return as_text(executor_input[side]["parameterValues"][key])
             except KeyError:
                 raise ConfigError(f"{match.group()} names nothing that the task has.") from None
 
         return expanded(PLACEHOLDER.sub(fill, text), self._run_id)
 
-    def _outputs(self, task: Task, given: Spec, root: Path) -> Outputs:
-        """Moves the outputs of a task that ended well to the store.
-
-        Raises:
-          DataError: one is missing, or is not what was declared.
-        """
+    def _outputs(self, task: Task, expected: Spec, root: Path) -> Outputs:
+        """Moves the outputs of a task that ended well to the store."""
         parameters = {
             key: _parameter(key, task.declared["parameters"][key]["parameterType"], Path(file))
-            for key, place in given["parameters"].items()
+            for key, place in expected["parameters"].items()
             for file in place.values()
         }
         artifacts = {
             key: listed["artifacts"][0]
-            for key, listed in given["artifacts"].items()
+            for key, listed in expected["artifacts"].items()
             if key != _LOGS
         }
-        metadata = _metadata(Path(given["outputFile"]))
+        metadata = _metadata(Path(expected["outputFile"]))
         for key, artifact in artifacts.items():
             if not local_place(root, artifact["uri"]).exists():
                 raise DataError(f"it ended well, but did not write its output {key!r}")
@@ -179,8 +172,9 @@ class Launcher:
 
 
 def expanded(word: str, workflow: str) -> str:
-    """Returns a word of a command after Argo and Kubernetes: the names of the workflow are
-    filled in, and `$$` is `$`.
+    """Returns a word of a command after Argo and Kubernetes.
+
+    The names of the workflow are filled in, and `$$` is `$`.
 
     Raises:
       ConfigError: it is longer than Linux takes.
@@ -206,7 +200,7 @@ def check_words(task: Spec, component: Spec, container: Spec) -> None:
 
 
 def as_text(value: Any) -> str:
-    """A parameter's value in place of a placeholder."""
+    """Returns a parameter's value in place of a placeholder."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -221,7 +215,7 @@ def _parameter(key: str, type_: str, file: Path) -> Any:
 
 
 def _metadata(file: Path) -> dict[str, Any]:
-    """What the task says of its output artifacts, by key; it need not say anything."""
+    """Returns what the task says of its output artifacts, by key; it need not say anything."""
     if not file.exists():
         return {}
     try:
@@ -232,8 +226,10 @@ def _metadata(file: Path) -> dict[str, Any]:
 
 
 def _registered(artifact: Spec) -> Spec:
-    """Returns an output as the next tasks get it: under the number that MLMD gave it, with
-    the launcher's own properties."""
+    """Returns an output as the next tasks get it.
+
+    It is under the number that MLMD gave it, with the launcher's own properties.
+    """
     session = {"Provider": artifact["uri"].partition("://")[0], "Params": {"fromEnv": "true"}}
     launcher_s = {"display_name": artifact["name"], "store_session_info": json.dumps(session)}
     number = uuid.uuid4().int % 10**9
@@ -241,7 +237,7 @@ def _registered(artifact: Spec) -> Spec:
 
 
 def _why(code: int, log: Path) -> str:
-    """An exit code, and the last words of the log."""
+    """Returns an exit code, and the last words of the log."""
     lines = [t for t in without_times(log.read_text("utf-8", "replace")).splitlines() if t.strip()]
     own = next((t for t in reversed(lines) if t.startswith("visionline: ")), "")
     last = own.removeprefix("visionline: ") or (lines[-1] if lines else "it printed nothing")

@@ -25,7 +25,7 @@ EVALUATION, BLESSING, PUSHED_MODEL = "evaluation", "blessing", "pushed_model"
 def summary_of(
     spec: Spec, outputs: Mapping[str, Outputs], path_of: Callable[[str], Path]
 ) -> dict[str, Any] | None:
-    """The summary that `pipeline.run.closing` prints; None where no model was judged.
+    """Returns the summary that `pipeline.run.closing` prints; None where no model was judged.
 
     Args:
       spec: that was run.
@@ -43,6 +43,7 @@ def summary_of(
     if (validator := outputs.get("infra-validator")) is not None:
         infra = Report.read(path_of(validator.artifacts[BLESSING]["uri"]))
         why_not += infra.failures()
+    config = json.loads(text_of(spec, "pusher", CONFIG))
     pushed = Pushed.read(pusher.artifacts[PUSHED_MODEL]["metadata"])
     return {
         "name": pushed.model_name,
@@ -53,15 +54,14 @@ def summary_of(
         "baseline_accuracy": verdict.baseline_accuracy,
         "evaluation": str(path_of(evaluation["uri"])),
         "blessed": bool(verdict.blessed) and (infra is None or infra.blessed),
-        "notes": _notes(spec, figures["examples_by_class"], verdict.baseline_accuracy is not None),
+        "notes": too_fine(
+            parse(EvaluateConfig, config["evaluate"]),
+            figures["examples_by_class"],
+            compared=verdict.baseline_accuracy is not None,
+        ),
         "why_not": why_not,
         "infra_validation": None if infra is None else dump(infra),
         "version": pushed.pushed_version,
         "withdrawn_by": pushed.withdrawn_by,
         "where": pushed.pushed_destination,
     }
-
-
-def _notes(spec: Spec, by_class: Mapping[str, int], compared: bool) -> list[str]:
-    config = json.loads(text_of(spec, "pusher", CONFIG))["evaluate"]
-    return too_fine(parse(EvaluateConfig, config), by_class, compared=compared)

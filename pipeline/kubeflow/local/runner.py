@@ -28,7 +28,7 @@ from pipeline.kubeflow.local.launcher import (
     check_words,
 )
 from pipeline.kubeflow.local.objects import local_place
-from pipeline.kubeflow.spec import Package, Spec, ordered, typed
+from pipeline.kubeflow.spec import Package, Spec, completed, ordered
 
 State = Literal["SUCCEEDED", "CACHED", "FAILED", "SKIPPED"]
 DEFAULT_ROOT = "minio://mlpipeline/v2/artifacts"
@@ -69,7 +69,7 @@ class LocalRun:
       folder: all that the run makes: `store/` for artifacts, `cache/`, `logs/`, and
         `tasks/` with what the running one has to itself.
       engine: runs the commands.
-      told: hears of each task as it begins and ends; None: it begins.
+      report: hears of each task as it begins and ends; None: it begins.
       caching: False runs everything.
       root: where artifacts go.
     """
@@ -81,7 +81,7 @@ class LocalRun:
         run_id: str,
         folder: Path,
         engine: Engine,
-        told: Callable[[str, Ended | None], None] = lambda task, ended: None,
+        report: Callable[[str, Ended | None], None] = lambda task, ended: None,
         caching: bool = True,
         root: str = DEFAULT_ROOT,
     ) -> None:
@@ -89,7 +89,7 @@ class LocalRun:
         self._values = values
         self._run_id = run_id
         self._folder = folder
-        self._told = told
+        self._report = report
         self._caching = caching
         root = f"{root.rstrip('/')}/{package.name}/{run_id}"
         self._launcher = Launcher(engine, folder, run_id, root)
@@ -103,7 +103,7 @@ class LocalRun:
             failed = len(self._outputs) < len(ended)
             end = Ended(task=name, state="SKIPPED") if failed else self._task(name, tasks[name])
             ended.append(end)
-            self._told(name, end)
+            self._report(name, end)
         return Finished(run_id=self._run_id, tasks=tuple(ended), outputs=self._outputs)
 
     def _task(self, name: str, spec: Spec) -> Ended:
@@ -121,7 +121,7 @@ class LocalRun:
             if cached and (outputs := self._from_cache(entry)) is not None:
                 self._outputs[name] = outputs
                 return Ended(task=name, state="CACHED")
-            self._told(name, None)
+            self._report(name, None)
             log = self._folder / "logs" / self._run_id / f"{name}.log"
             outputs = self._launcher.run(
                 Task(
@@ -144,15 +144,11 @@ class LocalRun:
         return Ended(task=name, state="SUCCEEDED", seconds=time.monotonic() - began, log=log)
 
     def _inputs(self, spec: Spec, component: Spec) -> tuple[dict[str, Any], dict[str, Spec]]:
-        """A task's parameters and artifacts.
-
-        Raises:
-          ConfigError: one comes from nowhere.
-        """
-        given = spec.get("inputs", {})
+        """Returns a task's parameters and artifacts."""
+        sources = spec.get("inputs", {})
         values: dict[str, Any] = {}
         constants: dict[str, Any] = {}
-        for key, source in given.get("parameters", {}).items():
+        for key, source in sources.get("parameters", {}).items():
             match source:
                 case {"componentInputParameter": name}:
                     if name in self._values:
@@ -168,14 +164,16 @@ class LocalRun:
             key: _constant(value, {**constants, **values}) for key, value in constants.items()
         }
         artifacts = {}
-        for key, source in given.get("artifacts", {}).items():
+        for key, source in sources.get("artifacts", {}).items():
             match source:
                 case {"taskOutputArtifact": place}:
                     producer = self._outputs[place["producerTask"]]
                     artifacts[key] = producer.artifacts[place["outputArtifactKey"]]
                 case _:
                     raise _unknown(key, source)
-        return _checked(values, component), artifacts
+        declared = component.get("inputDefinitions", {}).get("parameters", {})
+        missing = "The input parameter {!r} has no value."
+        return completed(values, declared, missing), artifacts
 
     def _from_cache(self, entry: Path) -> Outputs | None:
         try:
@@ -200,7 +198,7 @@ def _unknown(key: str, source: Spec) -> ConfigError:
 
 
 def _constant(value: Any, values: Mapping[str, Any]) -> Any:
-    """A constant, with the task's other inputs that it mentions."""
+    """Returns a constant, with the task's other inputs that it mentions."""
     if not isinstance(value, str):
         return value
 
@@ -212,25 +210,14 @@ def _constant(value: Any, values: Mapping[str, Any]) -> Any:
     return PLACEHOLDER.sub(fill, value)
 
 
-def _checked(values: Mapping[str, Any], component: Spec) -> dict[str, Any]:
-    """A task's parameters with its defaults, each of the type that it declares."""
-    checked = dict(values)
-    declared = component.get("inputDefinitions", {}).get("parameters", {})
-    for key, definition in declared.items():
-        if key not in checked and "defaultValue" in definition:
-            checked[key] = definition["defaultValue"]
-        if key in checked:
-            checked[key] = typed(key, definition["parameterType"], checked[key])
-        elif not definition.get("isOptional"):
-            raise ConfigError(f"The input parameter {key!r} has no value.")
-    return checked
-
-
 def _fingerprint(
     container: Spec, component: Spec, values: Mapping[str, Any], inputs: Mapping[str, Spec]
 ) -> str:
-    """What the backend's cache key is made of: the command before placeholders are filled
-    in, the parameters' values, the input artifacts' names and the outputs' types."""
+    """Returns a digest of what the backend's cache key is made of.
+
+    That is the command before placeholders are filled in, the parameters' values, the input
+    artifacts' names and the outputs' types.
+    """
     parts = {
         "container": {k: container.get(k) for k in ("image", "command", "args", "env")},
         "parameters": dict(values),

@@ -30,14 +30,14 @@ def record_cached(store: Any, run_id: str, works: Mapping[str, str]) -> None:
       run_id: the run that took them; the store knows it.
       works: by component, the run that did its work.
     """
-    known = [e for e in store.get_executions() if _place(e) in works.items()]
-    if not known:
+    executions = [e for e in store.get_executions() if _place(e) in works.items()]
+    if not executions:
         return
     types = {t.id: t.name for t in store.get_context_types()}
     run = store.get_context_by_type_and_name(RUN, run_id)
     # When Kubeflow looked into its cache is not told; it was before what ran began.
     began = _created(run)
-    for work in sorted(known, key=_created):
+    for work in sorted(executions, key=_created):
         (id_,) = store.put_executions([_cached(work, run_id, began)])
         events = list(_events(store, work.id, id_, began))
         store.put_events(events)
@@ -49,31 +49,31 @@ def record_cached(store: Any, run_id: str, works: Mapping[str, str]) -> None:
 
 
 def _place(execution: Any) -> tuple[str, str]:
-    """The component, and the run that it was executed in."""
+    """Returns the component, and the run that it was executed in."""
     step = Step.read(annotated(execution))
     return (step.node_id, step.run_id) if step.node_id and step.run_id else ("", "")
 
 
 def _created(node: Any) -> int:
-    """In milliseconds; where it was imported, the original time."""
+    """Returns when it was made, in milliseconds; if it was imported, the original time."""
     return times(annotated(node), node.create_time_since_epoch, node.last_update_time_since_epoch)[
         0
     ]
 
 
 def _cached(work: Any, run_id: str, began: int) -> Any:
-    """An execution that took what another did; what came of that is recorded there."""
-    found = mlmd.Execution(
+    """Returns an execution that took what another did; what came of that is recorded there."""
+    execution = mlmd.Execution(
         type_id=work.type_id, name=str(uuid.uuid4()), last_known_state=mlmd.Execution.CACHED
     )
     for key, value in work.properties.items():
-        found.properties[key].CopyFrom(value)
+        execution.properties[key].CopyFrom(value)
     for key, value in work.custom_properties.items():
         if is_parameter(key) and key != IMPORTED:
-            found.custom_properties[key].CopyFrom(value)
-    annotate(found, Step(node_id=_place(work)[0], run_id=run_id))
-    annotate(found, {IMPORTED: json.dumps({"created": began, "updated": began})})
-    return found
+            execution.custom_properties[key].CopyFrom(value)
+    annotate(execution, Step(node_id=_place(work)[0], run_id=run_id))
+    annotate(execution, {IMPORTED: json.dumps({"created": began, "updated": began})})
+    return execution
 
 
 def _events(store: Any, work_id: int, id_: int, began: int) -> Iterator[Any]:
@@ -89,6 +89,6 @@ def _events(store: Any, work_id: int, id_: int, began: int) -> Iterator[Any]:
 
 
 def _lasting(store: Any, execution_id: int, types: Mapping[int, str]) -> list[int]:
-    """Contexts of an execution that are of no run: the pipeline and the node."""
+    """Returns contexts of an execution that are of no run: the pipeline and the node."""
     contexts = store.get_contexts_by_execution(execution_id)
     return [c.id for c in contexts if types[c.type_id] not in (RUN, CACHE)]

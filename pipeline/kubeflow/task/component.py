@@ -34,8 +34,7 @@ from pipeline.kubeflow.task.io import Place, TaskIO, put
 from pipeline.kubeflow.words import unpacked
 
 _NOT_PROPERTIES = {names.RESOLVED, names.CONFIG, names.SCHEMA_TEXT}
-
-
+_TYPES = {"int": int, "float": float, "str": str}
 _MOVE_FILES = (
     "components.pusher.PusherExecutor",
     "tfx.components.schema_gen.import_schema_gen.executor.Executor",
@@ -65,7 +64,7 @@ def run_step(text: str, io: TaskIO) -> None:
 
 
 def run_of(uri: str, pipeline: str) -> str:
-    """The run's id: Kubeflow Pipelines puts outputs at ROOT/PIPELINE/RUN/TASK/ID/KEY.
+    """Returns the run's id: Kubeflow Pipelines puts outputs at ROOT/PIPELINE/RUN/TASK/ID/KEY.
 
     It is not among a task's parameters, since no task of another run would then be cached.
 
@@ -75,13 +74,13 @@ def run_of(uri: str, pipeline: str) -> str:
     Raises:
       ConfigError: the URI is of another form.
     """
-    found = re.fullmatch(r".+/([^/]+)/([^/]+)/[^/]+/[^/]+/[^/]+", uri)
-    if found is None or found.group(1) != pipeline:
+    match = re.fullmatch(r".+/([^/]+)/([^/]+)/[^/]+/[^/]+/[^/]+", uri)
+    if match is None or match[1] != pipeline:
         raise ConfigError(
             f"Expected an output of a task at ROOT/{pipeline}/RUN/TASK/ID/KEY, where Kubeflow "
             f"Pipelines puts them, got {uri!r}. Which release of it runs this?"
         )
-    return found.group(2)
+    return match[2]
 
 
 class _Task:
@@ -94,18 +93,22 @@ class _Task:
         if own is None:
             raise ConfigError(f"{step.id}: expected an output named {names.LINEAGE!r}.")
         self._lineage = own
+        self._records = {k: p for k, p in io.inputs.items() if k.startswith(f"{names.LINEAGE}_")}
+        """What the inputs stand on."""
         self.run_id = self._run_of(own)
 
     def run(self) -> None:
         from tfx.orchestration import metadata
 
         from common.mounts import local_path
+        from lineage.exchange.load import load
         from lineage.store.mlmd import mended
         from lineage.store.setup import make_ready
         from pipeline.kubeflow.task.cached import record_cached
         from pipeline.recording.recorder import Recorder
 
-        self._import()
+        for key in sorted(self._records):
+            load(self._records[key].path, self._store)
         make_ready(self._store)
         connection = self._store.mlmd_config()
         recorder = Recorder(
@@ -135,13 +138,16 @@ class _Task:
         recorder.node_started(self._step.id)
         began = time.monotonic()
         try:
+            for key, (artifact,) in outputs.items():  # paths here until the executor is done
+                artifact.uri = str(self._io.outputs[key].path)
+                Path(artifact.uri).mkdir(parents=True, exist_ok=True)
             done = tfx_private.run_executor(
                 self._step.executor,
                 self._scratch,
                 counted,
                 execution_id=execution,
                 input_dict=self._placed_inputs(recorded),
-                output_dict=self._placed_outputs(outputs),
+                output_dict=outputs,
                 exec_properties={k: self._placed(v) for k, v in properties.items()},
                 pipeline_node=node,
                 pipeline_info=pipeline_pb2.PipelineInfo(id=self._step.pipeline),
@@ -158,7 +164,10 @@ class _Task:
             self._io.metadata[key] = annotated(pushed)
         tfx_private.publish(handle, execution, contexts, outputs, done)
         recorder.node_finished(self._step.id, execution, time.monotonic() - began)
-        self._show(recorder)
+        if names.REPORT in self._io.outputs:
+            from pipeline.kubeflow.task import report
+
+            report.SHOW[self._step.id](self._io, recorder)
 
     def _placed_inputs(self, recorded: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         """Copies of the input artifacts whose URIs are paths here."""
@@ -167,34 +176,16 @@ class _Task:
             artifact.uri = str(self._io.inputs[key].path)
         return inputs
 
-    def _placed_outputs(self, outputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """The output artifacts, whose URIs are paths here until the executor is done."""
-        for key, (artifact,) in outputs.items():
-            artifact.uri = str(self._io.outputs[key].path)
-            Path(artifact.uri).mkdir(parents=True, exist_ok=True)
-        return outputs
-
     def _placed(self, value: Any) -> Any:
-        """A property; what it has in `names.WORKSPACE` lies in this task's own folder."""
+        """Returns a property; what it has in `names.WORKSPACE` lies in this task's own folder."""
         if isinstance(value, str) and value.startswith(f"{names.WORKSPACE}/"):
             return str(self._scratch) + value.removeprefix(names.WORKSPACE)
         return value
 
-    def _import(self) -> None:
-        """The records of what the inputs stand on."""
-        from lineage.exchange.load import load
-
-        for key, place in sorted(self._io.inputs.items()):
-            if key.startswith(f"{names.LINEAGE}_"):
-                load(place.path, self._store)
-
     def _works(self) -> dict[str, str]:
-        """By component that was taken from the cache, the run that did its work."""
-        runs = {
-            key.removeprefix(f"{names.LINEAGE}_"): self._run_of(place)
-            for key, place in self._io.inputs.items()
-            if key.startswith(f"{names.LINEAGE}_")
-        }
+        """Returns, by component that was taken from the cache, the run that did its work."""
+        prefix = f"{names.LINEAGE}_"
+        runs = {key.removeprefix(prefix): self._run_of(p) for key, p in self._records.items()}
         return {component: run for component, run in runs.items() if run != self.run_id}
 
     def _run_of(self, place: Place) -> str:
@@ -227,68 +218,55 @@ class _Task:
         return replace(run, config=config, config_digest=digest(config), **train)
 
     def _recorded_inputs(self, store: Any) -> dict[str, list[Any]]:
-        """The input artifacts as their producers recorded them.
-
-        Raises:
-          DataError: one is in none of the records.
-        """
+        """Returns the input artifacts as their producers recorded them."""
         from tfx.types import artifact_utils
 
         types = {t.id: t for t in store.get_artifact_types()}
-        found = {}
+        inputs = {}
         for key, place in self._io.inputs.items():
-            if key.startswith(f"{names.LINEAGE}_"):
+            if key in self._records:
                 continue
-            known = store.get_artifacts_by_uri(place.uri)
-            if not known:
+            artifacts = store.get_artifacts_by_uri(place.uri)
+            if not artifacts:
                 raise DataError(
                     f"{self._step.id}: the input {key!r} at {place.uri} is in no lineage record "
                     "of the tasks before. Was it written by another pipeline?"
                 )
-            newest = max(known, key=lambda a: a.id)
-            found[key] = [artifact_utils.deserialize_artifact(types[newest.type_id], newest)]
-        return found
+            newest = max(artifacts, key=lambda a: a.id)
+            inputs[key] = [artifact_utils.deserialize_artifact(types[newest.type_id], newest)]
+        return inputs
 
     def _properties(self) -> dict[str, Any]:
-        given = self._io.parameters
-        changes = {k: v for k, v in given.items() if k in names.OVERRIDES.get(self._step.id, ())}
-        found = {
-            k: _typed(self._step.properties.get(k, "str"), v)
-            for k, v in given.items()
+        parameters = self._io.parameters
+        changes = {
+            k: v for k, v in parameters.items() if k in names.OVERRIDES.get(self._step.id, ())
+        }
+        properties = {
+            k: _TYPES[self._step.properties.get(k, "str")](v)
+            for k, v in parameters.items()
             if k not in _NOT_PROPERTIES and k not in names.PARAMETERS
         }
         if changes:
-            table = names.overridden(json.loads(found["config"]), changes)
-            found["config"] = json.dumps(table, sort_keys=True)
-        found |= json.loads(given.get(names.RESOLVED, "{}"))
-        if names.SCHEMA_TEXT in given:
+            table = names.overridden(json.loads(properties["config"]), changes)
+            properties["config"] = json.dumps(table, sort_keys=True)
+        properties |= json.loads(parameters.get(names.RESOLVED, "{}"))
+        if names.SCHEMA_TEXT in parameters:
             path = self._scratch / "schema.pbtxt"
-            path.write_text(given[names.SCHEMA_TEXT], encoding="utf-8")
-            found["schema_file"] = str(path)
-        return found
+            path.write_text(parameters[names.SCHEMA_TEXT], encoding="utf-8")
+            properties["schema_file"] = str(path)
+        return properties
 
     def _outputs(self, node: Any, properties: Mapping[str, Any]) -> dict[str, list[Any]]:
         from tfx.types import artifact_utils
 
         from components.example_gen.driver import EXAMPLES, annotate
 
-        found = {}
+        outputs = {}
         for key, spec in node.outputs.outputs.items():
             artifact = artifact_utils.get_artifact_type_class(spec.artifact_spec.type)()
             artifact.uri = self._io.outputs[key].uri
             artifact.name = f"{self._step.pipeline}:{self.run_id}:{self._step.id}:{key}:0"
-            found[key] = [artifact]
+            outputs[key] = [artifact]
         if names.RESOLVED in self._io.parameters:
-            annotate(found[EXAMPLES][0].mlmd_artifact, properties)
-        return found
-
-    def _show(self, recorder: Any) -> None:
-        """What the UI draws, and what the verdict rests on."""
-        if names.REPORT in self._io.outputs:
-            from pipeline.kubeflow.task import report
-
-            report.SHOW[self._step.id](self._io, recorder)
-
-
-def _typed(kind: str, value: Any) -> Any:
-    return {"int": int, "float": float, "str": str}[kind](value)
+            annotate(outputs[EXAMPLES][0].mlmd_artifact, properties)
+        return outputs

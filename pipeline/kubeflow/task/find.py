@@ -42,8 +42,9 @@ def hand_on(io: TaskIO) -> None:
 
 
 def try_to_write(folder: Path) -> None:
-    """Writes a file where models will be pushed, and takes it away: the push is the last
-    task, and a claim that nobody has written to belongs to root.
+    """Writes a file where models will be pushed, and takes it away.
+
+    The push is the last task, and a claim that nobody has written to belongs to root.
 
     Raises:
       RunError: it cannot; says as whom, and what to do about it.
@@ -62,10 +63,10 @@ def try_to_write(folder: Path) -> None:
 
 
 def find_served(io: TaskIO) -> None:
-    """What the candidate is compared with, as EvaluatorDriver finds it on other runners."""
-    found = OFF
+    """Finds what the candidate is compared with, as EvaluatorDriver finds it on other runners."""
+    baseline = OFF
     if io.parameters["baseline"] != "none":
         folder = Path(io.parameters["destination"]) / io.parameters["name"]
-        found = find_baseline(folder, io.inputs["candidate"].path / SERVING_FORMAT)
-    print(f"Baseline: {found}")
-    io.give(BASELINE, json.dumps(dump(found), sort_keys=True))
+        baseline = find_baseline(folder, io.inputs["candidate"].path / SERVING_FORMAT)
+    print(f"Baseline: {baseline}")
+    io.give(BASELINE, json.dumps(dump(baseline), sort_keys=True))

@@ -56,7 +56,7 @@ class TaskIO:
             values = inputs.get("parameterValues", {})
             file = outputs.get("outputFile")
             places = _places(inputs)
-            found = cls(
+            io = cls(
                 parameters={k: unpacked(v) if isinstance(v, str) else v for k, v in values.items()},
                 inputs={k: p for k, p in places.items() if not is_part(k)},
                 outputs=_places(outputs),
@@ -70,10 +70,10 @@ class TaskIO:
                 "--executor_input: expected the ExecutorInput of Kubeflow Pipelines as JSON. "
                 "This is started by a compiled pipeline, not by hand."
             ) from None
-        for place in (*found.inputs.values(), *found.outputs.values()):
+        for place in (*io.inputs.values(), *io.outputs.values()):
             local_path(place.uri)  # refuses unknown schemes before any work is done
-        found.parameters.update(joined({k: p.path for k, p in places.items()}))
-        return found
+        io.parameters.update(joined({k: p.path for k, p in places.items()}))
+        return io
 
     def give(self, key: str, value: str) -> None:
         """Writes an output parameter, packed as those of the spec are."""
@@ -101,8 +101,8 @@ def put(path: Path, data: bytes) -> None:
 
 
 def _places(side: Mapping[str, Any]) -> dict[str, Place]:
-    found = {}
+    places = {}
     for key, listed in side.get("artifacts", {}).items():
         (artifact,) = listed["artifacts"]
-        found[key] = Place(name=artifact.get("name", ""), uri=artifact["uri"])
-    return found
+        places[key] = Place(name=artifact.get("name", ""), uri=artifact["uri"])
+    return places

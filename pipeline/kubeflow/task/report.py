@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from common.record.kinds import EVALUATOR, TRAINER
@@ -29,7 +28,7 @@ def show_training(io: TaskIO, recorder: Any) -> None:
 
 
 def show_evaluation(io: TaskIO, recorder: Any) -> None:
-    """Also records the verdict's figures on the execution, as `visionline run` does."""
+    """Shows the verdict, and records its figures on the execution, as `visionline run` does."""
     from components.evaluator.result import read_evaluation
     from pipeline import pictures
     from pipeline.run.results import verdict_of
@@ -50,7 +49,8 @@ def show_evaluation(io: TaskIO, recorder: Any) -> None:
     )
     verdict = "Blessed." if evaluation.blessed else "Not blessed: " + " ".join(evaluation.failures)
     examples = {c.name: c.examples for c in evaluation.classes}
-    _show(io, title, record.properties(), picture, verdict, {"examples_by_class": examples})
+    figures = {**record.properties(), "examples_by_class": examples}
+    _show(io, title, figures, picture, verdict)
     picture.unlink()
 
 
@@ -66,12 +66,11 @@ def _show(
     figures: Mapping[str, Any],
     picture: Path,
     text: str = "",
-    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Writes the page, and the figures: as metadata, which is small, and with more as a file.
 
     Args:
-      figures: numbers, and texts that are for the file alone.
+      figures: numbers, and what is for the file alone: texts and tables.
     """
     numbers = {k: v for k, v in figures.items() if isinstance(v, int | float) and math.isfinite(v)}
     io.metadata[METRICS] = numbers
@@ -84,7 +83,6 @@ def _show(
         f"<h1>{html.escape(title)}</h1><p>{html.escape(text)}</p><table>{rows}</table>"
         f'<img alt="" src="data:image/png;base64,{image}">'
     )
-    texts = {k: v for k, v in figures.items() if isinstance(v, str)}
-    whole = json.dumps({**numbers, **texts, **more})
-    for key, content in ((REPORT, page), (METRICS, whole)):
+    others = {k: v for k, v in figures.items() if isinstance(v, str | dict)}
+    for key, content in ((REPORT, page), (METRICS, json.dumps(numbers | others))):
         put(io.outputs[key].path, content.encode())
