@@ -143,7 +143,7 @@ def _refuse(path: Path, spec: Spec) -> None:
         if "dag" in spec["components"][task["componentRef"]["name"]]:
             raise ConfigError(
                 f"{path}: the task {name} is a pipeline of its own, which is not run here. "
-                "Expected tasks that are containers, as `visionline compile` writes them."
+                "Expected tasks that are containers, as `visionline kubeflow compile` writes them."
             )
     executors = spec["deploymentSpec"]["executors"]
     for component in spec["components"].values():

@@ -215,7 +215,7 @@ def test_generated_pages_are_up_to_date(tmp_path: Path) -> None:
     for page in tmp_path.iterdir():
         told = "run `python docs/generate.py`"
         assert page.read_text() == (ROOT / "docs" / page.name).read_text(), told
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def messages() -> str:
