@@ -193,7 +193,7 @@ def test_a_run_that_took_its_steps_from_the_cache_is_imported_whole(
     runs = sorted(told, key=lambda run: run["started"])
     assert [(r["cached"], r["executed"]) for r in runs] == [(0, 8 + (0 in order)), (8, 1)]
     assert [r["state"] for r in runs] == ["complete" if 0 in order else "unknown", "complete"]
-    assert runs[0]["accuracy"] == runs[1]["accuracy"] > 0
+    assert runs[0]["metrics"]["accuracy"] == runs[1]["metrics"]["accuracy"] > 0
     assert [(r["pushed"], r["pushed_before"]) for r in runs][1] == ("digits@1", True)
     detail = json.loads(cli("lineage", "run", runs[1]["run_id"], *store, "--json").stdout)
     steps = {s["component"]: s for s in detail["steps"]}

@@ -205,7 +205,7 @@ def test_runs_are_listed(demo: Demo, later_runs: list[Finished], cli: Cli) -> No
     found = {run["run_id"]: run for run in listed["runs"]}
     for finished in later_runs[:7]:
         summary, run = finished.summary, found[finished.summary["run_id"]]
-        assert run["accuracy"] == pytest.approx(summary["accuracy"], abs=1e-6)
+        assert run["metrics"]["accuracy"] == pytest.approx(summary["accuracy"], abs=1e-6)
         assert run["blessed"] == summary["blessed"]
         version = summary["version"]
         assert run["pushed"] == (f"{summary['name']}@{version}" if version else None)
