@@ -14,7 +14,7 @@ demo: setup
 	$(BIN)/visionline demo
 
 quick: setup
-	$(BIN)/python -m pytest -m quick
+	$(BIN)/python -m pytest -n 2 -m quick
 
 # Two processes: one runs pipelines, one at a time, the other the rest; see tests/support/costs.py.
 test: setup

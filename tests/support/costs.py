@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import cache
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -30,18 +30,23 @@ def is_marked(file: Path, marker: str) -> bool:
     return f"pytest.mark.{marker}" in file.read_text("utf-8")
 
 
-class Refusing(MetaPathFinder):
-    """Refuses to find what costs seconds to import."""
+class Refusing(MetaPathFinder, Loader):
+    """Finds what costs seconds to import, which may be looked for, and refuses to load it."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname.partition(".")[0] in HEAVY:
-            raise AssertionError(
-                f"a quick test imports {fullname}: take its file's marker away, or have the test "
-                "ask for the fixture `heavy`"
-            )
-        return None
+        heavy = fullname.partition(".")[0] in HEAVY
+        return ModuleSpec(fullname, self) if heavy else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        raise AssertionError(
+            f"a quick test imports {spec.name}: take its file's marker away, or have the test "
+            "ask for the fixture `heavy`"
+        )
+
+    def exec_module(self, module: ModuleType) -> None:
+        raise AssertionError("create_module has raised")
 
 
 def keep_quick() -> None:
