@@ -36,13 +36,13 @@ LABEL org.opencontainers.image.title="visionline pipeline (${VARIANT})" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 RUN echo 'visionline:x:65532:65532::/tmp:/usr/sbin/nologin' >> /etc/passwd \
-    && install -d -o 65532 -g 65532 /mnt/models /work
+    && install -d -o 65532 -g 65532 /mnt/models /workspace
 COPY --from=build /opt/visionline /opt/visionline
 ENV PATH=/opt/visionline/bin:$PATH HOME=/tmp USER=visionline \
     ORT_DISABLE_TELEMETRY=1 HF_HUB_DISABLE_TELEMETRY=1 ENABLE_RUNTIME_UPTIME_TELEMETRY=0 \
     PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 \
     VISIONLINE_REVISION=${REVISION}
 USER 65532:65532
-WORKDIR /work
+WORKDIR /workspace
 ENTRYPOINT ["visionline"]
 CMD ["--help"]

@@ -250,11 +250,16 @@ def test_an_image_installs_what_it_copies_and_commands_that_start(
 
 # --- Registries
 
-HOSTS = re.compile(
-    r"pypi\.org|pythonhosted\.org|(deb|security|archive|ports|snapshot)\.(debian|ubuntu)\.(org|com)"
-    r"|npmjs\.(org|com)|(conda\.)?anaconda\.(org|com)|download\.pytorch\.org"
-    r"|crates\.io|proxy\.golang\.org|packages\.cloud\.google\.com"
+DOMAINS = (
+    *("pypi", "pythonhosted", "npmjs", "anaconda", "crates"),
+    *("download.pytorch", "proxy.golang", "packages.cloud.google"),
+    *(
+        f"{name}.{of}"
+        for name in ("deb", "security", "archive", "ports", "snapshot")
+        for of in ("debian", "ubuntu")
+    ),
 )
+HOSTS = re.compile(rf"\b({'|'.join(map(re.escape, DOMAINS))})\.(org|com|io)\b")
 """Of packages.  A base image is named with its registry, since engines ask for that."""
 
 
@@ -340,7 +345,7 @@ def test_services_meet_where_the_config_says() -> None:
     image = (DOCKER / "serving.Dockerfile").read_text()
     assert volumes(server) == {"/mnt/models": (models, "ro")}
     assert 'CMD ["/mnt/models"]' in image
-    assert str(config.run.output).startswith("/work/") and "/work" in volumes(pipeline)
+    assert str(config.run.output).startswith("/workspace/") and "/workspace" in volumes(pipeline)
     url = re.fullmatch(r"mysql://(\w+)@(\w+):3306/(\w+)", str(config.run.metadata))
     environment = metadata["environment"]
     assert url is not None

@@ -32,8 +32,7 @@ def reason(report: pytest.TestReport) -> str:
 
 def judge(report: pytest.TestReport) -> pytest.TestReport:
     """Turns a skip that is not allowed into a failure, at the gate."""
-    is_skip = report.skipped and not hasattr(report, "wasxfail")
-    if FAIL and is_skip and not reason(report).startswith(ALLOWED):
+    if FAIL and report.skipped and not reason(report).startswith(ALLOWED):
         report.longrepr = f"skipped, where nothing may be: {reason(report)}"
         report.outcome = "failed"
     return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from lineage.store.connection import PASSWORD_VARIABLE, Connection
 from lineage.store.sql import Row
 
 
-class Database:
+class Database(ABC):
     """An open connection that only reads."""
 
     TABLES = ""
@@ -22,13 +23,13 @@ class Database:
         self._where = where
         self.close = raw.close
 
+    @abstractmethod
     def query(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
         """Runs a SELECT with "?" for its parameters.
 
         Raises:
           StoreError: it failed.
         """
-        raise NotImplementedError
 
     def tables(self) -> set[str]:
         return {str(row[0]) for row in self.query(self.TABLES, [])}
