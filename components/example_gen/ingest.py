@@ -12,19 +12,18 @@ import abc
 import hashlib
 import os
 import pickle
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 from typing import Any
 
 import apache_beam as beam
 
 from common.errors import DataError
 from common.images.errors import BadImage
-from common.images.pixels import check_image
 from common.process.cpus import available_cpus
 from components.example_gen import digest
+from components.example_gen.reading import in_order, note_of, quarantine, read_record
 from components.example_gen.records import Note, Notes, Quarantined, Record, check_label
 from components.example_gen.spool import Bundle, Spool
 from modelstore import raw_example as features
@@ -100,13 +99,8 @@ class IngestImages(_Ingest):
 
     def _outcomes(self, records: list[Record]) -> Iterator[_Outcome]:
         """Yields what became of the records, in order; few of them are held at a time."""
-        waiting: deque[Future[list[_Outcome]]] = deque()
-        for slice_ in self._slices(records):
-            waiting.append(self._pool.submit(self._ingest_all, slice_))
-            if len(waiting) > self._threads:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+        slices = self._slices(records)
+        return chain.from_iterable(in_order(self._pool, self._threads, self._ingest_all, slices))
 
     def _slices(self, records: list[Record]) -> Iterator[list[Record]]:
         slice_: list[Record] = []
@@ -122,21 +116,10 @@ class IngestImages(_Ingest):
             yield slice_
 
     def _ingest_all(self, records: list[Record]) -> list[_Outcome]:
-        return [self._ingest(record) for record in records]
+        return [read_record(self._base, record, self._example) for record in records]
 
-    def _ingest(self, record: Record) -> _Outcome:
-        file = os.path.join(self._base, record.path)
-        try:
-            data = digest.read_file(file)
-        except digest.Unreadable as e:
-            sha256 = digest.hash_file(file)
-            return digest.record_digest(record, sha256), _quarantine(record, e)
-        sha256 = hashlib.sha256(data).hexdigest()
-        record_digest = digest.record_digest(record, sha256)
-        try:
-            return record_digest, example_of(record, data, sha256, self._max_pixels)
-        except BadImage as e:
-            return record_digest, _quarantine(record, e)
+    def _example(self, record: Record, data: bytes, sha256: str) -> tuple[Note, bytes]:
+        return example_of(record, data, sha256, self._max_pixels)
 
 
 class IngestTFRecords(_Ingest):
@@ -166,31 +149,16 @@ class IngestTFRecords(_Ingest):
             try:
                 note, example = example_of(record, data, sha256, self._max_pixels)
             except BadImage as e:
-                notes.quarantined.append(_quarantine(record, e))
+                notes.quarantined.append(quarantine(record, e))
                 continue
             notes.images.append(note)
             bundle.add(note, example)
         return notes
 
 
-def _quarantine(record: Record, e: BadImage) -> Quarantined:
-    return Quarantined(path=record.path, label=record.label, reason=e.reason, detail=e.detail)
-
-
 def example_of(record: Record, data: bytes, sha256: str, max_pixels: int) -> tuple[Note, bytes]:
     """Makes a note and a serialised raw example of an image; raises BadImage."""
-    image = check_image(data, max_pixels=max_pixels)
-    note = Note(
-        path=record.path,
-        label=record.label,
-        given_split=record.split,
-        sha256=sha256,
-        format=image.format,
-        normalised=image.normalised,
-        width=image.width,
-        height=image.height,
-        size=len(data),
-    )
+    note, image = note_of(record, data, sha256, max_pixels)
     example = features.serialise(
         encoded=image.encoded,
         format=image.format,
