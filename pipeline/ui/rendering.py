@@ -36,6 +36,12 @@ def model_file(reader: Reader, model: Artifact) -> str:
     return environment.get_template("model.html").render(layout="file.html", **values)
 
 
+def contact_sheet(**values: Any) -> str:
+    """Pictures of data as a document that needs nothing else, too."""
+    style = Markup((HERE / "static" / "style.css").read_text())
+    return _environment(style=style).get_template("contact_sheet.html").render(values)
+
+
 def model_values(
     reader: Reader, model: Artifact, link: Callable[[Node], str | None] | None = None
 ) -> dict[str, Any]:

@@ -1,0 +1,204 @@
+"""A look at what a run would read, by the code that reads it then; no Beam, no training."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import DataError
+from common.images.pixels import open_image
+from common.process.cpus import available_cpus
+from components.example_gen import spans
+from components.example_gen.config import DataConfig
+from components.example_gen.reading import in_order, note_of, read_record
+from components.example_gen.records import Note, Notes, Quarantined, Record, Source, show
+from components.example_gen.report import Outcome, conclude
+from components.example_gen.source import list_source
+from components.example_gen.suspicious import Suspicion, suspicions
+from components.example_gen.thumbnails import Thumbnails
+
+Progress = Callable[[str, int, int], None]
+"""Is told what is done, how many of it are, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusable:
+    """An image that a run would leave out."""
+
+    path: str
+    label: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How a number is spread over the usable images."""
+
+    min: int
+    median: int
+    max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a run would read."""
+
+    path: str
+    """The data's, its span and version filled in."""
+    kind: str
+    """What the path was taken for, as data.format names it."""
+    understood: str
+    """The same for people, with where the splits come from."""
+    refused: str | None
+    """Why a run would stop at this data; null where it would go on."""
+    classes: dict[str, int]
+    """Usable images by class."""
+    width: Spread | None
+    """Of the upright images, in pixels; null where none is usable."""
+    height: Spread | None
+    bytes: Spread | None
+    """Of the image files."""
+    originals: dict[str, int]
+    """Usable images by format and colour mode of the file, in Pillow's words."""
+    quarantine: tuple[Unusable, ...]
+    """The images that are left out, by path."""
+    suspicious: tuple[Suspicion, ...]
+    """What is allowed, and may be a mistake."""
+    report: dict[str, Any] | None
+    """What report.json will hold; null where no run can make one of this data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What became of one image."""
+
+    digest: bytes
+    outcome: Quarantined | tuple[Note, str]
+    """With its format and mode."""
+
+
+def preview(
+    config: DataConfig, *, thumbnails: Thumbnails | None = None, progress: Progress | None = None
+) -> tuple[Preview, dict[bytes, str]]:
+    """Reads and checks all images as an ingestion would.
+
+    Args:
+      thumbnails: is offered every usable image.
+
+    Returns:
+      What was found, and the split of each usable image by its path.
+
+    Raises:
+      DataError: the data cannot be listed.
+    """
+    place = spans.resolve(config.path, config.span, config.version)
+    source = list_source(config, place.path)
+    originals: Counter[str] = Counter()
+    notes = Notes()
+    for number, seen in enumerate(_all_seen(source, config, thumbnails), 1):
+        notes.digests.append(seen.digest)
+        if isinstance(seen.outcome, Quarantined):
+            notes.quarantined.append(seen.outcome)
+        else:
+            note, original = seen.outcome
+            notes.images.append(note)
+            originals[original] += 1
+        if progress is not None:
+            progress("images", number, len(source.records))
+    outcome, refused = _conclude(source, config, notes)
+    found = Preview(
+        path=place.path,
+        kind=source.kind,
+        understood=_understood(source, config),
+        refused=refused,
+        classes=dict(sorted(Counter(n.label for n in notes.images).items())),
+        width=_spread(n.width for n in notes.images),
+        height=_spread(n.height for n in notes.images),
+        bytes=_spread(n.size for n in notes.images),
+        originals=dict(originals.most_common()),
+        quarantine=_unusable([*source.quarantined, *notes.quarantined]),
+        suspicious=tuple(suspicions(Counter(n.label for n in notes.images))),
+        report={**_place(place), **outcome.report} if outcome else None,
+    )
+    return found, {i.path: i.split for i in outcome.images} if outcome else {}
+
+
+def _all_seen(source: Source, config: DataConfig, thumbnails: Thumbnails | None) -> Iterator[_Seen]:
+    """Yields what becomes of each record, in order, in as many threads as there are CPUs."""
+
+    def use(record: Record, data: bytes, sha256: str) -> tuple[Note, str]:
+        note, image = note_of(record, data, sha256, config.max_pixels)
+        if thumbnails is not None:
+            thumbnails.offer(note.label, note.path, sha256, image.encoded)
+        with open_image(data, max_pixels=config.max_pixels) as original:
+            return note, f"{original.format} {original.mode}"
+
+    def look(record: Record) -> _Seen:
+        digest, outcome = read_record(source.base, record, use)
+        return _Seen(digest=digest, outcome=outcome)
+
+    threads = available_cpus()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield from in_order(pool, threads, look, source.records)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _conclude(
+    source: Source, config: DataConfig, notes: Notes
+) -> tuple[Outcome | None, str | None]:
+    """Returns what ingestion would conclude, and why it would refuse to."""
+    listed = dataclasses.replace(source, records=())
+    try:
+        return conclude(listed, config, [notes]), None
+    except DataError as e:
+        refused = str(e)
+    try:
+        lenient = dataclasses.replace(config, max_quarantine_fraction=1.0)
+        return conclude(listed, lenient, [notes]), refused
+    except DataError:
+        return None, refused
+
+
+def _place(place: spans.Resolved) -> dict[str, Any]:
+    return {"path": place.path, "span": place.span, "version": place.version}
+
+
+def _spread(values: Iterable[int]) -> Spread | None:
+    numbers = sorted(values)
+    if not numbers:
+        return None
+    return Spread(min=numbers[0], median=statistics.median_low(numbers), max=numbers[-1])
+
+
+def _unusable(quarantined: Sequence[Quarantined]) -> tuple[Unusable, ...]:
+    return tuple(
+        Unusable(path=show(q.path), label=q.label, reason=q.reason, detail=q.detail)
+        for q in sorted(quarantined, key=lambda q: q.path)
+    )
+
+
+_KINDS = {
+    "folder": "a sub-folder for each class",
+    "manifest": "a line for each image",
+    "tfrecord": "raw examples",
+}
+
+
+def _understood(source: Source, config: DataConfig) -> str:
+    given = [n for n in config.split_names if n in {r.split for r in source.records}]
+    drawn = ", ".join(n for n in config.split_names if n not in given)
+    if not given:
+        splits = f"{drawn} drawn by content"
+    elif drawn:
+        splits = f"{', '.join(given)} as given, {drawn} drawn from train by content"
+    else:
+        splits = f"{', '.join(given)} as given"
+    return "; ".join([f"{source.kind}", *filter(None, [_KINDS.get(source.kind)]), splits])

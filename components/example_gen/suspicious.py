@@ -1,0 +1,138 @@
+"""Class names and counts that a person would ask about before training."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from components.example_gen.folder import is_hidden
+from components.example_gen.records import SPLIT_NAMES
+
+IMBALANCE = 20
+"""A class with so many times the images of another is mentioned."""
+_COPY = re.compile(r"^copy of |( - copy)?( ?\(\d+\))?$")
+"""What file managers add to the name of a copy."""
+_NUMBER = re.compile(r"\d+(\.0+)?")
+_CONTAINERS = {
+    *("data", "dataset", "datasets", "files", "folder", "images", "image", "img", "imgs", "jpg"),
+    *(
+        "jpeg",
+        "jpegimages",
+        "png",
+        "photos",
+        "photo",
+        "pictures",
+        "pics",
+        "raw",
+        "samples",
+        "crops",
+    ),
+    *("annotations", "annotation", "labels", "labels txt", "masks", "mask", "bbox", "thumbnails"),
+    *("logs", "log", "models", "model", "runs", "output", "outputs", "results", "checkpoints"),
+    *("docs", "doc", "src", "scripts", "tmp", "temp", "cache", "backup", "old", "new", "archive"),
+    *("new folder", "untitled folder", "neuer ordner", "nouveau dossier", "nueva carpeta"),
+    *("training", "testing", "training set", "test set", "dev", "holdout", "seg train", "seg test"),
+    *("all", "venv", "env", "node modules", "pycache", "site packages", "recycle", "trash"),
+    *("system volume information", "$recycle.bin"),
+}
+"""What folders are called that hold images, but not those of a class; as `_plain` writes them."""
+_NO_VALUE = {"nan", "none", "null", "n/a", "na", "#n/a", "undefined", "unlabeled", "unlabelled"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspicion:
+    """Something about classes that is allowed, and may be a mistake."""
+
+    kind: str
+    """One of a few words, such as "similar-names", to look for."""
+    classes: tuple[str, ...]
+    """Those it is about, at least one."""
+    message: str
+    """A sentence for people."""
+
+
+def suspicions(counts: Mapping[str, int]) -> list[Suspicion]:
+    """Lists what is suspicious about classes.
+
+    Args:
+      counts: usable images by class, at least one each.
+    """
+    return [*_similar(counts), *_odd_names(counts), *_odd_counts(counts)]
+
+
+def _similar(names: Iterable[str]) -> Iterator[Suspicion]:
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        alike[_folded(name)].append(name)
+    for group in alike.values():
+        if len(group) > 1:
+            yield Suspicion(
+                kind="similar-names",
+                classes=tuple(group),
+                message=f"{_listed(group)} are {len(group)} classes, by names that differ little.",
+            )
+
+
+def _folded(name: str) -> str:
+    """Writes a name without what people write now one way, now another."""
+    text = _COPY.sub("", unicodedata.normalize("NFKC", name).casefold().strip())
+    if _NUMBER.fullmatch(text):
+        return str(int(float(text)))
+    text = "".join(c for c in unicodedata.normalize("NFKD", text) if c.isalnum()) or text
+    return text.removesuffix("s") if len(text) > 3 else text
+
+
+def _odd_names(names: Iterable[str]) -> Iterator[Suspicion]:
+    for name in sorted(names):
+        if _plain(name) in SPLIT_NAMES:
+            yield Suspicion(
+                kind="split-name",
+                classes=(name,),
+                message=f"{name!r} is a class here, by the name of a split.",
+            )
+        elif _plain(name) in _CONTAINERS or is_hidden(name.encode()):
+            yield Suspicion(
+                kind="folder-name",
+                classes=(name,),
+                message=f"{name!r} is a class here, by a name that is rather a folder's.",
+            )
+        elif name.strip().casefold() in _NO_VALUE:
+            yield Suspicion(
+                kind="no-value",
+                classes=(name,),
+                message=f"{name!r} is a class here; it often stands for a label that is missing.",
+            )
+
+
+def _plain(name: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", _COPY.sub("", name.casefold().strip()))).strip()
+
+
+def _odd_counts(counts: Mapping[str, int]) -> Iterator[Suspicion]:
+    if single := sorted(name for name, count in counts.items() if count == 1):
+        has = "has one image" if len(single) == 1 else "have one image each"
+        yield Suspicion(
+            kind="one-image",
+            classes=tuple(single),
+            message=f"{_listed(single)} {has}, so it is trained on or judged by, not both.",
+        )
+    if counts:
+        least, most = (f(counts, key=lambda n: (counts[n], n)) for f in (min, max))
+        if counts[most] >= IMBALANCE * counts[least]:
+            times = counts[most] // counts[least]
+            yield Suspicion(
+                kind="imbalance",
+                classes=(most, least),
+                message=f"{most!r} has {counts[most]:,} images, {times:,} times those of "
+                f"{least!r} ({counts[least]:,}).",
+            )
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    shown = [repr(name) for name in names[:most]]
+    if len(names) > most:
+        return ", ".join(shown) + f" and {len(names) - most:,} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
