@@ -14,7 +14,7 @@ from common.errors import DataError
 from common.images.pixels import open_image
 from common.process.cpus import available_cpus
 from components.example_gen import spans
-from components.example_gen.config import DataConfig
+from components.example_gen.config import DataConfig, evaluation_split, from_json, to_json
 from components.example_gen.reading import in_order, note_of, read_record
 from components.example_gen.records import Note, Notes, Quarantined, Record, Source, show
 from components.example_gen.report import Outcome, conclude
@@ -58,7 +58,7 @@ class Preview:
     refused: str | None
     """Why a run would stop at this data; null where it would go on."""
     classes: dict[str, int]
-    """Usable images by class."""
+    """Usable images by class; 0 where all are in quarantine."""
     width: Spread | None
     """Of the upright images, in pixels; null where none is usable."""
     height: Spread | None
@@ -97,6 +97,7 @@ def preview(
     Raises:
       DataError: the data cannot be listed.
     """
+    config = from_json(to_json(config))  # as ingestion gets it: the order of the splits counts
     place = spans.resolve(config.path, config.span, config.version)
     source = list_source(config, place.path)
     originals: Counter[str] = Counter()
@@ -112,18 +113,28 @@ def preview(
         if progress is not None:
             progress("images", number, len(source.records))
     outcome, refused = _conclude(source, config, notes)
+    splits = outcome.report["splits"] if outcome else {}
+    listed = {r.label for r in source.records} | {q.label for q in notes.quarantined}
+    classes = Counter(dict.fromkeys(listed - {""}, 0))
+    classes.update(n.label for n in notes.images)
     found = Preview(
         path=place.path,
         kind=source.kind,
         understood=_understood(source, config),
         refused=refused,
-        classes=dict(sorted(Counter(n.label for n in notes.images).items())),
+        classes=dict(sorted(classes.items())),
         width=_spread(n.width for n in notes.images),
         height=_spread(n.height for n in notes.images),
         bytes=_spread(n.size for n in notes.images),
         originals=dict(originals.most_common()),
         quarantine=_unusable([*source.quarantined, *notes.quarantined]),
-        suspicious=tuple(suspicions(Counter(n.label for n in notes.images))),
+        suspicious=tuple(
+            suspicions(
+                classes,
+                {name: split["classes"] for name, split in splits.items()},
+                evaluation_split(config),
+            )
+        ),
         report={**_place(place), **outcome.report} if outcome else None,
     )
     return found, {i.path: i.split for i in outcome.images} if outcome else {}

@@ -54,13 +54,42 @@ class Suspicion:
     """A sentence for people."""
 
 
-def suspicions(counts: Mapping[str, int]) -> list[Suspicion]:
+def suspicions(
+    counts: Mapping[str, int], splits: Mapping[str, Mapping[str, int]], judged_by: str
+) -> list[Suspicion]:
     """Lists what is suspicious about classes.
 
     Args:
-      counts: usable images by class, at least one each.
+      counts: images by class, also of classes without any.
+      splits: the same by split; empty where splits are not known.
+      judged_by: the split that models are evaluated on.
     """
-    return [*_similar(counts), *_odd_names(counts), *_odd_counts(counts)]
+    there = {name: count for name, count in counts.items() if count}
+    return [
+        *_missing(counts, splits, judged_by),
+        *_similar(counts),
+        *_odd_names(counts),
+        *_odd_counts(there),
+    ]
+
+
+def _missing(
+    counts: Mapping[str, int], splits: Mapping[str, Mapping[str, int]], judged_by: str
+) -> Iterator[Suspicion]:
+    """Yields classes of which something is not there."""
+    unusable = sorted(name for name, count in counts.items() if not count)
+    untrained, unjudged = (
+        sorted(n for n, c in counts.items() if c and split in splits and n not in splits[split])
+        for split in ("train", judged_by)
+    )
+    for kind, names, what in (
+        ("no-usable-image", unusable, "has no image that can be used, so it is no class"),
+        ("no-train-image", untrained, "has no image in train: a run stops at that"),
+        ("no-judged-image", unjudged, f"has no image in {judged_by}, which models are judged by"),
+    ):
+        if names:
+            verb = what if len(names) == 1 else what.replace("has", "have", 1)
+            yield Suspicion(kind=kind, classes=tuple(names), message=f"{_listed(names)} {verb}.")
 
 
 def _similar(names: Iterable[str]) -> Iterator[Suspicion]:
@@ -117,7 +146,7 @@ def _odd_counts(counts: Mapping[str, int]) -> Iterator[Suspicion]:
         yield Suspicion(
             kind="one-image",
             classes=tuple(single),
-            message=f"{_listed(single)} {has}, so it is trained on or judged by, not both.",
+            message=f"{_listed(single)} {has}: enough to train on or to judge by, not for both.",
         )
     if counts:
         least, most = (f(counts, key=lambda n: (counts[n], n)) for f in (min, max))

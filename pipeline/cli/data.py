@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ _KINDS = 10
 _CLASSES = 40
 """Classes of a table that is shown whole."""
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
 
 def data(
     path: Annotated[
@@ -40,7 +43,9 @@ def data(
         Path | None,
         typer.Option(help="Draw some images of each class into this folder; see its index.html."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Draw others with another number.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Draw other images of each class with another number.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would read, and what is odd about it; trains nothing."""
@@ -85,7 +90,7 @@ def data_config(path: str | None, file: Path | None, settings: Mapping[str, Any]
 
 
 def _show(found: Preview) -> None:
-    sections([(found.path, list(_facts(found)))])
+    sections([(_plain(found.path), list(_facts(found)))])
     say = sayer(console())
     say("")
     table(*_class_table(found))
@@ -98,7 +103,10 @@ def _show(found: Preview) -> None:
 def _facts(found: Preview) -> Iterator[tuple[str, str]]:
     report = found.report or {}
     yield "read as", found.understood
-    yield "images", f"{sum(found.classes.values()):,} in {len(found.classes):,} classes"
+    yield (
+        "images",
+        f"{sum(found.classes.values()):,} in {sum(map(bool, found.classes.values())):,} classes",
+    )
     if report:
         yield "splits", formats.counts({n: s["images"] for n, s in report["splits"].items()})
     for name, spread, form in (
@@ -144,6 +152,11 @@ _ACROSS = {
 }
 
 
+def _plain(path: str) -> str:
+    """Writes what a terminal would obey, or end a line at, as a number."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], path)
+
+
 def _class_table(found: Preview) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
     """Columns and rows: all classes by name, or the largest and the smallest of many."""
     splits = found.report["splits"] if found.report else {}
@@ -166,7 +179,7 @@ def _lists(found: Preview) -> Iterator[tuple[str, Sequence[str]]]:
     """Titles, and the lines below them."""
     if found.quarantine:
         lines = [
-            f"{q.path}: {q.reason}" + (f" ({q.detail})" if q.detail else "")
+            f"{_plain(q.path)}: {q.reason}" + (f" ({q.detail})" if q.detail else "")
             for q in found.quarantine[:_LISTED]
         ]
         more = len(found.quarantine) - len(lines)
@@ -175,7 +188,10 @@ def _lists(found: Preview) -> Iterator[tuple[str, Sequence[str]]]:
         for kind, words in _ACROSS.items():
             first = found.report["duplicates"][kind]["first"][:_LISTED]
             if first:
-                lines = [f"{' = '.join(f['paths'][:3])} ({', '.join(f['in'])})" for f in first]
+                lines = [
+                    f"{' = '.join(map(_plain, f['paths'][:3]))} ({', '.join(f['in'])})"
+                    for f in first
+                ]
                 yield f"The same image {words}", lines
     if found.suspicious:
         yield "To look at", [s.message for s in found.suspicious]

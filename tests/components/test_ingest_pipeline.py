@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ingesting import ingest
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from PIL import Image
@@ -305,16 +306,6 @@ def test_class_without_train_images_stops_the_run_whatever_is_accepted(first_run
 
 
 # The executor alone.
-
-
-def ingest(tmp_path, **config):
-    """Runs the executor as an orchestrator without drivers would."""
-    examples, report = standard_artifacts.Examples(), IngestionReport()
-    examples.uri, report.uri = str(tmp_path / "out/examples"), str(tmp_path / "out/report")
-    os.makedirs(report.uri)
-    properties = {"config": to_json(DataConfig(**config))}
-    Executor().Do({}, {"examples": [examples], "report": [report]}, properties)
-    return tmp_path / "out/examples", json.loads(Path(report.uri, "report.json").read_text())
 
 
 def test_manifest_with_extra_columns_missing_files_and_duplicates(first_run, tmp_path):
