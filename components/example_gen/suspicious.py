@@ -15,6 +15,11 @@ IMBALANCE = 20
 """A class with so many times the images of another is mentioned."""
 _COPY = re.compile(r"^copy of |( - copy)?( ?\(\d+\))?$")
 """What file managers add to the name of a copy."""
+_ACCENT = re.compile("[\u0300-\u036f]")
+"""Of Latin letters and their like; other scripts need theirs."""
+_SEPARATOR = re.compile(
+    r"(?<=[^\W\d_])[\s_.-]+(?=[^\W_])|(?<=\d)[\s_.-]+(?=[^\W\d_])"  # not between two digits
+)
 _NUMBER = re.compile(r"\d+(\.0+)?")
 _CONTAINERS = {
     *("data", "dataset", "datasets", "files", "folder", "images", "image", "img", "imgs", "jpg"),
@@ -110,8 +115,9 @@ def _folded(name: str) -> str:
     text = _COPY.sub("", unicodedata.normalize("NFKC", name).casefold().strip())
     if _NUMBER.fullmatch(text):
         return str(int(float(text)))
-    text = "".join(c for c in unicodedata.normalize("NFKD", text) if c.isalnum()) or text
-    return text.removesuffix("s") if len(text) > 3 else text
+    text = _ACCENT.sub("", unicodedata.normalize("NFD", text))
+    text = _SEPARATOR.sub("", text).strip(" _") or text
+    return text if len(text) < 4 or text.endswith("ss") else text.removesuffix("s")
 
 
 def _odd_names(names: Iterable[str]) -> Iterator[Suspicion]:
