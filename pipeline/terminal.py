@@ -128,7 +128,7 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Shows a bar on stderr, if that is a terminal."""
+    """Shows a bar on stderr, if that is a terminal; a total of 0 is one that is not known."""
     terminal = console(stderr=True)
     if not terminal.is_terminal:
         yield lambda what, done, total: None
@@ -140,5 +140,5 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     with Progress(*columns, console=terminal, transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda what, done, total: bar.update(
-            task, description=escape(what), completed=done, total=total
+            task, description=escape(what), completed=done, total=total or None
         )

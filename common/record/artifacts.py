@@ -28,13 +28,15 @@ class Examples(Record):
     """The images, as ImageExampleGen wrote them."""
 
     dataset_digest: str | None = None
+    """Of the ingested images, their labels and given splits, whatever they came in."""
     input_fingerprint: str | None = None
+    """Of the files that were read."""
     span: int | None = None
     version: int | None = None
     image_count: int | None = None
     class_count: int | None = None
     extra_columns: list[str] | None = None
-    """Of the manifest."""
+    """Of the manifest or shards."""
     split_names: list[str] | None = None
     """TFX's own, as is the next."""
     payload_format: str | None = None

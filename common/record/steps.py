@@ -30,11 +30,11 @@ class Data(Record):
 
     config: dict[str, Any] | None = None
     resolved_path: str | None = None
-    """The folder, manifest or TFRecords that the config's path led to."""
+    """The folder, manifest, archive or shards that the config's path led to."""
     span: int | None = None
     version: int | None = None
     input_fingerprint: str | None = None
-    """The dataset's digest, before the images are read."""
+    """Of the files to read: their paths, labels and contents."""
     split_counts: dict[str, int] | None = None
     """Images by split."""
     quarantined: int | None = None

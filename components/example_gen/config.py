@@ -8,10 +8,25 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from common.config import strict
-from common.config.ranges import at_least, between, filled, more_than, one_of, require
+from common.config.ranges import at_least, between, filled, more_than, one_of, require, shown
 from common.images.plain import MAX_PIXELS
 
 SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns(strict.Checked):
+    """Which columns of shards hold what.
+
+    Of TFRecords: features; of WebDataset: endings of files, or json.NAME.
+    """
+
+    image: str | None = None
+    """The encoded image; None: the one that holds images."""
+    label: str | None = None
+    """The class, as text or number; None: label, or what is known to be another name of it."""
+    split: str | None = None
+    """The split of each image; None: split, where there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +34,17 @@ class DataConfig(strict.Checked):
     """The data of a pipeline (see docs/data.md)."""
 
     path: Annotated[str, filled("a folder or file of images")]
-    """Images are read from this folder, manifest or TFRecords; may hold {SPAN} and {VERSION}."""
-    format: Literal["auto", "folder", "manifest", "tfrecord"] = "auto"
+    """Images are read from this folder, manifest, archive or files of a data set; may hold
+    {SPAN} and {VERSION}."""
+    format: Literal[
+        "auto", "folder", "manifest", "tfrecord", "parquet", "webdataset", "archive"
+    ] = "auto"
     """What the path names, see docs/data.md; auto guesses."""
+    columns: Columns = field(default_factory=Columns)
+    """Which columns of Parquet files, TFRecords and WebDataset shards hold what."""
+    class_names: tuple[str, ...] | str | None = None
+    """Names of the classes where labels are numbers, beginning with that of 0; or a file with
+    one a line."""
     span: Annotated[int, at_least(0)] | None = None
     """Span to read; None: the latest."""
     version: Annotated[int, at_least(0)] | None = None
@@ -39,6 +62,12 @@ class DataConfig(strict.Checked):
     """Whether symbolic links in an image folder are followed."""
 
     def check(self) -> None:
+        if self.class_names is not None and not isinstance(self.class_names, str):
+            names = self.class_names
+            require(
+                len({*names}) == len(names) > 1 and all(n.strip() for n in names),
+                f"class_names: expected at least two different names, got {shown(names)}.",
+            )
         for name in ("train", "val"):
             require(name in self.splits, f"splits: {name!r} is missing, got {self.splits!r}.")
         total = math.fsum(self.splits.values())

@@ -1,8 +1,10 @@
-"""Reading files, and the digest that identifies a dataset by its content.
+"""Reading files, and the digests of what is read and of what comes of it.
 
-The digest covers every record's path, label, split, extra columns and the
-SHA-256 of its bytes, in any order; file times and where the folder lies do
-not matter.
+The fingerprint of a source is known before its images are: it covers every file that is to
+be read, its path, what the listing says of it and the SHA-256 of its bytes.  The digest of a
+dataset covers every ingested image, its label, the split and extra columns that it came with
+and the SHA-256 of its bytes: it is the same whichever files and format they came in.  Neither
+depends on any order, on file times or on where the files lie.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
+from typing import Any
 
 from common.images.errors import BadImage
 from common.process.cpus import available_cpus
-from components.example_gen.records import Record, Source, batches, show
+from components.example_gen.records import Record, Shard, Source, batches, show
 
 MAX_FILE_BYTES = 1 << 29
 """A `tf.Example` cannot exceed 2 GiB; no sensible image file is half a GiB."""
@@ -75,22 +78,36 @@ def _size(path: bytes) -> int:
     return status.st_size
 
 
-def record_digest(record: Record, content_sha256: str) -> bytes:
-    """Returns 32 bytes that identify one record of a dataset."""
-    fields = [show(record.path), record.label, record.split, record.extra, content_sha256]
-    return hashlib.sha256(json.dumps(fields).encode()).digest()
+def file_digest(read: Record | Shard, content_sha256: str) -> bytes:
+    """Returns 32 bytes that identify a file that is read, and what the listing says of it."""
+    if isinstance(read, Shard):
+        said: list[Any] = ["", read.split, read.names]
+    else:
+        said = [read.label, read.split, read.extra]
+    return _digest(show(read.path), *said, content_sha256)
 
 
-def dataset_digest(record_digests: Iterable[bytes]) -> str:
-    """Returns the SHA-256 over the sorted record digests, in hexadecimal."""
-    return hashlib.sha256(b"".join(sorted(record_digests))).hexdigest()
+def image_digest(record: Record, content_sha256: str) -> bytes:
+    """Returns 32 bytes that identify an image and what is said of it, wherever it came from."""
+    extra = sorted((name, value) for name, value in record.extra if value)
+    return _digest(record.label, record.split, extra, content_sha256)
 
 
-def digest_source(source: Source, threads: int | None = None) -> str:
-    """Returns the digest of a listed source; reads every file."""
+def _digest(*values: Any) -> bytes:
+    return hashlib.sha256(json.dumps(values).encode()).digest()
 
-    def some(records: list[Record]) -> list[bytes]:
-        return [record_digest(r, hash_file(source.file(r))) for r in records]
 
+def digest_of_all(digests: Iterable[bytes]) -> str:
+    """Returns the SHA-256 over sorted digests, in hexadecimal."""
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+
+
+def fingerprint(source: Source, threads: int | None = None) -> str:
+    """Returns what identifies the files of a listed source; reads every one."""
+
+    def some(files: list[Record | Shard]) -> list[bytes]:
+        return [file_digest(f, hash_file(source.file(f))) for f in files]
+
+    files: Iterable[Record | Shard] = source.shards or source.records
     with ThreadPoolExecutor(threads or 2 * available_cpus()) as pool:
-        return dataset_digest(chain.from_iterable(pool.map(some, batches(source.records, 64))))
+        return digest_of_all(chain.from_iterable(pool.map(some, batches(files, 64))))

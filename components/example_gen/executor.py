@@ -31,6 +31,7 @@ from components.example_gen import ingest
 from components.example_gen.config import DataConfig, from_json
 from components.example_gen.driver import CONFIG, EXAMPLES
 from components.example_gen.image_index import IMAGES_FILE, to_lines
+from components.example_gen.reading import BATCH
 from components.example_gen.records import Source, batches
 from components.example_gen.report import QUARANTINE_FILE, REPORT_FILE, Outcome, conclude
 from components.example_gen.resolve import FINGERPRINT, RESOLVED_PATH, SPAN, VERSION, resolve
@@ -60,7 +61,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         config = from_json(exec_properties[CONFIG])
         examples.split_names = artifact_utils.encode_split_names(list(config.split_names))
         source = list_source(config, exec_properties[RESOLVED_PATH])
-        plan = plan_by_hash((r.split for r in source.records), config.splits)
+        listed = source.records or source.shards
+        plan = plan_by_hash((each.split for each in listed), config.splits)
         spool = Spool(path=Path(examples.uri, f".spool-{uuid.uuid4().hex}"), plan=plan)
         spool.path.mkdir(parents=True)
         try:
@@ -68,8 +70,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 _build(pipeline, source, config, spool)
             bundles = json.loads((spool.path / _BUNDLES).read_bytes())
             notes = chain.from_iterable(map(spool.notes, bundles))
-            outcome = conclude(dataclasses.replace(source, records=()), config, notes)
-            if outcome.report["dataset_digest"] != exec_properties[FINGERPRINT]:
+            outcome = conclude(dataclasses.replace(source, records=(), shards=()), config, notes)
+            if outcome.fingerprint != exec_properties[FINGERPRINT]:
                 path = exec_properties[RESOLVED_PATH]
                 raise DataError(f"{path} changed while it was being read; run again.")
             _write_report(report.uri, outcome, exec_properties)
@@ -99,16 +101,21 @@ def _build(pipeline: beam.Pipeline, source: Source, config: DataConfig, spool: S
     No image may pass from one step to another: runners on one machine keep in memory
     what does, until the pipeline ends.
     """
-    tfrecords = source.kind == "tfrecord"
-    ingest_ = ingest.IngestTFRecords if tfrecords else ingest.IngestImages
-    # Written class after class, a file would be useless to whoever streams it.
-    shuffled = random.Random(0).sample(source.records, len(source.records))
-    packed = map(ingest.pack, batches(shuffled, 1 if tfrecords else ingest.BATCH))
+    base, most = source.base, config.max_pixels
+    step: ingest.Ingest
+    if source.shards:
+        step = ingest.IngestShards(base, most, spool, source.kind, config.columns)
+        packed = map(ingest.pack, source.shards)
+    else:
+        step = ingest.IngestImages(base, most, spool)
+        # Written class after class, a file would be useless to whoever streams it.
+        shuffled = random.Random(0).sample(source.records, len(source.records))
+        packed = map(ingest.pack, batches(shuffled, BATCH))
     _ = (
         pipeline
         | "List" >> beam.Create(list(packed), reshuffle=False)
         | "Distribute" >> beam.Reshuffle()
-        | "Ingest" >> beam.ParDo(ingest_(source.base, config.max_pixels, spool))
+        | "Ingest" >> beam.ParDo(step)
         | "AllBundles" >> beam.combiners.ToList()
         | "Write" >> beam.Map(_write_bundles, spool.path)
     )

@@ -1,6 +1,6 @@
-"""Reading, checking and serialising images in Beam.
+"""Ingesting images in Beam: read, checked, serialised, written.
 
-Works on batches of records, so that Beam's cost per element does not matter.
+Works on batches of files, so that Beam's cost per element does not matter.
 What is read goes to the bundle's own files at once, since Beam's runners on one
 machine keep in memory whatever passes from one step to the next.  Imports no TFX:
 worker processes load this module.
@@ -9,32 +9,18 @@ worker processes load this module.
 from __future__ import annotations
 
 import abc
-import hashlib
-import os
 import pickle
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
 
-from common.errors import DataError
-from common.images.errors import BadImage
-from common.process.cpus import available_cpus
-from components.example_gen import digest
-from components.example_gen.reading import in_order, note_of, quarantine, read_record
-from components.example_gen.records import Note, Notes, Quarantined, Record, check_label
+from components.example_gen.config import Columns
+from components.example_gen.reading import Reader, note_of
+from components.example_gen.records import Note, Notes, Record, Shard
 from components.example_gen.spool import Bundle, Spool
 from modelstore import raw_example as features
-
-BATCH = 200
-"""Records per Beam element."""
-_SLICE_BYTES = 1 << 20
-"""Of image files that a thread reads in one go; a larger one alone."""
-
-_Outcome = tuple[bytes, Quarantined | tuple[Note, bytes]]
-"""A record's digest, and what became of it: a note and a serialised tf.Example."""
 
 
 def pack(batch: Any) -> bytes:
@@ -42,8 +28,8 @@ def pack(batch: Any) -> bytes:
     return pickle.dumps(batch, pickle.HIGHEST_PROTOCOL)
 
 
-class _Ingest(beam.DoFn, abc.ABC):
-    """Packed records → names of bundles; the examples and notes are in the spool."""
+class Ingest(beam.DoFn, abc.ABC):
+    """Packed files → names of bundles; the examples and notes are in the spool."""
 
     def __init__(self, base: bytes, max_pixels: int, spool: Spool) -> None:
         self._base = base
@@ -52,13 +38,19 @@ class _Ingest(beam.DoFn, abc.ABC):
         self._ingested = beam.metrics.Metrics.counter("visionline", "images_ingested")
         self._quarantined = beam.metrics.Metrics.counter("visionline", "images_quarantined")
 
+    def setup(self) -> None:
+        self._reader = Reader(self._base, partial(example_of, max_pixels=self._max_pixels))
+
+    def teardown(self) -> None:
+        self._reader.close()
+
     def start_bundle(self) -> None:
         self._bundle: Bundle | None = None
 
     def process(self, packed: bytes) -> None:
         if self._bundle is None:
             self._bundle = Bundle(self._spool)
-        for notes in self._ingest_batch(pickle.loads(packed), self._bundle):
+        for notes in self._ingest(pickle.loads(packed), self._bundle):
             self._bundle.note(notes)
             self._ingested.inc(len(notes.images))
             self._quarantined.inc(len(notes.quarantined))
@@ -69,91 +61,29 @@ class _Ingest(beam.DoFn, abc.ABC):
             yield beam.transforms.window.GlobalWindows.windowed_value(self._bundle.name)
 
     @abc.abstractmethod
-    def _ingest_batch(self, records: list[Record], bundle: Bundle) -> Iterator[Notes]:
-        """Adds the examples of a batch to the bundle; yields what is known of them."""
+    def _ingest(self, packed: Any, bundle: Bundle) -> Iterator[Notes]:
+        """Adds the examples of what was packed to the bundle; yields what is known of them."""
 
 
-class IngestImages(_Ingest):
-    """Ingests image files."""
+class IngestImages(Ingest):
+    """Ingests image files; records are packed."""
 
-    def setup(self) -> None:
-        # Pillow decodes outside the interpreter lock.
-        self._threads = available_cpus()
-        self._pool = ThreadPoolExecutor(max_workers=self._threads)
-        self._longest = BATCH // (2 * self._threads) + 1
-
-    def teardown(self) -> None:
-        self._pool.shutdown()
-
-    def _ingest_batch(self, records: list[Record], bundle: Bundle) -> Iterator[Notes]:
-        notes = Notes()
-        for digest_, outcome in self._outcomes(records):
-            notes.digests.append(digest_)
-            if isinstance(outcome, Quarantined):
-                notes.quarantined.append(outcome)
-            else:
-                note, example = outcome
-                notes.images.append(note)
-                bundle.add(note, example)
-        yield notes
-
-    def _outcomes(self, records: list[Record]) -> Iterator[_Outcome]:
-        """Yields what became of the records, in order; few of them are held at a time."""
-        slices = self._slices(records)
-        return chain.from_iterable(in_order(self._pool, self._threads, self._ingest_all, slices))
-
-    def _slices(self, records: list[Record]) -> Iterator[list[Record]]:
-        slice_: list[Record] = []
-        total = 0
-        for record in records:
-            size = digest.size_of(os.path.join(self._base, record.path))
-            if slice_ and (total + size > _SLICE_BYTES or len(slice_) >= self._longest):
-                yield slice_
-                slice_, total = [], 0
-            slice_.append(record)
-            total += size
-        if slice_:
-            yield slice_
-
-    def _ingest_all(self, records: list[Record]) -> list[_Outcome]:
-        return [read_record(self._base, record, self._example) for record in records]
-
-    def _example(self, record: Record, data: bytes, sha256: str) -> tuple[Note, bytes]:
-        return example_of(record, data, sha256, self._max_pixels)
+    def _ingest(self, packed: list[Record], bundle: Bundle) -> Iterator[Notes]:
+        return self._reader.files(packed, bundle.add)
 
 
-class IngestTFRecords(_Ingest):
-    """Ingests files of raw examples; a record is a file."""
+class IngestShards(Ingest):
+    """Ingests files that hold many images each; one is packed."""
 
-    def _ingest_batch(self, records: list[Record], bundle: Bundle) -> Iterator[Notes]:
-        for file in records:
-            path = os.path.join(self._base, file.path)
-            yield Notes(digests=[digest.record_digest(file, digest.hash_file(path))])
-            examples = enumerate(_read_tfrecords(path))
-            try:
-                while (notes := self._some(file, islice(examples, BATCH), bundle)) is not None:
-                    yield notes
-            except DataError as e:
-                yield Notes(errors=[str(e)])
+    def __init__(
+        self, base: bytes, max_pixels: int, spool: Spool, kind: str, columns: Columns
+    ) -> None:
+        super().__init__(base, max_pixels, spool)
+        self._kind = kind
+        self._columns = columns
 
-    def _some(
-        self, file: Record, examples: Iterable[tuple[int, bytes]], bundle: Bundle
-    ) -> Notes | None:
-        """Takes notes of some examples of a file; None: there are no more."""
-        notes = None
-        for index, payload in examples:
-            notes = notes or Notes()
-            record, data = _record_of(file, index, payload)
-            notes.extra_columns.update(name for name, _ in record.extra)
-            sha256 = hashlib.sha256(data).hexdigest()
-            try:
-                note, example = example_of(record, data, sha256, self._max_pixels)
-            except BadImage as e:
-                notes.quarantined.append(quarantine(record, e))
-                continue
-            notes.images.append(note)
-            bundle.add(note, example)
-        return notes
+    def _ingest(self, packed: Shard, bundle: Bundle) -> Iterator[Notes]:
+        return self._reader.shard(packed, self._kind, self._columns, bundle.add)
 
 
 def example_of(record: Record, data: bytes, sha256: str, max_pixels: int) -> tuple[Note, bytes]:
@@ -172,46 +102,3 @@ def example_of(record: Record, data: bytes, sha256: str, max_pixels: int) -> tup
         extra={name: value.encode() for name, value in record.extra},
     )
     return note, example
-
-
-def _read_tfrecords(path: bytes) -> Iterator[bytes]:
-    """Yields the payloads of a TFRecord file; raises DataError where it is broken."""
-    import tensorflow as tf
-
-    name = os.fsdecode(path)
-    compression = "GZIP" if name.endswith(".gz") else ""
-    try:
-        yield from tf.data.TFRecordDataset(name, compression).as_numpy_iterator()
-    except tf.errors.OpError as e:
-        raise DataError(f"{name}: the TFRecord file is broken: {e.message}") from None
-
-
-def _record_of(file: Record, index: int, payload: bytes) -> tuple[Record, bytes]:
-    """Reads a raw example's record and encoded image; raises DataError."""
-    from google.protobuf.message import DecodeError
-    from tensorflow.core.example import example_pb2
-
-    where = f"{os.fsdecode(file.path)}, example {index}"
-    try:
-        values = example_pb2.Example.FromString(payload).features.feature
-    except DecodeError:
-        raise DataError(f"{where}: expected a tf.Example, got something else.") from None
-    for name in (features.ENCODED, features.LABEL):
-        if name not in values or len(values[name].bytes_list.value) != 1:
-            raise DataError(
-                f"{where}: expected one bytes value for {name!r}, found the features "
-                f"{', '.join(sorted(values))}."
-            )
-    paths = values[features.PATH].bytes_list.value if features.PATH in values else []
-    extra = [
-        (name, values[name].bytes_list.value[0].decode("utf-8", "replace"))
-        for name in sorted(set(values) - features.RESERVED)
-        if not name.startswith(features.TAKEN) and len(values[name].bytes_list.value) == 1
-    ]
-    record = Record(
-        path=paths[0] if paths else file.path + b"#%d" % index,
-        label=check_label(values[features.LABEL].bytes_list.value[0], where),
-        split=file.split,
-        extra=tuple(extra),
-    )
-    return record, values[features.ENCODED].bytes_list.value[0]

@@ -6,24 +6,22 @@ import dataclasses
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from common.errors import DataError
 from common.images.pixels import open_image
-from common.process.cpus import available_cpus
 from components.example_gen import spans
 from components.example_gen.config import DataConfig, evaluation_split, from_json, to_json
-from components.example_gen.reading import in_order, note_of, read_record
-from components.example_gen.records import Note, Notes, Quarantined, Record, Source, show
+from components.example_gen.reading import BATCH, Reader, note_of
+from components.example_gen.records import Note, Notes, Quarantined, Record, Source, batches, show
 from components.example_gen.report import Outcome, conclude
 from components.example_gen.source import list_source
 from components.example_gen.suspicious import Suspicion, suspicions
 from components.example_gen.thumbnails import Thumbnails
 
 Progress = Callable[[str, int, int], None]
-"""Is told what is done, how many of it are, and how many there are."""
+"""Is told what is done, how many of it are, and how many there are; 0: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +72,11 @@ class Preview:
     """What report.json will hold; null where no run can make one of this data."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """What became of one image."""
-
-    digest: bytes
-    outcome: Quarantined | tuple[Note, str]
-    """With its format and mode."""
-
-
 def preview(
-    config: DataConfig, *, thumbnails: Thumbnails | None = None, progress: Progress | None = None
+    config: DataConfig,
+    *,
+    thumbnails: Thumbnails | None = None,
+    progress: Progress = lambda what, done, total: None,
 ) -> tuple[Preview, dict[bytes, str]]:
     """Reads and checks all images as an ingestion would.
 
@@ -102,16 +94,12 @@ def preview(
     source = list_source(config, place.path)
     originals: Counter[str] = Counter()
     notes = Notes()
-    for number, seen in enumerate(_all_seen(source, config, thumbnails), 1):
-        notes.digests.append(seen.digest)
-        if isinstance(seen.outcome, Quarantined):
-            notes.quarantined.append(seen.outcome)
-        else:
-            note, original = seen.outcome
-            notes.images.append(note)
-            originals[original] += 1
-        if progress is not None:
-            progress("images", number, len(source.records))
+    for some in _read(source, config, thumbnails, originals, progress):
+        notes.read += some.read
+        notes.images += some.images
+        notes.quarantined += some.quarantined
+        notes.extra_columns |= some.extra_columns
+        notes.errors += some.errors
     outcome, refused = _conclude(source, config, notes)
     splits = outcome.report["splits"] if outcome else {}
     listed = {r.label for r in source.records} | {q.label for q in notes.quarantined}
@@ -120,7 +108,7 @@ def preview(
     found = Preview(
         path=place.path,
         kind=source.kind,
-        understood=_understood(source, config),
+        understood=_understood(source.kind, notes, config),
         refused=refused,
         classes=dict(sorted(classes.items())),
         width=_spread(n.width for n in notes.images),
@@ -140,33 +128,41 @@ def preview(
     return found, {i.path: i.split for i in outcome.images} if outcome else {}
 
 
-def _all_seen(source: Source, config: DataConfig, thumbnails: Thumbnails | None) -> Iterator[_Seen]:
-    """Yields what becomes of each record, in order, in as many threads as there are CPUs."""
+def _read(
+    source: Source,
+    config: DataConfig,
+    thumbnails: Thumbnails | None,
+    originals: Counter[str],
+    progress: Progress,
+) -> Iterator[Notes]:
+    """Yields notes of all images, and counts formats and modes of those that can be used."""
 
-    def use(record: Record, data: bytes, sha256: str) -> tuple[Note, str]:
+    def check(record: Record, data: bytes, sha256: str) -> tuple[Note, str]:
         note, image = note_of(record, data, sha256, config.max_pixels)
         if thumbnails is not None:
             thumbnails.offer(note.label, note.path, sha256, image.encoded)
         with open_image(data, max_pixels=config.max_pixels) as original:
             return note, f"{original.format} {original.mode}"
 
-    def look(record: Record) -> _Seen:
-        digest, outcome = read_record(source.base, record, use)
-        return _Seen(digest=digest, outcome=outcome)
+    def take(note: Note, original: str) -> None:
+        originals[original] += 1
+        progress("images", originals.total(), len(source.records))
 
-    threads = available_cpus()
-    pool = ThreadPoolExecutor(threads)
+    reader = Reader(source.base, check)
     try:
-        yield from in_order(pool, threads, look, source.records)
+        for shard in source.shards:
+            yield from reader.shard(shard, source.kind, config.columns, take)
+        for batch in batches(source.records, BATCH):
+            yield from reader.files(batch, take)
     finally:
-        pool.shutdown(cancel_futures=True)
+        reader.close()
 
 
 def _conclude(
     source: Source, config: DataConfig, notes: Notes
 ) -> tuple[Outcome | None, str | None]:
     """Returns what ingestion would conclude, and why it would refuse to."""
-    listed = dataclasses.replace(source, records=())
+    listed = dataclasses.replace(source, records=(), shards=())
     try:
         return conclude(listed, config, [notes]), None
     except DataError as e:
@@ -199,17 +195,20 @@ def _unusable(quarantined: Sequence[Quarantined]) -> tuple[Unusable, ...]:
 _KINDS = {
     "folder": "a sub-folder for each class",
     "manifest": "a line for each image",
-    "tfrecord": "raw examples",
+    "tfrecord": "an example for each image",
+    "parquet": "a row for each image",
+    "webdataset": "tar files with a sample for each image",
+    "archive": "image folders, packed",
 }
 
 
-def _understood(source: Source, config: DataConfig) -> str:
-    given = [n for n in config.split_names if n in {r.split for r in source.records}]
-    drawn = ", ".join(n for n in config.split_names if n not in given)
-    if not given:
-        splits = f"{drawn} drawn by content"
-    elif drawn:
-        splits = f"{', '.join(given)} as given, {drawn} drawn from train by content"
-    else:
-        splits = f"{', '.join(given)} as given"
-    return "; ".join([f"{source.kind}", *filter(None, [_KINDS.get(source.kind)]), splits])
+def _understood(kind: str, notes: Notes, config: DataConfig) -> str:
+    brought = {n.given_split for n in notes.images}
+    given = ", ".join(n for n in config.split_names if n in brought)
+    drawn = ", ".join(n for n in config.split_names if n not in brought)
+    splits = []
+    if given:
+        splits.append(f"{given} as given")
+    if drawn:
+        splits.append(f"{drawn} drawn{' from train' if given else ''} by content")
+    return "; ".join([kind, *filter(None, [_KINDS.get(kind)]), ", ".join(splits)])

@@ -1,4 +1,4 @@
-"""Reading an image and checking it, as ingestion does and as a look at the data does; no Beam."""
+"""Reading and checking images, whoever asks: ingestion or a look at the data; needs no Beam."""
 
 from __future__ import annotations
 
@@ -7,37 +7,127 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
+from common.errors import DataError
 from common.images.errors import BadImage
 from common.images.pixels import CheckedImage, check_image
+from common.process.cpus import available_cpus
 from components.example_gen import digest
-from components.example_gen.records import Note, Quarantined, Record
+from components.example_gen.config import Columns
+from components.example_gen.records import Note, Notes, Quarantined, Record, Shard, batches
+from components.example_gen.shards.contract import Image
+from components.example_gen.shards.formats import reader
 
-S = TypeVar("S")
+BATCH = 200
+"""Images of which notes are taken together."""
+_SLICE_BYTES = 1 << 20
+"""Of images that a thread checks in one go; a larger one alone."""
+
 T = TypeVar("T")
-Use = Callable[[Record, bytes, str], T]
-"""Makes something of a record, its file's bytes and their SHA-256; raises BadImage."""
+Q = TypeVar("Q")
+R = TypeVar("R")
 
 
-def read_record(base: bytes, record: Record, use: Use[T]) -> tuple[bytes, Quarantined | T]:
-    """Returns a record's digest, and what became of its file."""
-    file = os.path.join(base, record.path)
-    try:
-        data = digest.read_file(file)
-    except digest.Unreadable as e:
-        sha256 = digest.hash_file(file)
-        return digest.record_digest(record, sha256), quarantine(record, e)
-    sha256 = hashlib.sha256(data).hexdigest()
-    record_digest = digest.record_digest(record, sha256)
-    try:
-        return record_digest, use(record, data, sha256)
-    except BadImage as e:
-        return record_digest, quarantine(record, e)
+class Reader(Generic[T]):
+    """Reads and checks images in as many threads as there are CPUs.
 
+    Of each usable image, in order, something besides its note is made in a thread and taken
+    by the caller; few of them are held at a time.
 
-def quarantine(record: Record, e: BadImage) -> Quarantined:
-    return Quarantined(path=record.path, label=record.label, reason=e.reason, detail=e.detail)
+    Args:
+      base: the folder that paths start from.
+      check: makes both of a record, its encoded image and the SHA-256; raises BadImage.
+    """
+
+    def __init__(self, base: bytes, check: Callable[[Record, bytes, str], tuple[Note, T]]) -> None:
+        self._base = base
+        self._check = check
+        # Pillow decodes outside the interpreter lock.
+        self._threads = available_cpus()
+        self._pool = ThreadPoolExecutor(max_workers=self._threads)
+        self._longest = BATCH // (2 * self._threads) + 1
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def files(self, records: list[Record], take: Callable[[Note, T], None]) -> Iterator[Notes]:
+        """Reads image files; yields what is known of them."""
+        notes = Notes()
+        sized = ((r, digest.size_of(self._file(r))) for r in records)
+        for read, outcome in self._each(self._read, sized):
+            notes.read.append(read)
+            _note(outcome, notes, take)
+        yield notes
+
+    def shard(
+        self, shard: Shard, kind: str, columns: Columns, take: Callable[[Note, T], None]
+    ) -> Iterator[Notes]:
+        """Reads a file that holds many images, as a stream; yields what is known of them."""
+        file = self._file(shard)
+        images = reader(kind).read(os.fsdecode(file), shard, columns)
+        sized = ((i, len(i[1]) if isinstance(i[1], bytes) else 0) for i in images)
+        outcomes = self._each(self._look, sized)
+        try:
+            for batch in batches(outcomes, BATCH):
+                notes = Notes()
+                for extra_columns, outcome in batch:
+                    notes.extra_columns.update(extra_columns)
+                    _note(outcome, notes, take)
+                yield notes
+        except DataError as e:
+            yield Notes(errors=[str(e)])
+        # Looked at last: whatever was read had been there until now.
+        yield Notes(read=[digest.file_digest(shard, digest.hash_file(file))])
+
+    def _file(self, listed: Record | Shard) -> bytes:
+        return os.path.join(self._base, listed.path)
+
+    def _each(self, function: Callable[[Q], R], items: Iterable[tuple[Q, int]]) -> Iterator[R]:
+        """Yields the results for items with their sizes in bytes, in order, few at a time."""
+        waiting: deque[Future[list[R]]] = deque()
+        for slice_ in self._slices(items):
+            waiting.append(self._pool.submit(lambda s: list(map(function, s)), slice_))
+            if len(waiting) > self._threads:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+
+    def _slices(self, items: Iterable[tuple[Q, int]]) -> Iterator[list[Q]]:
+        slice_: list[Q] = []
+        total = 0
+        for item, size in items:
+            if slice_ and (total + size > _SLICE_BYTES or len(slice_) >= self._longest):
+                yield slice_
+                slice_, total = [], 0
+            slice_.append(item)
+            total += size
+        if slice_:
+            yield slice_
+
+    def _read(self, record: Record) -> tuple[bytes, Quarantined | tuple[Note, T]]:
+        """Returns the file's digest, and what became of it."""
+        file = self._file(record)
+        try:
+            data = digest.read_file(file)
+        except digest.Unreadable as e:
+            return digest.file_digest(record, digest.hash_file(file)), _quarantine(record, e)
+        read = digest.file_digest(record, hashlib.sha256(data).hexdigest())
+        return read, self._checked(record, data)
+
+    def _look(self, image: Image) -> tuple[list[str], Quarantined | tuple[Note, T]]:
+        """Returns the extra columns of an image, and what became of it."""
+        record, data = image
+        extra_columns = [name for name, _ in record.extra]
+        if isinstance(data, BadImage):
+            return extra_columns, _quarantine(record, data)
+        return extra_columns, self._checked(record, data)
+
+    def _checked(self, record: Record, data: bytes) -> Quarantined | tuple[Note, T]:
+        try:
+            return self._check(record, data, hashlib.sha256(data).hexdigest())
+        except BadImage as e:
+            return _quarantine(record, e)
 
 
 def note_of(record: Record, data: bytes, sha256: str, max_pixels: int) -> tuple[Note, CheckedImage]:
@@ -53,18 +143,20 @@ def note_of(record: Record, data: bytes, sha256: str, max_pixels: int) -> tuple[
         width=image.width,
         height=image.height,
         size=len(data),
+        digest=digest.image_digest(record, sha256),
     )
     return note, image
 
 
-def in_order(
-    pool: ThreadPoolExecutor, threads: int, work: Callable[[S], T], parts: Iterable[S]
-) -> Iterator[T]:
-    """Yields what work makes of each part, in order; few of them are held at a time."""
-    waiting: deque[Future[T]] = deque()
-    for part in parts:
-        waiting.append(pool.submit(work, part))
-        if len(waiting) > threads:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+def _note(
+    outcome: Quarantined | tuple[Note, T], notes: Notes, take: Callable[[Note, T], None]
+) -> None:
+    if isinstance(outcome, Quarantined):
+        notes.quarantined.append(outcome)
+    else:
+        notes.images.append(outcome[0])
+        take(*outcome)
+
+
+def _quarantine(record: Record, e: BadImage) -> Quarantined:
+    return Quarantined(path=record.path, label=record.label, reason=e.reason, detail=e.detail)

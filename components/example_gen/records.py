@@ -10,9 +10,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
+from typing import TypeVar
 
 from common.errors import DataError
+
+T = TypeVar("T")
 
 SPLIT_NAMES = {
     "train": "train",
@@ -33,7 +35,7 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One image that a source lists, unread (or one TFRecord file)."""
+    """One image of a source."""
 
     path: bytes
     """As stored in `image/path`: relative to `Source.base`, or absolute."""
@@ -42,6 +44,20 @@ class Record:
     """"train", "val" or "test" where the source says so."""
     extra: tuple[tuple[str, str], ...] = ()
     """Further columns, in the order of `Source.extra_columns`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One file of many images."""
+
+    path: bytes
+    """Relative to `Source.base`."""
+    split: str | None = None
+    """"train", "val" or "test" where its name says so."""
+    names: tuple[str, ...] = ()
+    """Of the classes, by number: from `data.class_names` or a file beside it."""
+    members: Mapping[int, tuple[Record, ...]] = field(default_factory=dict)
+    """Of an archive: the images that are made of each file in it, by its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +85,16 @@ class Note:
     height: int
     size: int
     """Bytes of the original file."""
+    digest: bytes
+    """Of what the image is, wherever it came from."""
 
 
 @dataclass(slots=True)
 class Notes:
     """What some records tell the report."""
 
-    digests: list[bytes] = field(default_factory=list)
+    read: list[bytes] = field(default_factory=list)
+    """Digests of the files that were read."""
     images: list[Note] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     extra_columns: set[str] = field(default_factory=set)
@@ -87,10 +106,14 @@ class Notes:
 class Source:
     """A listed source: everything known before an image is read."""
 
-    kind: Literal["folder", "manifest", "tfrecord"]
+    kind: str
+    """As in `data.format`."""
     base: bytes
     """Folder that relative paths start from."""
     records: tuple[Record, ...]
+    """The images; none where only their shards are known."""
+    shards: tuple[Shard, ...] = ()
+    """The files to read, where they are not the images themselves."""
     quarantined: tuple[Quarantined, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
     """Files that are no images by name, counted by kind."""
@@ -98,13 +121,14 @@ class Source:
     notices: tuple[str, ...] = ()
     """What a person should know of it: a sentence on one line each."""
 
-    def file(self, record: Record) -> bytes:
-        return os.path.join(self.base, record.path)
+    def file(self, read: Record | Shard) -> bytes:
+        """Returns the path of an image or a shard."""
+        return os.path.join(self.base, read.path)
 
 
-def batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
-    """Yields lists of at most `size` records, in order."""
-    iterator = iter(records)
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yields lists of at most `size` items, in order."""
+    iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 

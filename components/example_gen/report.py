@@ -11,10 +11,11 @@ from typing import Any
 
 from common.errors import DataError
 from components.example_gen.config import DataConfig, evaluation_split
-from components.example_gen.digest import dataset_digest
+from components.example_gen.digest import digest_of_all
 from components.example_gen.image_index import IndexedImage
 from components.example_gen.records import Note, Notes, Quarantined, Source, check_labels, show
-from components.example_gen.splits import SplitPlan, plan_splits, straddling
+from components.example_gen.shards.formats import SHARDS
+from components.example_gen.splits import SplitPlan, no_share, plan_splits, straddling
 
 REPORT_FILE = "report.json"
 QUARANTINE_FILE = "quarantine.jsonl"
@@ -28,6 +29,8 @@ class Outcome:
     """Everything decided once all images are read."""
 
     plan: SplitPlan
+    fingerprint: str
+    """Of the files that were read."""
     report: dict[str, Any]
     quarantined: list[Quarantined]
     images: list[IndexedImage]
@@ -47,26 +50,27 @@ def conclude(source: Source, config: DataConfig, all_notes: Iterable[Notes]) -> 
     Raises:
       DataError: too much in quarantine, one class left, an empty split.
     """
-    digests, images, quarantined = [], [], list(source.quarantined)
+    read, images, quarantined = [], [], list(source.quarantined)
     extra_columns = set(source.extra_columns)
     for notes in all_notes:
         if notes.errors:
             raise DataError(notes.errors[0])
-        digests += notes.digests
+        read += notes.read
         images += notes.images
         quarantined += notes.quarantined
         extra_columns |= notes.extra_columns
     images.sort(key=lambda n: n.path)
     quarantined.sort(key=lambda q: q.path)
     _check_quarantine(images, quarantined, config)
+    _check_splits(images, config)
     check_labels((n.label for n in images), "The usable images")
     plan = plan_splits(((n.sha256, n.label, n.given_split) for n in images), config.splits)
     report = {
-        "dataset_digest": dataset_digest(digests),
+        "dataset_digest": digest_of_all(n.digest for n in images),
         "evaluation_split": evaluation_split(config),
         "extra_columns": sorted(extra_columns),
         "ignored": dict(sorted(source.ignored.items())),
-        "notices": list(source.notices),
+        "notices": [*source.notices, *_notices(source, images)],
         **_counts(images, plan, config),
         "quarantined": {
             "count": len(quarantined),
@@ -78,7 +82,32 @@ def conclude(source: Source, config: DataConfig, all_notes: Iterable[Notes]) -> 
         IndexedImage(n.sha256, plan.split_of(n.sha256, n.given_split), n.label, n.path)
         for n in images
     ]
-    return Outcome(plan=plan, report=report, quarantined=quarantined, images=indexed)
+    return Outcome(
+        plan=plan,
+        fingerprint=digest_of_all(read),
+        report=report,
+        quarantined=quarantined,
+        images=indexed,
+    )
+
+
+def _notices(source: Source, images: list[Note]) -> list[str]:
+    if source.kind not in SHARDS or not all(n.label.isdecimal() for n in images):
+        return []
+    return [
+        "The labels are numbers without names, so the classes are called by their numbers; "
+        "data.class_names names them."
+    ]
+
+
+def _check_splits(images: list[Note], config: DataConfig) -> None:
+    """Checks splits that only the images themselves said."""
+    given = {n.given_split for n in images}
+    if None in given and len(given) > 1:
+        raise DataError("Some images come with a split and some without; fill all or none.")
+    for split in given:
+        if split not in (None, *config.split_names):
+            raise DataError(no_share(split))
 
 
 def _check_quarantine(

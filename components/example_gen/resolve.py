@@ -10,7 +10,7 @@ from common.record.record import names_of
 from common.record.steps import Data
 from components.example_gen import spans
 from components.example_gen.config import from_json
-from components.example_gen.digest import digest_source
+from components.example_gen.digest import fingerprint
 from components.example_gen.source import list_source
 
 RESOLVED_PATH, SPAN, VERSION, FINGERPRINT = names_of(
@@ -28,11 +28,11 @@ def resolve(config_json: str) -> dict[str, Any]:
     config = from_json(config_json)
     place = spans.resolve(config.path, config.span, config.version)
     source = list_source(config, place.path)
-    logging.info("Digesting %d files of %s", len(source.records), place.path)
+    logging.info("Digesting %d files of %s", len(source.shards or source.records), place.path)
     properties = {
         RESOLVED_PATH: place.path,
         SPAN: place.span,
-        FINGERPRINT: digest_source(source),
+        FINGERPRINT: fingerprint(source),
     }
     if place.version is not None:
         properties[VERSION] = place.version

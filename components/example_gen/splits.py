@@ -133,6 +133,14 @@ def _empty_split(name: str, images: int) -> str:
     )
 
 
+def no_share(split: str | None) -> str:
+    """Says that data comes with a split that the config does not know."""
+    return (
+        f"There are {split} images, but data.splits has no share for {split!r}; add it (its share "
+        "is not used) or move the images."
+    )
+
+
 def straddling(images: Sequence[tuple[str, str]]) -> dict[str, set[str]]:
     """Returns the contents that come with more than one value: SHA-256 → values."""
     values: dict[str, set[str]] = defaultdict(set)

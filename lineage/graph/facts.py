@@ -66,8 +66,11 @@ class DataFacts:
     artifact_id: int
     uri: str
     source: str | None
-    """The folder, manifest or TFRecords."""
+    """The folder, manifest, archive or shards."""
     digest: str | None
+    """Of the ingested images, whatever they came in."""
+    fingerprint: str | None
+    """Of the files that were read."""
     span: int | None
     version: int | None
     images: int | None
@@ -276,6 +279,7 @@ def data_facts(examples: Artifact, maker: Execution | None) -> DataFacts:
         uri=examples.uri,
         source=read.resolved_path or value_of(maker or {}, Parameters.input_base),
         digest=images.dataset_digest or images.input_fingerprint,
+        fingerprint=images.input_fingerprint,
         span=images.span,
         version=images.version,
         images=images.image_count,

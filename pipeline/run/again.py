@@ -17,7 +17,7 @@ from common.config.strict import parse
 from common.errors import ConfigError
 from common.formats import short
 from components.example_gen import spans
-from components.example_gen.digest import digest_source
+from components.example_gen.digest import fingerprint
 from components.example_gen.source import list_source
 from lineage.questions.recorded import Recorded, Section, recorded, surroundings
 from lineage.store.reader import Reader
@@ -105,15 +105,17 @@ def _changed(again: Again) -> Iterator[str]:
         now, git_dirty=bool(now.git_dirty), visionline_git_dirty=bool(now.visionline_git_dirty)
     )
     values: dict[tuple[Section, str], Any] = {
-        ("data", "digest"): digest_source(list_source(config.data, place.path)),
         ("code", "training code digest"): training_code(config.train),
         **surroundings(clean),
     }
-    for (section, key), value in values.items():
-        before = then.get((section, key))
+    read = fingerprint(list_source(config.data, place.path))
+    for data in again.then.data:
+        if data.fingerprint not in (None, read):
+            yield f"the images' digest: {_short(data.fingerprint)} then, {_short(read)} now"
+    for key, value in values.items():
+        before = then.get(key)
         if before is not None and value is not None and before != value:
-            what = "the images' digest" if section == "data" else key
-            yield f"{what}: {_short(before)} then, {_short(value)} now"
+            yield f"{key[1]}: {_short(before)} then, {_short(value)} now"
     before = again.then.tables.get(("packages", ""))
     if before is not None:
         yield from _packages(before, now.packages or {})

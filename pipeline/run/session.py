@@ -102,8 +102,6 @@ def title_of(config: PipelineConfig) -> str:
 
 def _held_out(config: PipelineConfig, source: Source) -> Counter[str]:
     """Returns images by class that models are judged on, where the source itself says which."""
-    if source.kind == "tfrecord":  # files, of who knows how many
-        return Counter()
     split = evaluation_split(config.data)
     return Counter(r.label for r in source.records if r.split == split)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from common.errors import ConfigError, DataError
 from components.example_gen import spans
 from components.example_gen.config import DataConfig, evaluation_split, from_json, to_json
-from components.example_gen.digest import digest_source, hash_file
+from components.example_gen.digest import fingerprint, hash_file
 from components.example_gen.records import Source, check_label
 from components.example_gen.source import list_source
 
@@ -327,13 +327,13 @@ def test_config_refuses(values, message):
 def test_digest_follows_content_and_not_times_or_place(tmp_path):
     fill(tmp_path / "one", "a/1.png", "b/2.png")
     fill(tmp_path / "two", "a/1.png", "b/2.png")
-    first = digest_source(listed(tmp_path / "one"))
+    first = fingerprint(listed(tmp_path / "one"))
     os.utime(tmp_path / "two/a/1.png", (1, 1))
-    assert digest_source(listed(tmp_path / "two")) == first
+    assert fingerprint(listed(tmp_path / "two")) == first
     touch_image(str(tmp_path / "two/a/1.png"), shade=9)
-    assert digest_source(listed(tmp_path / "two")) != first
+    assert fingerprint(listed(tmp_path / "two")) != first
     os.rename(tmp_path / "one/b", tmp_path / "one/c")
-    assert digest_source(listed(tmp_path / "one")) != first
+    assert fingerprint(listed(tmp_path / "one")) != first
 
 
 # --- Class names

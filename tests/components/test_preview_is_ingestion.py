@@ -6,12 +6,15 @@ import io
 import json
 import os
 import shutil
+import tarfile
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ingesting import ingest
 from odd_images import all_kinds
@@ -100,7 +103,51 @@ def tfrecords(root: Path) -> dict[str, Any]:
     return {"path": str(root / "records"), "max_quarantine_fraction": 0.1}
 
 
-@pytest.mark.parametrize("make", [odd_folder, splits_given, few_images, manifest, spans, tfrecords])
+def parquet(root: Path) -> dict[str, Any]:
+    classes(root / "images")
+    files = sorted((root / "images").rglob("*.png"))
+    rows = [{"image": {"bytes": f.read_bytes(), "path": f.name}} for f in files]
+    rows[3]["image"]["bytes"] = b"broken"
+    labels = [f.parent.name for f in files]
+    table = pa.table({"image": [r["image"] for r in rows], "label": labels})
+    (root / "rows").mkdir()
+    pq.write_table(table.slice(0, 10), root / "rows" / "a-00000-of-00003.parquet")
+    pq.write_table(table.slice(10), root / "rows" / "a-00001-of-00003.parquet")
+    return {"path": str(root / "rows"), "max_quarantine_fraction": 0.1}
+
+
+def webdataset(root: Path) -> dict[str, Any]:
+    classes(root / "images")
+    (root / "shards").mkdir()
+    with tarfile.open(root / "shards" / "0.tar", "w") as tar:
+        for n, file in enumerate(sorted((root / "images").rglob("*.png"))):
+            tar.add(file, f"{n:03}.png")
+            label = tarfile.TarInfo(f"{n:03}.cls")
+            label.size = 1
+            tar.addfile(label, io.BytesIO(b"%d" % (n % 2)))
+    return {"path": str(root / "shards")}
+
+
+def archive(root: Path) -> dict[str, Any]:
+    odd_folder(root / "images")
+    (root / "images" / "cat" / "gone.jpg").unlink()
+    return {"path": shutil.make_archive(str(root / "packed"), "gztar", root / "images")}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        odd_folder,
+        splits_given,
+        few_images,
+        manifest,
+        spans,
+        tfrecords,
+        parquet,
+        webdataset,
+        archive,
+    ],
+)
 def test_the_report_is_that_of_an_ingestion(
     make: Callable[[Path], dict[str, Any]], tmp_path: Path
 ) -> None:

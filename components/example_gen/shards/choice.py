@@ -1,0 +1,190 @@
+"""Which of a shard's columns is the image and which the label, and what a label is called."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
+
+from common.errors import DataError, nearest
+from common.images.errors import BadImage
+from common.images.pixels import open_image
+from components.example_gen.records import check_label, check_split
+from modelstore.raw_example import RESERVED, TAKEN
+
+Kind = Literal["named", "text", "number"]
+"""Of a label: a number whose name is known, text, or a number."""
+
+LABELS = (
+    *("label", "labels", "class", "class_name", "classname", "label_name", "label_text"),
+    *("class_label", "text_label", "category", "target", "cls", "y", "fine_label", "coarse_label"),
+    *("image/class/label", "image/class/text"),
+)
+"""What people call the label."""
+IMAGES = ("image/encoded", "image", "img")
+"""What people call the image, where the images themselves do not show it."""
+SPLIT = "split"
+_SHOWN = 60
+_MOST_PIXELS = 1 << 40
+
+
+def looks_like_image(data: bytes) -> bool:
+    """Says whether bytes begin as a picture of some format does."""
+    try:
+        with open_image(data, max_pixels=_MOST_PIXELS):
+            return True
+    except BadImage as e:
+        return e.reason not in ("not-an-image", "empty")
+
+
+def choose_image(found: Collection[str], there: Collection[str], where: str, wanted: str) -> str:
+    """Returns the column of the images.
+
+    Args:
+      found: those that hold images by what can be seen.
+      there: all columns, for messages.
+      wanted: the one that the config names, "" for none.
+
+    Raises:
+      DataError: there is none, or more than one.
+    """
+    if wanted:
+        return _wanted("image", wanted, there, where)
+    if len(found) == 1:
+        return next(iter(found))
+    if not found:
+        raise DataError(
+            f"{where}: expected encoded images (JPEG, PNG and the like) in one of its columns, "
+            f"found none in {_listed(there)}; name theirs: data.columns.image = {_example(there)}."
+        )
+    raise DataError(
+        f"{where}: the images could be {_or(found)}; choose: data.columns.image = "
+        f"{_example(found)}."
+    )
+
+
+def choose_label(found: Mapping[str, Kind], there: Collection[str], where: str, wanted: str) -> str:
+    """Returns the column of the labels; the arguments are those of `choose_image`.
+
+    Raises:
+      DataError: there is none, or more than one.
+    """
+    if wanted:
+        return _wanted("label", wanted, there, where)
+    if len(found) == 1 or found.get("label") == "named":
+        return "label" if "label" in found else next(iter(found))
+    if not found:
+        raise DataError(
+            f"{where}: expected a column with the labels (such as label), found "
+            f"{_listed(there)}; name it: data.columns.label = {_example(there)}."
+        )
+    kinds = {"named": "numbers with names", "text": "text", "number": "numbers without names"}
+    readings = [f"{name} ({kinds[kind]})" for name, kind in found.items()]
+    raise DataError(
+        f"{where}: the labels could be {_or(readings)}; choose: data.columns.label = "
+        f"{_example(found)}."
+    )
+
+
+def _wanted(what: str, wanted: str, there: Collection[str], where: str) -> str:
+    if wanted not in there:
+        raise DataError(
+            f"{where}: data.columns.{what} is {wanted!r}, found {_listed(there)}."
+            f"{nearest(wanted, there)}"
+        )
+    return wanted
+
+
+def class_name(value: Any, names: Sequence[str], where: str) -> str:
+    """Returns the class's name of a label as it was found.
+
+    Args:
+      value: text, or a number: then `names` has its name, or without names it is its own.
+      names: the classes' names by number; empty where there are none.
+
+    Raises:
+      DataError: there is no label, its number has no name, or it is no class at all.
+    """
+    if isinstance(value, list | tuple) and len(value) == 1:
+        (value,) = value
+    if isinstance(value, list | tuple | dict):
+        raise DataError(
+            f"{where}: expected one class, got {str(value)[:_SHOWN]}; an image has exactly one."
+        )
+    if isinstance(value, bytes | str):
+        text = _text(value, where)
+        if names and text not in names and re.fullmatch(r"-?\d+", text):
+            return _named(int(text), names, where)
+        if names and text not in names:
+            raise DataError(f"{where}: the label {text!r} is none of the {len(names)} class names.")
+        return check_label(text, where)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        raise DataError(f"{where}: there is no label; add it, or remove what has none.")
+    if isinstance(value, bool) and not names:
+        return "true" if value else "false"
+    if isinstance(value, float) and not value.is_integer():
+        raise DataError(f"{where}: expected a class, got the number {value:g}.")
+    return _named(int(value), names, where)
+
+
+def _named(number: int, names: Sequence[str], where: str) -> str:
+    if number < 0:
+        raise DataError(
+            f"{where}: the label {number} means that there is none (as in a test set for a "
+            "contest); remove what has none."
+        )
+    if names and number >= len(names):
+        raise DataError(
+            f"{where}: the label {number} has no name: there are {len(names)} class names "
+            f"(0 to {len(names) - 1}); name it, in data.class_names if nowhere else."
+        )
+    return check_label(names[number] if names else str(number), where)
+
+
+def _text(value: bytes | str, where: str) -> str:
+    try:
+        text = value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: expected a label in UTF-8, got {value[:_SHOWN]!r}.") from None
+    if not text.strip():
+        raise DataError(f"{where}: there is no label; add it, or remove what has none.")
+    return text
+
+
+def split_of(value: Any, given: str | None, where: str) -> str:
+    """Returns the split of an image that has one of its own; `given` is its shard's.
+
+    Raises:
+      DataError: it is unknown, or not the shard's.
+    """
+    split = check_split(str(value or ""), where)
+    if given not in (None, split):
+        raise DataError(
+            f"{where}: the file's name says {given}, its column split says {split}; "
+            "rename the file or the column."
+        )
+    return split
+
+
+def is_extra(name: str) -> bool:
+    """Says whether a column may become a feature of its own name."""
+    return bool(
+        name.strip()
+        and name.isprintable()
+        and name not in RESERVED
+        and not name.startswith((*TAKEN, "__"))
+    )
+
+
+def _listed(columns: Collection[str]) -> str:
+    return ", ".join(columns) or "nothing"
+
+
+def _or(columns: Collection[str]) -> str:
+    *first, last = columns
+    return f"{', '.join(first)} or {last}"
+
+
+def _example(columns: Collection[str]) -> str:
+    return f'"{next(iter(columns), "NAME")}"'

@@ -1,0 +1,282 @@
+"""Which files make up a set of shards, and what their names say: splits, numbers, class names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from common.errors import DataError
+from components.example_gen.config import Columns, DataConfig
+from components.example_gen.folder import IMAGE_EXTENSIONS, is_hidden
+from components.example_gen.manifest import SUFFIXES as MANIFESTS
+from components.example_gen.records import SPLIT_NAMES, Shard, Source, show
+from components.example_gen.shards.archive import list_archives
+from components.example_gen.shards.formats import (
+    ARCHIVE,
+    NAMES,
+    WEBDATASET,
+    is_named,
+    reader,
+)
+from components.example_gen.shards.webdataset import is_webdataset
+
+_LFS = b"version https://git-lfs.github.com/"
+_NUMBERED = re.compile(r"-(\d+)-of-(\d+)")
+_LABEL_NAMES = ".labels.txt"
+"""Ends the names of the files in which TFDS keeps class names."""
+_OTHER_ARCHIVES = (".rar", ".7z", ".tar.zst", ".zst", ".lz4")
+_MOST_LEVELS = 4
+"""Of folders in which shards are looked for."""
+
+
+def guess(path: str) -> str | None:
+    """Returns the format of the shards at a path; None where there are none.
+
+    Raises:
+      DataError: there are shards of two formats, or shards beside folders of images.
+    """
+    name = os.path.basename(path)
+    if os.path.isfile(path):
+        if name.lower().endswith(_OTHER_ARCHIVES):
+            raise DataError(f"{path}: such archives are not read; unpack it, and give the folder.")
+        return _kind_of(path) if _by_name(name) else None
+    found: dict[str, str] = {}
+    images = ""
+    for folder, names in _folders(path):
+        for name in names:
+            if kind := _by_name(name):
+                found.setdefault(kind, os.path.join(folder, name))
+        # Beside the shards' folders, an image is a logo.
+        if folder != path and any(_is_image(n) for n in names):
+            images = folder
+            break
+    if images:  # what was unpacked may lie beside its archive
+        found = {k: f for k, f in found.items() if k not in (WEBDATASET, ARCHIVE)}
+    if not found:
+        return None
+    if len(found) > 1 or images:
+        shown = [os.path.relpath(f, path) for f in found.values()]
+        shown += [f"images in {os.path.relpath(images, path)}/"] if images else []
+        kinds = [*found, *(["folder"] if images else [])]
+        raise DataError(
+            f"{path}: found {show(' and '.join(shown))}; choose what to read: data.format = "
+            f"{' or '.join(map(repr, kinds))}, or give a deeper path."
+        )
+    ((_, file),) = found.items()
+    kind = _kind_of(file)
+    manifests = [n for n in os.listdir(path) if n.lower().endswith(MANIFESTS)]
+    if kind == ARCHIVE and manifests:
+        raise DataError(
+            f"{path}: found the manifest {manifests[0]} beside {os.path.relpath(file, path)}, and "
+            "a manifest's images are read from files only; unpack the archive, or move one of them."
+        )
+    return kind
+
+
+def _by_name(name: str) -> str | None:
+    """The format that a name says; of a tar, which may be either, WebDataset."""
+    return next((kind for kind in NAMES if is_named(name, kind)), None)
+
+
+def _kind_of(file: str) -> str:
+    kind = _by_name(os.path.basename(file)) or ARCHIVE
+    if kind == WEBDATASET:
+        check_content(file)
+        return WEBDATASET if is_webdataset(file) else ARCHIVE
+    return kind
+
+
+def _is_image(name: str) -> bool:
+    return os.fsencode(os.path.splitext(name)[1].lower()) in IMAGE_EXTENSIONS
+
+
+def _folders(path: str, level: int = 0) -> Iterator[tuple[str, list[str]]]:
+    """Yields a folder and those in it, with the names of their files; not what is hidden."""
+    try:
+        entries = sorted(os.scandir(path), key=lambda e: e.name)
+    except OSError:
+        return
+    seen = [e for e in entries if not is_hidden(os.fsencode(e.name))]
+    yield path, [e.name for e in seen if e.is_file()]
+    if level < _MOST_LEVELS:
+        for entry in seen:
+            if entry.is_dir():
+                yield from _folders(entry.path, level + 1)
+
+
+def list_shards(path: str, kind: str, config: DataConfig) -> Source:
+    """Lists the files of a format and what is known of them without reading their images.
+
+    Raises:
+      DataError: none, more than one set of them, splits that cannot be told apart, or what
+        the format's check finds.
+    """
+    if os.path.isfile(path):
+        base, names = os.path.split(path)
+    else:
+        base, names = path, ""
+    found = [names] if names else _names(path, kind)
+    if not found:
+        raise DataError(f"{path}: expected {kind} files, found none; check data.path.")
+    for name in found:
+        check_content(os.path.join(base, name))
+    if kind == ARCHIVE:
+        return list_archives(base, found, follow_symlinks=config.follow_symlinks)
+    splits = {} if names else _splits(path, found)
+    class_names = _config_names(config)
+    shards = tuple(
+        Shard(
+            path=os.fsencode(name),
+            split=splits.get(name),
+            names=class_names or _names_beside(os.path.join(base, name), config.columns),
+        )
+        for name in found
+    )
+    for shard in shards:
+        file = os.path.join(base, os.fsdecode(shard.path))
+        reader(kind).check(file, shard, config.columns)
+    return Source(
+        kind=kind,
+        base=os.fsencode(base),
+        records=(),
+        shards=shards,
+        notices=tuple(_incomplete(path, found)),
+    )
+
+
+def _names(path: str, kind: str) -> list[str]:
+    return sorted(
+        os.path.relpath(os.path.join(folder, name), path)
+        for folder, names in _folders(path)
+        for name in names
+        if is_named(name, kind)
+    )
+
+
+def check_content(file: str) -> None:
+    """Raises DataError for a file that is empty, or stands for one that was not fetched."""
+    try:
+        with open(file, "rb") as f:
+            head = f.read(len(_LFS))
+    except OSError as e:
+        raise DataError(f"{file}: cannot be read: {e.strerror}.") from None
+    if head == _LFS:
+        raise DataError(
+            f"{file}: expected data, got a pointer of Git LFS; run `git lfs pull` where it lies."
+        )
+    if not head:
+        raise DataError(f"{file}: the file is empty; fetch it again.")
+
+
+def _splits(path: str, names: Sequence[str]) -> dict[str, str | None]:
+    """File → the split that its name or its folders say.
+
+    Raises:
+      DataError: a name says two, some say none, or several sets lie beside each other.
+    """
+    splits: dict[str, str | None] = {}
+    sets: dict[str, str] = {}
+    for name in names:
+        splits[name], place = _split_of(path, name)
+        sets.setdefault(place, name)
+    if len(sets) > 1:
+        raise DataError(
+            f"{path}: there are several data sets: {' and '.join(sorted(map(repr, sets)))}; give "
+            "the folder of one as data.path."
+        )
+    some = {s for s in splits.values() if s is not None}
+    if some and None in splits.values():
+        without = next(n for n, s in splits.items() if s is None)
+        with_ = next(n for n, s in splits.items() if s is not None)
+        raise DataError(
+            f"{path}: {with_} is of the split {splits[with_]!r}, {without} says no split; rename "
+            "or move one of them (train-*.…, or train/)."
+        )
+    if some and "train" not in some:
+        raise DataError(
+            f"{path}: expected files of the split train beside {', '.join(sorted(some))}, such as "
+            f"{_renamed(names[0])}."
+        )
+    return splits
+
+
+def _renamed(name: str) -> str:
+    return "train-00000" + re.sub(r"^[^.]*", "", os.path.basename(name))
+
+
+def _split_of(path: str, name: str) -> tuple[str | None, str]:
+    """Returns the split of a file, and the folders that are not its split's."""
+    *folders, file = name.split(os.sep)
+    here = _said(file, path)
+    others = []
+    for folder in reversed(folders):
+        said = _said(folder, path)
+        if said is None:
+            others.append(folder)
+        elif here is None:
+            here = said
+        elif here != said:
+            raise DataError(f"{path}: the folder of {name} says {said}, its name {here}; move it.")
+    return here, "/".join(reversed(others))
+
+
+def _said(name: str, path: str) -> str | None:
+    """Returns the split that a file's or folder's name says."""
+    words = re.split(r"[^a-z]+", name.lower())
+    said = {SPLIT_NAMES[w] for w in words if w in SPLIT_NAMES}
+    if len(said) > 1:
+        raise DataError(
+            f"{path}: {name} could be of the split {' or '.join(sorted(said))}; rename it, or move "
+            "it into a folder called as its split."
+        )
+    return next(iter(said), None)
+
+
+def _incomplete(path: str, names: Sequence[str]) -> Iterator[str]:
+    """Yields what to say of numbered files of which some are not there."""
+    numbers: dict[tuple[str, int], set[int]] = defaultdict(set)
+    for name in names:
+        if match := _NUMBERED.search(os.path.basename(name)):
+            before = os.path.join(os.path.dirname(name), os.path.basename(name)[: match.start()])
+            numbers[before, int(match[2])].add(int(match[1]))
+    for (before, count), there in sorted(numbers.items()):
+        if len(there) < count:
+            yield (
+                f"{path}: {len(there)} of the {count} files {before}-*-of-{count:05} are there; "
+                "the others' images are missing."
+            )
+
+
+def _config_names(config: DataConfig) -> tuple[str, ...]:
+    """Returns `data.class_names`, read from its file where it names one."""
+    names = config.class_names
+    if not isinstance(names, str):
+        return names or ()
+    return read_names(names)
+
+
+def read_names(file: str) -> tuple[str, ...]:
+    """Reads class names, one a line; raises DataError."""
+    try:
+        with open(file, encoding="utf-8-sig") as f:
+            lines = tuple(line.strip() for line in f.read().splitlines())
+    except (OSError, UnicodeDecodeError) as e:
+        raise DataError(f"{file}: expected class names, one a line: {e}.") from None
+    lines = lines[: len(lines) - next((i for i, n in enumerate(reversed(lines)) if n), 0)]
+    if not all(lines) or len(set(lines)) != len(lines) or not lines:
+        raise DataError(f"{file}: expected class names, one a line, each different and none empty.")
+    return lines
+
+
+def _names_beside(file: str, columns: Columns) -> tuple[str, ...]:
+    """Reads the class names that TFDS writes beside its files."""
+    folder = os.path.dirname(file)
+    found = {
+        n.removesuffix(_LABEL_NAMES): os.path.join(folder, n)
+        for n in os.listdir(folder or ".")
+        if n.endswith(_LABEL_NAMES)
+    }
+    wanted = columns.label or ("label" if len(found) != 1 else next(iter(found)))
+    return read_names(found[wanted]) if wanted in found else ()
