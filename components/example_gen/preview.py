@@ -152,7 +152,7 @@ def _read(
     try:
         for shard in source.shards:
             yield from reader.shard(shard, source.kind, config.columns, take)
-        for batch in batches(source.records, BATCH):
+        for batch in batches(() if source.shards else source.records, BATCH):
             yield from reader.files(batch, take)
     finally:
         reader.close()
