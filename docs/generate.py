@@ -1,8 +1,9 @@
 """Writes the generated parts of the documentation: `python docs/generate.py [FOLDER]`.
 
-lineage.schema.json describes what `visionline lineage --json` prints, config.schema.json
-what the TOML files may hold. In the pages of PAGES, what stands between `<!-- generated: NAME -->`
-and `<!-- end -->` comes from the code; tests/project/test_docs.py compares.
+lineage.schema.json describes what `visionline lineage --json` prints, data.schema.json what
+`visionline data --json` does, config.schema.json what the TOML files may hold. In the pages of
+PAGES, what stands between `<!-- generated: NAME -->` and `<!-- end -->` comes from the code;
+tests/project/test_docs.py compares.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from common.record.artifacts import Blessing, Erasure, Examples, Model, Pin, Pus
 from common.record.record import Record  # noqa: E402
 from common.record.run import Run  # noqa: E402
 from common.record.steps import Data, Push, Rollback, Step, Training, Trial, Verdict  # noqa: E402
+from components.example_gen.preview import Preview  # noqa: E402
 from lineage.answers import ANSWERS, answer_class, format_name  # noqa: E402
 from pipeline.cli import deploy, run  # noqa: E402
+from pipeline.cli.data import FORMAT as DATA_FORMAT  # noqa: E402
 from pipeline.cli.kubeflow import compile  # noqa: E402
 from pipeline.cli.main import app  # noqa: E402
 from pipeline.config import PipelineConfig  # noqa: E402
@@ -38,6 +41,7 @@ from pipeline.deploy.config import DeployConfig  # noqa: E402
 from serving.config import ServeConfig  # noqa: E402
 
 ANSWERS_SCHEMA = "lineage.schema.json"
+DATA_SCHEMA = "data.schema.json"
 CONFIG_SCHEMA = "config.schema.json"
 PAGES = ("configuration.md", "cli.md", "kubernetes-serving.md", "provenance.md")
 
@@ -74,7 +78,8 @@ def main(folder: Path) -> None:
         for name in re.findall(r"<!-- generated: (\S+) -->", text):
             text = replaced(text, name, parts[name])
         (folder / page).write_text(text)
-    for name, schema in ((ANSWERS_SCHEMA, answers()), (CONFIG_SCHEMA, configs())):
+    schemas = {ANSWERS_SCHEMA: answers(), DATA_SCHEMA: data(), CONFIG_SCHEMA: configs()}
+    for name, schema in schemas.items():
         (folder / name).write_text(json.dumps(schema, indent=1) + "\n")
 
 
@@ -82,19 +87,34 @@ def answers() -> dict[str, Any]:
     """The JSON of every `visionline lineage` command, as JSON Schema."""
     defs: dict[str, Any] = {}
     for kind in ANSWERS:
-        cls = answer_class(kind)
-        schema_of(cls, docstrings, defs)
-        plain = defs[cls.__name__]
-        defs[kind] = {
-            **plain,
-            "properties": {"format": {"const": format_name(kind)}, **plain["properties"]},
-            "required": sorted(["format", *plain["required"]]),
-        }
+        defs[kind] = answer(answer_class(kind), format_name(kind), defs)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Answers of visionline lineage --json",
         "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in ANSWERS],
         "$defs": defs,
+    }
+
+
+def data() -> dict[str, Any]:
+    """The JSON of `visionline data`, as JSON Schema."""
+    defs: dict[str, Any] = {}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Answer of visionline data --json",
+        **answer(Preview, DATA_FORMAT, defs),
+    }
+    return {**schema, "$defs": {k: v for k, v in defs.items() if k != Preview.__name__}}
+
+
+def answer(cls: type, format_: str, defs: dict[str, Any]) -> dict[str, Any]:
+    """What a command prints of a dataclass: with its format, which has a version."""
+    schema_of(cls, docstrings, defs)
+    plain = defs[cls.__name__]
+    return {
+        **plain,
+        "properties": {"format": {"const": format_}, **plain["properties"]},
+        "required": sorted(["format", *plain["required"]]),
     }
 
 

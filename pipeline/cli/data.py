@@ -139,7 +139,8 @@ def _spread(spread: Spread, form: Any) -> str:
 
 
 def _duplicates(duplicates: Mapping[str, Any]) -> str:
-    found = [f"{duplicates['copies']:,} copies"] if duplicates["copies"] else []
+    copies = duplicates["copies"]
+    found = [f"{copies:,} {'copy' if copies == 1 else 'copies'}"] if copies else []
     for kind, words in _ACROSS.items():
         if count := duplicates[kind]["count"]:
             found.append(f"{count:,} {words}")
