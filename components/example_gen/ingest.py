@@ -25,7 +25,8 @@ from common.images.pixels import check_image
 from common.process.cpus import available_cpus
 from components.example_gen import digest
 from components.example_gen.config import Columns
-from components.example_gen.records import Note, Notes, Quarantined, Record, Shard, batches
+from components.example_gen.records import Note, Notes, Quarantined, Record, Shard, batches, show
+from components.example_gen.shards.choice import address_error
 from components.example_gen.shards.contract import Image
 from components.example_gen.shards.formats import reader
 from components.example_gen.spool import Bundle, Spool
@@ -179,6 +180,8 @@ class IngestShards(Ingest):
     def _check_image(self, image: Image) -> tuple[list[str], _Outcome]:
         """Returns the extra columns of an image, and what became of it."""
         record, data = image
+        if isinstance(data, bytes) and data.startswith((b"http://", b"https://")):
+            raise address_error(show(record.path), data.decode("utf-8", "replace"))
         outcome = (
             _quarantine(record, data) if isinstance(data, BadImage) else self._check(record, data)
         )

@@ -80,7 +80,7 @@ def check(file: str, shard: Shard, columns: Columns) -> None:
 
 def read(file: str, shard: Shard, columns: Columns) -> Iterator[Image]:
     """Yields the images of an archive, in its order; raises DataError."""
-    contents = _zip_contents if zipfile.is_zipfile(file) else _tar_contents
+    contents = _zip_contents if _is_zip(file) else _tar_contents
     for index, data in contents(file, shard):
         for record in shard.members[index]:
             yield record, data
@@ -215,7 +215,13 @@ def _check_manifest(tree: _Tree, where: str) -> None:
 
 
 def _members(file: str) -> Iterator[_Member]:
-    return _zip_members(file) if zipfile.is_zipfile(file) else _tar_members(file)
+    return _zip_members(file) if _is_zip(file) else _tar_members(file)
+
+
+def _is_zip(file: str) -> bool:
+    """Goes by the beginning: a tar may end in a zip."""
+    with open(file, "rb") as f:
+        return f.read(4).startswith(b"PK") or file.lower().endswith(".zip")
 
 
 def _path(name: bytes) -> bytes:

@@ -87,6 +87,14 @@ def choose_label(found: Mapping[str, Kind], there: Collection[str], where: str, 
     )
 
 
+def address_error(where: str, value: str) -> DataError:
+    """Returns what to say of an address in an image's place."""
+    return DataError(
+        f"{where}: expected encoded images, got an address ({value[:_SHOWN]}); download the images "
+        "first (for example with img2dataset) and read those."
+    )
+
+
 def _wanted(what: str, wanted: str, there: Collection[str], where: str) -> str:
     if wanted not in there:
         raise DataError(

@@ -99,10 +99,10 @@ def _folders(path: str, level: int = 0) -> Iterator[tuple[str, list[str]]]:
     except OSError:
         return
     seen = [e for e in entries if not is_hidden(os.fsencode(e.name))]
-    yield path, [e.name for e in seen if e.is_file()]
+    yield path, [e.name for e in seen if os.path.isfile(e.path)]
     if level < _MOST_LEVELS:
         for entry in seen:
-            if entry.is_dir():
+            if os.path.isdir(entry.path):
                 yield from _folders(entry.path, level + 1)
 
 
