@@ -96,7 +96,7 @@ def test_a_shard_that_changes_while_it_is_read(tmp_path, monkeypatch):
 def test_a_shard_that_is_cut_off_ends_the_run(tmp_path):
     path = shards.as_webdataset(tmp_path / "toy.tar", PICTURES)
     path.write_bytes(path.read_bytes()[: 60 * 1024])
-    with pytest.raises(DataError, match="toy.tar: the tar is cut off or damaged after"):
+    with pytest.raises(DataError, match=r"toy\.tar: the tar is cut off or damaged after"):
         ingest(tmp_path, path=str(path))
 
 

@@ -517,7 +517,7 @@ def test_no_images_in_an_archive(tmp_path):
 def test_a_shard_with_test_images_and_no_share_for_them(tmp_path):
     for split in ("train", "test"):
         shards.as_parquet(tmp_path / f"{split}.parquet", PICTURES)
-    with pytest.raises(DataError, match="There are test images, but data.splits has no share"):
+    with pytest.raises(DataError, match=r"There are test images, but data\.splits has no share"):
         listed(tmp_path, splits={"train": 0.8, "val": 0.2})
 
 
