@@ -129,8 +129,8 @@ def test_one_file_has_no_split(tmp_path):
         (["train-test.parquet", "x.parquet"], "train-test.parquet could be of the split"),
         (["test.parquet", "val.parquet"], "expected files of the split train beside test, val"),
         (["train/test-0.parquet", "train/x.parquet"], "the folder of train/test-0.parquet says"),
-        (["x.parquet", "y.tar"], r"data.format = 'parquet' or 'webdataset'"),
-        (["x.parquet", "cat/1.png"], r"images in cat/; choose .*'parquet' or 'folder'"),
+        (["x.parquet", "y.tar"], r"write data.format = .parquet. or data.format = .webdataset."),
+        (["x.parquet", "cat/1.png"], r"images in cat/. To read .*or data.format = .folder."),
         (["x.tar", "list.csv"], "found the manifest list.csv beside x.tar"),
     ],
 )
@@ -402,9 +402,10 @@ def test_folders_that_are_round_everything_are_passed(tmp_path, pack, wrapper):
     members += [(f"{wrapper}train.txt", b"-"), ("__MACOSX/._x", b"-"), (f"{wrapper}README", A[:0])]
     path = pack(tmp_path / ("x.zip" if pack is write_zip else "x.tar"), members)
     source = listed(path)
-    assert {(r.path.decode(), r.label) for r in source.records} == {
-        (p, shards.label_of(p)) for p in PICTURES
+    assert {r.path.decode().rpartition(r.label + "/")[2] for r in source.records} == {
+        p.rpartition("/")[2] for p in PICTURES
     }
+    assert {r.label for r in source.records} == {*shards.CLASSES}
     assert len(images(path)) == len(PICTURES)
 
 
@@ -427,6 +428,31 @@ def test_an_archive_for_each_split(tmp_path):
         ("test", "test"),
     }
     assert len(found) == 2 * len(PICTURES)
+
+
+def test_archives_that_are_parts_of_one_folder(tmp_path):
+    """As they come from a drive in the cloud."""
+    members = [(f"toy/{path}", data) for path, data in PICTURES.items()]
+    write_zip(tmp_path / "toy-20260101T-001.zip", members[::2])
+    write_zip(tmp_path / "toy-20260101T-002.zip", members[1::2])
+    assert sorted(labelled(tmp_path)) == sorted(
+        (shards.label_of(p), d) for p, d in PICTURES.items()
+    )
+
+
+def test_an_archive_for_each_class(tmp_path):
+    for label in shards.CLASSES:
+        members = [(p.split("/")[1], d) for p, d in PICTURES.items() if p.startswith(label)]
+        write_tar(tmp_path / f"{label}.tar", members)
+    assert sorted(labelled(tmp_path)) == sorted(
+        (shards.label_of(p), d) for p, d in PICTURES.items()
+    )
+
+
+def test_a_path_that_is_in_two_archives(tmp_path):
+    for name in ("a.zip", "b.zip"):
+        write_zip(tmp_path / name, PICTURES.items())
+    assert "cat/0.png is in two of the archives" in refusal(tmp_path)
 
 
 def test_names_as_zips_have_them(tmp_path):
@@ -504,7 +530,7 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
 
 def test_a_manifest_in_an_archive(tmp_path):
     path = write_zip(tmp_path / "x.zip", [("x/list.csv", b"path,label"), ("x/images/1.png", A)])
-    assert "the archive holds a manifest (list.csv)" in refusal(path)
+    assert "The archive holds a manifest (x/list.csv)" in refusal(path)
 
 
 def test_no_images_in_an_archive(tmp_path):

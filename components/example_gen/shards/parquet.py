@@ -17,6 +17,7 @@ import pyarrow.types as kinds
 
 from common.errors import DataError
 from common.images.errors import BadImage
+from common.images.signatures import begins_as_image
 from components.example_gen.config import Columns
 from components.example_gen.records import Record, Shard
 from components.example_gen.shards import choice
@@ -134,7 +135,7 @@ def _images(parquet: pq.ParquetFile, file: str, there: dict[str, pa.DataType]) -
         _refuse_references(parquet, file, there)
     if len(found) > 1:
         first = _first_values(parquet, file, found)
-        if pictures := [n for n in found if n in first and choice.looks_like_image(first[n])]:
+        if pictures := [n for n in found if n in first and begins_as_image(first[n])]:
             return pictures
     return found
 
