@@ -15,7 +15,8 @@ from common.images.pixels import CheckedImage, check_image
 from common.process.cpus import available_cpus
 from components.example_gen import digest
 from components.example_gen.config import Columns
-from components.example_gen.records import Note, Notes, Quarantined, Record, Shard, batches
+from components.example_gen.records import Note, Notes, Quarantined, Record, Shard, batches, show
+from components.example_gen.shards.choice import address_error
 from components.example_gen.shards.contract import Image
 from components.example_gen.shards.formats import reader
 
@@ -119,6 +120,8 @@ class Reader(Generic[T]):
         """Returns the extra columns of an image, and what became of it."""
         record, data = image
         extra_columns = [name for name, _ in record.extra]
+        if isinstance(data, bytes) and data.startswith((b"http://", b"https://")):
+            raise address_error(show(record.path), data.decode("utf-8", "replace"))
         if isinstance(data, BadImage):
             return extra_columns, _quarantine(record, data)
         return extra_columns, self._checked(record, data)

@@ -6,9 +6,11 @@ import os
 
 from common.errors import DataError
 from components.example_gen.config import DataConfig
-from components.example_gen.folder import is_hidden, list_folder
+from components.example_gen.folder import list_folder
+from components.example_gen.ignore import Ignore
 from components.example_gen.manifest import SUFFIXES, list_manifest
-from components.example_gen.records import Source
+from components.example_gen.names import is_hidden
+from components.example_gen.records import Source, show
 from components.example_gen.shards.files import guess, list_shards
 from components.example_gen.shards.formats import NAMES
 from components.example_gen.splits import no_share
@@ -25,13 +27,15 @@ def list_source(config: DataConfig, path: str) -> Source:
     """
     if not os.path.exists(path):
         raise DataError(f"{path}: no such file or folder; check data.path.")
-    kind = _guess(path) if config.format == "auto" else config.format
+    kind = _guess(path, config) if config.format == "auto" else config.format
     if kind in NAMES:
         source = list_shards(path, kind, config)
     elif kind == "manifest":
-        source = list_manifest(_manifest_of(path))
+        source = _list_manifest(path, config)
     elif os.path.isdir(path):
-        source = list_folder(path, follow_symlinks=config.follow_symlinks)
+        source = list_folder(path, config)
+        if config.format == "auto":
+            _check_manifests(path, source, Ignore(config.ignore))
     else:
         raise DataError(
             f"{path}: expected a folder, an archive of one (.zip, .tar, .tar.gz), a manifest "
@@ -43,12 +47,49 @@ def list_source(config: DataConfig, path: str) -> Source:
     return source
 
 
-def _guess(path: str) -> str:
-    if (kind := guess(path)) is not None:
+def _list_manifest(path: str, config: DataConfig) -> Source:
+    try:
+        return list_manifest(_manifest_of(path))
+    except DataError as e:
+        if config.format == "manifest" or os.path.isfile(path):
+            raise
+        try:
+            list_folder(path, config)
+        except DataError:
+            raise e from None
+        raise DataError(f'{e} To read the class folders write data.format = "folder".') from None
+
+
+def _check_manifests(path: str, source: Source, ignore: Ignore) -> None:
+    """Refuses class folders beside a manifest that says otherwise; any other is only told of."""
+    labels = {os.path.normpath(r.path): (r.label, r.split) for r in source.records}
+    for name in sorted(os.listdir(path)):
+        if not name.lower().endswith(SUFFIXES) or ignore(name):
+            continue
+        try:
+            records = list_manifest(os.path.join(path, name)).records
+        except DataError:  # a table of another kind
+            continue
+        for record in records:
+            label, split = labels.get(os.path.normpath(record.path), ("", None))
+            if label != record.label or record.split not in (None, split):
+                raise DataError(
+                    f"{path}: the manifest {name} and the folders say different things of "
+                    f"{show(record.path)}: {record.label!r} and {label or 'nothing'!r}. To read "
+                    f'the manifest write data.path = "{os.path.join(path, name)}", to read the '
+                    'folders data.format = "folder".'
+                )
+
+
+def _guess(path: str, config: DataConfig) -> str:
+    ignore = Ignore(config.ignore)
+    if (kind := guess(path, ignore)) is not None:
         return kind
     if os.path.isfile(path):
         return "manifest" if path.lower().endswith(SUFFIXES) else "folder"
-    names = [n for n in os.listdir(path) if not is_hidden(os.fsencode(n))]
+    names = [
+        n for n in os.listdir(path) if not is_hidden(os.fsencode(n)) and not ignore(os.fsencode(n))
+    ]
     folders = [n for n in names if os.path.isdir(os.path.join(path, n))]
     # One folder at most: the images themselves, beside the manifest.
     if len(folders) < 2 and any(n.lower().endswith(SUFFIXES) for n in names):

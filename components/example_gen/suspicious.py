@@ -8,8 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from components.example_gen.folder import is_hidden
-from components.example_gen.records import SPLIT_NAMES
+from components.example_gen.names import is_part, is_system, split_named
 
 IMBALANCE = 20
 """A class with so many times the images of another is mentioned."""
@@ -22,26 +21,12 @@ _SEPARATOR = re.compile(
 )
 _NUMBER = re.compile(r"\d+(\.0+)?")
 _CONTAINERS = {
-    *("data", "dataset", "datasets", "files", "folder", "images", "image", "img", "imgs", "jpg"),
-    *(
-        "jpeg",
-        "jpegimages",
-        "png",
-        "photos",
-        "photo",
-        "pictures",
-        "pics",
-        "raw",
-        "samples",
-        "crops",
-    ),
-    *("annotations", "annotation", "labels", "labels txt", "masks", "mask", "bbox", "thumbnails"),
-    *("logs", "log", "models", "model", "runs", "output", "outputs", "results", "checkpoints"),
-    *("docs", "doc", "src", "scripts", "tmp", "temp", "cache", "backup", "old", "new", "archive"),
+    *("all", "archive", "backup", "cache", "checkpoints", "crops", "data", "dataset", "datasets"),
+    *("doc", "docs", "env", "files", "folder", "holdout", "image", "images", "img", "imgs", "jpeg"),
+    *("jpegimages", "jpg", "log", "logs", "model", "models", "new", "old", "output", "outputs"),
+    *("photo", "photos", "pics", "pictures", "png", "raw", "results", "runs", "samples"),
+    *("scripts", "src", "temp", "thumbnails", "tmp", "trash"),
     *("new folder", "untitled folder", "neuer ordner", "nouveau dossier", "nueva carpeta"),
-    *("training", "testing", "training set", "test set", "dev", "holdout", "seg train", "seg test"),
-    *("all", "venv", "env", "node modules", "pycache", "site packages", "recycle", "trash"),
-    *("system volume information", "$recycle.bin"),
 }
 """What folders are called that hold images, but not those of a class; as `_plain` writes them."""
 _NO_VALUE = {"nan", "none", "null", "n/a", "na", "#n/a", "undefined", "unlabeled", "unlabelled"}
@@ -122,13 +107,13 @@ def _folded(name: str) -> str:
 
 def _odd_names(names: Iterable[str]) -> Iterator[Suspicion]:
     for name in sorted(names):
-        if _plain(name) in SPLIT_NAMES:
+        if split_named(_plain(name)):
             yield Suspicion(
                 kind="split-name",
                 classes=(name,),
                 message=f"{name!r} is a class here, by the name of a split.",
             )
-        elif _plain(name) in _CONTAINERS or is_hidden(name.encode()):
+        elif _plain(name) in _CONTAINERS or is_part(name) or is_system(name.encode()):
             yield Suspicion(
                 kind="folder-name",
                 classes=(name,),

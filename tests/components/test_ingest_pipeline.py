@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from ingesting import ingest
+from ingested import ingest
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from PIL import Image
@@ -134,9 +134,14 @@ def test_raw_examples(first_run):
     assert counts.total() == 42 and min(counts.values()) >= 1
 
 
+def report_of(root):
+    uri = the_artifact(root, IngestionReport.TYPE_NAME).uri
+    return json.loads(Path(uri, "report.json").read_text())
+
+
 def test_report_and_quarantine(first_run):
     uri = Path(the_artifact(first_run.root, IngestionReport.TYPE_NAME).uri)
-    report = json.loads((uri / "report.json").read_text())
+    report = report_of(first_run.root)
     assert report["images"] == 42 and report["classes"] == ["cat", "žába"]
     assert sum(s["images"] for s in report["splits"].values()) == 42
     assert report["ignored"] == {"*.txt": 1} and report["normalised"] == {"bmp": 1}
@@ -184,7 +189,9 @@ def test_examples_artifact(first_run):
     assert values["file_format"].string_value == "tfrecords_gzip"
     assert (values["image_count"].int_value, values["class_count"].int_value) == (42, 2)
     digest = values["dataset_digest"].string_value
-    assert len(digest) == 64 and values["input_fingerprint"].string_value == digest
+    assert len(digest) == 64 and digest == report_of(first_run.root)["dataset_digest"]
+    fingerprint = resolve(to_json(DataConfig(path=str(first_run.data))))["input_fingerprint"]
+    assert values["input_fingerprint"].string_value == fingerprint != digest
 
 
 def test_schema(first_run):
@@ -362,7 +369,9 @@ def test_tfrecords_of_something_else(first_run, tmp_path):
     example.features.feature["image_raw"].bytes_list.value.append(b"x")
     with tf.io.TFRecordWriter(str(tmp_path / "x.tfrecord")) as writer:
         writer.write(example.SerializeToString())
-    with pytest.raises(DataError, match=r"example 0: .*'image/encoded', found .*image_raw"):
+    with pytest.raises(
+        DataError, match=r"example 0: expected encoded images .*found none in image_raw"
+    ):
         ingest(tmp_path, path=str(tmp_path / "x.tfrecord"))
 
 

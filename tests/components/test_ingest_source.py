@@ -104,8 +104,11 @@ def test_missing_path_and_wrong_file(tmp_path):
     with pytest.raises(DataError, match=r"nowhere: no such file or folder"):
         listed(tmp_path / "nowhere")
     (tmp_path / "data.zip").write_bytes(b"PK")
-    with pytest.raises(DataError, match="expected a folder, a manifest"):
+    with pytest.raises(DataError, match="the zip is cut off or damaged"):
         listed(tmp_path / "data.zip")
+    (tmp_path / "data.txt").write_bytes(b"PK")
+    with pytest.raises(DataError, match="expected a folder, an archive of one"):
+        listed(tmp_path / "data.txt")
 
 
 def test_test_images_without_a_share_for_test(tmp_path):
@@ -240,13 +243,13 @@ def test_folder_with_two_manifests(tmp_path):
 def test_tfrecord_folders(tmp_path):
     for name in ("Split-train/data_tfrecord-00000-of-00001.gz", "Split-eval/x.tfrecord"):
         (tmp_path / name).parent.mkdir()
-        (tmp_path / name).touch()
-    assert rows(listed(tmp_path)) == {
-        ("Split-train/data_tfrecord-00000-of-00001.gz", "", "train"),
-        ("Split-eval/x.tfrecord", "", "val"),
+        (tmp_path / name).write_bytes(b"not looked at yet")
+    assert {(os.fsdecode(s.path), s.split) for s in listed(tmp_path).shards} == {
+        ("Split-train/data_tfrecord-00000-of-00001.gz", "train"),
+        ("Split-eval/x.tfrecord", "val"),
     }
     os.rename(tmp_path / "Split-train", tmp_path / "Split-test")
-    with pytest.raises(DataError, match="expected a folder Split-train"):
+    with pytest.raises(DataError, match="expected files of the split train beside test, val"):
         listed(tmp_path)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from components.example_gen.digest import size_of
 from components.example_gen.ingest import IngestImages
 from components.example_gen.records import Note, Notes, Record
 from components.example_gen.splits import SplitPlan, plan_by_hash
@@ -31,6 +32,7 @@ def note(n: int, given: str | None = None) -> Note:
         width=1,
         height=1,
         size=1,
+        digest=bytes(32),
     )
 
 
@@ -162,9 +164,8 @@ def test_images_are_read_a_few_at_a_time(spool, tmp_path):
     ingesting = IngestImages(os.fsencode(tmp_path), 100, spool)
     ingesting.setup()
     names = [b"small", b"large", b"large", b"gone", *[b"small"] * 500]
-    slices = [
-        [r.path for r in s] for s in ingesting._slices([Record(path=n, label="") for n in names])
-    ]
+    sizes = (size_of(os.path.join(os.fsencode(tmp_path), n)) for n in names)
+    slices = list(ingesting._slices(zip(names, sizes, strict=True)))
     ingesting.teardown()
     assert slices[:2] == [[b"small", b"large"], [b"large", b"gone", *slices[1][2:]]]
     assert [n for s in slices for n in s] == names

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ingesting import ingest
+from ingested import ingest
 from odd_images import all_kinds
 from PIL import Image
 

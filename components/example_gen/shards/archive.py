@@ -18,36 +18,49 @@ from dataclasses import dataclass, field, replace
 
 from common.errors import DataError
 from common.images.errors import BadImage
-from components.example_gen.config import Columns
+from components.example_gen.config import Columns, DataConfig
 from components.example_gen.digest import MAX_FILE_BYTES
-from components.example_gen.folder import IMAGE_EXTENSIONS, is_hidden, list_tree
+from components.example_gen.folder import list_tree
 from components.example_gen.manifest import SUFFIXES as MANIFESTS
-from components.example_gen.records import SPLIT_NAMES, Quarantined, Record, Shard, Source, show
+from components.example_gen.names import image_by_name, is_hidden
+from components.example_gen.records import Quarantined, Record, Shard, Source, show
 from components.example_gen.shards import tar
 from components.example_gen.shards.contract import Image
+from components.example_gen.shards.splits import split_said
 from components.example_gen.tree import Entry
 
 _HEAD_BYTES = 512
-"""Kept of a file whose name does not say that it is an image, and of a link in a zip."""
+"""Kept of a file whose name does not say whether it is an image, and of a link in a zip."""
 _ENCRYPTED, _UTF8 = 0x1, 0x800
 """Flags of a zip's member."""
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 _DRIVE = re.compile(rb"[A-Za-z]:")
 
 
-def list_archives(base: str, names: Sequence[str], *, follow_symlinks: bool) -> Source:
-    """Lists the images of one archive; several are as folders called as they are.
+def list_archives(base: str, names: Sequence[str], config: DataConfig) -> Source:
+    """Lists the images of archives, of several as if they had been unpacked beside each other.
+
+    An archive that is called as a split, or whose images are in no folder, is unpacked into a
+    folder of its own name.
 
     Raises:
-      DataError: as for a folder; or an archive is damaged, encrypted, or holds a manifest.
+      DataError: as for a folder; or an archive is damaged or encrypted.
     """
     where = os.path.join(base, names[0]) if len(names) == 1 else base
-    tree = _Tree()
+    tree = _Tree(where)
     for number, name in enumerate(names):
-        mount = b"" if len(names) == 1 else os.fsencode(stem(name)) + b"/"
-        tree.add(number, _unwrapped(_members(os.path.join(base, name))), mount)
-    _check_manifest(tree, where)
-    source = list_tree(tree, where, follow_symlinks=follow_symlinks)
+        members = list(_members(os.path.join(base, name)))
+        has_folder = len(names) > 1 and (split_said(name, base) or not _any_folder(members))
+        tree.add(number, members, os.fsencode(_stem(name)) + b"/" if has_folder else b"")
+    try:
+        source = list_tree(tree, where, config)
+    except DataError as e:
+        if (manifest := _manifest(tree)) is None:
+            raise
+        raise DataError(
+            f"{e} The archive holds a manifest ({manifest}), which is read from a folder only: to "
+            "go by it, unpack the archive, and give the manifest as data.path."
+        ) from None
     images: list[dict[int, tuple[Record, ...]]] = [{} for _ in names]
     records, quarantined = [], [*source.quarantined]
     for record in source.records:
@@ -80,13 +93,17 @@ def check(file: str, shard: Shard, columns: Columns) -> None:
 
 def read(file: str, shard: Shard, columns: Columns) -> Iterator[Image]:
     """Yields the images of an archive, in its order; raises DataError."""
-    contents = _zip_contents if zipfile.is_zipfile(file) else _tar_contents
+    contents = _zip_contents if _is_zip(file) else _tar_contents
     for index, data in contents(file, shard):
         for record in shard.members[index]:
             yield record, data
 
 
-def stem(name: str) -> str:
+def _any_folder(members: Sequence[_Member]) -> bool:
+    return any(b"/" in m.path and not is_hidden(m.path.split(b"/")[0]) for m in members)
+
+
+def _stem(name: str) -> str:
     """Returns an archive's name without its ending."""
     return re.sub(r"(\.tar)?\.\w+$", "", os.path.basename(name))
 
@@ -109,6 +126,7 @@ class _Member:
 class _Tree:
     """The files of some archives as one tree."""
 
+    where: str
     files: dict[bytes, tuple[int, _Member]] = field(default_factory=dict)
     """By path: the archive's number, and the member."""
     folders: dict[bytes, set[bytes]] = field(default_factory=lambda: {b"": set()})
@@ -126,6 +144,11 @@ class _Tree:
             if not member.is_folder:
                 target = None if member.target is None else mount + member.target
                 self.folders[posixpath.dirname(path)].add(path)
+                if self.files.get(path, (number,))[0] != number:
+                    raise DataError(
+                        f"{self.where}: {show(path)} is in two of the archives; remove one of "
+                        "them, or give one as data.path."
+                    )
                 self.files[path] = number, replace(member, target=target)
 
     def _add_folder(self, path: bytes) -> None:
@@ -169,53 +192,19 @@ def _leads_out(path: bytes) -> bool:
     return path.startswith(b"/") or bool(_DRIVE.match(path)) or b".." in path.split(b"/")
 
 
-def _unwrapped(members: Iterable[_Member]) -> list[_Member]:
-    """Leaves out the folders that are round everything: nobody could name a deeper path."""
-    members = list(members)
-    while wrapper := _wrapper([m for m in members if not _leads_out(m.path)]):
-        members = [
-            replace(
-                m,
-                path=m.path.removeprefix(wrapper),
-                target=None if m.target is None else m.target.removeprefix(wrapper),
-            )
-            for m in members
-            if m.path.startswith(wrapper)
-        ]
-    return members
-
-
-def _wrapper(members: Sequence[_Member]) -> bytes:
-    """Returns the one folder, and "/", that folders with images lie in; b"" where there is none."""
-    folders, deeper = set(), False
-    for member in members:
-        parts = member.path.split(b"/")
-        if is_hidden(parts[0]):
-            continue
-        if len(parts) > 1 or member.is_folder:
-            folders.add(parts[0])
-            deeper |= len(parts) > 2
-        elif posixpath.splitext(parts[0])[1].lower() in IMAGE_EXTENSIONS:
-            return b""
-    if len(folders) != 1 or not deeper:
-        return b""
-    (folder,) = folders
-    return b"" if show(folder).lower() in SPLIT_NAMES else folder + b"/"
-
-
-def _check_manifest(tree: _Tree, where: str) -> None:
-    top = tree.entries(b"")
-    manifests = [show(e.path) for e in top if show(e.path).lower().endswith(MANIFESTS)]
-    folders = [e for e in top if e.is_directory and not is_hidden(e.name)]
-    if manifests and len(folders) < 2:
-        raise DataError(
-            f"{where}: the archive holds a manifest ({manifests[0]}), which is read from a folder "
-            "only; unpack the archive, and give the manifest as data.path."
-        )
+def _manifest(tree: _Tree) -> str | None:
+    found = [p for p in tree.files if show(p).lower().endswith(MANIFESTS) and p.count(b"/") < 2]
+    return show(min(found)) if found else None
 
 
 def _members(file: str) -> Iterator[_Member]:
-    return _zip_members(file) if zipfile.is_zipfile(file) else _tar_members(file)
+    return _zip_members(file) if _is_zip(file) else _tar_members(file)
+
+
+def _is_zip(file: str) -> bool:
+    """Goes by the beginning: a tar may end in a zip."""
+    with open(file, "rb") as f:
+        return f.read(4).startswith(b"PK") or file.lower().endswith(".zip")
 
 
 def _path(name: bytes) -> bytes:
@@ -224,7 +213,7 @@ def _path(name: bytes) -> bytes:
 
 
 def _wants_head(path: bytes) -> bool:
-    return posixpath.splitext(path)[1].lower() not in IMAGE_EXTENSIONS
+    return image_by_name(posixpath.basename(path)) == "perhaps"
 
 
 def _zip_members(file: str) -> Iterator[_Member]:

@@ -8,8 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from common.errors import DataError, nearest
-from common.images.errors import BadImage
-from common.images.pixels import open_image
 from components.example_gen.records import check_label, check_split
 from modelstore.raw_example import RESERVED, TAKEN
 
@@ -26,16 +24,6 @@ IMAGES = ("image/encoded", "image", "img")
 """What people call the image, where the images themselves do not show it."""
 SPLIT = "split"
 _SHOWN = 60
-_MOST_PIXELS = 1 << 40
-
-
-def looks_like_image(data: bytes) -> bool:
-    """Says whether bytes begin as a picture of some format does."""
-    try:
-        with open_image(data, max_pixels=_MOST_PIXELS):
-            return True
-    except BadImage as e:
-        return e.reason not in ("not-an-image", "empty")
 
 
 def choose_image(found: Collection[str], there: Collection[str], where: str, wanted: str) -> str:
@@ -84,6 +72,14 @@ def choose_label(found: Mapping[str, Kind], there: Collection[str], where: str, 
     raise DataError(
         f"{where}: the labels could be {_or(readings)}; choose: data.columns.label = "
         f"{_example(found)}."
+    )
+
+
+def address_error(where: str, value: str) -> DataError:
+    """Returns what to say of an address in an image's place."""
+    return DataError(
+        f"{where}: expected encoded images, got an address ({value[:_SHOWN]}); download the images "
+        "first (for example with img2dataset) and read those."
     )
 
 

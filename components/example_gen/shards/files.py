@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 
 from common.errors import DataError
 from components.example_gen.config import Columns, DataConfig
-from components.example_gen.folder import IMAGE_EXTENSIONS, is_hidden
+from components.example_gen.ignore import Ignore
 from components.example_gen.manifest import SUFFIXES as MANIFESTS
-from components.example_gen.records import SPLIT_NAMES, Shard, Source, show
+from components.example_gen.names import image_by_name, is_hidden
+from components.example_gen.records import Shard, Source, show
 from components.example_gen.shards.archive import list_archives
 from components.example_gen.shards.formats import (
     ARCHIVE,
@@ -20,6 +21,7 @@ from components.example_gen.shards.formats import (
     is_named,
     reader,
 )
+from components.example_gen.shards.splits import split_of
 from components.example_gen.shards.webdataset import is_webdataset
 
 _LFS = b"version https://git-lfs.github.com/"
@@ -31,7 +33,7 @@ _MOST_LEVELS = 4
 """Of folders in which shards are looked for."""
 
 
-def guess(path: str) -> str | None:
+def guess(path: str, ignore: Ignore) -> str | None:
     """Returns the format of the shards at a path; None where there are none.
 
     Raises:
@@ -44,7 +46,7 @@ def guess(path: str) -> str | None:
         return _kind_of(path) if _by_name(name) else None
     found: dict[str, str] = {}
     images = ""
-    for folder, names in _folders(path):
+    for folder, names in _folders(path, ignore):
         for name in names:
             if kind := _by_name(name):
                 found.setdefault(kind, os.path.join(folder, name))
@@ -60,13 +62,13 @@ def guess(path: str) -> str | None:
         shown = [os.path.relpath(f, path) for f in found.values()]
         shown += [f"images in {os.path.relpath(images, path)}/"] if images else []
         kinds = [*found, *(["folder"] if images else [])]
+        choices = " or ".join(f'data.format = "{kind}"' for kind in kinds)
         raise DataError(
-            f"{path}: found {show(' and '.join(shown))}; choose what to read: data.format = "
-            f"{' or '.join(map(repr, kinds))}, or give a deeper path."
+            f"{path}: found {show(' and '.join(shown))}. To read one of them write {choices}."
         )
     ((_, file),) = found.items()
     kind = _kind_of(file)
-    manifests = [n for n in os.listdir(path) if n.lower().endswith(MANIFESTS)]
+    manifests = [n for n in os.listdir(path) if n.lower().endswith(MANIFESTS) and not ignore(n)]
     if kind == ARCHIVE and manifests:
         raise DataError(
             f"{path}: found the manifest {manifests[0]} beside {os.path.relpath(file, path)}, and "
@@ -89,21 +91,29 @@ def _kind_of(file: str) -> str:
 
 
 def _is_image(name: str) -> bool:
-    return os.fsencode(os.path.splitext(name)[1].lower()) in IMAGE_EXTENSIONS
+    return image_by_name(os.fsencode(name)) == "yes"
 
 
-def _folders(path: str, level: int = 0) -> Iterator[tuple[str, list[str]]]:
+def _folders(path: str, ignore: Ignore, inside: str = "") -> Iterator[tuple[str, list[str]]]:
     """Yields a folder and those in it, with the names of their files; not what is hidden."""
     try:
-        entries = sorted(os.scandir(path), key=lambda e: e.name)
+        names = sorted(os.listdir(os.path.join(path, inside)))
     except OSError:
         return
-    seen = [e for e in entries if not is_hidden(os.fsencode(e.name))]
-    yield path, [e.name for e in seen if e.is_file()]
-    if level < _MOST_LEVELS:
-        for entry in seen:
-            if entry.is_dir():
-                yield from _folders(entry.path, level + 1)
+    files, folders = [], []
+    for name in names:
+        place = os.path.join(inside, name)
+        is_folder = os.path.isdir(os.path.join(path, place))
+        if is_hidden(os.fsencode(name)) or ignore(place, is_directory=is_folder):
+            continue
+        if is_folder:
+            folders.append(place)
+        elif os.path.isfile(os.path.join(path, place)):
+            files.append(name)
+    yield os.path.join(path, inside) if inside else path, files
+    if inside.count(os.sep) < _MOST_LEVELS:
+        for folder in folders:
+            yield from _folders(path, ignore, folder)
 
 
 def list_shards(path: str, kind: str, config: DataConfig) -> Source:
@@ -117,13 +127,13 @@ def list_shards(path: str, kind: str, config: DataConfig) -> Source:
         base, names = os.path.split(path)
     else:
         base, names = path, ""
-    found = [names] if names else _names(path, kind)
+    found = [names] if names else _names(path, kind, Ignore(config.ignore))
     if not found:
         raise DataError(f"{path}: expected {kind} files, found none; check data.path.")
     for name in found:
         check_content(os.path.join(base, name))
     if kind == ARCHIVE:
-        return list_archives(base, found, follow_symlinks=config.follow_symlinks)
+        return list_archives(base, found, config)
     splits = {} if names else _splits(path, found)
     class_names = _config_names(config)
     shards = tuple(
@@ -146,10 +156,10 @@ def list_shards(path: str, kind: str, config: DataConfig) -> Source:
     )
 
 
-def _names(path: str, kind: str) -> list[str]:
+def _names(path: str, kind: str, ignore: Ignore) -> list[str]:
     return sorted(
         os.path.relpath(os.path.join(folder, name), path)
-        for folder, names in _folders(path)
+        for folder, names in _folders(path, ignore)
         for name in names
         if is_named(name, kind)
     )
@@ -179,7 +189,7 @@ def _splits(path: str, names: Sequence[str]) -> dict[str, str | None]:
     splits: dict[str, str | None] = {}
     sets: dict[str, str] = {}
     for name in names:
-        splits[name], place = _split_of(path, name)
+        splits[name], place = split_of(path, name)
         sets.setdefault(place, name)
     if len(sets) > 1:
         raise DataError(
@@ -204,34 +214,6 @@ def _splits(path: str, names: Sequence[str]) -> dict[str, str | None]:
 
 def _renamed(name: str) -> str:
     return "train-00000" + re.sub(r"^[^.]*", "", os.path.basename(name))
-
-
-def _split_of(path: str, name: str) -> tuple[str | None, str]:
-    """Returns the split of a file, and the folders that are not its split's."""
-    *folders, file = name.split(os.sep)
-    here = _said(file, path)
-    others = []
-    for folder in reversed(folders):
-        said = _said(folder, path)
-        if said is None:
-            others.append(folder)
-        elif here is None:
-            here = said
-        elif here != said:
-            raise DataError(f"{path}: the folder of {name} says {said}, its name {here}; move it.")
-    return here, "/".join(reversed(others))
-
-
-def _said(name: str, path: str) -> str | None:
-    """Returns the split that a file's or folder's name says."""
-    words = re.split(r"[^a-z]+", name.lower())
-    said = {SPLIT_NAMES[w] for w in words if w in SPLIT_NAMES}
-    if len(said) > 1:
-        raise DataError(
-            f"{path}: {name} could be of the split {' or '.join(sorted(said))}; rename it, or move "
-            "it into a folder called as its split."
-        )
-    return next(iter(said), None)
 
 
 def _incomplete(path: str, names: Sequence[str]) -> Iterator[str]:

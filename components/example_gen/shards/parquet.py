@@ -17,6 +17,7 @@ import pyarrow.types as kinds
 
 from common.errors import DataError
 from common.images.errors import BadImage
+from common.images.signatures import begins_as_image
 from components.example_gen.config import Columns
 from components.example_gen.records import Record, Shard
 from components.example_gen.shards import choice
@@ -134,7 +135,7 @@ def _images(parquet: pq.ParquetFile, file: str, there: dict[str, pa.DataType]) -
         _refuse_references(parquet, file, there)
     if len(found) > 1:
         first = _first_values(parquet, file, found)
-        if pictures := [n for n in found if n in first and choice.looks_like_image(first[n])]:
+        if pictures := [n for n in found if n in first and begins_as_image(first[n])]:
             return pictures
     return found
 
@@ -162,14 +163,7 @@ def _refuse_references(parquet: pq.ParquetFile, file: str, there: dict[str, pa.D
     texts = [n for n, t in there.items() if kinds.is_string(t) or kinds.is_large_string(t)]
     for name, value in _first_values(parquet, file, texts).items() if texts else ():
         if value.startswith(("http://", "https://", "s3://", "gs://")):
-            raise DataError(_address(f"{file}, column {name}", value))
-
-
-def _address(where: str, value: str) -> str:
-    return (
-        f"{where}: expected encoded images, got an address ({value[:80]}); download the images "
-        "first (for example with img2dataset) and read those."
-    )
+            raise choice.address_error(f"{file}, column {name}", value)
 
 
 def _is_binary(type_: pa.DataType) -> bool:
@@ -180,7 +174,7 @@ def _is_image_struct(type_: pa.DataType) -> bool:
     return bool(
         kinds.is_struct(type_)
         and type_.get_field_index("bytes") >= 0
-        and _is_binary(type_.field("bytes").type)
+        and (_is_binary(type_.field("bytes").type) or kinds.is_null(type_.field("bytes").type))
     )
 
 
@@ -209,7 +203,7 @@ def _encoded(value: Any, where: str) -> bytes | BadImage:
     if isinstance(value, dict):
         value, path = value["bytes"], value.get("path")
     if value is None and path and "://" in path:
-        raise DataError(_address(where, path))
+        raise choice.address_error(where, path)
     if value is None and path:
         raise DataError(
             f"{where}: expected an encoded image, got only its path ({path}); write the files "

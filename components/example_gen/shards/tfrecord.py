@@ -12,6 +12,7 @@ from typing import Any
 
 from common.errors import DataError
 from common.images.errors import BadImage
+from common.images.signatures import begins_as_image
 from components.example_gen.config import Columns
 from components.example_gen.records import Record, Shard
 from components.example_gen.shards import choice
@@ -73,7 +74,7 @@ def _values(payload: bytes, where: str) -> dict[str, list[Any]]:
 def _layout(values: dict[str, list[Any]], shard: Shard, columns: Columns, where: str) -> _Layout:
     single = {n: v[0] for n, v in values.items() if len(v) == 1}
     texts = {n: v for n, v in single.items() if isinstance(v, bytes)}
-    images = [n for n, v in texts.items() if choice.looks_like_image(v)]
+    images = [n for n, v in texts.items() if begins_as_image(v)]
     images = images or [n for n in choice.IMAGES if n in texts][:1]
     image = choice.choose_image(images, values, where, columns.image or "")
     found: dict[str, choice.Kind] = {

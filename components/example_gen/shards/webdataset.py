@@ -16,8 +16,8 @@ from common.errors import DataError
 from common.images.errors import BadImage
 from components.example_gen.config import Columns
 from components.example_gen.digest import MAX_FILE_BYTES
-from components.example_gen.folder import IMAGE_EXTENSIONS, is_hidden
-from components.example_gen.records import SPLIT_NAMES, Record, Shard, check_label, show
+from components.example_gen.names import IMAGE_EXTENSIONS, is_hidden, split_named
+from components.example_gen.records import Record, Shard, check_label, show
 from components.example_gen.shards import choice
 from components.example_gen.shards.contract import Image
 from components.example_gen.shards.tar import members
@@ -143,7 +143,7 @@ def _label(sample: _Sample, columns: Columns, where: str) -> _Label | None:
         ]
         return _Label(value=value, split=split, extra=tuple(extra))
     folders = sample.key.split("/")[:-1]
-    if folders and folders[0].lower() in SPLIT_NAMES and len(folders) > 1:
+    if len(folders) > 1 and split_named(folders[0]):
         split, folders = folders[0], folders[1:]
     return _Label(value=check_label(folders[0], where), split=split) if folders else None
 

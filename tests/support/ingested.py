@@ -1,4 +1,4 @@
-"""Ingestion alone: the executor as an orchestrator without drivers would run it."""
+"""ImageExampleGen's executor alone, as an orchestrator without drivers runs it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from components.example_gen.config import DataConfig, to_json
 from components.example_gen.executor import Executor
 
 
-def ingest(tmp_path: Path, **config: Any) -> tuple[Path, dict[str, Any]]:
-    """Returns the folder of the Examples and the report; both are below `out`."""
+def ingest(folder: Path, **config: Any) -> tuple[Path, dict[str, Any]]:
+    """Returns the Examples and the report, which are written below `folder`."""
     examples, report = standard_artifacts.Examples(), IngestionReport()
-    examples.uri, report.uri = str(tmp_path / "out/examples"), str(tmp_path / "out/report")
+    examples.uri, report.uri = str(folder / "out/examples"), str(folder / "out/report")
     os.makedirs(report.uri)
     properties = {"config": to_json(DataConfig(**config))}
     Executor().Do({}, {"examples": [examples], "report": [report]}, properties)
-    return tmp_path / "out/examples", json.loads(Path(report.uri, "report.json").read_text())
+    return folder / "out/examples", json.loads(Path(report.uri, "report.json").read_text())
