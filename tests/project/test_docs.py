@@ -32,7 +32,7 @@ TOP = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
 PAGES = [*TOP, *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
 GROUP: Any = typer.main.get_command(app)
-QUICK = ("models", "schema", "predict", "versions", "lineage", "deploy")
+QUICK = ("data", "models", "schema", "predict", "versions", "lineage", "deploy")
 COMPILED = "pipeline.yaml"
 """What `visionline kubeflow compile` writes."""
 WRITING = {("lineage", "gc"), ("lineage", "import"), ("lineage", "pin"), ("lineage", "unpin")}
@@ -215,7 +215,7 @@ def test_generated_pages_are_up_to_date(tmp_path: Path) -> None:
     for page in tmp_path.iterdir():
         told = "run `python docs/generate.py`"
         assert page.read_text() == (ROOT / "docs" / page.name).read_text(), told
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(tmp_path.iterdir())) == 7
 
 
 def messages() -> str:
