@@ -37,7 +37,7 @@ class DataConfig(strict.Checked):
     """Images are read from this folder, manifest, archive or files of a data set; may hold
     {SPAN} and {VERSION}."""
     format: Literal[
-        "auto", "folder", "manifest", "tfrecord", "parquet", "webdataset", "archive"
+        "auto", "folder", "manifest", "tfrecord", "parquet", "arrow", "webdataset", "archive"
     ] = "auto"
     """What the path names, see docs/data.md; auto guesses."""
     columns: Columns = field(default_factory=Columns)

@@ -197,6 +197,7 @@ _KINDS = {
     "manifest": "a line for each image",
     "tfrecord": "an example for each image",
     "parquet": "a row for each image",
+    "arrow": "a row for each image",
     "webdataset": "tar files with a sample for each image",
     "archive": "image folders, packed",
 }

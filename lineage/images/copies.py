@@ -14,6 +14,7 @@ from common.record.kinds import EXAMPLES, MODEL, MODEL_RUN
 from common.record.record import Properties, names_of, value_of
 from common.record.steps import Data, Parameters
 from components.example_gen.image_index import IndexedImage
+from components.example_gen.shards.formats import ARCHIVE, is_named
 from lineage.graph.built import Built
 from lineage.images.uses import Uses
 from lineage.store.places import local_path
@@ -32,10 +33,10 @@ class Copy:
     """A place where an image that was asked for lies."""
 
     kind: Kind
-    """source: the file that was ingested; examples, transformed: records of a dataset;
-    arrays: what trainings read, in the cache; golden: the images that a model's scores
-    are checked with, in its artifact and in every version pushed of it; report: what
-    ingestion wrote of it."""
+    """source: the file that was ingested, or the one that it lay in; examples, transformed:
+    records of a dataset; arrays: what trainings read, in the cache; golden: the images that
+    a model's scores are checked with, in its artifact and in every version pushed of it;
+    report: what ingestion wrote of it."""
     where: str
     artifact_id: int | None
     """That the place belongs to; None: to none, as those in caches and serving."""
@@ -114,14 +115,18 @@ def _sources(reader: Reader, artifacts: Mapping[int, Artifact]) -> dict[int, str
 
 
 def _in_sources(splits: Collection[_Split], sources: Mapping[int, str]) -> Iterator[Copy]:
-    seen = set()
+    files: set[Path] = set()
+    shards: dict[Path, set[str]] = {}
     for split in splits:
         base = sources.get(split.dataset, "")
-        for image in split.images:
-            path = Path(base) / Path(image.path.decode("utf-8", "surrogateescape"))
-            if not base or path in seen or not path.is_file():
+        for image in split.images if base else ():
+            name = Path(image.path.decode("utf-8", "surrogateescape"))
+            for shard in _shards(Path(base), name):
+                shards.setdefault(shard, set()).add(image.sha256)
+            path = (Path(base).parent if Path(base).is_file() else Path(base)) / name
+            if path in files or not path.is_file():
                 continue
-            seen.add(path)
+            files.add(path)
             try:
                 same = sha256_file(path) == image.sha256
             except OSError:
@@ -130,6 +135,22 @@ def _in_sources(splits: Collection[_Split], sources: Mapping[int, str]) -> Itera
                 yield Copy(
                     kind="source", where=str(path), artifact_id=None, holds="pixels", images=1
                 )
+    for shard, images in sorted(shards.items()):
+        yield Copy(
+            kind="source", where=str(shard), artifact_id=None, holds="maybe", images=len(images)
+        )
+
+
+def _shards(source: Path, image: Path) -> Iterator[Path]:
+    """Yields the files of many images that one may have come from: shards, or archives."""
+    shard, mark, _ = str(image).partition("#")
+    folder = source.parent if source.is_file() else source
+    if mark and (folder / shard).is_file():
+        yield folder / shard
+    elif source.is_file():
+        yield from [source] if is_named(source.name, ARCHIVE) else []
+    elif source.is_dir() and not (source / image).is_file():
+        yield from (f for f in source.iterdir() if is_named(f.name, ARCHIVE))
 
 
 def _in_examples(

@@ -60,6 +60,8 @@ def in_all_formats(folder):
         "tar": write_tar(folder / "toy.tar", PICTURES.items()),
         "tar.gz": write_tar(folder / "toy.tar.gz", PICTURES.items(), "w:gz"),
         "parquet": shards.as_parquet(folder / "toy.parquet", PICTURES),
+        "arrow": shards.as_arrow(folder / "toy.arrow", PICTURES),
+        "feather": shards.as_arrow(folder / "toy.feather", PICTURES, stream=False),
         "webdataset": shards.as_webdataset(folder / "web" / "toy-000000.tar", PICTURES),
     }
 
@@ -68,9 +70,8 @@ def test_every_format_holds_the_same_images(tmp_path):
     wanted = sorted((shards.label_of(path), data) for path, data in PICTURES.items())
     for name, path in in_all_formats(tmp_path).items():
         assert sorted(labelled(path)) == wanted, name
-        assert listed(path).kind == {"zip": "archive", "tar": "archive", "tar.gz": "archive"}.get(
-            name, name
-        )
+        archives = dict.fromkeys(("zip", "tar", "tar.gz"), "archive")
+        assert listed(path).kind == ({"feather": "arrow"} | archives).get(name, name)
 
 
 def test_a_changed_byte_changes_the_fingerprint_and_a_time_does_not(tmp_path):
@@ -302,6 +303,25 @@ def test_a_parquet_file_that_is_cut_off_or_damaged(tmp_path):
     assert "cut off or damaged" in refusal(path)
     path.write_bytes(whole[:200] + bytes(500) + whole[700:])
     assert "after row 0" in refusal(path)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.9, 1])
+def test_an_arrow_file_that_is_cut_off(tmp_path, stream, kept):
+    path = shards.as_arrow(tmp_path / "x.arrow", pictures(9), stream=stream)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept) - 8])
+    assert "the Arrow file is cut off or damaged" in refusal(path)
+
+
+def test_a_saved_data_set(tmp_path):
+    """As `save_to_disk` lays it out."""
+    for split in ("train", "test"):
+        shards.as_arrow(tmp_path / split / "data-00000-of-00001.arrow", PICTURES)
+        (tmp_path / split / "state.json").write_text("{}")
+    (tmp_path / "dataset_dict.json").write_text("{}")
+    assert {r.split for r, _ in images(tmp_path)} == {"train", "test"}
+    assert len(images(tmp_path)) == 2 * len(PICTURES)
 
 
 # WebDataset.

@@ -406,6 +406,36 @@ def test_models_and_reports_without_their_data_are_not_a_no(tmp_path: Path, cli:
         assert f"what they were made from: {model}" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("source", "image", "where", "holds"),
+    [
+        ("data", b"cat/1.png", "data/cat/1.png", "pixels"),
+        ("data/list.csv", b"cat/1.png", "data/cat/1.png", "pixels"),
+        ("data", b"train.parquet#17", "data/train.parquet", "maybe"),
+        ("data/train.parquet", b"train.parquet#17", "data/train.parquet", "maybe"),
+        ("data/toy.zip", b"toy/cat/9.png", "data/toy.zip", "maybe"),
+        ("data", b"toy/cat/9.png", "data/toy.zip", "maybe"),
+        ("data", b"gone.parquet#3", None, ""),
+    ],
+)
+def test_where_the_ingested_image_lies(
+    tmp_path: Path, source: str, image: bytes, where: str | None, holds: str
+) -> None:
+    (tmp_path / "data/cat").mkdir(parents=True)
+    for name in ("cat/1.png", "list.csv", "train.parquet", "toy.zip"):
+        (tmp_path / "data" / name).write_bytes(b"an image")
+    if where is None:
+        (tmp_path / "data/toy.zip").unlink()
+    builder = Builder(tmp_path / "metadata.sqlite", files=True)
+    properties = {"ImageExampleGen": {"resolved_path": str(tmp_path / source)}}
+    run = builder.run("run-a", version=1, properties=properties)
+    sha256 = hashlib.sha256(b"an image").hexdigest()
+    index(builder, run, [IndexedImage(sha256, "train", "cat", image)])
+    found = affected_by_images(reader_of(tmp_path), {sha256: None})
+    copies = [(c.where, c.holds) for c in found.copies if c.kind == "source"]
+    assert copies == ([(str(tmp_path / where), holds)] if where else [])
+
+
 def test_a_limit_keeps_the_counts_and_what_is_served(store: Store) -> None:
     found = affected_by_span(store.reader(), 1, limit=0)
     assert (found.models, found.model_count) == ((), 2)

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+from pyarrow import ipc
 
 Pictures = dict[str, bytes]
 """Path, `CLASS/NAME.png`, → encoded image."""
@@ -60,12 +61,27 @@ def write_parquet(file: Path, columns: Mapping[str, Any], names: Mapping[str, An
     return file
 
 
+def _rows(images: Pictures) -> dict[str, Any]:
+    return {
+        "image": [{"bytes": data, "path": path.split("/")[1]} for path, data in images.items()],
+        "label": [CLASSES.index(label_of(path)) for path in images],
+    }
+
+
 def as_parquet(file: Path, images: Pictures) -> Path:
     """As Hugging Face's library writes a folder of images."""
-    structs = [{"bytes": data, "path": path.split("/")[1]} for path, data in images.items()]
-    labels = [CLASSES.index(label_of(path)) for path in images]
-    columns = {"image": structs, "label": labels}
-    return write_parquet(file, columns, {"image": None, "label": CLASSES})
+    return write_parquet(file, _rows(images), {"image": None, "label": CLASSES})
+
+
+def as_arrow(file: Path, images: Pictures, *, stream: bool = True) -> Path:
+    """As Hugging Face's library saves a folder of images; without `stream`, as Feather."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    names = hugging_face({"image": None, "label": CLASSES})
+    table = pa.table(_rows(images)).replace_schema_metadata(names)
+    new = ipc.new_stream if stream else ipc.new_file
+    with new(str(file), table.schema) as writer:
+        writer.write_table(table, max_chunksize=4)
+    return file
 
 
 def write_tar(file: Path, members: Iterable[tuple[str, bytes]], mode: str = "w") -> Path:

@@ -8,8 +8,9 @@ from typing import cast
 
 from components.example_gen.shards.contract import Format
 
-TFRECORD, PARQUET, WEBDATASET, ARCHIVE = "tfrecord", "parquet", "webdataset", "archive"
-SHARDS = (TFRECORD, PARQUET, WEBDATASET)
+TFRECORD, PARQUET, ARROW = "tfrecord", "parquet", "arrow"
+WEBDATASET, ARCHIVE = "webdataset", "archive"
+SHARDS = (TFRECORD, PARQUET, ARROW, WEBDATASET)
 """Whose labels may be numbers."""
 _NUMBER = r"(-\d+-of-\d+)?"
 _TAR = r"\.(tar|tar\.gz|tgz|tar\.bz2|tbz2?|tar\.xz|txz)"
@@ -18,6 +19,7 @@ NAMES = {
         rf".*\.(tfrecords?|tfrec){_NUMBER}(\.gz)?{_NUMBER}|data_tfrecord-.*\.gz", re.IGNORECASE
     ),
     PARQUET: re.compile(r".*\.(parquet|pq)", re.IGNORECASE),
+    ARROW: re.compile(r".*\.(arrow|feather)", re.IGNORECASE),
     WEBDATASET: re.compile(rf".*{_TAR}", re.IGNORECASE),
     ARCHIVE: re.compile(rf".*({_TAR}|\.zip)", re.IGNORECASE),
 }
