@@ -67,7 +67,8 @@ def _missing(
     counts: Mapping[str, int], splits: Mapping[str, Mapping[str, int]], judged_by: str
 ) -> Iterator[Suspicion]:
     """Yields classes of which something is not there."""
-    unusable = sorted(name for name, count in counts.items() if not count)
+    # Of a report, a notice has them.
+    unusable = sorted(name for name, count in counts.items() if not count and not splits)
     untrained, unjudged = (
         sorted(n for n, c in counts.items() if c and split in splits and n not in splits[split])
         for split in ("train", judged_by)
@@ -87,7 +88,7 @@ def _similar(names: Iterable[str]) -> Iterator[Suspicion]:
     for name in sorted(names):
         alike[_folded(name)].append(name)
     for group in alike.values():
-        if len(group) > 1:
+        if len({name.casefold() for name in group}) > 1:  # a notice has those that differ in case
             yield Suspicion(
                 kind="similar-names",
                 classes=tuple(group),

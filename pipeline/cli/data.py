@@ -153,6 +153,12 @@ _ACROSS = {
 }
 
 
+def _places(content: Mapping[str, Any]) -> str:
+    """Writes where a content is: a path for each split or label, which come first."""
+    pairs = zip(content["paths"], content["in"], strict=False)
+    return " = ".join(f"{_plain(path)} ({value})" for path, value in pairs)
+
+
 def _plain(path: str) -> str:
     """Writes what a terminal would obey, or end a line at, as a number."""
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], path)
@@ -187,13 +193,9 @@ def _lists(found: Preview) -> Iterator[tuple[str, Sequence[str]]]:
         yield "Quarantined", lines + ([f"and {more:,} more, --json has them"] if more else [])
     if found.report:
         for kind, words in _ACROSS.items():
-            first = found.report["duplicates"][kind]["first"][:_LISTED]
-            if first:
-                lines = [
-                    f"{' = '.join(map(_plain, f['paths'][:3]))} ({', '.join(f['in'])})"
-                    for f in first
-                ]
-                yield f"The same image {words}", lines
+            # A notice has the first.
+            if more := found.report["duplicates"][kind]["first"][1:_LISTED]:
+                yield f"Other images {words}", [_places(each) for each in more]
     if found.suspicious:
         yield "To look at", [s.message for s in found.suspicious]
     if notices := found.report and found.report["notices"]:

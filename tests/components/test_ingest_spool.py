@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from components.example_gen.digest import size_of
-from components.example_gen.ingest import IngestImages
+from components.example_gen.ingest import IngestImages, example_of
+from components.example_gen.reading import Reader
 from components.example_gen.records import Note, Notes, Record
 from components.example_gen.splits import SplitPlan, plan_by_hash
 from components.example_gen.spool import Bundle, Spool, settle
@@ -157,16 +158,15 @@ def test_a_bundle_that_is_tried_again(spool, tmp_path):
     ]
 
 
-def test_images_are_read_a_few_at_a_time(spool, tmp_path):
+def test_images_are_read_a_few_at_a_time(tmp_path):
     """However large the images of a batch are."""
     (tmp_path / "small").write_bytes(bytes(10))
     (tmp_path / "large").write_bytes(bytes(700_000))
-    ingesting = IngestImages(os.fsencode(tmp_path), 100, spool)
-    ingesting.setup()
+    reader = Reader(os.fsencode(tmp_path), example_of)
     names = [b"small", b"large", b"large", b"gone", *[b"small"] * 500]
     sizes = (size_of(os.path.join(os.fsencode(tmp_path), n)) for n in names)
-    slices = list(ingesting._slices(zip(names, sizes, strict=True)))
-    ingesting.teardown()
+    slices = list(reader._slices(zip(names, sizes, strict=True)))
+    reader.close()
     assert slices[:2] == [[b"small", b"large"], [b"large", b"gone", *slices[1][2:]]]
     assert [n for s in slices for n in s] == names
     assert max(map(len, slices)) <= 101

@@ -29,7 +29,7 @@ def found(counts, splits=None):
 @pytest.mark.parametrize(
     "names",
     [
-        ("Cat", "cat"),
+        ("Cat", "cats"),
         ("cat ", "cat"),
         ("golden_retriever", "golden retriever"),
         ("Golden-Retriever", "golden_retriever"),

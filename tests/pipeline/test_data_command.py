@@ -36,10 +36,11 @@ def save(path: Path, shade: int, size: tuple[int, int] = (8, 6)) -> None:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     root = tmp_path / "photos"
-    for number, label in enumerate(("cat", "Cat", "dog", MARKUP)):
+    for number, label in enumerate(("cat", "Cat", "dog", "dogs", MARKUP)):
         for n in range(12):
             save(root / label / f"{n}.png", 30 * number + n)
-    (root / "dog" / "3.png").write_bytes((root / "cat" / "3.png").read_bytes())
+    for name in ("3.png", "4.png"):
+        (root / "dog" / name).write_bytes((root / "cat" / name).read_bytes())
     (root / "dog" / "a\x1b[31m\nb.png").write_bytes(b"")
     (root / "dog" / "notes.txt").touch()
     return root
@@ -71,21 +72,25 @@ def test_what_a_run_would_read_is_told(photos):
         line.split("\t")[1:] for line in done.stdout.splitlines() if line.startswith(f"{photos}\t")
     )
     assert facts["read as"].startswith("folder; a sub-folder for each class; ")
-    assert facts["images"] == "48 in 4 classes"
+    assert facts["images"] == "60 in 5 classes"
     assert (facts["width"], facts["height"]) == ("8, all", "6, all")
-    assert facts["files"] == "48 × PNG RGB"
+    assert facts["files"] == "60 × PNG RGB"
     assert facts["normalised"] == "none, all are used as they are"
     assert facts["ignored"] == "1 × *.txt"
     assert facts["quarantined"] == "1 × empty"
-    assert facts["duplicates"] == "1 copy; 1 under more than one label"
+    assert facts["duplicates"] == "2 copies; 2 under more than one label"
     rows = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 4]
     assert rows[0] == ["class", "train", "val", "test", "all"]
     assert [(name, all_) for name, *_, all_ in rows[1:]] == [
-        (name, "12") for name in sorted(("cat", "Cat", "dog", MARKUP))
+        (name, "12") for name in sorted(("cat", "Cat", "dog", "dogs", MARKUP))
     ]
     assert "  dog/a\\x1b[31m\\nb.png: empty (0 bytes)\n" in done.stdout
-    assert "  cat/3.png = dog/3.png (cat, dog)\n" in done.stdout
-    assert "  'Cat' and 'cat' are 2 classes, by names that differ little.\n" in done.stdout
+    assert "Other images under more than one label\n  cat/4.png (cat) = dog/4.png (dog)\n" in (
+        done.stdout
+    )
+    assert "  'dog' and 'dogs' are 2 classes, by names that differ little.\n" in done.stdout
+    assert "under more than one label: cat/3.png (cat) and dog/3.png (dog).\n" in done.stdout
+    assert "  The classes 'Cat' and 'cat' differ in case alone, and count as two.\n" in done.stdout
 
 
 def test_json_is_what_its_schema_says(photos):
@@ -101,12 +106,12 @@ def test_data_that_a_run_refuses_is_shown_and_refused(photos):
         (photos / "dog" / f"{n}.png").write_bytes(b"")
     done = data(photos)
     assert done.returncode == 1
-    assert "12 of 49 images are unusable" in done.stderr and "Traceback" not in done.stderr
+    assert "12 of 61 images are unusable" in done.stderr and "Traceback" not in done.stderr
     assert f"{photos}\tquarantined\t12 × empty" in done.stdout
     assert "dog\t" in done.stdout
     found = json.loads(data(photos, "--json").stdout)
     Draft202012Validator(SCHEMA).validate(found)
-    assert found["refused"].startswith("12 of 49") and found["classes"]["dog"] == 1
+    assert found["refused"].startswith("12 of 61") and found["classes"]["dog"] == 1
 
 
 def test_data_of_which_nothing_is_left(tmp_path):
@@ -206,13 +211,13 @@ def test_pictures_are_drawn_and_replaced(photos, tmp_path):
     names = sorted(os.listdir(sheet))
     assert names == [
         *("001-img-src-x-onerror-alert-1-amp.jpg", "002-Cat.jpg", "003-cat.jpg", "004-dog.jpg"),
-        "index.html",
+        *("005-dogs.jpg", "index.html"),
     ]
     for name in names[:-1]:
         with Image.open(sheet / name) as picture:
             assert picture.size == (6 * 136 + 8, 2 * 136 + 8)
     page = (sheet / "index.html").read_text()
-    assert page.count("<figure>") == 48 and page.count("data:image/jpeg;base64,") == 48
+    assert page.count("<figure>") == page.count("data:image/jpeg;base64,") == 60
     assert "<img src=x" not in page and "://" not in page
     first = {name: (sheet / name).read_bytes() for name in names}
     data(photos, "--sheet", sheet)
@@ -221,7 +226,9 @@ def test_pictures_are_drawn_and_replaced(photos, tmp_path):
     for file in (photos / "Cat").iterdir():
         file.unlink()
     assert data(photos, "--sheet", sheet, "--seed", "5").returncode == 0
-    assert sorted(os.listdir(sheet))[1:] == ["002-cat.jpg", "003-dog.jpg", "index.html", "mine.txt"]
+    assert sorted(os.listdir(sheet))[1:] == [
+        *("002-cat.jpg", "003-dog.jpg", "004-dogs.jpg", "index.html", "mine.txt")
+    ]
 
 
 def test_another_seed_draws_other_images(tmp_path):
@@ -261,7 +268,7 @@ def test_the_page_fits_phones_and_desks(photos, tmp_path):
                 chromium.open(f"file://{tmp_path}/sheet/index.html", width=width, dark=dark)
                 assert chromium.evaluate("document.documentElement.scrollWidth") <= width
                 shown = "[...document.images].filter(i => i.complete && i.naturalWidth).length"
-                assert chromium.evaluate(shown) == 50
+                assert chromium.evaluate(shown) == 62
         assert chromium.complaints == []
         assert {a[:5] for a in chromium.asked} <= {"file:", "data:", "about"}
     finally:
