@@ -161,11 +161,11 @@ def _dotted(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
     A shell takes the quotes off `class_weights."st.bernard"`, and only the one name can be meant.
     """
-    waiting = list(reversed(table.items()))
+    waiting = [*table.items()][::-1]
     while waiting:
         name, value = waiting.pop()
         if isinstance(value, Mapping) and value:
-            waiting += [(f"{name}.{rest}", v) for rest, v in reversed(value.items())]
+            waiting += [(f"{name}.{rest}", v) for rest, v in [*value.items()][::-1]]
         else:
             yield name, value
 

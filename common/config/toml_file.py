@@ -123,5 +123,5 @@ def _unquoted(name: str, key: str) -> str:
         return str(tomllib.loads(f"name = {name}")["name"])
     except tomllib.TOMLDecodeError:
         raise ConfigError(
-            f"{key}: expected a key in TOML's syntax, such as table.\"name.with.dots\"."
+            f'{key}: expected a key in TOML\'s syntax, such as table."name.with.dots".'
         ) from None

@@ -7,7 +7,7 @@ import os
 from common.errors import DataError
 from components.example_gen.config import DataConfig
 from components.example_gen.folder import is_hidden, list_folder
-from components.example_gen.manifest import SUFFIXES, list_manifest
+from components.example_gen.manifest import SUFFIXES, list_manifest, manifests_in
 from components.example_gen.records import Record, Source, check_split
 
 
@@ -58,17 +58,15 @@ def _guess(path: str) -> str:
     if any(is_tfrecord(n) for n in names) or any(n.startswith("Split-") for n in folders):
         return "tfrecord"
     # One folder at most: the images themselves, beside the manifest.
-    if len(folders) < 2 and any(n.lower().endswith(SUFFIXES) for n in names):
+    if len(folders) < 2 and manifests_in(path):
         return "manifest"
     return "folder"
 
 
 def _manifest_of(path: str) -> str:
     if not os.path.isdir(path):
-        if not path.lower().endswith(SUFFIXES):
-            raise DataError(f"{path}: expected a manifest ending in {', '.join(SUFFIXES)}.")
         return path
-    names = sorted(n for n in os.listdir(path) if n.lower().endswith(SUFFIXES))
+    names = manifests_in(path)
     if len(names) != 1:
         raise DataError(
             f"{path}: expected exactly one manifest ({', '.join(SUFFIXES)}), found "
