@@ -37,6 +37,12 @@ class DataConfig(strict.Checked):
     """Larger images (width × height) are quarantined undecoded."""
     follow_symlinks: bool = True
     """Whether symbolic links in an image folder are followed."""
+    layout: Literal["auto", "classes", "splits"] = "auto"
+    """The folders at the top of an image folder are classes, or splits that hold classes, whatever
+    they are called; auto: as a person would read them, and refused where there are two readings."""
+    ignore: tuple[str, ...] = ()
+    """Files and folders of the source that match these patterns, written as in a .gitignore, are
+    left aside, such as docs/**."""
 
     def check(self) -> None:
         for name in ("train", "val"):

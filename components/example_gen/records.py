@@ -13,18 +13,12 @@ from itertools import islice
 from typing import Literal
 
 from common.errors import DataError
+from components.example_gen.names import SPLIT_NAMES, split_named
 
-SPLIT_NAMES = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "eval": "val",
-    "test": "test",
-}
-"""What people call the splits, and what they are called here."""
 MAX_LABEL_BYTES = 255
 """Of a class name in UTF-8: as long as a folder's may be."""
+OUTSIDE = "outside-class-folders"
+"""Why an image is left out that no class folder holds."""
 _CONTROL = {"Cc", "Zl", "Zp"}
 """Unicode's categories of control characters and of separators of lines and paragraphs."""
 _SHOWN = 60
@@ -116,6 +110,11 @@ def show(path: bytes | str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def printable(text: str) -> str:
+    """Writes out what a terminal would obey."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def check_label(label: bytes | str, where: str) -> str:
     """Returns the label as text.
 
@@ -139,8 +138,7 @@ def check_label(label: bytes | str, where: str) -> str:
     else:
         return text
     shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-    # The path has the name in it, and a terminal would obey it.
-    where = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in where[: 10 * _SHOWN])
+    where = printable(where[: 10 * _SHOWN])  # it has the name in it
     raise DataError(f"{where}: expected a class name {expected}, got {shown!a}; rename it.")
 
 
@@ -158,8 +156,18 @@ def check_labels(labels: Iterable[str], where: str) -> None:
         raise DataError(f"{where}: expected at least two classes, got {sorted(seen.values())}.")
 
 
+def alike(labels: Iterable[str]) -> list[str]:
+    """Returns a notice of each pair of classes whose names differ in case alone."""
+    seen: dict[str, str] = {}
+    return [
+        f"The classes {other!r} and {label!r} differ in case alone, and count as two."
+        for label in sorted(set(labels))
+        if (other := seen.setdefault(label.casefold(), label)) != label
+    ]
+
+
 def check_split(name: str, where: str) -> str:
-    split = SPLIT_NAMES.get(name.strip().lower())
+    split = split_named(name)
     if split is None:
         names = ", ".join(SPLIT_NAMES)
         raise DataError(f"{where}: unknown split {name!r}; expected one of {names}.")

@@ -6,9 +6,11 @@ import os
 
 from common.errors import DataError
 from components.example_gen.config import DataConfig
-from components.example_gen.folder import is_hidden, list_folder
+from components.example_gen.folder import holds_images, list_folder
+from components.example_gen.ignore import Ignore
 from components.example_gen.manifest import SUFFIXES, list_manifest, manifests_in
-from components.example_gen.records import Record, Source, check_split
+from components.example_gen.names import is_hidden
+from components.example_gen.records import Record, Source, check_split, show
 
 
 def list_source(config: DataConfig, path: str) -> Source:
@@ -22,13 +24,15 @@ def list_source(config: DataConfig, path: str) -> Source:
     """
     if not os.path.exists(path):
         raise DataError(f"{path}: no such file or folder; check data.path.")
-    kind = _guess(path) if config.format == "auto" else config.format
+    kind = _guess(path, config) if config.format == "auto" else config.format
     if kind == "tfrecord":
         source = _list_tfrecords(path)
     elif kind == "manifest":
-        source = list_manifest(_manifest_of(path))
+        source = _list_manifest(path, config)
     elif os.path.isdir(path):
-        source = list_folder(path, follow_symlinks=config.follow_symlinks)
+        source = list_folder(path, config)
+        if config.format == "auto":
+            _check_manifests(path, source, Ignore(config.ignore))
     else:
         raise DataError(
             f"{path}: expected a folder, a manifest ({', '.join(SUFFIXES)}) or *.tfrecord[.gz]."
@@ -42,20 +46,66 @@ def list_source(config: DataConfig, path: str) -> Source:
     return source
 
 
+def _list_manifest(path: str, config: DataConfig) -> Source:
+    try:
+        return list_manifest(_manifest_of(path))
+    except DataError as e:
+        if config.format == "manifest" or os.path.isfile(path):
+            raise
+        try:
+            list_folder(path, config)
+        except DataError:
+            raise e from None
+        raise DataError(f'{e} To read the class folders write data.format = "folder".') from None
+
+
+def _check_manifests(path: str, source: Source, ignore: Ignore) -> None:
+    """Refuses class folders beside a manifest that says otherwise; any other is only told of."""
+    labels = {os.path.normpath(r.path): (r.label, r.split) for r in source.records}
+    for name in manifests_in(path):
+        if ignore(name):
+            continue
+        try:
+            records = list_manifest(os.path.join(path, name)).records
+        except DataError:  # a table of another kind
+            continue
+        for record in records:
+            label, split = labels.get(os.path.normpath(record.path), ("", None))
+            if label != record.label or record.split not in (None, split):
+                raise DataError(
+                    f"{path}: the manifest {name} and the folders say different things of "
+                    f"{show(record.path)}: {record.label!r} and {label or 'nothing'!r}. To read the manifest "
+                    f'write data.path = "{os.path.join(path, name)}", to read the folders '
+                    'data.format = "folder".'
+                )
+
+
 def is_tfrecord(name: str) -> bool:
     return name.lower().endswith((".tfrecord", ".tfrecord.gz")) or (
         name.startswith("data_tfrecord-") and name.endswith(".gz")
     )
 
 
-def _guess(path: str) -> str:
+def _guess(path: str, config: DataConfig) -> str:
     if os.path.isfile(path):
         if is_tfrecord(os.path.basename(path)):
             return "tfrecord"
         return "manifest" if path.lower().endswith(SUFFIXES) else "folder"
-    names = [n for n in os.listdir(path) if not is_hidden(os.fsencode(n))]
+    ignore = Ignore(config.ignore)
+    names = [
+        n for n in os.listdir(path) if not is_hidden(os.fsencode(n)) and not ignore(os.fsencode(n))
+    ]
     folders = [n for n in names if os.path.isdir(os.path.join(path, n))]
-    if any(is_tfrecord(n) for n in names) or any(n.startswith("Split-") for n in folders):
+    in_splits = [f for f in folders if f.startswith("Split-") and _tfrecords_in(path, f)]
+    if shards := [n for n in names if is_tfrecord(n)] + in_splits:
+        if others := [
+            f for f in folders if f not in in_splits and holds_images(f"{path}/{f}", config)
+        ]:
+            raise DataError(
+                f"{path}: TFRecords ({', '.join(shards)}) lie beside folders of images "
+                f'({", ".join(others)}). To read the TFRecords write data.format = "tfrecord", '
+                'to read the images data.format = "folder".'
+            )
         return "tfrecord"
     # One folder at most: the images themselves, beside the manifest.
     if len(folders) < 2 and manifests_in(path):
@@ -104,5 +154,5 @@ def _list_tfrecords(path: str) -> Source:
     )
 
 
-def _tfrecords_in(directory: str) -> list[str]:
-    return sorted(n for n in os.listdir(directory) if is_tfrecord(n))
+def _tfrecords_in(*directory: str) -> list[str]:
+    return sorted(n for n in os.listdir(os.path.join(*directory)) if is_tfrecord(n))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Protocol
@@ -59,8 +61,8 @@ class LocalTree:
 
     def head(self, path: bytes, size: int) -> bytes:
         file = os.path.join(self.root, path)
-        if not os.path.isfile(file):  # opening a named pipe would wait for ever
-            return b""
+        if not stat.S_ISREG(os.stat(file).st_mode):  # opening a named pipe would wait for ever
+            raise OSError(errno.EINVAL, "not a file")
         with open(file, "rb") as f:
             return f.read(size)
 

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from common.errors import DataError
-from components.example_gen.records import Quarantined, show
+from components.example_gen.records import Quarantined
 
 _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
