@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,7 @@ def conclude(source: Source, config: DataConfig, all_notes: Iterable[Notes]) -> 
         extra_columns |= notes.extra_columns
     images.sort(key=lambda n: n.path)
     quarantined.sort(key=lambda q: q.path)
-    _check_quarantine(images, quarantined, config)
+    _check_quarantine(len(images) + len(quarantined), quarantined, config)
     check_labels((n.label for n in images), "The usable images")
     plan = plan_splits(((n.sha256, n.label, n.given_split) for n in images), config.splits)
     report = {
@@ -81,10 +81,23 @@ def conclude(source: Source, config: DataConfig, all_notes: Iterable[Notes]) -> 
     return Outcome(plan=plan, report=report, quarantined=quarantined, images=indexed)
 
 
-def _check_quarantine(
-    images: list[Note], quarantined: list[Quarantined], config: DataConfig
-) -> None:
-    total = len(images) + len(quarantined)
+def check_listed(source: Source, config: DataConfig) -> None:
+    """Refuses a source of which too much is missing, before an image is read.
+
+    Raises:
+      DataError: naming the first of what is missing.
+    """
+    missing = [
+        Quarantined(path=r.path, label=r.label, reason="missing", detail=r.hint)
+        for r in source.records
+        if r.hint
+    ]
+    total = len(source.records) + len(source.quarantined)
+    known = sorted([*missing, *source.quarantined], key=lambda q: q.path)
+    _check_quarantine(total, known, config)
+
+
+def _check_quarantine(total: int, quarantined: Sequence[Quarantined], config: DataConfig) -> None:
     if len(quarantined) <= config.max_quarantine_fraction * total:
         return
     lines = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from itertools import takewhile
 
 from common.errors import DataError
@@ -15,6 +16,8 @@ from components.example_gen.records import show
 _MOST_FOLDERS = 64
 _DEEPEST = 2
 """Folders below the manifest's that are looked into for images."""
+_EXPLAINED = 5
+"""Missing files that get an explanation, and files that one names."""
 _SAMPLE = 50
 """Paths that are tried to learn where all of them lead."""
 
@@ -62,23 +65,22 @@ def find_files(
       DataError: a path is a URL.
     """
     found = [_find(w, finder) for w in paths]
-    shifts = list(_shifts(paths, finder)) if not all(found) else []
-    notices = []
-    if not any(found) and len(useful := _useful(shifts, paths, finder)) == 1:
+    if not any(found) and len(useful := _useful(paths, finder)) == 1:
         found = [_shifted(w.path, useful[0], finder) for w in paths]
-        notices.append(_moved(manifest, paths, found))
+        notices = [_moved(manifest, paths, found)]
     else:
-        notices += _respelt(manifest, paths, found)
+        notices = list(_respelt(manifest, paths, found))
+    missing = [i for i, alike in enumerate(found) if len(alike) != 1]
+    # Whoever lists them does so by path, and shows few.
+    explained = {*missing[:1], *nsmallest(_EXPLAINED, missing, key=lambda i: paths[i].path)}
     files = []
-    hinted = False
-    for w, alike in zip(paths, found, strict=True):
+    for i, (w, alike) in enumerate(zip(paths, found, strict=True)):
         if len(alike) == 1:
             files.append(File(finder.stored(alike[0])))
             continue
         hint = w.where.removeprefix(os.path.join(os.path.dirname(manifest), ""))
-        if not hinted or alike:
-            hint += "; " + _near(w.path, alike, shifts, finder)
-            hinted = True
+        if i in explained or alike:
+            hint += f"; {_near(w, alike, finder)}"
         files.append(File(finder.stored(plain(w.path)), hint))
     return files, notices
 
@@ -130,10 +132,14 @@ def _inside(folder: bytes) -> list[bytes]:
         return []
 
 
-def _useful(shifts: Sequence[_Shift], paths: Sequence[Written], finder: Finder) -> list[_Shift]:
+def _useful(paths: Sequence[Written], finder: Finder) -> list[_Shift]:
     """Returns the shifts by which any of some paths is found."""
     sample = paths[:: max(1, len(paths) // _SAMPLE)]
-    return [s for s in shifts if any(_shifted(w.path, s, finder) for w in sample)]
+    return [
+        shift
+        for shift in _shifts(paths, finder)
+        if any(_shifted(w.path, shift, finder) for w in sample)
+    ]
 
 
 def _shifted(path: bytes, shift: _Shift, finder: Finder) -> list[bytes]:
@@ -168,21 +174,16 @@ def _respelt(
         )
 
 
-def _near(path: bytes, alike: Sequence[bytes], shifts: Sequence[_Shift], finder: Finder) -> str:
+def _near(written: Written, alike: Sequence[bytes], finder: Finder) -> str:
     """Says what there is in the place of a missing file."""
-    if len(alike) > 1:
-        return f"there are {_listed(alike)}: write the one that is meant"
-    near = [f for shift in shifts for f in _shifted(path, shift, finder)]
-    near = near or finder.with_other_extension(path)
-    if near:
-        return (
-            f"there is {_listed(near)}: write this path"
-            if len(near) == 1
-            else (f"there are {_listed(near)}: write the one that is meant")
-        )
-    return f"paths start from {show(finder.base)}"
-
-
-def _listed(paths: Sequence[bytes]) -> str:
-    shown = [show(p) for p in dict.fromkeys(paths)][:3]
-    return " and ".join(shown)
+    near = alike or [
+        file
+        for shift in _shifts([written], finder)
+        for file in _shifted(written.path, shift, finder)
+    ]
+    shown = [show(p) for p in dict.fromkeys(near or finder.with_other_extension(written.path))]
+    if len(shown) > 1:
+        return f"there are {' and '.join(shown[:_EXPLAINED])}: write the one that is meant"
+    if shown:
+        return f"there is {shown[0]}: write this path"
+    return f"nothing is called like it; paths start from {show(finder.base)}"
