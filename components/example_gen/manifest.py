@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from common.errors import DataError
-from components.example_gen.manifests import columns, delimited, objects
+from components.example_gen.manifests import columns, delimited, objects, one_hot
 from components.example_gen.manifests.files import File, Written, find_files
 from components.example_gen.manifests.finder import Finder
 from components.example_gen.manifests.table import Table, check_utf8, read_text
@@ -40,7 +40,7 @@ def list_manifest(path: str) -> Source:
       DataError: naming the line, for anything that cannot be understood, and
         for one file with two labels.
     """
-    table = _read(path)
+    table = one_hot.with_labels(_read(path), path)
     if not table.rows:
         raise DataError(f"{path}: expected a line for each image, found none.")
     names = tuple(dict.fromkeys(c for _, row in table.rows for c in row))

@@ -173,6 +173,35 @@ def test_the_name_of_a_role_wins_over_common_ones(folder: Path) -> None:
     assert rows(source) == TWO and source.extra_columns == ("file", "class")
 
 
+ONE_HOT = "filename, cat, dog\na.png, 1, 0\nb.png, 0, 1\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ONE_HOT,
+        ONE_HOT.replace("1", "1.0").replace("0", "0.0").replace("1.0.0", "1.0"),
+        "image,cat,dog,owl\na.png,1,0,0\nb.png,0,1,0\n",
+    ],
+)
+def test_a_column_for_each_class_is_read_as_the_label(folder: Path, text: str) -> None:
+    source = of(folder, text)
+    assert rows(source) == TWO and source.extra_columns == ()
+    assert "'cat', 'dog'" in source.notices[0] and "read as the classes" in source.notices[0]
+    split = of(folder, "path,split,cat,dog\na.png,train,1,0\nb.png,train,0,1\n")
+    assert rows(split) == [(*row[:2], "train") for row in TWO]
+
+
+def test_rows_of_no_class_or_several_are_quarantined(folder: Path) -> None:
+    source = of(folder, ONE_HOT + "c.png,1,1\nd.png,0,0\n")
+    assert rows(source) == TWO
+    assert [q.reason for q in source.quarantined] == ["several-labels", "no-label"]
+    with pytest.raises(DataError, match="expected the columns path and label"):
+        of(folder, ONE_HOT.replace("1", "2"))
+    with pytest.raises(DataError, match="of 1 images 0 have no class and 1 several"):
+        of(folder, "path,cat,dog\na.png,1,1\n")
+
+
 # --- Labels
 
 

@@ -54,11 +54,7 @@ def read_table(text: str, path: str) -> Table:
 def _delimiter(text: str, possible: str, path: str) -> str:
     """Returns the delimiter that makes columns of the header."""
     headers = {d: _header(text, d) for d in possible}
-    found = [
-        d
-        for d, header in headers.items()
-        if all(columns.candidates(role, header) for role in ("path", "label"))
-    ]
+    found = [d for d, h in headers.items() if len(h) > 1 and columns.candidates("path", h)]
     if len(found) == 1:
         return found[0]
     header = max(headers.values(), key=len)

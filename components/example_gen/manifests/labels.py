@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from common.errors import DataError
 from components.example_gen.manifests.table import Table
@@ -11,12 +12,19 @@ from components.example_gen.records import Quarantined
 
 NO_LABEL = "no-label"
 SEVERAL_LABELS = "several-labels"
+_NO_MORE: Mapping[str, str] = MappingProxyType({})
 
 
-def add(table: Table, where: str, path: str, labels: Collection[str]) -> None:
-    """Adds an image as a row, or to the quarantine unless it has exactly one label."""
+def add(
+    table: Table, where: str, path: str, labels: Collection[str], more: Mapping[str, str] = _NO_MORE
+) -> None:
+    """Adds an image as a row, or to the quarantine unless it has exactly one label.
+
+    Args:
+      more: further values of the row.
+    """
     if len(labels) == 1:
-        table.rows.append((where, {"path": path, "label": next(iter(labels))}))
+        table.rows.append((where, {**more, "path": path, "label": next(iter(labels))}))
         return
     table.quarantined.append(
         Quarantined(
