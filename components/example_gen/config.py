@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 
 from common.config import strict
 from common.config.ranges import at_least, between, filled, more_than, one_of, require
+from common.errors import ConfigError
 from common.images.plain import MAX_PIXELS
+from components.example_gen.ignore import Ignore
 
 SPLITS = ("train", "val", "test")
 
@@ -48,6 +50,10 @@ class DataConfig(strict.Checked):
         for name in ("train", "val"):
             require(name in self.splits, f"splits: {name!r} is missing, got {self.splits!r}.")
         total = math.fsum(self.splits.values())
+        try:
+            Ignore(self.ignore)
+        except ValueError as e:
+            raise ConfigError(f"ignore: expected patterns as in a .gitignore: {e}") from None
         require(abs(total - 1) < 1e-6, f"splits: expected shares adding up to 1, got {total:g}.")
 
     @property

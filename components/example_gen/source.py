@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from common.errors import DataError
 from components.example_gen.config import DataConfig
 from components.example_gen.folder import holds_images, list_folder
-from components.example_gen.ignore import Ignore
+from components.example_gen.ignore import IGNORED, Ignore
 from components.example_gen.manifest import SUFFIXES, list_manifest, manifests_in
 from components.example_gen.names import is_hidden
-from components.example_gen.records import Record, Source, check_split, show
+from components.example_gen.records import Record, Source, alike, check_split, show
 
 
 def list_source(config: DataConfig, path: str) -> Source:
@@ -37,6 +38,9 @@ def list_source(config: DataConfig, path: str) -> Source:
         raise DataError(
             f"{path}: expected a folder, a manifest ({', '.join(SUFFIXES)}) or *.tfrecord[.gz]."
         )
+    if kind != "folder":
+        source = _without(Ignore(config.ignore), source)
+    source = replace(source, notices=(*source.notices, *alike(r.label for r in source.records)))
     for record in source.records:
         if record.split not in (None, *config.split_names):
             raise DataError(
@@ -44,6 +48,18 @@ def list_source(config: DataConfig, path: str) -> Source:
                 f"{record.split!r}; add it (its share is not used) or move the images."
             )
     return source
+
+
+def _without(ignore: Ignore, source: Source) -> Source:
+    """Leaves out what `data.ignore` says; a folder's listing does so itself."""
+    kept = tuple(r for r in source.records if not ignore(r.path))
+    left = len(source.records) - len(kept)
+    return replace(
+        source,
+        records=kept,
+        ignored={**source.ignored, **({IGNORED: left} if left else {})},
+        notices=(*source.notices, *ignore.notices),
+    )
 
 
 def _list_manifest(path: str, config: DataConfig) -> Source:
@@ -73,8 +89,8 @@ def _check_manifests(path: str, source: Source, ignore: Ignore) -> None:
             label, split = labels.get(os.path.normpath(record.path), ("", None))
             if label != record.label or record.split not in (None, split):
                 raise DataError(
-                    f"{path}: the manifest {name} and the folders say different things of "
-                    f"{show(record.path)}: {record.label!r} and {label or 'nothing'!r}. To read the manifest "
+                    f"{path}: of {show(record.path)} the manifest {name} says "
+                    f"{record.label!r}, the folders {label or 'nothing'!r}. To read the manifest "
                     f'write data.path = "{os.path.join(path, name)}", to read the folders '
                     'data.format = "folder".'
                 )
@@ -97,7 +113,7 @@ def _guess(path: str, config: DataConfig) -> str:
     ]
     folders = [n for n in names if os.path.isdir(os.path.join(path, n))]
     in_splits = [f for f in folders if f.startswith("Split-") and _tfrecords_in(path, f)]
-    if shards := [n for n in names if is_tfrecord(n)] + in_splits:
+    if shards := sorted(n for n in names if is_tfrecord(n)) + in_splits:
         if others := [
             f for f in folders if f not in in_splits and holds_images(f"{path}/{f}", config)
         ]:

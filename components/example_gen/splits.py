@@ -10,7 +10,7 @@ return to their hash's split once the data has grown.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from common.errors import DataError
@@ -131,11 +131,3 @@ def _empty_split(name: str, images: int) -> str:
         f"The split {name!r} has no images ({images} usable images in all). Add images, give the "
         f"data folders train/, val/ and test/ of its own, or change data.splits."
     )
-
-
-def straddling(images: Sequence[tuple[str, str]]) -> dict[str, set[str]]:
-    """Returns the contents that come with more than one value: SHA-256 → values."""
-    values: dict[str, set[str]] = defaultdict(set)
-    for sha256, value in images:
-        values[sha256].add(value)
-    return {c: v for c, v in values.items() if len(v) > 1}

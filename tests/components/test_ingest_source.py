@@ -84,7 +84,7 @@ def test_a_class_may_be_called_train(tmp_path):
     ("names", "message"),
     [
         ([], "one folder per class"),
-        (["loose.png"], r"loose.png: outside-class-folders"),
+        (["loose.png"], r"found 1 image in no folder \(loose.png\)"),
         (["a/readme.txt"], r"1 × \*\.txt"),
         (["a/1.png"], "at least two classes, got .'a'."),
         (["train/a/1.png", "train/b/1.png", "extra/a/1.png"], "unknown split 'extra'"),
