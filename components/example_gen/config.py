@@ -23,7 +23,8 @@ class DataConfig(strict.Checked):
     path: Annotated[str, filled("a folder or file of images")]
     """Images are read from this folder, manifest or TFRecords; may hold {SPAN} and {VERSION}."""
     format: Literal["auto", "folder", "manifest", "tfrecord"] = "auto"
-    """What the path names, see docs/data.md; auto guesses."""
+    """What the path names: class folders, a table or JSON of paths and labels (CSV, COCO, Label
+    Studio and others), or raw examples; see docs/data.md. auto tells by names and contents."""
     span: Annotated[int, at_least(0)] | None = None
     """Span to read; None: the latest."""
     version: Annotated[int, at_least(0)] | None = None

@@ -137,7 +137,10 @@ def _by_role(row: dict[str, str], roles: dict[str, str], where: str) -> dict[str
     """Returns the values of a row under the names of their roles."""
     for role in ("path", "label"):
         if not row.get(roles[role], "").strip():
-            raise DataError(f"{where}: expected a value for {roles[role]!r}, got none.")
+            raise DataError(
+                f"{where}: expected a value for {roles[role]!r}, got none; "
+                "fill it in, or remove the line."
+            )
     return {**row, **{role: row.get(column, "") for role, column in roles.items()}}
 
 

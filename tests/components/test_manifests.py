@@ -78,6 +78,9 @@ TABLE = "path,label\na.png,cat\nb.png,dog\n"
         "\n\n" + TABLE,
         TABLE.replace(",", ", "),
         TABLE.replace(",", " ,\t"),
+        TABLE.replace("cat", "cat\xa0"),
+        "\ufeff\ufeff" + TABLE,
+        "\ufeff" + TABLE.replace("path", '"path"'),
         'path, "label"\n"a.png" , "cat"\n "b.png", "dog" \n',
         TABLE + ",\n,\n",
         TABLE + " \n",
@@ -362,7 +365,16 @@ def test_too_many_missing_files_are_refused_before_any_is_read(folder: Path) -> 
 
 @pytest.mark.parametrize(
     "prefix",
-    ["", "data/", "/", "/kaggle/input/pets/", "C:\\pets\\", "file:///content/", "../data/"],
+    [
+        "",
+        "data/",
+        "old/name/",
+        "/",
+        "/kaggle/input/pets/",
+        "C:\\pets\\",
+        "file:///content/",
+        "../data/",
+    ],
 )
 def test_paths_that_all_start_elsewhere_are_read_from_where_the_files_are(
     tmp_path: Path, prefix: str
@@ -374,6 +386,14 @@ def test_paths_that_all_start_elsewhere_are_read_from_where_the_files_are(
     source = of(folder, text)
     assert [p.removeprefix("../data/") for p in paths(source)] == ["train/a.png", "train/b.png"]
     assert len(source.notices) == (prefix != "../data/")
+
+
+def test_a_manifest_in_a_folder_of_annotations_is_of_images_beside_it(tmp_path: Path) -> None:
+    files(tmp_path, "train2017/a.png", "train2017/b.png", "val2017/c.png", "annotations/x")
+    source = of_json(tmp_path / "annotations", coco((1, 5), (2, 7)))
+    assert paths(source) == ["../train2017/a.png", "../train2017/b.png"]
+    files(tmp_path, "other/x")
+    assert paths(of_json(tmp_path / "other", coco((1, 5), (2, 7)))) == ["a.png", "b.png"]
 
 
 def test_names_without_extension_in_one_folder_are_found(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ _SEP = re.compile(r'"?sep=(.)"?[ \t,;]*(?:\r\n|\r|\n)', re.IGNORECASE)
 """Excel's first line, which names the delimiter."""
 _UNNAMED = re.compile(r"(Unnamed: \d+(_level_\d+)?(\.\d+)?)?")
 """A column without a name, also as pandas calls it."""
+_BLANKS = " \t\xa0\u3000"
 _HEADER_SIZE = 1 << 16
 """Characters that are looked at to find the delimiter."""
 
@@ -80,7 +81,7 @@ def _lines(text: str, delimiter: str, path: str) -> Iterator[_Line]:
     try:
         for values in reader:
             if values:
-                yield reader.line_num, [v.strip(" \t") for v in values]
+                yield reader.line_num, [v.strip(_BLANKS) for v in values]
     except csv.Error as e:
         raise DataError(f"{path}, line {reader.line_num}: not valid CSV: {e}.") from None
 

@@ -10,7 +10,7 @@ from itertools import takewhile
 
 from common.errors import DataError
 from components.example_gen.manifests.finder import Finder, plain
-from components.example_gen.names import is_hidden
+from components.example_gen.names import is_hidden, may_hold_labels
 from components.example_gen.records import show
 
 _MOST_FOLDERS = 64
@@ -92,18 +92,17 @@ def _find(written: Written, finder: Finder) -> list[bytes]:
         raise DataError(f"{written.where}: {e}.") from None
 
 
-def _shifts(paths: Sequence[Written], finder: Finder) -> Iterator[_Shift]:
-    for folder in _folders(finder.base):
-        yield _Shift(b"", folder + b"/")
-    names = finder.base.strip(b"/").split(b"/")
-    for depth in range(1, len(names) + 1):
-        yield _Shift(b"/".join(names[-depth:]) + b"/", b"")
-    readings = [plain([*finder.readings(w.path)][-1]) for w in paths]
-    elsewhere = [r for r in readings if r.startswith(b"/") or r[1:3] == b":/"]
-    if len(elsewhere) == len(readings):
-        begin = _common_folders(readings)
-        for depth in range(1, len(begin) + 1):
-            yield _Shift(b"/".join(begin[:depth]) + b"/", b"")
+def _shifts(paths: Sequence[Written], finder: Finder) -> list[_Shift]:
+    """Returns the shifts that may help: into a folder that is near, and out of folders."""
+    folders = [folder + b"/" for folder in _folders(finder.base)]
+    own = os.path.basename(finder.base)
+    if may_hold_labels(own):  # annotations/list.csv beside images/
+        beside = _folders(os.path.dirname(finder.base))
+        folders += [b"../"] + [b"../" + f + b"/" for f in beside if f.split(b"/")[0] != own]
+    begin = _common_folders([plain([*finder.readings(w.path)][-1]) for w in paths])
+    return [_Shift(b"", folder) for folder in folders] + [
+        _Shift(b"/".join(begin[:depth]) + b"/", b"") for depth in range(1, len(begin) + 1)
+    ]
 
 
 def _common_folders(paths: Sequence[bytes]) -> list[bytes]:

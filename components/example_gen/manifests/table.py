@@ -57,7 +57,7 @@ def read_text(path: str) -> str:
     for begin, encoding in _BOMS.items():
         if data.startswith(begin):
             try:
-                return data.decode(encoding)
+                return data.decode(encoding).lstrip("\ufeff")
             except UnicodeDecodeError as e:
                 raise DataError(
                     f"{path}: begins as {encoding} and is none from byte {e.start} on; "
