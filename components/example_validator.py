@@ -22,18 +22,26 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2  # isort: ski
 
 from common.config.ranges import require
 from common.errors import DataError, nearest
+from common.files import read_json
 from components import schema as schemas
-from components.component import texts
-from components.executor_io import Artifacts, Properties
+from components.artifacts import IngestionReport
+from components.component import channels, texts
+from components.example_gen.duplicates import first_pair
+from components.example_gen.report import REPORT_FILE
+from components.executor_io import Artifacts, Properties, folder
 from components.statistics import value_counts
 from modelstore import raw_example as features
 
 UNSEEN_CLASS = "unseen-class"
 VANISHED_CLASS = "vanished-class"
 CLASS_BALANCE = "class-balance"
-KINDS = (UNSEEN_CLASS, VANISHED_CLASS, CLASS_BALANCE)
+CONFLICTING_LABELS = "conflicting-labels"
+COPIED_CLASS = "copied-class"
+KINDS = (UNSEEN_CLASS, VANISHED_CLASS, CLASS_BALANCE, CONFLICTING_LABELS, COPIED_CLASS)
 
+_REPORT = "report"
 _ACCEPTED = "accepted"
+_MOST_CONFLICTING = "max_conflicting_fraction"
 _SLICES = "slices"
 _LISTED = 20
 
@@ -86,6 +94,31 @@ def _imbalances(counts: Mapping[str, int], schema: schema_pb2.Schema) -> Iterato
             )
 
 
+def label_anomalies(report: Mapping[str, Any], most_conflicting: float) -> list[Anomaly]:
+    """Says which labels cannot be right: of images that are there under another one too.
+
+    Args:
+      report: what ingestion found, `report.json`.
+      most_conflicting: the fraction of the images that may be there so.
+    """
+    found = report["duplicates"]["across_labels"]
+    anomalies = [
+        Anomaly(
+            split="train",
+            kind=COPIED_CLASS,
+            message=f"label: every image of class {name!r} is there under another label too",
+        )
+        for name in found["classes"]
+    ]
+    if found["images"] > most_conflicting * report["images"]:
+        message = (
+            f"label: {found['images']} of {report['images']} images are there under more than one "
+            f"label, more than {most_conflicting:.1%}, such as {first_pair(found)}"
+        )
+        anomalies.append(Anomaly(split="train", kind=CONFLICTING_LABELS, message=message))
+    return anomalies
+
+
 class Executor(base.Executor):
     """TFX's executor with class checks; fails on anomalies not accepted."""
 
@@ -100,6 +133,10 @@ class Executor(base.Executor):
         self._anomalies: list[Anomaly] = []
         self._features: set[str] = set()
         self._classes: dict[str, set[str]] = {}
+        self._of_labels = label_anomalies(
+            read_json(folder(input_dict, _REPORT) / REPORT_FILE),
+            json.loads(exec_properties[_MOST_CONFLICTING]),
+        )
         output = super().Do(input_dict, output_dict, exec_properties)
         accepted = set(json.loads(exec_properties[_ACCEPTED]))
         refused = [a for a in self._anomalies if a.kind not in accepted]
@@ -135,6 +172,8 @@ class Executor(base.Executor):
         counts = value_counts(statistics, features.LABEL)
         self._classes[split] = set(counts)
         of_classes = class_anomalies(split, counts, schema)
+        if split == "train":  # of all splits together
+            of_classes += self._of_labels
         _add(anomalies, of_classes)
         self._anomalies += of_classes + of_features
         writer_utils.write_anomalies(os.path.join(uri, base.DEFAULT_FILE_NAME), anomalies)
@@ -188,7 +227,7 @@ def _message(refused: list[Anomaly]) -> str:
     if len(refused) > _LISTED:
         lines.append(f"  and {len(refused) - _LISTED} more")
     return (
-        "The images differ from what the schema says:\n"
+        "The images are not as they should be:\n"
         + "\n".join(lines)
         + "\nCorrect the images, accept these kinds in the config, or freeze a new schema."
     )
@@ -197,9 +236,12 @@ def _message(refused: list[Anomaly]) -> str:
 class ExampleValidatorSpec(ComponentSpec):
     PARAMETERS = {
         **standard_component_specs.ExampleValidatorSpec.PARAMETERS,
-        **texts(_ACCEPTED, _SLICES),
+        **texts(_ACCEPTED, _SLICES, _MOST_CONFLICTING),
     }
-    INPUTS = standard_component_specs.ExampleValidatorSpec.INPUTS
+    INPUTS = {
+        **standard_component_specs.ExampleValidatorSpec.INPUTS,
+        **channels(report=IngestionReport),
+    }
     OUTPUTS = standard_component_specs.ExampleValidatorSpec.OUTPUTS
 
 
@@ -216,14 +258,18 @@ class ExampleValidator(component.ExampleValidator):
         self,
         statistics: types.BaseChannel,
         schema: types.BaseChannel,
+        report: types.BaseChannel,
         accepted: Iterable[str] = (),
         slices: Iterable[str] = (),
+        max_conflicting_fraction: float = 0.05,
     ) -> None:
         """Makes the component.
 
         Args:
+          report: what ingestion found.
           accepted: anomalies that do not stop the run: KINDS, or feature names.
           slices: columns that must be there, since the evaluation looks at them.
+          max_conflicting_fraction: of the images, that may be there under more than one label.
         """
         require(not isinstance(accepted, str), f"accepted: expected a list, got {accepted!r}.")
         # The parent's constructor makes a spec without `accepted`.
@@ -231,9 +277,11 @@ class ExampleValidator(component.ExampleValidator):
             spec=ExampleValidatorSpec(
                 statistics=statistics,
                 schema=schema,
+                report=report,
                 exclude_splits=json.dumps([]),
                 accepted=json.dumps(sorted(accepted)),
                 slices=json.dumps(sorted(slices)),
+                max_conflicting_fraction=json.dumps(max_conflicting_fraction),
                 anomalies=types.Channel(type=standard_artifacts.ExampleAnomalies),
             )
         )

@@ -45,6 +45,9 @@ class SchemaConfig(Checked):
     have edited); without it the schema is inferred from the train split each time."""
     accept: tuple[str, ...] = ()
     """These anomalies do not stop the run, see docs/data.md."""
+    max_conflicting_fraction: Annotated[float, between(0, 1)] = 0.05
+    """It is an anomaly when more than this fraction of the images is there under more than one
+    label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

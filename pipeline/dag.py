@@ -48,8 +48,10 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
     validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"],
         schema=schema,
+        report=example_gen.outputs["report"],
         accepted=config.schema.accept,
         slices=config.evaluate.slices,
+        max_conflicting_fraction=config.schema.max_conflicting_fraction,
     )
     transformer = Transform(
         examples=example_gen.outputs["examples"],

@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 
 from common.config import strict
 from common.config.ranges import at_least, between, filled, more_than, one_of, require, shown
+from common.errors import ConfigError
 from common.images.plain import MAX_PIXELS
+from components.example_gen.ignore import Ignore
 
 SPLITS = ("train", "val", "test")
 
@@ -39,9 +41,11 @@ class DataConfig(strict.Checked):
     format: Literal[
         "auto", "folder", "manifest", "tfrecord", "parquet", "arrow", "webdataset", "archive"
     ] = "auto"
-    """What the path names, see docs/data.md; auto guesses."""
+    """What the path names: class folders, an archive of them, a table or JSON of paths and labels
+    (CSV, COCO, Label Studio and others), or files of many images; see docs/data.md. auto tells by
+    names and contents."""
     columns: Columns = field(default_factory=Columns)
-    """Which columns of Parquet files, TFRecords and WebDataset shards hold what."""
+    """Which columns of files of many images hold what."""
     class_names: tuple[str, ...] | str | None = None
     """Names of the classes where labels are numbers, beginning with that of 0; or a file with
     one a line."""
@@ -77,6 +81,10 @@ class DataConfig(strict.Checked):
         for name in ("train", "val"):
             require(name in self.splits, f"splits: {name!r} is missing, got {self.splits!r}.")
         total = math.fsum(self.splits.values())
+        try:
+            Ignore(self.ignore)
+        except ValueError as e:
+            raise ConfigError(f"ignore: expected patterns as in a .gitignore: {e}") from None
         require(abs(total - 1) < 1e-6, f"splits: expected shares adding up to 1, got {total:g}.")
 
     @property

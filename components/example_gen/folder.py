@@ -53,29 +53,30 @@ def list_tree(tree: Tree, where: str, config: DataConfig) -> Source:
     """
     scan = Scan(tree, config.follow_symlinks, Ignore(config.ignore))
     root = scan.run()
-    reader = Reader(where, [show(path) for path in root.tables])
+    above = [f for f in root.walk() if f is root or f.filled]
+    reader = Reader(where, [show(path) for folder in above for path in folder.tables])
     read = {"auto": reader.read, "classes": reader.as_classes, "splits": reader.as_splits}
     layout = read[config.layout](root)
     outside = list(_outside(root, layout))
     told = config.layout != "auto"
-    notices = tuple(map(printable, folder_notices(tree, root, layout, outside, told=told)))
+    notices = [*folder_notices(tree, root, layout, outside, told=told), *scan.ignore.notices]
     records = tuple(sorted(_records(layout, where), key=lambda r: r.path))
     quarantined = tuple(_quarantined(layout, outside))
     if empty := sum(not f.images and not f.aside for f in outside[1:]):
         scan.ignored["folders without images"] = empty
     if not records:
-        raise DataError(_no_images(where, scan, quarantined))
+        raise DataError(printable(_no_images(reader, root, scan)))
     try:
         check_labels((r.label for r in records), where)
     except DataError as e:
-        raise DataError(" ".join([str(e), *notices])) from None
+        raise DataError(printable(" ".join([str(e), *notices]))) from None
     return Source(
         kind="folder",
         base=b"",
         records=records,
         quarantined=quarantined,
         ignored=dict(scan.ignored),
-        notices=notices,
+        notices=tuple(map(printable, notices)),
     )
 
 
@@ -116,11 +117,16 @@ def _unreadable(folder: Folder, label: str) -> Quarantined:
     return Quarantined(path=folder.path, label=label, reason="unreadable", detail=folder.error)
 
 
-def _no_images(where: str, scan: Scan, quarantined: tuple[Quarantined, ...]) -> str:
-    passed = [f"{n} × {kind}" for kind, n in scan.ignored.items()]
-    passed += [f"{show(q.path)}: {q.reason}" for q in quarantined[:3]]
-    return printable(
-        f"{where}: expected one folder per class with images in it "
-        f"(CLASS/*.jpg or train/CLASS/*.jpg), found no images"
-        + (f" ({', '.join(passed)})." if passed else ".")
+def _no_images(reader: Reader, root: Folder, scan: Scan) -> str:
+    if root.files:
+        first = ", ".join(map(show, root.files[:3])) + ", …" * (len(root.files) > 3)
+        return (
+            f"{reader.where}: expected one folder per class with images in it, found "
+            f"{len(root.files)} image{'s' * (len(root.files) > 1)} in no folder ({first}): "
+            f"{reader.without_labels()}."
+        )
+    passed = ", ".join(f"{n} × {kind}" for kind, n in scan.ignored.items())
+    return (
+        f"{reader.where}: expected one folder per class with images in it (CLASS/*.jpg or "
+        f"train/CLASS/*.jpg), found no images{f' ({passed})' if passed else ''}."
     )

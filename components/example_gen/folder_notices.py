@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from components.example_gen.layout import Layout
 from components.example_gen.names import image_by_name, is_series, may_hold_labels
 from components.example_gen.records import show
-from components.example_gen.scan import HIDDEN, Folder
+from components.example_gen.scan import HIDDEN, LINKED, Folder
 from components.example_gen.tree import Tree
 
 _NAMED = 5
@@ -34,7 +34,8 @@ def folder_notices(
 
 
 def _wrapped(root: Folder, layout: Layout) -> Iterator[str]:
-    if len(layout.levels) == 1 and (level := layout.levels[0]) is not root:
+    (level, *others) = layout.levels
+    if level is not root and not others and all(c.split is None for c in layout.classes):
         yield f"{show(level.path)}/ holds all images, so the folders in it are the classes."
 
 
@@ -54,6 +55,8 @@ def what_is_in(folder: Folder) -> str:
         if inner.error:
             return inner.error
         kinds += inner.others
+    if LINKED in kinds:
+        return "a link to a folder that is listed by its own name"
     kinds.pop(HIDDEN, None)
     return ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common(3)) or "empty"
 

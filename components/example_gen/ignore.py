@@ -15,10 +15,13 @@ _SPECIAL = re.compile(r"([\\*?\[\]!# ])")
 
 
 class Ignore:
-    """The patterns, and which of them matched anything."""
+    """The patterns, and which of them matched anything.
+
+    Raises:
+      ValueError: one is no pattern.
+    """
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        self._patterns = patterns
         self._spec = GitIgnoreSpec.from_lines(patterns)
         self._used: set[int] = set()
 
@@ -28,7 +31,7 @@ class Ignore:
         Args:
           path: relative to the source.
         """
-        if not self._patterns:
+        if not self._spec.patterns:
             return False
         result = self._spec.check_file(os.fsdecode(path) + "/" * is_directory)
         if result.index is not None:
@@ -36,9 +39,14 @@ class Ignore:
         return bool(result.include)
 
     @property
-    def unused(self) -> list[str]:
-        """Patterns that matched nothing so far."""
-        return [p for i, p in enumerate(self._patterns) if i not in self._used and p.strip()]
+    def notices(self) -> list[str]:
+        """What a person should know: patterns that matched nothing so far."""
+        unused = [
+            str(pattern.pattern)
+            for index, pattern in enumerate(self._spec.patterns)
+            if pattern.include is not None and index not in self._used
+        ]
+        return [f"data.ignore: {pattern!r} matches nothing." for pattern in unused]
 
 
 def to_ignore(paths: Iterable[bytes]) -> str:

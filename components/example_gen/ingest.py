@@ -189,7 +189,8 @@ class IngestShards(Ingest):
 
 
 def _quarantine(record: Record, e: BadImage) -> Quarantined:
-    return Quarantined(path=record.path, label=record.label, reason=e.reason, detail=e.detail)
+    detail = e.detail or (record.hint if e.reason == "missing" else "")
+    return Quarantined(path=record.path, label=record.label, reason=e.reason, detail=detail)
 
 
 def example_of(record: Record, data: bytes, sha256: str, max_pixels: int) -> tuple[Note, bytes]:

@@ -76,14 +76,15 @@ class Reader:
     def as_classes(self, root: Folder) -> Layout:
         """Reads the folders at the top as classes, whatever they are called."""
         layout = Layout()
-        layout.take(root)
+        layout.take(_bottom(root))
         return layout
 
     def as_splits(self, root: Folder) -> Layout:
         """Reads the folders at the top as splits, those in them as classes; raises DataError."""
         layout = Layout()
-        splits = [f for f in root.filled if split_named(f.label)]
-        for split, folder in self._by_split(root, splits).items():
+        top = self._unwrapped(root)
+        splits = [f for f in top.filled if split_named(f.label)]
+        for split, folder in self._by_split(top, splits).items():
             layout.take(folder, split)
         return layout
 
@@ -149,9 +150,9 @@ class Reader:
         There are trains among vehicles, and hardly a thing that is called test.
         """
         names = {split_named(f.label) for f in splits}
-        if len(names) > 1:
+        if len(names) > 1 or (names and len(top.filled) == 1):
             self._refuse_flat(splits)
-        if names - {"train"} and len(top.filled) > 1:
+        if names - {"train"}:
             self._refuse(
                 f"{_hold(splits)} images and no class folders, and is called as a split is. Either "
                 f"it has no labels: leave it aside with {_ignore(splits)}; or it is a class: "
@@ -178,9 +179,9 @@ class Reader:
         pictures = [f for f in folders if f not in masks]
         if masks and any(is_part(f.label) for f in pictures):
             self._refuse(
-                f"{_names(masks)} may be masks of the images in {_names(pictures)}, and no class. "
-                f"Either {self._labels()}; or the classes are folders in {_names(pictures)}: "
-                f"leave the masks aside with {_ignore(masks)}; or these folders are classes: "
+                f"{_names(masks)} may be masks of the images in {_names(pictures)}, and no class: "
+                f"{self.without_labels()}; or, if the classes are folders in {_names(pictures)}, "
+                f"leave the masks aside with {_ignore(masks)}; or, if these folders are classes, "
                 f"write {meant}."
             )
         for folder in folders:
@@ -201,9 +202,10 @@ class Reader:
             self._refuse_flat(folders, meant)
 
     def _refuse_flat(self, folders: list[Folder], meant: str = _CLASSES) -> NoReturn:
+        either = f"; or, if {_names(folders)} are the classes, write {meant}"
         self._refuse(
-            f"{_hold(folders)} images and no class folders, so nothing says what is to be "
-            f"seen. Either {self._labels()}; or {_names(folders)} are the classes: write {meant}."
+            f"{_hold(folders)} images and no class folders, so nothing says what they show: "
+            f"{self.without_labels()}{either if len(folders) > 1 else ''}."
         )
 
     def _refuse_deeper(
@@ -214,18 +216,19 @@ class Reader:
             for f in inside
             if is_masks(f.label)
         )
+        deeper = ", ".join(f.label for f in inside[:_NAMED])
         self._refuse(
-            f"the classes may be {_names(folders)}, or the folders one level deeper "
-            f"({_names(inside)}). For the first write {meant}{aside}; for the second move these "
-            f"together, or write {self._path(first)}."
+            f"the classes may be {_names(folders)}, or the folders one level deeper ({deeper}). "
+            f"For the first write {meant}{aside}; for the second move these together, or write "
+            f"{self._path(first)}."
         )
 
-    def _labels(self) -> str:
-        """Returns the ways to say what an image shows where folders don't."""
+    def without_labels(self) -> str:
+        """Returns what to do where folders don't say what images show."""
         beside = f" ({', '.join(self.tables)} is there)" if self.tables else ""
         return (
-            "the labels are elsewhere: put the images into class folders (train/CLASS/*.jpg or "
-            f"CLASS/*.jpg), or give a manifest with the columns path and label{beside} as data.path"
+            "put the images into class folders (CLASS/*.jpg or train/CLASS/*.jpg), or give a "
+            f"manifest with the columns path and label{beside} as data.path"
         )
 
     def _path(self, folder: Folder) -> str:
@@ -245,9 +248,8 @@ def _class_level(folder: Folder, known: Collection[str] = ()) -> Folder:
         (only,) = folder.filled
         holds_classes = (
             only.is_wrapper
-            and len(only.filled) > 1
             and not any(f.is_empty for f in folder.folders)
-            and (not known or any(f.label in known for f in only.filled))
+            and (any(f.label in known for f in only.filled) if known else len(only.filled) > 1)
         )
         if only.label in known or not (is_part(only.label) or holds_classes):
             break
@@ -282,8 +284,9 @@ def _shared(wrappers: list[Folder], classes: int) -> list[Folder]:
 
 
 def _bottom(folder: Folder) -> Folder:
-    while folder.is_wrapper and len(folder.filled) == 1:
-        folder = folder.filled[0]
+    """Returns the folder that all class folders lie in, of folders in folders."""
+    while len(folder.filled) == 1 and folder.filled[0].is_wrapper:
+        (folder,) = folder.filled
     return folder
 
 
@@ -292,7 +295,7 @@ def _hold(folders: Sequence[Folder]) -> str:
 
 
 def _names(folders: Sequence[Folder]) -> str:
-    shown = ", ".join(f"{f.label}/" for f in folders[:_NAMED])
+    shown = ", ".join(f"{show(f.path)}/" for f in folders[:_NAMED])
     more = len(folders) - _NAMED
     return f"{shown} and {more} more" if more > 0 else shown
 

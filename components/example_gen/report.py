@@ -5,21 +5,33 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from common.errors import DataError
 from components.example_gen.config import DataConfig, evaluation_split
 from components.example_gen.digest import digest_of_all
+from components.example_gen.duplicates import duplicate_notices, find_duplicates
 from components.example_gen.image_index import IndexedImage
-from components.example_gen.records import Note, Notes, Quarantined, Source, check_labels, show
+from components.example_gen.records import (
+    OUTSIDE,
+    Note,
+    Notes,
+    Quarantined,
+    Source,
+    alike,
+    check_labels,
+    printable,
+    show,
+)
 from components.example_gen.shards.formats import SHARDS
-from components.example_gen.splits import SplitPlan, no_share, plan_splits, straddling
+from components.example_gen.splits import SplitPlan, no_share, plan_splits
 
 REPORT_FILE = "report.json"
 QUARANTINE_FILE = "quarantine.jsonl"
-_LISTED = 20
+_FEW_OUTSIDE = 10
+"""Images outside the class folders, such as a cover or a chart, that never fail a run."""
 _LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 """Those that JSON leaves as they are."""
 
@@ -61,22 +73,25 @@ def conclude(source: Source, config: DataConfig, all_notes: Iterable[Notes]) -> 
         extra_columns |= notes.extra_columns
     images.sort(key=lambda n: n.path)
     quarantined.sort(key=lambda q: q.path)
-    _check_quarantine(images, quarantined, config)
+    _check_quarantine(len(images), quarantined, config)
     _check_splits(images, config)
     check_labels((n.label for n in images), "The usable images")
     plan = plan_splits(((n.sha256, n.label, n.given_split) for n in images), config.splits)
+    duplicates = find_duplicates(images, lambda n: plan.split_of(n.sha256, n.given_split))
+    notices = [*source.notices, *_unnamed(source, images)]
+    notices += _notices(images, quarantined, duplicates)
     report = {
         "dataset_digest": digest_of_all(n.digest for n in images),
         "evaluation_split": evaluation_split(config),
         "extra_columns": sorted(extra_columns),
         "ignored": dict(sorted(source.ignored.items())),
-        "notices": [*source.notices, *_notices(source, images)],
         **_counts(images, plan, config),
         "quarantined": {
             "count": len(quarantined),
             "reasons": _sorted_counts(q.reason for q in quarantined),
         },
-        "duplicates": _duplicates(images, plan),
+        "duplicates": duplicates,
+        "notices": list(dict.fromkeys(map(printable, notices))),
     }
     indexed = [
         IndexedImage(n.sha256, plan.split_of(n.sha256, n.given_split), n.label, n.path)
@@ -91,7 +106,7 @@ def conclude(source: Source, config: DataConfig, all_notes: Iterable[Notes]) -> 
     )
 
 
-def _notices(source: Source, images: list[Note]) -> list[str]:
+def _unnamed(source: Source, images: list[Note]) -> list[str]:
     if source.kind not in SHARDS or not all(n.label.isdecimal() for n in images):
         return []
     return [
@@ -110,10 +125,26 @@ def _check_splits(images: list[Note], config: DataConfig) -> None:
             raise DataError(no_share(split))
 
 
-def _check_quarantine(
-    images: list[Note], quarantined: list[Quarantined], config: DataConfig
-) -> None:
-    total = len(images) + len(quarantined)
+def check_listed(source: Source, config: DataConfig) -> None:
+    """Refuses a source of which too much is missing, before an image is read.
+
+    Raises:
+      DataError: naming the first of what is missing.
+    """
+    missing = [
+        Quarantined(path=r.path, label=r.label, reason="missing", detail=r.hint)
+        for r in source.records
+        if r.hint
+    ]
+    known = sorted([*missing, *source.quarantined], key=lambda q: q.path)
+    _check_quarantine(len(source.records) - len(missing), known, config)
+
+
+def _check_quarantine(usable: int, quarantined: Sequence[Quarantined], config: DataConfig) -> None:
+    outside = [q for q in quarantined if q.reason == OUTSIDE]
+    if len(outside) <= _FEW_OUTSIDE:
+        quarantined = [q for q in quarantined if q.reason != OUTSIDE]
+    total = usable + len(quarantined)
     if len(quarantined) <= config.max_quarantine_fraction * total:
         return
     lines = [
@@ -126,8 +157,27 @@ def _check_quarantine(
         f"data.max_quarantine_fraction = {config.max_quarantine_fraction:g} allows:\n"
         + "\n".join(lines)
         + (f"\n  and {more} more" if more else "")
-        + "\nRepair or remove them, or raise the fraction."
+        + "\nRepair or remove them, leave them aside with data.ignore, or raise the fraction."
     )
+
+
+def _notices(
+    images: list[Note], quarantined: list[Quarantined], duplicates: dict[str, Any]
+) -> Iterator[str]:
+    """Yields what a person should know of the images that were read."""
+    classes = {n.label for n in images}
+    yield from alike(classes)
+    gone: dict[str, list[Quarantined]] = {}
+    for q in quarantined:
+        if q.label and q.label not in classes:
+            gone.setdefault(q.label, []).append(q)
+    for label, unusable in sorted(gone.items()):
+        first = unusable[0]
+        yield (
+            f"The class {label!r} is left out, none of its images is usable ({len(unusable)}; "
+            f"{show(first.path)}: {first.reason})."
+        )
+    yield from duplicate_notices(duplicates)
 
 
 def _counts(images: list[Note], plan: SplitPlan, config: DataConfig) -> dict[str, Any]:
@@ -153,24 +203,6 @@ def _counts(images: list[Note], plan: SplitPlan, config: DataConfig) -> dict[str
         "normalised": _sorted_counts(n.normalised for n in images if n.normalised),
         "width": {"min": min(n.width for n in images), "max": max(n.width for n in images)},
         "height": {"min": min(n.height for n in images), "max": max(n.height for n in images)},
-    }
-
-
-def _duplicates(images: list[Note], plan: SplitPlan) -> dict[str, Any]:
-    """Finds equal contents; across splits (leakage) and labels (contradictions)."""
-    paths: dict[str, list[str]] = {}
-    for note in images:
-        paths.setdefault(note.sha256, []).append(show(note.path))
-
-    def listed(groups: dict[str, set[str]]) -> dict[str, Any]:
-        first = [{"paths": paths[c][:_LISTED], "in": sorted(v)} for c, v in groups.items()]
-        return {"count": len(groups), "first": first[:_LISTED]}
-
-    splits = [(n.sha256, plan.split_of(n.sha256, n.given_split)) for n in images]
-    return {
-        "copies": len(images) - len(paths),
-        "across_splits": listed(straddling(splits)),
-        "across_labels": listed(straddling([(n.sha256, n.label) for n in images])),
     }
 
 

@@ -108,7 +108,7 @@ class Scan:
             identity = self.tree.identity(folder.path)
             if identity in self._visited:
                 self.ignored[LINKED] += 1
-                folder.others["a link to a folder that is listed elsewhere"] += 1
+                folder.others[LINKED] += 1
                 return
             self._visited.add(identity)
             entries = self.tree.entries(folder.path)
@@ -123,12 +123,12 @@ class Scan:
             self._add(folder, entry)
 
     def _add(self, folder: Folder, entry: Entry) -> None:
-        if is_hidden(entry.name):
+        if self.ignore(entry.path, is_directory=entry.is_directory):
+            self._pass(folder, IGNORED)
+        elif is_hidden(entry.name):
             self._pass(folder, HIDDEN)
             if entry.is_directory and not is_system(entry.name):
                 folder.dotted.append(entry.path)
-        elif self.ignore(entry.path, is_directory=entry.is_directory):
-            self._pass(folder, IGNORED)
         elif entry.is_symlink and not self.follow_symlinks:
             self._pass(folder, "symbolic links")
         elif entry.is_directory:

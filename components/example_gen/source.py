@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from common.errors import DataError
 from components.example_gen.config import DataConfig
 from components.example_gen.folder import list_folder
-from components.example_gen.ignore import Ignore
-from components.example_gen.manifest import SUFFIXES, list_manifest
+from components.example_gen.ignore import IGNORED, Ignore
+from components.example_gen.manifest import SUFFIXES, list_manifest, manifests_in
 from components.example_gen.names import is_hidden
-from components.example_gen.records import Source, show
+from components.example_gen.records import Source, alike, show
 from components.example_gen.shards.files import guess, list_shards
 from components.example_gen.shards.formats import NAMES
 from components.example_gen.splits import no_share
@@ -41,10 +42,25 @@ def list_source(config: DataConfig, path: str) -> Source:
             f"{path}: expected a folder, an archive of one (.zip, .tar, .tar.gz), a manifest "
             f"({', '.join(SUFFIXES)}), or *.parquet, *.tfrecord or WebDataset's *.tar."
         )
+    if kind == "manifest":
+        source = _without(Ignore(config.ignore), source)
+    source = replace(source, notices=(*source.notices, *alike(r.label for r in source.records)))
     for listed in source.records or source.shards:
         if listed.split not in (None, *config.split_names):
             raise DataError(f"{path}: {no_share(listed.split)}")
     return source
+
+
+def _without(ignore: Ignore, source: Source) -> Source:
+    """Leaves out what `data.ignore` says; a folder's listing does so itself."""
+    kept = tuple(r for r in source.records if not ignore(r.path))
+    left = len(source.records) - len(kept)
+    return replace(
+        source,
+        records=kept,
+        ignored={**source.ignored, **({IGNORED: left} if left else {})},
+        notices=(*source.notices, *ignore.notices),
+    )
 
 
 def _list_manifest(path: str, config: DataConfig) -> Source:
@@ -63,8 +79,8 @@ def _list_manifest(path: str, config: DataConfig) -> Source:
 def _check_manifests(path: str, source: Source, ignore: Ignore) -> None:
     """Refuses class folders beside a manifest that says otherwise; any other is only told of."""
     labels = {os.path.normpath(r.path): (r.label, r.split) for r in source.records}
-    for name in sorted(os.listdir(path)):
-        if not name.lower().endswith(SUFFIXES) or ignore(name):
+    for name in manifests_in(path):
+        if ignore(name):
             continue
         try:
             records = list_manifest(os.path.join(path, name)).records
@@ -74,10 +90,10 @@ def _check_manifests(path: str, source: Source, ignore: Ignore) -> None:
             label, split = labels.get(os.path.normpath(record.path), ("", None))
             if label != record.label or record.split not in (None, split):
                 raise DataError(
-                    f"{path}: the manifest {name} and the folders say different things of "
-                    f"{show(record.path)}: {record.label!r} and {label or 'nothing'!r}. To read "
-                    f'the manifest write data.path = "{os.path.join(path, name)}", to read the '
-                    'folders data.format = "folder".'
+                    f"{path}: of {show(record.path)} the manifest {name} says "
+                    f"{record.label!r}, the folders {label or 'nothing'!r}. To read the manifest "
+                    f'write data.path = "{os.path.join(path, name)}", to read the folders '
+                    'data.format = "folder".'
                 )
 
 
@@ -92,17 +108,15 @@ def _guess(path: str, config: DataConfig) -> str:
     ]
     folders = [n for n in names if os.path.isdir(os.path.join(path, n))]
     # One folder at most: the images themselves, beside the manifest.
-    if len(folders) < 2 and any(n.lower().endswith(SUFFIXES) for n in names):
+    if len(folders) < 2 and manifests_in(path):
         return "manifest"
     return "folder"
 
 
 def _manifest_of(path: str) -> str:
     if not os.path.isdir(path):
-        if not path.lower().endswith(SUFFIXES):
-            raise DataError(f"{path}: expected a manifest ending in {', '.join(SUFFIXES)}.")
         return path
-    names = sorted(n for n in os.listdir(path) if n.lower().endswith(SUFFIXES))
+    names = manifests_in(path)
     if len(names) != 1:
         raise DataError(
             f"{path}: expected exactly one manifest ({', '.join(SUFFIXES)}), found "

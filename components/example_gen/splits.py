@@ -10,7 +10,7 @@ return to their hash's split once the data has grown.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from common.errors import DataError
@@ -139,11 +139,3 @@ def no_share(split: str | None) -> str:
         f"There are {split} images, but data.splits has no share for {split!r}; add it (its share "
         "is not used) or move the images."
     )
-
-
-def straddling(images: Sequence[tuple[str, str]]) -> dict[str, set[str]]:
-    """Returns the contents that come with more than one value: SHA-256 → values."""
-    values: dict[str, set[str]] = defaultdict(set)
-    for sha256, value in images:
-        values[sha256].add(value)
-    return {c: v for c, v in values.items() if len(v) > 1}

@@ -15,10 +15,12 @@ from common.record.steps import Data, Parameters
 from lineage.cache.key_parts import Parts
 
 Kind = Literal["parameter", "input", "record", "executor", "node", "tfx_version"]
+_VALIDATOR = "components.example_validator.ExampleValidator"
 _CONFIG_TABLES = {
     ("components.trainer.component.Trainer", "config"): "train",
     ("components.example_gen.component.ImageExampleGen", "config"): "data",
-    ("components.example_validator.ExampleValidator", "accepted"): "schema.accept",
+    (_VALIDATOR, "accepted"): "schema.accept",
+    (_VALIDATOR, "max_conflicting_fraction"): "schema.max_conflicting_fraction",
 }
 """Parameters that are a part of the pipeline's config, by component's type."""
 _MEANINGS = {

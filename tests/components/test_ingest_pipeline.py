@@ -111,7 +111,9 @@ def first_run(tmp_path_factory):
     examples = ImageExampleGen(DataConfig(path=str(data)))
     statistics = StatisticsGen(examples.outputs["examples"])
     schema = SchemaGen(statistics.outputs["statistics"])
-    validator = ExampleValidator(statistics.outputs["statistics"], schema.outputs["schema"])
+    validator = ExampleValidator(
+        statistics.outputs["statistics"], schema.outputs["schema"], examples.outputs["report"]
+    )
     run(root, [examples, statistics, schema, validator])
     uri = Path(the_artifact(root, "Examples").uri)
     schema_uri = the_artifact(root, "Schema").uri
@@ -274,7 +276,7 @@ def test_validator_stops_at_a_new_class_until_accepted(first_run, tmp_path):
     frozen = schemas.freeze(first_run.schema_uri, str(tmp_path))
     data = two_classes(tmp_path / "data")
     for n in range(PER_CLASS):
-        save(data / "dog" / f"{n}.png", n)
+        save(data / "mouse" / f"{n}.png", n)
 
     def validate(accepted):
         # New nodes each time: TFX finds earlier validators through shared ones.
@@ -282,14 +284,17 @@ def test_validator_stops_at_a_new_class_until_accepted(first_run, tmp_path):
         statistics = StatisticsGen(examples.outputs["examples"])
         schema = ImportSchemaGen(schema_file=frozen)
         validator = ExampleValidator(
-            statistics.outputs["statistics"], schema.outputs["schema"], accepted
+            statistics.outputs["statistics"],
+            schema.outputs["schema"],
+            examples.outputs["report"],
+            accepted,
         )
         run(tmp_path, [examples, statistics, schema, validator])
 
     with pytest.raises(DataError) as e:
         validate([])
     message = str(e.value)
-    assert "label: class 'dog'" in message and "accept as 'unseen-class'" in message
+    assert "label: class 'mouse'" in message and "accept as 'unseen-class'" in message
     assert "accept as 'class-balance'" in message and "split train" in message
     with pytest.raises(DataError, match="class-balance"):
         validate(["unseen-class"])
@@ -301,14 +306,19 @@ def test_validator_stops_at_a_new_class_until_accepted(first_run, tmp_path):
 def test_class_without_train_images_stops_the_run_whatever_is_accepted(first_run, tmp_path):
     for split in ("train", "val", "test"):
         two_classes(tmp_path / "data" / split)
-    save(tmp_path / "data" / "test" / "dog" / "1.png", 1)
+    save(tmp_path / "data" / "test" / "mouse" / "1.png", 1)
     examples = ImageExampleGen(DataConfig(path=str(tmp_path / "data")))
     statistics = StatisticsGen(examples.outputs["examples"])
     schema = SchemaGen(statistics.outputs["statistics"])
     validator = ExampleValidator(
-        statistics.outputs["statistics"], schema.outputs["schema"], ["unseen-class", "label"]
+        statistics.outputs["statistics"],
+        schema.outputs["schema"],
+        examples.outputs["report"],
+        ["unseen-class", "label"],
     )
-    with pytest.raises(DataError, match="'dog' has images in the split 'test' and none in 'train'"):
+    with pytest.raises(
+        DataError, match="'mouse' has images in the split 'test' and none in 'train'"
+    ):
         run(tmp_path, [examples, statistics, schema, validator])
 
 
