@@ -22,6 +22,7 @@ from common.paths import is_utf8
 
 T = TypeVar("T")
 _MOST_LEVELS = 32
+_SCALARS = (str, int, float, bool)
 _MOST_BITS = 63
 """Of an integer and its sign: TOML promises no more, and databases and arrays hold no more."""
 
@@ -120,6 +121,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: expected a table, got {shown(value)}.")
+        if _plain_type(args[1]) in _SCALARS:
+            value = dict(_dotted(value))
         return {
             _value(args[0], k, where): _value(args[1], v, f"{where}.{k}") for k, v in value.items()
         }
@@ -140,12 +143,31 @@ def _one_of(options: tuple[Any, ...], value: Any, where: str) -> Any:
         try:
             return _value(option, value, where)
         except ConfigError as e:
-            plain = typing.get_args(option)[0] if typing.get_origin(option) is Annotated else option
+            plain = _plain_type(option)
             errors[typing.get_origin(plain) or plain] = e
     # The option that the value was meant for has the most to say.
     is_list = isinstance(value, list | tuple)
     meant = dict if isinstance(value, Mapping) else tuple if is_list else type(value)
     raise errors.get(meant) or next(iter(errors.values()))
+
+
+def _plain_type(hint: Any) -> Any:
+    """Returns a type without the rules in it."""
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+
+
+def _dotted(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yields what stands in a table that holds no tables: TOML parts a name at its dots.
+
+    A shell takes the quotes off `class_weights."st.bernard"`, and only the one name can be meant.
+    """
+    waiting = [*table.items()][::-1]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, Mapping) and value:
+            waiting += [(f"{name}.{rest}", v) for rest, v in [*value.items()][::-1]]
+        else:
+            yield name, value
 
 
 def _scalar(hint: Any, value: Any, where: str) -> Any:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from common.config.ranges import shown
 from common.errors import ConfigError
+
+_KEY_AND_VALUE = re.compile(r"""((?:"(?:[^"\\]|\\.)*"|'[^']*'|[^="'])+)=(.*)""", re.DOTALL)
+"""An equals sign within quotes is part of the key."""
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_NAME = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'[^']*'|[^.]*?)\s*(\.|$)""")
 
 
 def read(path: Path | None) -> dict[str, Any]:
@@ -37,6 +43,8 @@ def read(path: Path | None) -> dict[str, Any]:
 def settings(texts: Sequence[str] | None, flag: str = "--set") -> dict[str, Any]:
     """Reads `--set KEY=VALUE`: values by dotted key; each as TOML, or else as the text it is.
 
+    Keys are left as written; `overlay` reads them.
+
     Args:
       flag: that they were given with, for errors.
 
@@ -47,7 +55,8 @@ def settings(texts: Sequence[str] | None, flag: str = "--set") -> dict[str, Any]
 
 
 def _setting(text: str, flag: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
+    quoted = _KEY_AND_VALUE.fullmatch(text)
+    key, equals, value = (quoted[1], "=", quoted[2]) if quoted else text.partition("=")
     if not equals:
         raise ConfigError(f"{flag}: expected KEY=VALUE, got {text!r}.")
     import tomllib
@@ -73,14 +82,46 @@ def overlay(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
     """Lays values by dotted key, such as {"train.epochs": 3}, over the tables.
 
     Raises:
-      ConfigError: something on the way to a key is no table.
+      ConfigError: a key has a quote that does not end, or something on the way to it is no table.
     """
     for key, value in overrides.items():
         table = data
-        *parents, leaf = key.split(".")
+        *parents, leaf = _names(key)
         for depth, parent in enumerate(parents, 1):
             table = table.setdefault(parent, {})
             if not isinstance(table, dict):
                 where = ".".join(parents[:depth])
                 raise ConfigError(f"{where}: expected a table, got {shown(table)}.")
         table[leaf] = value
+
+
+def in_key(name: str) -> str:
+    """Writes a name as it can stand in a dotted key."""
+    return name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+
+
+def _names(key: str) -> list[str]:
+    """Reads a key in TOML's syntax: names parted by dots, in quotes where they have dots.
+
+    A name may have any other character too, such as an apostrophe or a letter beyond ASCII.
+    """
+    names, at = [], 0
+    while at <= len(key):
+        found = _NAME.match(key, at)
+        assert found is not None, "a name may be anything up to a dot"
+        names.append(_unquoted(found[1], key))
+        at = found.end() if found[2] else len(key) + 1
+    return names
+
+
+def _unquoted(name: str, key: str) -> str:
+    if name[:1] not in ('"', "'"):
+        return name
+    import tomllib
+
+    try:
+        return str(tomllib.loads(f"name = {name}")["name"])
+    except tomllib.TOMLDecodeError:
+        raise ConfigError(
+            f'{key}: expected a key in TOML\'s syntax, such as table."name.with.dots".'
+        ) from None

@@ -41,9 +41,11 @@ class DataConfig(strict.Checked):
     format: Literal[
         "auto", "folder", "manifest", "tfrecord", "parquet", "arrow", "webdataset", "archive"
     ] = "auto"
-    """What the path names, see docs/data.md; auto guesses."""
+    """What the path names: class folders, an archive of them, a table or JSON of paths and labels
+    (CSV, COCO, Label Studio and others), or files of many images; see docs/data.md. auto tells by
+    names and contents."""
     columns: Columns = field(default_factory=Columns)
-    """Which columns of Parquet files, TFRecords and WebDataset shards hold what."""
+    """Which columns of files of many images hold what."""
     class_names: tuple[str, ...] | str | None = None
     """Names of the classes where labels are numbers, beginning with that of 0; or a file with
     one a line."""

@@ -1,4 +1,4 @@
-"""Listing a manifest: CSV or JSON lines with `path`, `label`, optionally `split`.
+"""Listing a manifest: a table or JSON with `path`, `label`, optionally `split`; or an export.
 
 Further columns become features of the example under their own names, as
 text.  Paths are relative to the manifest, or absolute.
@@ -6,14 +6,16 @@ text.  Paths are relative to the manifest, or absolute.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
-from collections.abc import Iterator
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
-from common.errors import DataError, nearest
+from common.errors import DataError
+from components.example_gen.manifests import columns, delimited, objects, one_hot
+from components.example_gen.manifests.files import File, Written, find_files
+from components.example_gen.manifests.finder import Finder
+from components.example_gen.manifests.table import Table, check_utf8, read_text
+from components.example_gen.names import is_hidden
 from components.example_gen.records import (
     Record,
     Source,
@@ -24,8 +26,11 @@ from components.example_gen.records import (
 )
 from modelstore.raw_example import RESERVED, TAKEN
 
-SUFFIXES = (".csv", ".jsonl", ".ndjson")
-_COLUMNS = ("path", "label", "split")
+SUFFIXES = delimited.SUFFIXES + objects.SUFFIXES
+_NO_VALUE = re.compile(r"nan|NaN|<NA>|NaT|#(N/A|REF!|VALUE!|NAME\?|DIV/0!|NULL!|NUM!)")
+"""What pandas and Excel write where there is no value."""
+
+_Rows = Sequence[tuple[str, dict[str, str]]]
 
 
 def list_manifest(path: str) -> Source:
@@ -33,65 +38,162 @@ def list_manifest(path: str) -> Source:
 
     Raises:
       DataError: naming the line, for anything that cannot be understood, and
-        for one path with two labels.
+        for one file with two labels.
     """
-    rows = _csv_rows(path) if path.lower().endswith(".csv") else _json_rows(path)
-    table = [(f"{path}, line {number}", row) for number, row in rows]
-    if not table:
+    table = one_hot.with_labels(_read(path), path)
+    if not table.rows:
         raise DataError(f"{path}: expected a line for each image, found none.")
-    extra_columns = tuple(dict.fromkeys(c for _, row in table for c in row if c not in _COLUMNS))
+    names = tuple(dict.fromkeys(c for _, row in table.rows for c in row))
+    roles = _roles(names, table.rows, path)
+    extra_columns = tuple(c for c in names if c not in roles.values())
     _check_columns(extra_columns, path)
-    seen: dict[bytes, Record] = {}
+    base = os.path.dirname(os.path.abspath(os.fsencode(path)))
+    finder = Finder(base)
+    rows = [(where, _by_role(row, roles, where)) for where, row in table.rows]
+    files, notices = find_files([_written(row, where) for where, row in rows], finder, path)
+    seen: dict[bytes, tuple[Record, str]] = {}
     repeated = 0
-    for where, row in table:
-        record = _record(row, extra_columns, where)
-        first = seen.setdefault(os.path.normpath(record.path), record)
+    for (where, row), file in zip(rows, files, strict=True):
+        record = _record(row, extra_columns, file, where)
+        first, first_where = seen.setdefault(finder.identity(record.path), (record, where))
         if first is not record:
-            _check_same(first, record, where)
+            _check_same(first, record, first_where, where)
             repeated += 1
-    records = tuple(seen.values())
+    records = tuple(record for record, _ in seen.values())
     splits = {r.split for r in records}
     if None in splits and len(splits) > 1:
         raise DataError(f"{path}: the column split is filled in some lines only; fill all or none.")
     if not splits & {None, "train"}:
         raise DataError(f"{path}: no line has the split train; some images are needed to train on.")
+    _check_alike((r.label, where) for r, where in seen.values())
     check_labels((r.label for r in records), path)
     return Source(
         kind="manifest",
-        base=os.path.dirname(os.path.abspath(os.fsencode(path))),
+        base=base,
         records=records,
-        ignored={"repeated lines": repeated} if repeated else {},
+        quarantined=tuple(table.quarantined),
+        ignored=dict(table.ignored) | ({"repeated lines": repeated} if repeated else {}),
         extra_columns=extra_columns,
+        notices=(*_renamed(roles, path), *table.notices, *notices),
     )
 
 
-def _record(row: dict[str, str], extra_columns: tuple[str, ...], where: str) -> Record:
-    for column in ("path", "label"):
-        if not row.get(column, "").strip():
-            raise DataError(f"{where}: expected a value for {column!r}, got none.")
-    split = row.get("split", "")
-    extra = tuple((column, row.get(column, "")) for column in extra_columns)
+def manifests_in(folder: str) -> list[str]:
+    """Returns the names of the manifests in a folder; a JSON file is one if it names images."""
+    return sorted(
+        name
+        for name in os.listdir(folder)
+        if name.lower().endswith(SUFFIXES)
+        and not is_hidden(os.fsencode(name))
+        and (not name.lower().endswith(".json") or objects.is_manifest(os.path.join(folder, name)))
+    )
+
+
+def _read(path: str) -> Table:
+    text = read_text(path)
+    name = path.lower()
+    if name.endswith((".jsonl", ".ndjson")):
+        return objects.read_lines(text, path)
+    if name.endswith(".json") or text.lstrip()[:1] in ("{", "["):
+        return objects.read_json(text, path)
+    return delimited.read_table(text, path)
+
+
+def _roles(names: Sequence[str], rows: _Rows, path: str) -> dict[str, str]:
+    """Returns the column of each role; `split` only where there is one."""
+    roles = {role: columns.column_of(role, names, path) for role in ("path", "label")}
+    splits = [
+        column
+        for column in columns.candidates("split", names)
+        if columns.is_by_name("split", column) or _holds_splits(column, rows)
+    ]
+    roles["split"] = columns.column_of("split", splits, path)
+    if roles["path"] is None or roles["label"] is None:
+        raise columns.missing([show(name) for name in names], path)
+    return {role: column for role, column in roles.items() if column is not None}
+
+
+def _holds_splits(column: str, rows: _Rows) -> bool:
+    values = {row.get(column, "") for _, row in rows}
     try:
-        path = os.fsencode(row["path"])
-        "".join(value for _, value in extra).encode()
+        for value in values:
+            check_split(value, "")
+    except DataError:
+        return False
+    return True
+
+
+def _renamed(roles: dict[str, str], path: str) -> Iterator[str]:
+    renamed = [
+        f"{column!r} as the {role}"
+        for role, column in roles.items()
+        if not columns.is_by_name(role, column)
+    ]
+    if renamed:
+        yield f"{path}: the column {', '.join(renamed)} is read."
+
+
+def _by_role(row: dict[str, str], roles: dict[str, str], where: str) -> dict[str, str]:
+    """Returns the values of a row under the names of their roles."""
+    for role in ("path", "label"):
+        if not row.get(roles[role], "").strip():
+            raise DataError(
+                f"{where}: expected a value for {roles[role]!r}, got none; "
+                "fill it in, or remove the line."
+            )
+    return {**row, **{role: row.get(column, "") for role, column in roles.items()}}
+
+
+def _written(row: dict[str, str], where: str) -> Written:
+    try:
+        return Written(where, os.fsencode(row["path"]))
     except UnicodeEncodeError:
         raise DataError(f"{where}: expected text in UTF-8, got {row!a}.") from None
+
+
+def _record(row: dict[str, str], extra_columns: Sequence[str], file: File, where: str) -> Record:
+    split = row.get("split", "")
+    extra = tuple((column, row.get(column, "")) for column in extra_columns)
+    for _, value in extra:
+        check_utf8(value, "text", where)
+    check_utf8(row["label"], "a class name", where)
+    if _NO_VALUE.fullmatch(row["label"]):
+        raise DataError(
+            f"{where}: the label is {row['label']!r}, which stands for a value that is not there; "
+            "give the image a label, or remove the line."
+        )
     return Record(
-        path=path,
+        path=file.path,
         label=check_label(row["label"], where),
         split=check_split(split, where) if split.strip() else None,
         extra=extra,
+        hint=file.hint,
     )
 
 
-def _check_same(first: Record, again: Record, where: str) -> None:
+def _check_same(first: Record, again: Record, first_where: str, where: str) -> None:
     for name in ("label", "split", "extra"):
         a, b = getattr(first, name), getattr(again, name)
         if a != b:
             what = "other columns" if name == "extra" else f"{name}s"
             raise DataError(
                 f"{where}: {show(again.path)} is listed with two different {what}: "
-                f"{a!r} and {b!r}; keep one."
+                f"{a!r} and {b!r}, the first in {first_where}; keep one."
+            )
+
+
+def _check_alike(labels: Iterable[tuple[str, str]]) -> None:
+    """Refuses labels that are one number or truth value, written in two ways."""
+    seen: dict[str, tuple[str, str]] = {}
+    for label, where in labels:
+        whole = re.fullmatch(r"(-?\d+)\.0+", label)
+        folded = label.lower()
+        value = whole[1] if whole else folded if folded in ("true", "false") else label
+        other, other_where = seen.setdefault(value, (label, where))
+        if other != label:
+            raise DataError(
+                f"{where}: the label {label!r} may be the class {other!r} of {other_where}, or one "
+                "of its own; write it in one way, or give them other names."
             )
 
 
@@ -105,68 +207,3 @@ def _check_columns(columns: tuple[str, ...], path: str) -> None:
             raise DataError(
                 f"{path}: a column is called {column!a}; name it in UTF-8 or remove it."
             )
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, "rb") as f:
-            # A file name need not be UTF-8, so the path column must not either.
-            return f.read().decode("utf-8-sig", "surrogateescape")
-    except OSError as e:
-        raise DataError(f"{path}: the manifest cannot be read: {e.strerror}.") from None
-
-
-def _csv_rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
-    # StringIO with newline="" keeps line ends within quoted fields.
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_header(header, path)
-        for values in reader:
-            if not values:
-                continue
-            if len(values) != len(header):
-                raise DataError(
-                    f"{path}, line {reader.line_num}: expected {len(header)} values "
-                    f"({', '.join(header)}), got {len(values)}."
-                )
-            row = dict(zip(header, values, strict=True))
-            # Many write a space after the comma.
-            yield reader.line_num, {**row, "label": row["label"].strip(" \t")}
-    except csv.Error as e:
-        raise DataError(f"{path}, line {reader.line_num}: not valid CSV: {e}.") from None
-
-
-def _check_header(header: list[str], path: str) -> None:
-    for column in ("path", "label"):
-        if column not in header:
-            raise DataError(
-                f"{path}: expected a header with the columns path and label, comma-separated, "
-                f"got {show(','.join(header))!r}.{nearest(column, header) if header else ''}"
-            )
-    if len(set(header)) != len(header):
-        raise DataError(f"{path}: the header names {max(header, key=header.count)!r} twice.")
-
-
-def _json_rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
-    for number, line in enumerate(_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except ValueError as e:
-            raise DataError(f"{where}: not valid JSON: {e}.") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{where}: expected an object with path and label, got {line[:60]!r}.")
-        yield number, {k: _json_value(v, f"{where}: {k!r}") for k, v in row.items()}
-
-
-def _json_value(value: Any, where: str) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, bool | int | float):
-        return json.dumps(value)
-    raise DataError(f"{where}: expected text or a number, got {json.dumps(value)[:60]}.")

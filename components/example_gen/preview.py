@@ -15,7 +15,7 @@ from components.example_gen import spans
 from components.example_gen.config import DataConfig, evaluation_split, from_json, to_json
 from components.example_gen.reading import BATCH, Reader, note_of
 from components.example_gen.records import Note, Notes, Quarantined, Record, Source, batches, show
-from components.example_gen.report import Outcome, conclude
+from components.example_gen.report import Outcome, check_listed, conclude
 from components.example_gen.source import list_source
 from components.example_gen.suspicious import Suspicion, suspicions
 from components.example_gen.thumbnails import Thumbnails
@@ -164,6 +164,7 @@ def _conclude(
     """Returns what ingestion would conclude, and why it would refuse to."""
     listed = dataclasses.replace(source, records=(), shards=())
     try:
+        check_listed(source, config)
         return conclude(listed, config, [notes]), None
     except DataError as e:
         refused = str(e)

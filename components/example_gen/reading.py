@@ -162,4 +162,5 @@ def _note(
 
 
 def _quarantine(record: Record, e: BadImage) -> Quarantined:
-    return Quarantined(path=record.path, label=record.label, reason=e.reason, detail=e.detail)
+    detail = e.detail or (record.hint if e.reason == "missing" else "")
+    return Quarantined(path=record.path, label=record.label, reason=e.reason, detail=detail)

@@ -38,6 +38,8 @@ class Record:
     """"train", "val" or "test" where the source says so."""
     extra: tuple[tuple[str, str], ...] = ()
     """Further columns, in the order of `Source.extra_columns`."""
+    hint: str = ""
+    """What to say where the file is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

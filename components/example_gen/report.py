@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,11 +73,12 @@ def conclude(source: Source, config: DataConfig, all_notes: Iterable[Notes]) -> 
         extra_columns |= notes.extra_columns
     images.sort(key=lambda n: n.path)
     quarantined.sort(key=lambda q: q.path)
-    _check_quarantine(images, quarantined, config)
+    _check_quarantine(len(images), quarantined, config)
     _check_splits(images, config)
     check_labels((n.label for n in images), "The usable images")
     plan = plan_splits(((n.sha256, n.label, n.given_split) for n in images), config.splits)
     duplicates = find_duplicates(images, lambda n: plan.split_of(n.sha256, n.given_split))
+    notices = _notices(source, images, quarantined, duplicates)
     report = {
         "dataset_digest": digest_of_all(n.digest for n in images),
         "evaluation_split": evaluation_split(config),
@@ -89,9 +90,7 @@ def conclude(source: Source, config: DataConfig, all_notes: Iterable[Notes]) -> 
             "reasons": _sorted_counts(q.reason for q in quarantined),
         },
         "duplicates": duplicates,
-        "notices": list(
-            dict.fromkeys(map(printable, _notices(source, images, quarantined, duplicates)))
-        ),
+        "notices": list(dict.fromkeys(map(printable, notices))),
     }
     indexed = [
         IndexedImage(n.sha256, plan.split_of(n.sha256, n.given_split), n.label, n.path)
@@ -116,13 +115,26 @@ def _check_splits(images: list[Note], config: DataConfig) -> None:
             raise DataError(no_share(split))
 
 
-def _check_quarantine(
-    images: list[Note], quarantined: list[Quarantined], config: DataConfig
-) -> None:
+def check_listed(source: Source, config: DataConfig) -> None:
+    """Refuses a source of which too much is missing, before an image is read.
+
+    Raises:
+      DataError: naming the first of what is missing.
+    """
+    missing = [
+        Quarantined(path=r.path, label=r.label, reason="missing", detail=r.hint)
+        for r in source.records
+        if r.hint
+    ]
+    known = sorted([*missing, *source.quarantined], key=lambda q: q.path)
+    _check_quarantine(len(source.records) - len(missing), known, config)
+
+
+def _check_quarantine(usable: int, quarantined: Sequence[Quarantined], config: DataConfig) -> None:
     outside = [q for q in quarantined if q.reason == OUTSIDE]
     if len(outside) <= _FEW_OUTSIDE:
         quarantined = [q for q in quarantined if q.reason != OUTSIDE]
-    total = len(images) + len(quarantined)
+    total = usable + len(quarantined)
     if len(quarantined) <= config.max_quarantine_fraction * total:
         return
     lines = [

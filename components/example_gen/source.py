@@ -9,7 +9,7 @@ from common.errors import DataError
 from components.example_gen.config import DataConfig
 from components.example_gen.folder import list_folder
 from components.example_gen.ignore import IGNORED, Ignore
-from components.example_gen.manifest import SUFFIXES, list_manifest
+from components.example_gen.manifest import SUFFIXES, list_manifest, manifests_in
 from components.example_gen.names import is_hidden
 from components.example_gen.records import Source, alike, show
 from components.example_gen.shards.files import guess, list_shards
@@ -79,8 +79,8 @@ def _list_manifest(path: str, config: DataConfig) -> Source:
 def _check_manifests(path: str, source: Source, ignore: Ignore) -> None:
     """Refuses class folders beside a manifest that says otherwise; any other is only told of."""
     labels = {os.path.normpath(r.path): (r.label, r.split) for r in source.records}
-    for name in sorted(os.listdir(path)):
-        if not name.lower().endswith(SUFFIXES) or ignore(name):
+    for name in manifests_in(path):
+        if ignore(name):
             continue
         try:
             records = list_manifest(os.path.join(path, name)).records
@@ -108,17 +108,15 @@ def _guess(path: str, config: DataConfig) -> str:
     ]
     folders = [n for n in names if os.path.isdir(os.path.join(path, n))]
     # One folder at most: the images themselves, beside the manifest.
-    if len(folders) < 2 and any(n.lower().endswith(SUFFIXES) for n in names):
+    if len(folders) < 2 and manifests_in(path):
         return "manifest"
     return "folder"
 
 
 def _manifest_of(path: str) -> str:
     if not os.path.isdir(path):
-        if not path.lower().endswith(SUFFIXES):
-            raise DataError(f"{path}: expected a manifest ending in {', '.join(SUFFIXES)}.")
         return path
-    names = sorted(n for n in os.listdir(path) if n.lower().endswith(SUFFIXES))
+    names = manifests_in(path)
     if len(names) != 1:
         raise DataError(
             f"{path}: expected exactly one manifest ({', '.join(SUFFIXES)}), found "

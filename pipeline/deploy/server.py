@@ -11,6 +11,7 @@ from typing import Any
 
 from common.config.ranges import require
 from common.config.strict import parse
+from common.config.toml_file import in_key
 from serving.config import ServeConfig
 
 MODELS = "/mnt/models"
@@ -126,6 +127,6 @@ def grace_seconds(config: ServeConfig, pre_stop: int) -> int:
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in table.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from _flat(value, f"{prefix}{in_key(key)}.")
         else:
-            yield f"{prefix}{key}", value
+            yield f"{prefix}{in_key(key)}", value

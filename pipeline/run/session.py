@@ -28,6 +28,7 @@ from components.evaluator.verdict import too_fine
 from components.example_gen import spans
 from components.example_gen.config import evaluation_split
 from components.example_gen.records import Source
+from components.example_gen.report import check_listed
 from components.example_gen.source import list_source
 from lineage.store.setup import check_writable
 from lineage.store.workspace import LOG, TRAINING, Workspace, new_run_id
@@ -81,6 +82,7 @@ def run_pipelines(configs: Sequence[PipelineConfig], display: Display) -> list[F
         # Half a minute before TFX would say so.
         place = spans.resolve(config.data.path, config.data.span, config.data.version)
         source = list_source(config.data, place.path)
+        check_listed(source, config.data)
         for note in (*source.notices, *too_fine(config.evaluate, _held_out(config, source))):
             shown.handle({"kind": "note", "text": note})
     workspace, store = Workspace(configs[0].output), configs[0].store

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.config.strict import dump
+from common.config.toml_file import settings
 from common.errors import ConfigError
 from common.files import write_json
 from pipeline.config import PipelineConfig, load_config
@@ -245,3 +246,49 @@ def test_the_config_that_a_run_recorded_is_one(tmp_path):
         recorded.write_text(broken)
         with refused("config.json is not valid JSON"):
             load_config(recorded, {})
+
+
+# --- Keys of --set
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'train.class_weights."st.bernard"=2',
+        "train.class_weights.'st.bernard'=2",
+        'train . class_weights . "st\\u002Ebernard" =2',
+        "train.class_weights.st.bernard=2",  # what a shell makes of the first
+        'train.class_weights={"st.bernard" = 2}',
+        "train.class_weights={st.bernard = 2}",
+    ],
+)
+def test_a_class_whose_name_has_a_dot_can_be_set(text):
+    config = load_config(None, {**FLAGS, **settings([text])})
+    assert config.train.class_weights == {"st.bernard": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("it's", "it's"),
+        ("žába", "žába"),
+        ("St Bernard", "St Bernard"),
+        ('"a=b"', "a=b"),
+        ("'say \"hi\"'", 'say "hi"'),
+        ('"žá.ba"', "žá.ba"),
+    ],
+)
+def test_a_class_of_any_name_can_be_set(key, name):
+    config = load_config(None, {**FLAGS, **settings([f"train.class_weights.{key}=2"])})
+    assert config.train.class_weights == {name: 2.0}
+
+
+@pytest.mark.parametrize("key", ['"st.bernard', '"st"bernard', "'"])
+def test_a_quote_that_does_not_end_is_refused_with_the_syntax(key):
+    with refused('expected a key in TOML\'s syntax, such as table."name.with.dots".'):
+        load_config(None, {**FLAGS, **settings([f"train.class_weights.{key}=2"])})
+
+
+def test_a_table_in_a_class_s_place_stays_wrong():
+    with refused("train.class_weights.st.bernard: expected float, got 'x'."):
+        load(train__class_weights={"st": {"bernard": "x"}})

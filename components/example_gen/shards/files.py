@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from common.errors import DataError
 from components.example_gen.config import Columns, DataConfig
 from components.example_gen.ignore import Ignore
-from components.example_gen.manifest import SUFFIXES as MANIFESTS
+from components.example_gen.manifest import manifests_in
 from components.example_gen.names import image_by_name, is_hidden
 from components.example_gen.records import Shard, Source, show
 from components.example_gen.shards.archive import list_archives
@@ -68,8 +68,8 @@ def guess(path: str, ignore: Ignore) -> str | None:
         )
     ((_, file),) = found.items()
     kind = _kind_of(file)
-    manifests = [n for n in os.listdir(path) if n.lower().endswith(MANIFESTS) and not ignore(n)]
-    if kind == ARCHIVE and manifests:
+    manifests = [n for n in manifests_in(path) if not ignore(n)] if kind == ARCHIVE else []
+    if manifests:
         raise DataError(
             f"{path}: found the manifest {manifests[0]} beside {os.path.relpath(file, path)}, and "
             "a manifest's images are read from files only; unpack the archive, or move one of them."
@@ -127,7 +127,8 @@ def list_shards(path: str, kind: str, config: DataConfig) -> Source:
         base, names = os.path.split(path)
     else:
         base, names = path, ""
-    found = [names] if names else _names(path, kind, Ignore(config.ignore))
+    ignore = Ignore(config.ignore)
+    found = [names] if names else _names(path, kind, ignore)
     if not found:
         raise DataError(f"{path}: expected {kind} files, found none; check data.path.")
     for name in found:
@@ -152,7 +153,7 @@ def list_shards(path: str, kind: str, config: DataConfig) -> Source:
         base=os.fsencode(base),
         records=(),
         shards=shards,
-        notices=tuple(_incomplete(path, found)),
+        notices=(*_incomplete(path, found), *ignore.notices),
     )
 
 

@@ -1,0 +1,1 @@
+"""What people write labels into, read as rows: tables, JSON and the exports of other tools."""
