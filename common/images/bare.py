@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from common.images.errors import BadImage
@@ -157,7 +156,8 @@ def _bare_tiff(data: bytes, header: bytes) -> Bare:
         raise BadImage("damaged", "the values of its tags overlap")
     directory = count.pack(len(kept)) + b"".join(kept[tag] for tag in sorted(kept)) + offset.pack(0)
     # The file's own directory is as long, or longer.
-    parts = [memoryview(data)[:at], directory, memoryview(data)[at + len(directory) :]]
+    view = memoryview(data)
+    parts: list[bytes | memoryview] = [view[:at], directory, view[at + len(directory) :]]
     return Bare(b"".join(parts), _first(found, xmp_orientation(xmp)))
 
 

@@ -14,12 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from common.images.errors import BadImage
 
-DEPTH = 16
-"""Bits of a sample in files of 16 bits, where nothing else is set."""
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _MIN_IS_WHITE = 0
 _NO_RANGE = {2: "signed", 3: "floating-point"}
@@ -27,6 +25,8 @@ _NO_RANGE = {2: "signed", 3: "floating-point"}
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 """By the byte order in which the high bytes are read: the one that gives the low bytes."""
 
+# Its own way with uncompressed TIFFs reads planes of 16 bits as if they had 8, and no YCbCr.
+TiffImagePlugin.READ_LIBTIFF = True
 # Kinds of TIFF that Pillow knows in one byte order alone, or not as negatives.
 TiffImagePlugin.OPEN_INFO |= {
     (b"MM", 0, (1,), 1, (16,), ()): ("I;16B", "I;16B"),
@@ -46,7 +46,7 @@ class Picture:
     """Bits of the largest sample of a file of 16 bits; None: it is none."""
 
 
-def load(image: Image.Image, data: bytes, depth: int) -> Picture:
+def load(image: ImageFile.ImageFile, data: bytes, depth: int) -> Picture:
     """Decodes an opened image, and brings its samples to 8 bits.
 
     Args:
@@ -70,28 +70,26 @@ def load(image: Image.Image, data: bytes, depth: int) -> Picture:
         return Picture(image)
     bands = image.split()
     colours = bands[:-1] if image.mode.endswith("A") else bands
-    used = 8 + max(band.getextrema()[1] for band in colours).bit_length()  # type: ignore[operator]
+    used = 8 + max(int(np.asarray(band).max()) for band in colours).bit_length()
     if depth == 16:
         return Picture(image, used)
     low = _low_bytes(data, str(image.format), raw_modes)
-    pairs = zip(bands, low, strict=True)
-    merged = Image.merge(
-        image.mode,
-        [
-            Image.fromarray(to_8_bits(np.asarray(h, np.uint16) << 8 | np.asarray(l), depth))
-            for h, l in pairs
-        ],
-    )
+    joined = [
+        np.asarray(h, np.uint16) << 8 | np.asarray(n) for h, n in zip(bands, low, strict=True)
+    ]
+    scaled = [Image.fromarray(to_8_bits(samples, depth)) for samples in joined]
+    merged = Image.merge(image.mode, scaled)
     merged.info = dict(image.info)
     return Picture(merged, used)
 
 
 def to_8_bits(samples: npt.NDArray[np.integer], bits: int) -> npt.NDArray[np.uint8]:
     """Scales samples of so many bits; larger ones become white."""
-    return np.minimum(samples >> (bits - 8), 255).astype(np.uint8)
+    scaled: npt.NDArray[np.uint8] = np.minimum(samples >> (bits - 8), 255).astype(np.uint8)
+    return scaled
 
 
-def _check_range(image: Image.Image) -> None:
+def _check_range(image: ImageFile.ImageFile) -> None:
     tags = getattr(image, "tag_v2", {})
     kind = next((_NO_RANGE[f] for f in tags.get(_SAMPLE_FORMAT, ()) if f in _NO_RANGE), None)
     if kind is None and image.mode == "F":
@@ -110,16 +108,19 @@ def _raw_mode(args: object) -> str:
     return str(args[0] if isinstance(args, tuple) else args)
 
 
-def _is_16_bit(image: Image.Image, data: bytes) -> bool:
+def _is_16_bit(image: ImageFile.ImageFile, data: bytes) -> bool:
     """Whether the file has samples of 16 bits, and does not say that they use fewer."""
     if image.format == "PNG":
         return data[24] == 16
     if image.format == "PPM":
-        return all(_raw_mode(t.args).endswith(";16B") or t.args[-1:] == (65535,) for t in image.tile)
+        (tile,) = image.tile
+        return _raw_mode(tile.args).endswith(";16B") or (
+            isinstance(tile.args, tuple) and 65535 in tile.args
+        )
     return image.format == "TIFF" and max(image.tag_v2.get(_BITS, (1,))) == 16  # type: ignore[attr-defined]
 
 
-def _read_high_bytes(image: Image.Image) -> None:
+def _read_high_bytes(image: ImageFile.ImageFile) -> None:
     """Has a colour PPM of 16 bits read as other files are; Pillow's own way is slow, and rounds."""
     (tile,) = image.tile
     if tile.codec_name == "ppm" and tile.args == ("RGB", 65535):
@@ -145,7 +146,7 @@ def _low_bytes(data: bytes, form: str, raw_modes: set[str]) -> Sequence[Image.Im
     return (bands[1], bands[1], bands[1], bands[3]) if grey else bands
 
 
-def _grey(image: Image.Image, bits: int, is_16: bool) -> Picture:
+def _grey(image: ImageFile.ImageFile, bits: int, is_16: bool) -> Picture:
     samples = np.asarray(image)
     grey = to_8_bits(samples, bits)
     if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == _MIN_IS_WHITE:  # type: ignore[attr-defined]

@@ -20,13 +20,14 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
-from common.images.errors import BadImage
 from common.images import deep
 from common.images.bare import Bare, lay_bare
+from common.images.errors import BadImage
 from common.images.exif import TURNED, exif_orientation, xmp_orientation
-from common.images.plain import MAX_SIDE, look
+from common.images.plain import DEPTH, MAX_SIDE, look
+from common.images.png_pixels import has_all_pixels
 from common.images.segments import png_chunks
 from common.images.unread import why_unread
 
@@ -83,7 +84,7 @@ class CheckedImage:
     """Bits of the largest sample of a file of 16 bits a sample; None: it is none."""
 
 
-def normalise(data: bytes, *, max_pixels: int, depth: int = deep.DEPTH) -> CheckedImage:
+def normalise(data: bytes, *, max_pixels: int, depth: int = DEPTH) -> CheckedImage:
     """Returns the image as a model sees it; a plain file is not decoded, so it may be broken.
 
     Raises:
@@ -92,7 +93,7 @@ def normalise(data: bytes, *, max_pixels: int, depth: int = deep.DEPTH) -> Check
     return _plain(data) or check_image(data, max_pixels=max_pixels, depth=depth)
 
 
-def check_image(data: bytes, *, max_pixels: int, depth: int = deep.DEPTH) -> CheckedImage:
+def check_image(data: bytes, *, max_pixels: int, depth: int = DEPTH) -> CheckedImage:
     """Decodes an image once, fully, and normalises it where needed.
 
     Args:
@@ -108,7 +109,10 @@ def check_image(data: bytes, *, max_pixels: int, depth: int = deep.DEPTH) -> Che
         if image.format == "PNG":
             _check_png(file.data)
             _scale_transparent_colour(picture.image, file.data[24], depth)
-        return _plain(data) or _stripped(file) or _written_anew(image, file, picture)
+        found = _plain(data) or _stripped(file)
+        if found and (found.format == "jpeg" or has_all_pixels(file.data)):
+            return found
+        return _written_anew(image, file, picture)
 
 
 @contextmanager
@@ -123,7 +127,7 @@ def open_image(data: bytes, *, max_pixels: int) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _opened(data: bytes, max_pixels: int) -> Iterator[tuple[Image.Image, Bare]]:
+def _opened(data: bytes, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, Bare]]:
     if not data:
         raise BadImage("empty", "0 bytes")
     try:

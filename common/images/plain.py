@@ -17,13 +17,20 @@ from common.images.segments import JPEG, PNG, SCAN, jpeg_segments, png_chunks
 
 MAX_PIXELS = 50_000_000
 """Of an image (width × height), where nothing else is set."""
+DEPTH = 16
+"""Bits of a sample in files of 16 bits, where nothing else is set."""
+
 MAX_SIDE = 1_000_000
 """Of an image's width and height: libpng, and so TensorFlow, reads no longer ones."""
 
-_APP1, _END = 0xE1, b"\xff\xd9"
+_APP1, _END = 0xE1, 0xD9
 _FRAMES = {0xC0, 0xC1, 0xC2}
 """Sequential and progressive, Huffman coded; TensorFlow reads no others."""
 _OTHER_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
+"""What is no pixels and no restart among a JPEG's pixels."""
+_BETWEEN_SCANS = {0xC4, 0xDA, 0xDB, 0xDD, 0xFE}
+"""Tables, scans and comments.  Pillow gets over others, TensorFlow over some."""
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 _TEXTS_WITH_ORIENTATION = re.compile(rb"Raw profile type |XML:com\.adobe\.xmp\0")
 _PACKED = {
@@ -34,6 +41,7 @@ _PACKED = {
 """What stands before the packed part of a PNG's chunk."""
 _MOST_METADATA = 1 << 20
 """Bytes of a plain PNG's text and colour profile, unpacked; programs refuse more."""
+_CRITICAL, _PALETTE = {b"IHDR", b"PLTE", b"IDAT"}, 3
 _SAMPLES = {0: 1, 2: 3, 3: 3}
 """Channels by a PNG's colour type: grey, RGB, palette; the others have alpha."""
 
@@ -68,8 +76,7 @@ def _look_at_jpeg(data: bytes) -> Plain | None:
             return None
         last = end
         if marker == SCAN:
-            # Pillow refuses a JPEG without an end, TensorFlow fills up some.
-            return frame if exifs <= 1 and data.rfind(_END, end) >= 0 else None
+            return frame if exifs <= 1 and _has_end(data, end) else None
         if marker in _FRAMES and frame is None:
             bits, height, width, samples = struct.unpack_from(">BHHB", data, start)
             if bits != 8 or samples not in (1, 3) or not width * height:
@@ -84,6 +91,16 @@ def _look_at_jpeg(data: bytes) -> Plain | None:
     return None
 
 
+def _has_end(data: bytes, at: int) -> bool:
+    """Says whether a JPEG's scans lead to its end: Pillow refuses others, TensorFlow some."""
+    while found := _MARKER.search(data, at):
+        marker, at = data[found.end() - 1], found.end()
+        if marker not in _BETWEEN_SCANS:
+            return marker == _END
+        at += max(2, *struct.unpack_from(">H", data, at))
+    return False
+
+
 def _is_turned(data: bytes, start: int, end: int) -> bool:
     """Says whether a segment of metadata may ask for turning."""
     if data.startswith(EXIF, start):
@@ -92,15 +109,22 @@ def _is_turned(data: bytes, start: int, end: int) -> bool:
 
 
 def _look_at_png(data: bytes) -> Plain | None:
-    width, height, bits, kind = struct.unpack_from(">IIBB", data, 16)
+    width, height, bits, kind, packing, filters, interlace = struct.unpack_from(
+        ">IIBBBBB", data, 16
+    )
     if data[8:16] != b"\0\0\0\x0dIHDR" or bits > 8 or kind not in _SAMPLES:
         return None
     if not 0 < min(width, height) <= max(width, height) <= MAX_SIDE:
         return None
-    metadata = 0
+    if packing or filters or interlace > 1:
+        return None
+    metadata, missing = 0, {b"IDAT", b"PLTE"} if kind == _PALETTE else {b"IDAT"}
     for name, start, end in png_chunks(data):
+        missing.discard(name)
         if name == b"IEND":
-            return Plain("png", width, height, _SAMPLES[kind])
+            return None if missing else Plain("png", width, height, _SAMPLES[kind])
+        if not name.isalpha() or (name[:1].isupper() and name not in _CRITICAL):
+            return None
         if name == b"tRNS" or (name == b"IHDR" and start != 16):
             return None
         if name == b"eXIf" and not is_upright(data[start:end].removeprefix(EXIF)):

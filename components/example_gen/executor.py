@@ -83,7 +83,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         contents = outcome.report
         for notice in contents["notices"]:
             emit({"kind": "note", "text": notice})
-        _set_properties(examples, contents, exec_properties)
+        _set_properties(examples, contents, exec_properties, config.depth)
         details.record(
             Data(
                 split_counts={k: v["images"] for k, v in contents["splits"].items()},
@@ -108,7 +108,7 @@ def _build(pipeline: beam.Pipeline, source: Source, config: DataConfig, spool: S
         pipeline
         | "List" >> beam.Create(list(packed), reshuffle=False)
         | "Distribute" >> beam.Reshuffle()
-        | "Ingest" >> beam.ParDo(ingest_(source.base, config.max_pixels, spool))
+        | "Ingest" >> beam.ParDo(ingest_(source.base, config.max_pixels, spool, config.depth))
         | "AllBundles" >> beam.combiners.ToList()
         | "Write" >> beam.Map(_write_bundles, spool.path)
     )
@@ -131,7 +131,9 @@ def _write_report(uri: str, outcome: Outcome, properties: dict[str, Any]) -> Non
         f.write(to_lines(outcome.images))
 
 
-def _set_properties(examples: Any, contents: dict[str, Any], properties: dict[str, Any]) -> None:
+def _set_properties(
+    examples: Any, contents: dict[str, Any], properties: dict[str, Any], depth: int
+) -> None:
     examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")
     examples.span = properties[SPAN]
@@ -139,7 +141,10 @@ def _set_properties(examples: Any, contents: dict[str, Any], properties: dict[st
         examples.version = properties[VERSION]
     digest, images = contents["dataset_digest"], contents["images"]
     classes = len(contents["classes"])
-    annotate(examples, Examples(dataset_digest=digest, image_count=images, class_count=classes))
+    annotate(
+        examples,
+        Examples(dataset_digest=digest, image_count=images, class_count=classes, depth=depth),
+    )
     columns = name_of(Examples.extra_columns)
     examples.set_json_value_custom_property(columns, contents["extra_columns"])
 

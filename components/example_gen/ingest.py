@@ -23,6 +23,7 @@ import apache_beam as beam
 from common.errors import DataError
 from common.images.errors import BadImage
 from common.images.pixels import check_image
+from common.images.plain import DEPTH
 from common.process.cpus import available_cpus
 from components.example_gen import digest
 from components.example_gen.records import Note, Notes, Quarantined, Record, check_label
@@ -46,9 +47,9 @@ def pack(batch: Any) -> bytes:
 class _Ingest(beam.DoFn, abc.ABC):
     """Packed records → names of bundles; the examples and notes are in the spool."""
 
-    def __init__(self, base: bytes, max_pixels: int, spool: Spool) -> None:
+    def __init__(self, base: bytes, max_pixels: int, spool: Spool, depth: int = DEPTH) -> None:
         self._base = base
-        self._max_pixels = max_pixels
+        self._limits = max_pixels, depth
         self._spool = spool
         self._ingested = beam.metrics.Metrics.counter("visionline", "images_ingested")
         self._quarantined = beam.metrics.Metrics.counter("visionline", "images_quarantined")
@@ -134,7 +135,7 @@ class IngestImages(_Ingest):
         sha256 = hashlib.sha256(data).hexdigest()
         record_digest = digest.record_digest(record, sha256)
         try:
-            return record_digest, example_of(record, data, sha256, self._max_pixels)
+            return record_digest, example_of(record, data, sha256, *self._limits)
         except BadImage as e:
             return record_digest, _quarantine(record, e)
 
@@ -164,7 +165,7 @@ class IngestTFRecords(_Ingest):
             notes.extra_columns.update(name for name, _ in record.extra)
             sha256 = hashlib.sha256(data).hexdigest()
             try:
-                note, example = example_of(record, data, sha256, self._max_pixels)
+                note, example = example_of(record, data, sha256, *self._limits)
             except BadImage as e:
                 notes.quarantined.append(_quarantine(record, e))
                 continue
@@ -177,9 +178,11 @@ def _quarantine(record: Record, e: BadImage) -> Quarantined:
     return Quarantined(path=record.path, label=record.label, reason=e.reason, detail=e.detail)
 
 
-def example_of(record: Record, data: bytes, sha256: str, max_pixels: int) -> tuple[Note, bytes]:
+def example_of(
+    record: Record, data: bytes, sha256: str, max_pixels: int, depth: int = DEPTH
+) -> tuple[Note, bytes]:
     """Makes a note and a serialised raw example of an image; raises BadImage."""
-    image = check_image(data, max_pixels=max_pixels)
+    image = check_image(data, max_pixels=max_pixels, depth=depth)
     note = Note(
         path=record.path,
         label=record.label,
@@ -190,6 +193,7 @@ def example_of(record: Record, data: bytes, sha256: str, max_pixels: int) -> tup
         width=image.width,
         height=image.height,
         size=len(data),
+        bits=image.bits,
     )
     example = features.serialise(
         encoded=image.encoded,

@@ -69,6 +69,8 @@ class Note:
     height: int
     size: int
     """Bytes of the original file."""
+    bits: int | None = None
+    """Of the largest sample of a file of 16 bits; None: it is none."""
 
 
 @dataclass(slots=True)

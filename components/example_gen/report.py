@@ -66,7 +66,7 @@ def conclude(source: Source, config: DataConfig, all_notes: Iterable[Notes]) -> 
         "evaluation_split": evaluation_split(config),
         "extra_columns": sorted(extra_columns),
         "ignored": dict(sorted(source.ignored.items())),
-        "notices": list(source.notices),
+        "notices": [*source.notices, *_depth_notices(images, config)],
         **_counts(images, plan, config),
         "quarantined": {
             "count": len(quarantined),
@@ -101,6 +101,26 @@ def _check_quarantine(
     )
 
 
+def _depth_notices(images: list[Note], config: DataConfig) -> list[str]:
+    """What a person should know of files of 16 bits: data of fewer, or of more than was said."""
+    used = [n.bits for n in images if n.bits is not None]
+    if not used:
+        return []
+    bits, depth = max(*used, 8), config.depth
+    if bits < depth:
+        return [
+            f"{len(used)} images have samples of 16 bits and use at most {bits} of them, so "
+            f"models see {1 << max(bits + 8 - depth, 0)} of 256 shades; if they hold {bits}-bit "
+            f"data, set data.depth = {bits}."
+        ]
+    if over := sum(b > depth for b in used):
+        return [
+            f"{over} of {len(used)} images of 16 bits have samples above {(1 << depth) - 1:,}, "
+            f"which data.depth = {depth} makes white; for all of them it is {bits}."
+        ]
+    return []
+
+
 def _counts(images: list[Note], plan: SplitPlan, config: DataConfig) -> dict[str, Any]:
     by_split: dict[str, Counter[str]] = {name: Counter() for name in config.split_names}
     for note in images:
@@ -121,6 +141,7 @@ def _counts(images: list[Note], plan: SplitPlan, config: DataConfig) -> dict[str
             if n.sha256 in plan.moved and n.given_split in (None, "train")
         ],
         "formats": _sorted_counts(n.format for n in images),
+        "sample_bits": _sorted_counts(str(n.bits) for n in images if n.bits is not None),
         "normalised": _sorted_counts(n.normalised for n in images if n.normalised),
         "width": {"min": min(n.width for n in images), "max": max(n.width for n in images)},
         "height": {"min": min(n.height for n in images), "max": max(n.height for n in images)},
