@@ -18,6 +18,8 @@ from components.executor_io import Artifacts, Properties, split
 from components.transform import decode
 from modelstore import raw_example as features
 
+_OF_THE_GRAPH = "Graph execution error", "InvalidArgumentError"
+
 
 def undecodable(raw_examples: Path, size: tuple[int, int], resize: str) -> bytes | None:
     """The path of the first image in a folder of raw examples that the graph cannot decode."""
@@ -46,10 +48,9 @@ class Executor(base.Executor):
         try:
             super().Do(input_dict, output_dict, exec_properties)
         except Exception as e:
-            # Beam raises other types, with TensorFlow's in the text.
-            if "InvalidArgumentError" not in f"{type(e).__name__} {e}":
-                raise
-            self._name_image(input_dict, exec_properties)
+            # Beam raises what it likes, with TensorFlow's words in it.
+            if any(words in str(e) for words in _OF_THE_GRAPH):
+                self._name_image(input_dict, exec_properties)
             raise
 
     def _name_image(self, input_dict: Artifacts, exec_properties: Properties) -> None:

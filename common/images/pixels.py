@@ -143,7 +143,9 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile,
         # Pillow's decoders raise whatever broken bytes lead them to: OSError,
         # SyntaxError, ValueError, struct.error, MemoryError and more.
         detail = str(e) or type(e).__name__
-        raise BadImage("truncated" if "truncated" in detail else "undecodable", detail) from None
+        raise BadImage(
+            "truncated" if "truncated" in detail.lower() else "undecodable", detail
+        ) from None
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:

@@ -126,7 +126,6 @@ NOT_TENSORFLOWS = {
     "lossless": lossless_jpeg(smooth()[..., 0]),
     "a marker among the pixels": JPEG[:-40] + b"\xff\xee\xff\xff" + JPEG[-40:],
     "packed in an unknown way": header(WHOLE, 10, 1),
-    "fewer rows than pixels": header(WHOLE, 7, 2),
     "a chunk of an odd name": WHOLE[:33] + chunk(b"e\xc9If", b"") + WHOLE[33:],
 }
 
@@ -140,6 +139,11 @@ def test_what_only_pillow_reads_is_written_anew(data):
     checked = check(data)
     assert checked.normalised
     assert tensorflow_pixels(checked.encoded).shape == (checked.height, checked.width, 3)
+
+
+def test_a_png_with_more_pixels_than_its_header_says_is_written_anew():
+    checked = check(header(WHOLE, 7, 15))
+    assert checked.normalised and (pixels(checked.encoded) == smooth()[:15]).all()
 
 
 def test_a_png_with_fewer_pixels_than_its_header_says_is_truncated():

@@ -79,7 +79,7 @@ def tiff(samples: Any, bits: int, photometric: int, *, little: bool = True, kind
     """An uncompressed TIFF of samples [H, W], packed as its bits want; `kind`: SampleFormat."""
     order = "<" if little else ">"
     if bits in (16, 32):
-        data = samples.astype(samples.dtype.newbyteorder(order)).tobytes()
+        data = bytes(samples.astype(samples.dtype.newbyteorder(order)).tobytes())
     else:
         spread = (samples.astype(int)[..., None] >> np.arange(bits)[::-1]) & 1
         rows = (np.packbits(row.reshape(-1).astype(np.uint8)) for row in spread)
