@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal, Self
 from common.config.strict import dump, parse
 from common.errors import DataError
 from common.files import checksums, digest, read_json, write_json
+from common.images.plain import DEPTH
 
 SERVING_FORMAT = "Format-Serving"
 MODEL_CARD = "model.json"
@@ -85,6 +86,8 @@ class ModelCard(_Stored):
     parity_tolerance: float
     latency_onnx_ms: float | None = None
     """Of one image through ONNX Runtime on the machine that trained it, median."""
+    depth: int = DEPTH
+    """Bits that the samples of image files of 16 bits were taken to have in training."""
     golden: Literal["drawn", "validation"] = "validation"
     """What golden.npz holds: drawn images, or real ones; models that do not say have these."""
 

@@ -52,11 +52,11 @@ class SavedModelPredictor:
           DataError: it cannot be decoded, or has more than `max_pixels`.
         """
         try:
-            plain = check_image(encoded, max_pixels=max_pixels).encoded
+            image = check_image(encoded, max_pixels=max_pixels, depth=self.card.depth)
         except BadImage as e:
             raise DataError(f"is not an image that can be used: {e.reason} ({e.detail}).") from None
         try:
-            outputs = self._classify(images=self._tf.constant([plain]))
+            outputs = self._classify(images=self._tf.constant([image.encoded]))
         except self._tf.errors.InvalidArgumentError:
             raise DataError("is not an image that can be used: TensorFlow refuses it.") from None
         labels = [label.decode() for label in outputs["labels"].numpy()[0]]

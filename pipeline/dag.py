@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
-from tfx.components.transform.component import Transform
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
@@ -30,6 +29,7 @@ from components.pusher import Pusher
 from components.schema_gen import SchemaGen
 from components.statistics import StatisticsGen
 from components.trainer.component import Trainer
+from components.transformer import Transform
 from lineage.store.workspace import Workspace
 from pipeline import beam_args
 from pipeline.config import PipelineConfig

@@ -20,6 +20,8 @@ class Answer:
     scores_NC: Floats
     engine: str
     task: Task
+    depth: int
+    """As its image files were read, see `ModelCard`."""
 
     @classmethod
     def of(cls, loaded: LoadedVersion, scores_NC: Floats) -> Answer:
@@ -31,6 +33,7 @@ class Answer:
             scores_NC=scores_NC,
             engine=loaded.engine,
             task=task_of(loaded.card.config),
+            depth=loaded.card.depth,
         )
 
     def top(self, k: int = TOP_K) -> list[list[tuple[str, float]]]:

@@ -25,6 +25,7 @@ from typing import Any
 from common.config.strict import dump, parse
 from common.errors import VisionlineError
 from common.files import read_json, write_json
+from common.images.plain import DEPTH
 from common.process.parent import die_with_parent
 from common.process.progress import emit
 from modelstore.artifact import NATIVE, ModelCard
@@ -50,6 +51,8 @@ class TrainJob:
     """Where logs, history and curves go, while it trains."""
     dataset_digest: str
     transform_digest: str
+    depth: int = DEPTH
+    """As in `modelstore.artifact.ModelCard`."""
 
 
 def run(job: TrainJob) -> ModelCard:
@@ -83,6 +86,7 @@ def run(job: TrainJob) -> ModelCard:
         versions=backend.versions(),
         dataset_digest=job.dataset_digest,
         transform_digest=job.transform_digest,
+        depth=job.depth,
         metrics={
             "loss": best.loss,
             headline: best.metric,

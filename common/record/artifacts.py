@@ -35,6 +35,8 @@ class Examples(Record):
     version: int | None = None
     image_count: int | None = None
     class_count: int | None = None
+    depth: int | None = None
+    """Bits that samples of 16 bits were taken to have."""
     extra_columns: list[str] | None = None
     """Of the manifest or shards."""
     split_names: list[str] | None = None

@@ -9,14 +9,14 @@ from tfx.types.component_spec import ComponentSpec
 from tfx.types.standard_artifacts import Examples
 
 from common.files import digest
-from common.images import exif, pixels, plain, segments
+from common.images import bare, deep, exif, pixels, plain, png_pixels, segments
 from components.artifacts import IngestionReport
 from components.component import Component, channels, texts
 from components.example_gen.config import DataConfig, to_json
 from components.example_gen.driver import CONFIG, Driver
 from components.example_gen.executor import Executor
 
-_PIXELS = (exif, pixels, plain, segments)
+_PIXELS = (bare, deep, exif, pixels, plain, png_pixels, segments)
 """What is done to a file's bytes."""
 
 
@@ -40,5 +40,6 @@ class ImageExampleGen(Component, base_beam_component.BaseBeamComponent):
         super().__init__(
             config=to_json(config),
             # Examples that were normalised in another way are not taken from the cache.
-            code_digest=digest([inspect.getsource(m) for m in _PIXELS]),
+            # So are those that a reader which is installed now would read.
+            code_digest=digest([*pixels.READABLE, *map(inspect.getsource, _PIXELS)]),
         )

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from common.config import strict
 from common.config.ranges import at_least, between, filled, more_than, one_of, require, shown
 from common.errors import ConfigError
-from common.images.plain import MAX_PIXELS
+from common.images.plain import DEPTH, MAX_PIXELS
 from components.example_gen.ignore import Ignore
 
 SPLITS = ("train", "val", "test")
@@ -62,6 +62,9 @@ class DataConfig(strict.Checked):
     """The run fails when more than this fraction of the images is unusable."""
     max_pixels: Annotated[int, at_least(1)] = MAX_PIXELS
     """Larger images (width × height) are quarantined undecoded."""
+    depth: Annotated[int, between(8, 16)] = DEPTH
+    """Bits that the samples of image files of 16 bits have, such as 12 for many cameras and
+    scanners.  Larger samples become white; the server applies it too."""
     follow_symlinks: bool = True
     """Whether symbolic links in an image folder are followed."""
     layout: Literal["auto", "classes", "splits"] = "auto"

@@ -85,7 +85,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         contents = outcome.report
         for notice in contents["notices"]:
             emit({"kind": "note", "text": notice})
-        _set_properties(examples, contents, exec_properties)
+        _set_properties(examples, contents, exec_properties, config.depth)
         details.record(
             Data(
                 split_counts={k: v["images"] for k, v in contents["splits"].items()},
@@ -101,13 +101,13 @@ def _build(pipeline: beam.Pipeline, source: Source, config: DataConfig, spool: S
     No image may pass from one step to another: runners on one machine keep in memory
     what does, until the pipeline ends.
     """
-    base, most = source.base, config.max_pixels
+    common = source.base, config.max_pixels, spool, config.depth
     step: ingest.Ingest
     if source.shards:
-        step = ingest.IngestShards(base, most, spool, source.kind, config.columns)
+        step = ingest.IngestShards(*common, source.kind, config.columns)
         packed = map(ingest.pack, source.shards)
     else:
-        step = ingest.IngestImages(base, most, spool)
+        step = ingest.IngestImages(*common)
         # Written class after class, a file would be useless to whoever streams it.
         shuffled = random.Random(0).sample(source.records, len(source.records))
         packed = map(ingest.pack, batches(shuffled, BATCH))
@@ -138,7 +138,9 @@ def _write_report(uri: str, outcome: Outcome, properties: dict[str, Any]) -> Non
         f.write(to_lines(outcome.images))
 
 
-def _set_properties(examples: Any, contents: dict[str, Any], properties: dict[str, Any]) -> None:
+def _set_properties(
+    examples: Any, contents: dict[str, Any], properties: dict[str, Any], depth: int
+) -> None:
     examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")
     examples.span = properties[SPAN]
@@ -146,7 +148,10 @@ def _set_properties(examples: Any, contents: dict[str, Any], properties: dict[st
         examples.version = properties[VERSION]
     digest, images = contents["dataset_digest"], contents["images"]
     classes = len(contents["classes"])
-    annotate(examples, Examples(dataset_digest=digest, image_count=images, class_count=classes))
+    annotate(
+        examples,
+        Examples(dataset_digest=digest, image_count=images, class_count=classes, depth=depth),
+    )
     columns = name_of(Examples.extra_columns)
     examples.set_json_value_custom_property(columns, contents["extra_columns"])
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from common.images.plain import DEPTH
 from components.example_gen.config import Columns
 from components.example_gen.reading import Reader, note_of
 from components.example_gen.records import Note, Notes, Record, Shard
@@ -31,15 +32,18 @@ def pack(batch: Any) -> bytes:
 class Ingest(beam.DoFn, abc.ABC):
     """Packed files → names of bundles; the examples and notes are in the spool."""
 
-    def __init__(self, base: bytes, max_pixels: int, spool: Spool) -> None:
+    def __init__(self, base: bytes, max_pixels: int, spool: Spool, depth: int = DEPTH) -> None:
         self._base = base
         self._max_pixels = max_pixels
+        self._depth = depth
         self._spool = spool
         self._ingested = beam.metrics.Metrics.counter("visionline", "images_ingested")
         self._quarantined = beam.metrics.Metrics.counter("visionline", "images_quarantined")
 
     def setup(self) -> None:
-        self._reader = Reader(self._base, partial(example_of, max_pixels=self._max_pixels))
+        self._reader = Reader(
+            self._base, partial(example_of, max_pixels=self._max_pixels, depth=self._depth)
+        )
 
     def teardown(self) -> None:
         self._reader.close()
@@ -76,9 +80,15 @@ class IngestShards(Ingest):
     """Ingests files that hold many images each; one is packed."""
 
     def __init__(
-        self, base: bytes, max_pixels: int, spool: Spool, kind: str, columns: Columns
+        self,
+        base: bytes,
+        max_pixels: int,
+        spool: Spool,
+        depth: int,
+        kind: str,
+        columns: Columns,
     ) -> None:
-        super().__init__(base, max_pixels, spool)
+        super().__init__(base, max_pixels, spool, depth)
         self._kind = kind
         self._columns = columns
 
@@ -86,9 +96,11 @@ class IngestShards(Ingest):
         return self._reader.shard(packed, self._kind, self._columns, bundle.add)
 
 
-def example_of(record: Record, data: bytes, sha256: str, max_pixels: int) -> tuple[Note, bytes]:
+def example_of(
+    record: Record, data: bytes, sha256: str, max_pixels: int, depth: int = DEPTH
+) -> tuple[Note, bytes]:
     """Makes a note and a serialised raw example of an image; raises BadImage."""
-    note, image = note_of(record, data, sha256, max_pixels)
+    note, image = note_of(record, data, sha256, max_pixels, depth)
     example = features.serialise(
         encoded=image.encoded,
         format=image.format,

@@ -138,7 +138,7 @@ def _read(
     """Yields notes of all images, and counts formats and modes of those that can be used."""
 
     def check(record: Record, data: bytes, sha256: str) -> tuple[Note, str]:
-        note, image = note_of(record, data, sha256, config.max_pixels)
+        note, image = note_of(record, data, sha256, config.max_pixels, config.depth)
         if thumbnails is not None:
             thumbnails.offer(note.label, note.path, sha256, image.encoded)
         with open_image(data, max_pixels=config.max_pixels) as original:

@@ -133,9 +133,11 @@ class Reader(Generic[T]):
             return _quarantine(record, e)
 
 
-def note_of(record: Record, data: bytes, sha256: str, max_pixels: int) -> tuple[Note, CheckedImage]:
+def note_of(
+    record: Record, data: bytes, sha256: str, max_pixels: int, depth: int
+) -> tuple[Note, CheckedImage]:
     """Checks an image and makes a note of it; raises BadImage."""
-    image = check_image(data, max_pixels=max_pixels)
+    image = check_image(data, max_pixels=max_pixels, depth=depth)
     note = Note(
         path=record.path,
         label=record.label,
@@ -147,6 +149,7 @@ def note_of(record: Record, data: bytes, sha256: str, max_pixels: int) -> tuple[
         height=image.height,
         size=len(data),
         digest=digest.image_digest(record, sha256),
+        bits=image.bits,
     )
     return note, image
 

@@ -83,6 +83,8 @@ class Note:
     """Bytes of the original file."""
     digest: bytes
     """Of what the image is, wherever it came from."""
+    bits: int | None = None
+    """Of the largest sample of a file of 16 bits; None: it is none."""
 
 
 @dataclass(slots=True)

@@ -78,7 +78,7 @@ def conclude(source: Source, config: DataConfig, all_notes: Iterable[Notes]) -> 
     check_labels((n.label for n in images), "The usable images")
     plan = plan_splits(((n.sha256, n.label, n.given_split) for n in images), config.splits)
     duplicates = find_duplicates(images, lambda n: plan.split_of(n.sha256, n.given_split))
-    notices = _notices(source, images, quarantined, duplicates)
+    notices = _notices(source, config, images, quarantined, duplicates)
     report = {
         "dataset_digest": digest_of_all(n.digest for n in images),
         "evaluation_split": evaluation_split(config),
@@ -152,7 +152,11 @@ def _check_quarantine(usable: int, quarantined: Sequence[Quarantined], config: D
 
 
 def _notices(
-    source: Source, images: list[Note], quarantined: list[Quarantined], duplicates: dict[str, Any]
+    source: Source,
+    config: DataConfig,
+    images: list[Note],
+    quarantined: list[Quarantined],
+    duplicates: dict[str, Any],
 ) -> Iterator[str]:
     """Yields what a person should know of what was listed and read."""
     yield from source.notices
@@ -163,6 +167,7 @@ def _notices(
             "The labels are numbers without names, so the classes are called by their numbers; "
             "data.class_names names them."
         )
+    yield from _depth_notices(images, config)
     gone: dict[str, list[Quarantined]] = {}
     for q in quarantined:
         if q.label and q.label not in classes:
@@ -174,6 +179,25 @@ def _notices(
             f"{show(first.path)}: {first.reason})."
         )
     yield from duplicate_notices(duplicates)
+
+
+def _depth_notices(images: list[Note], config: DataConfig) -> Iterator[str]:
+    """Yields that files of 16 bits hold fewer, or more than was said."""
+    used = [n.bits for n in images if n.bits is not None]
+    if not used:
+        return
+    bits, depth = max(*used, 8), config.depth
+    if bits < depth:
+        yield (
+            f"{len(used)} images have samples of 16 bits and use at most {bits} of them, so "
+            f"models see {1 << max(bits + 8 - depth, 0)} of 256 shades; if they hold {bits}-bit "
+            f"data, set data.depth = {bits}."
+        )
+    elif over := sum(b > depth for b in used):
+        yield (
+            f"{over} of {len(used)} images of 16 bits have samples above {(1 << depth) - 1:,}, "
+            f"which data.depth = {depth} makes white; for all of them it is {bits}."
+        )
 
 
 def _counts(images: list[Note], plan: SplitPlan, config: DataConfig) -> dict[str, Any]:
@@ -196,6 +220,7 @@ def _counts(images: list[Note], plan: SplitPlan, config: DataConfig) -> dict[str
             if n.sha256 in plan.moved and n.given_split in (None, "train")
         ],
         "formats": _sorted_counts(n.format for n in images),
+        "sample_bits": _sorted_counts(str(n.bits) for n in images if n.bits is not None),
         "normalised": _sorted_counts(n.normalised for n in images if n.normalised),
         "width": {"min": min(n.width for n in images), "max": max(n.width for n in images)},
         "height": {"min": min(n.height for n in images), "max": max(n.height for n in images)},

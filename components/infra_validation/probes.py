@@ -7,6 +7,7 @@ trained on answers all of them rightly.  It is asked about raw files too.
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from common.images.pixels import check_image
-from common.images.plain import MAX_PIXELS
+from common.images.pixels import check_image, open_image
+from common.images.plain import DEPTH, MAX_PIXELS
 from components.infra_validation.sample import Example
 from modelstore.raw_example import serialise
 
@@ -35,12 +36,15 @@ class Probe:
     """As ingestion makes it, and as the model was trained."""
 
 
-def make_probes(example: Example) -> list[Probe]:
+def make_probes(example: Example, depth: int = DEPTH) -> list[Probe]:
     """Makes a file of each kind, with an example's image in it.
 
     Kinds that this Pillow cannot write are left out: ingestion could not read them either.
+
+    Args:
+      depth: of the model's `ModelCard`.
     """
-    with Image.open(io.BytesIO(example.encoded)) as image:
+    with open_image(example.encoded, max_pixels=sys.maxsize) as image:
         picture = image.convert("RGB")
     picture.thumbnail((_SIDE, _SIDE))
     probes = []
@@ -49,7 +53,7 @@ def make_probes(example: Example) -> list[Probe]:
             out = io.BytesIO()
             change(picture).save(out, form, **options)
             raw = out.getvalue()
-            normalised = check_image(raw, max_pixels=MAX_PIXELS).encoded
+            normalised = check_image(raw, max_pixels=MAX_PIXELS, depth=depth).encoded
             of_both = (_example(data, example.label) for data in (raw, normalised))
             probes.append(Probe(kind, *of_both))
     return probes

@@ -74,10 +74,10 @@ def validate(
     deadline = time.monotonic() + config.timeout_seconds
     examples = sample(split, config.examples)
     report.examples = len(examples)
-    probes = make_probes(examples[0])
-    report.probes = len(probes)
     try:
         version, card = _publish(candidate, server.serving / name)
+        probes = make_probes(examples[0], card.depth)
+        report.probes = len(probes)
         with ThreadPoolExecutor(1) as meanwhile:
             asked = [*examples, *(p.normalised for p in probes)]
             own = meanwhile.submit(own_answers, source, asked)

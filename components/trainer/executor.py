@@ -12,6 +12,7 @@ from tfx.dsl.components.base import base_executor
 
 from common.config.strict import parse
 from common.files import tree_digest
+from common.images.plain import DEPTH
 from common.process.progress import emit
 from common.record.artifacts import Examples, Model
 from common.record.record import annotate, annotated, value_of
@@ -53,6 +54,7 @@ class TrainerExecutor(base_executor.BaseExecutor):
             model_dir=os.path.join(model.uri, SERVING_FORMAT),
             run_dir=str(directory),
             dataset_digest=value_of(annotated(raw_examples), Examples.dataset_digest) or "",
+            depth=value_of(annotated(raw_examples), Examples.depth) or DEPTH,
             transform_digest=tree_digest(graph / "transform_fn"),
         )
         result = run_job(job, output)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.errors import ConfigError
 from common.files import sha256_file, walk_files
+from common.images.errors import BadImage
 
 
 def images_asked(
@@ -66,12 +67,12 @@ def _digest(path: Path, option: str) -> str:
 
 def is_image(path: Path) -> bool:
     """Whether it begins as an image does; what does not was never ingested."""
-    from PIL import Image, UnidentifiedImageError  # most questions are about no image
+    from common.images.pixels import open_image  # most questions are about no image
 
     try:
-        with Image.open(path):
+        with open_image(path.read_bytes(), max_pixels=sys.maxsize):
             return True
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
+    except (BadImage, OSError):
         return False
 
 

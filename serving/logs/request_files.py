@@ -51,14 +51,16 @@ class RequestFile:
         options = tf.io.TFRecordOptions(compression_type="GZIP")
         self._writer = tf.io.TFRecordWriter(str(self._temporary), options)
 
-    def write(self, encoded: bytes, answered: dict[str, bytes | int | float]) -> None:
+    def write(self, encoded: bytes, depth: int, answered: dict[str, bytes | int | float]) -> None:
         """Adds an image, normalised as the model saw it.
 
         Args:
           encoded: the file that was answered, as it came.
+          depth: of the model's `ModelCard`.
           answered: further features, what the model said of it.
         """
-        image = normalise(encoded, max_pixels=sys.maxsize)  # it was answered, so it is not larger
+        # It was answered, so it is not larger.
+        image = normalise(encoded, max_pixels=sys.maxsize, depth=depth)
         if image.normalised is not None:
             answered = {**answered, f"{SERVED}normalised": image.normalised.encode()}
         record = serialise(

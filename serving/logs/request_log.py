@@ -146,6 +146,7 @@ class RequestLog:
             self._file = self._file or RequestFile(self._folder)
             self._file.write(
                 to_png(image) if isinstance(image, np.ndarray) else image,
+                entry.answer.depth,
                 {
                     f"{SERVED}model": entry.answer.name.encode(),
                     f"{SERVED}version": entry.answer.version,

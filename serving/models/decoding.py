@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from common.errors import ServingError
 from common.images.errors import BadImage
 from common.images.pixels import FORMATS, check_image, normalise
@@ -18,11 +20,15 @@ class Decoder:
       graph: plain JPEGs and PNGs to uint8 [N, H, W, 3], by the model's transform graph;
         raises InvalidRequestError.
       max_pixels: of one image.
+      depth: of the model's `ModelCard`.
     """
 
-    def __init__(self, graph: Callable[[Sequence[bytes]], Images], max_pixels: int) -> None:
+    def __init__(
+        self, graph: Callable[[Sequence[bytes]], Images], max_pixels: int, depth: int
+    ) -> None:
         self._graph = graph
         self._max_pixels = max_pixels
+        self._depth = depth
 
     def __call__(self, encoded: Sequence[bytes], first: int = 0) -> Images:
         """Decodes image files to uint8 [N, H, W, 3].
@@ -37,25 +43,26 @@ class Decoder:
         files = []
         for index, data in enumerate(encoded, first):
             try:
-                files.append(normalise(data, max_pixels=self._max_pixels).encoded)
+                image = normalise(data, max_pixels=self._max_pixels, depth=self._depth)
+                files.append(image.encoded)
             except BadImage as e:
                 raise refusal(index, data, e) from None
         try:
             return self._graph(files)
         except InvalidRequestError:
-            self._name_broken(files, first)
-            raise
+            return np.concatenate([self._alone(*f) for f in enumerate(files, first)])
 
-    def _name_broken(self, files: Sequence[bytes], first: int) -> None:
-        """Raises for the first file that cannot be decoded alone."""
-        for index, data in enumerate(files, first):
+    def _alone(self, index: int, data: bytes) -> Images:
+        """Decodes one file of a batch that the graph refuses, as ingestion would write it."""
+        try:
+            return self._graph([data])
+        except InvalidRequestError:
             try:
-                self._graph([data])
+                image = check_image(data, max_pixels=self._max_pixels, depth=self._depth)
+                return self._graph([image.encoded])
+            except BadImage as e:
+                raise refusal(index, data, e) from None
             except InvalidRequestError:
-                try:
-                    check_image(data, max_pixels=self._max_pixels)
-                except BadImage as e:
-                    raise refusal(index, data, e) from None
                 raise refusal(index, data, BadImage("undecodable", "by TensorFlow")) from None
 
 

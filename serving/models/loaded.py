@@ -64,7 +64,7 @@ class LoadedVersion:
         self.engine = engine.name
         self._warm(engine, config.batching)
         self._batcher = Batcher(
-            Decoder(self._saved_model.decode, max_pixels),
+            Decoder(self._saved_model.decode, max_pixels, self.card.depth),
             engine.scores,
             config.batching,
             observer,

@@ -62,6 +62,59 @@ def exif(orientation: int, little: bool = True) -> bytes:
     return b"Exif\0\0" + head + body
 
 
+def tags(*entries: tuple[int, int, int, bytes], little: bool = True) -> bytes:
+    """A TIFF, as Exif is one too, of a directory: tag, type, count and value of each entry."""
+    order, head = ("<", b"II*\0") if little else (">", b"MM\0*")
+    directory, values = b"", b""
+    start = 8 + 2 + 12 * len(entries) + 4
+    for tag, kind, count, value in sorted(entries):
+        place = struct.pack(f"{order}I", start + len(values))
+        values += value if len(value) > 4 else b""
+        directory += struct.pack(f"{order}HHI", tag, kind, count)
+        directory += place if len(value) > 4 else value.ljust(4, b"\0")
+    return head + struct.pack(f"{order}IH", 8, len(entries)) + directory + bytes(4) + values
+
+
+def tiff(samples: Any, bits: int, photometric: int, *, little: bool = True, kind: int = 1) -> bytes:
+    """An uncompressed TIFF of samples [H, W], packed as its bits want; `kind`: SampleFormat."""
+    order = "<" if little else ">"
+    if bits in (16, 32):
+        data = bytes(samples.astype(samples.dtype.newbyteorder(order)).tobytes())
+    else:
+        spread = (samples.astype(int)[..., None] >> np.arange(bits)[::-1]) & 1
+        rows = (np.packbits(row.reshape(-1).astype(np.uint8)) for row in spread)
+        data = b"".join(row.tobytes() for row in rows)
+    height, width = samples.shape
+    values = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 277: 1, 278: height}
+    entries = [(t, 3, 1, struct.pack(f"{order}H", v)) for t, v in (values | {339: kind}).items()]
+    entries.append((279, 4, 1, struct.pack(f"{order}I", len(data))))
+    place = len(tags(*entries, little=little)) + 12
+    entries.append((273, 4, 1, struct.pack(f"{order}I", place)))
+    return tags(*entries, little=little) + data
+
+
+def lossless_jpeg(grey: Any) -> bytes:
+    """A lossless JPEG (SOF3) of grey [H, W]: differences from the left, in 8 bits each."""
+    height, width = grey.shape
+    left = np.roll(grey.astype(int), 1, 1)
+    left[1:, 0], left[0, 0] = grey[:-1, 0], 128
+    bits = ""
+    for difference in (grey.astype(int) - left).ravel():
+        size = int(abs(difference)).bit_length()
+        value = difference if difference > 0 else difference + (1 << size) - 1
+        bits += f"{size:04b}" + (f"{value:0{size}b}" if size else "")
+    bits += "1" * (-len(bits) % 8)
+    pixels = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
+    table = b"\0" + bytes([0, 0, 0, 10, *[0] * 12]) + bytes(range(10))
+    parts = [
+        (0xC4, table),
+        (0xC3, struct.pack(">BHHBBBB", 8, height, width, 1, 1, 0x11, 0)),
+        (0xDA, bytes([1, 1, 0, 1, 0, 0])),
+    ]
+    head = b"".join(bytes([0xFF, m]) + struct.pack(">H", len(d) + 2) + d for m, d in parts)
+    return b"\xff\xd8" + head + pixels.replace(b"\xff", b"\xff\0") + b"\xff\xd9"
+
+
 def xmp(orientation: int) -> bytes:
     return b'<x:xmpmeta><rdf:Description tiff:Orientation="%d"/></x:xmpmeta>' % orientation
 
