@@ -119,10 +119,11 @@ def _unreadable(folder: Folder, label: str) -> Quarantined:
 
 def _no_images(reader: Reader, root: Folder, scan: Scan) -> str:
     if root.files:
-        first = ", ".join(map(show, root.files[:3])) + ", …" * (len(root.files) > 3)
+        count = len(root.files)
+        first = ", ".join(map(show, root.files[:3])) + ", …" * (count > 3)
         return (
-            f"{reader.where}: expected one folder per class with images in it, found "
-            f"{len(root.files)} image{'s' * (len(root.files) > 1)} in no folder ({first}): {reader.without_labels()}."
+            f"{reader.where}: expected one folder per class with images in it, found {count} "
+            f"image{'s' * (count > 1)} in no folder ({first}): {reader.without_labels()}."
         )
     passed = ", ".join(f"{n} × {kind}" for kind, n in scan.ignored.items())
     return (

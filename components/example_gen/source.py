@@ -86,14 +86,18 @@ def _check_manifests(path: str, source: Source, ignore: Ignore) -> None:
         except DataError:  # a table of another kind
             continue
         for record in records:
-            label, split = labels.get(os.path.normpath(record.path), ("", None))
-            if label != record.label or record.split not in (None, split):
+            here = labels.get(os.path.normpath(record.path), ("nothing", None))
+            there = (record.label, record.split or here[1])
+            if here != there:
                 raise DataError(
-                    f"{path}: of {show(record.path)} the manifest {name} says "
-                    f"{record.label!r}, the folders {label or 'nothing'!r}. To read the manifest "
-                    f'write data.path = "{os.path.join(path, name)}", to read the folders '
-                    'data.format = "folder".'
+                    f"{path}: of {show(record.path)} the manifest {name} says {_said(*there)}, the "
+                    f'folders say {_said(*here)}. To read the manifest write data.path = "'
+                    f'{os.path.join(path, name)}", to read the folders data.format = "folder".'
                 )
+
+
+def _said(label: str, split: str | None) -> str:
+    return repr(label) + (f" in {split}" if split else "")
 
 
 def is_tfrecord(name: str) -> bool:
@@ -108,15 +112,12 @@ def _guess(path: str, config: DataConfig) -> str:
             return "tfrecord"
         return "manifest" if path.lower().endswith(SUFFIXES) else "folder"
     ignore = Ignore(config.ignore)
-    names = [
-        n for n in os.listdir(path) if not is_hidden(os.fsencode(n)) and not ignore(os.fsencode(n))
-    ]
+    names = [n for n in os.listdir(path) if not is_hidden(os.fsencode(n)) and not ignore(n)]
     folders = [n for n in names if os.path.isdir(os.path.join(path, n))]
     in_splits = [f for f in folders if f.startswith("Split-") and _tfrecords_in(path, f)]
     if shards := sorted(n for n in names if is_tfrecord(n)) + in_splits:
-        if others := [
-            f for f in folders if f not in in_splits and holds_images(f"{path}/{f}", config)
-        ]:
+        rest = sorted(f for f in folders if f not in in_splits)
+        if others := [f for f in rest if holds_images(os.path.join(path, f), config)]:
             raise DataError(
                 f"{path}: TFRecords ({', '.join(shards)}) lie beside folders of images "
                 f'({", ".join(others)}). To read the TFRecords write data.format = "tfrecord", '
