@@ -9,7 +9,7 @@ from common.errors import DataError
 from components.example_gen.config import DataConfig
 from components.example_gen.folder import holds_images, list_folder
 from components.example_gen.ignore import IGNORED, Ignore
-from components.example_gen.manifest import SUFFIXES, list_manifest, manifests_in
+from components.example_gen.manifest import OTHER_SUFFIXES, SUFFIXES, list_manifest, manifests_in
 from components.example_gen.names import is_hidden
 from components.example_gen.records import Record, Source, alike, check_split, show
 
@@ -110,7 +110,7 @@ def _guess(path: str, config: DataConfig) -> str:
     if os.path.isfile(path):
         if is_tfrecord(os.path.basename(path)):
             return "tfrecord"
-        return "manifest" if path.lower().endswith(SUFFIXES) else "folder"
+        return "manifest" if path.lower().endswith(SUFFIXES + OTHER_SUFFIXES) else "folder"
     ignore = Ignore(config.ignore)
     names = [n for n in os.listdir(path) if not is_hidden(os.fsencode(n)) and not ignore(n)]
     folders = [n for n in names if os.path.isdir(os.path.join(path, n))]
