@@ -133,7 +133,7 @@ def _renamed(roles: dict[str, str], path: str) -> Iterator[str]:
         if not columns.is_by_name(role, column)
     ]
     if renamed:
-        yield f"{path}: the column {', '.join(renamed)} is read."
+        yield f"{path}: columns are read by their common names: {', '.join(renamed)}."
 
 
 def _by_role(row: dict[str, str], roles: dict[str, str], where: str) -> dict[str, str]:

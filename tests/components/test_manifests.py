@@ -438,8 +438,28 @@ def test_an_excel_workbook_gets_the_remedy(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "data", [{"a.png": "cat", "b.png": "dog"}, {"cat": ["a.png"], "dog": ["./b.png"]}]
+)
+def test_an_object_of_paths_and_labels_is_a_manifest(folder: Path, data: object) -> None:
+    assert rows(of_json(folder, data)) == TWO
+    (folder / "images").mkdir()
+    assert listed(folder).kind == "manifest"
+
+
+def test_a_key_that_is_there_twice_is_refused(folder: Path) -> None:
+    for text in (
+        '{"a.png": "cat", "b.png": "dog", "a.png": "dog"}',
+        '[{"path": "a.png", "label": "dog", "label": "cat"}]',
+    ):
+        with pytest.raises(DataError, match="there twice, as"):
+            of(folder, text, "m.json")
+
+
+@pytest.mark.parametrize(
     ("data", "told"),
     [
+        ({"0": "cat", "1": "dog"}, "an object with '0', '1'"),
+        ({"a.png": 1, "b.png": {}}, "expected an array of objects"),
         ({"path": {"0": "a.png"}, "label": {"0": "cat"}}, "orient='records'"),
         ([["a.png", "cat"]], "item 1: expected an object"),
         ([{"path": "a.png"}], "expected the columns path and label"),
