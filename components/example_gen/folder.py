@@ -35,12 +35,6 @@ def list_folder(path: str, config: DataConfig) -> Source:
     return replace(list_tree(LocalTree(root), path, config), base=root)
 
 
-def holds_images(path: str, config: DataConfig) -> bool:
-    """Says whether a folder holds anything that is expected to be an image, however deep."""
-    scan = Scan(LocalTree(os.fsencode(path)), config.follow_symlinks, Ignore(()))
-    return scan.run().images > 0
-
-
 def list_tree(tree: Tree, where: str, config: DataConfig) -> Source:
     """Lists the images of a tree; the source's `base` is left to the caller.
 
@@ -119,11 +113,11 @@ def _unreadable(folder: Folder, label: str) -> Quarantined:
 
 def _no_images(reader: Reader, root: Folder, scan: Scan) -> str:
     if root.files:
-        first = ", ".join(map(show, root.files[:3])) + ", …" * (len(root.files) > 3)
+        count = len(root.files)
+        first = ", ".join(map(show, root.files[:3])) + ", …" * (count > 3)
         return (
-            f"{reader.where}: expected one folder per class with images in it, found "
-            f"{len(root.files)} image{'s' * (len(root.files) > 1)} in no folder ({first}): "
-            f"{reader.without_labels()}."
+            f"{reader.where}: expected one folder per class with images in it, found {count} "
+            f"image{'s' * (count > 1)} in no folder ({first}): {reader.without_labels()}."
         )
     passed = ", ".join(f"{n} × {kind}" for kind, n in scan.ignored.items())
     return (

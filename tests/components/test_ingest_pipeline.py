@@ -303,6 +303,36 @@ def test_validator_stops_at_a_new_class_until_accepted(first_run, tmp_path):
     assert os.path.getsize(os.path.join(uri, "Split-train", "SchemaDiff.pb")) > 0
 
 
+def test_validator_stops_at_images_under_two_labels_until_accepted(tmp_path):
+    data = two_classes(tmp_path / "data")
+    for n in range(3):
+        shutil.copy(data / f"cat/{n}.png", data / f"žába/copy of {n}.png")
+        save(data / "copies" / f"{n}.png", n)
+        shutil.copy(data / f"žába/{n + 5}.png", data / f"copies/{n}.png")
+
+    def validate(accepted=(), **threshold):
+        examples = ImageExampleGen(DataConfig(path=str(data)))
+        statistics = StatisticsGen(examples.outputs["examples"])
+        schema = SchemaGen(statistics.outputs["statistics"])
+        outputs = (statistics.outputs["statistics"], schema.outputs["schema"])
+        validator = ExampleValidator(*outputs, examples.outputs["report"], accepted, **threshold)
+        run(tmp_path, [examples, statistics, schema, validator])
+
+    with pytest.raises(DataError) as e:
+        validate()
+    message = str(e.value)
+    assert "12 of 46 images are there under more than one label, more than 5.0%" in message
+    assert "such as cat/0.png (cat) and žába/copy of 0.png (žába)" in message
+    assert "accept as 'conflicting-labels'" in message
+    assert "every image of class 'copies' is there under another label too" in message
+    with pytest.raises(DataError, match="conflicting-labels"):
+        validate(["copied-class"])
+    validate(["copied-class", "conflicting-labels"])
+    validate(["copied-class"], max_conflicting_fraction=0.3)
+    uri = Path(the_artifact(tmp_path, "ExampleAnomalies").uri)
+    assert b"copied-class" in (uri / "Split-train" / "SchemaDiff.pb").read_bytes()
+
+
 def test_class_without_train_images_stops_the_run_whatever_is_accepted(first_run, tmp_path):
     for split in ("train", "val", "test"):
         two_classes(tmp_path / "data" / split)
@@ -336,11 +366,25 @@ def test_manifest_with_extra_columns_missing_files_and_duplicates(first_run, tmp
     uri, report = ingest(tmp_path, path=str(manifest))
     assert report["extra_columns"] == ["camera"]
     assert report["quarantined"] == {"count": 1, "reasons": {"missing": 1}}
+    (gone,) = (tmp_path / "out/report/quarantine.jsonl").read_text().splitlines()
+    listed = (
+        f"list.csv, line {len(lines) + 1}; nothing is called like it; paths start from {tmp_path}"
+    )
+    assert json.loads(gone)["detail"] == listed
     assert report["splits"]["test"]["images"] == 1 and report["splits"]["val"]["images"] > 0
-    for kind, both in (("across_labels", ["cat", "žába"]), ("across_splits", ["test", "train"])):
-        (found,) = report["duplicates"][kind]["first"]
-        assert found["in"] == both
-        assert found["paths"] == ["data/cat/3.png", "data/žába/three.png"]
+    paths = ["data/cat/3.png", "data/žába/three.png"]
+    assert report["duplicates"]["across_labels"]["first"] == [
+        {"paths": paths, "in": ["cat", "žába"]}
+    ]
+    assert report["duplicates"]["across_splits"]["first"] == [
+        {"paths": paths[::-1], "in": ["test", "train"]}
+    ]
+    assert report["notices"] == [
+        "1 image is there under more than one label: data/cat/3.png (cat) and "
+        "data/žába/three.png (žába).",
+        "1 image is there under more than one split: data/žába/three.png (test) and "
+        "data/cat/3.png (train).",
+    ]
     (only,) = examples_in(uri, "test")
     assert only["camera"].bytes_list.value[0] == b"right"
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pipeline.config import load_config
 from pipeline.run.display import LiveDisplay, PlainDisplay, make_display
-from pipeline.run.session import title_of
+from pipeline.run.session import Once, title_of
 
 pytestmark = pytest.mark.quick
 
@@ -80,6 +80,16 @@ def screen(events: list[dict], color_system="truecolor") -> list[str]:
 def line_of(name: str, lines: list[str]) -> str:
     (line,) = (line for line in lines if line.startswith(name))
     return re.sub(r" {2,}", " | ", line)
+
+
+def test_a_note_is_shown_once_also_where_only_the_summary_has_it():
+    console = Console(file=io.StringIO(), width=40)
+    display = Once(PlainDisplay(console))
+    for text in ("one", "two", "one"):
+        display.handle({"kind": "note", "text": text})
+    display.handle({"kind": "result", "state": "complete", "notices": ["two", "three"]})
+    display.handle({"kind": "result", "state": "failed", "error": "…"})
+    assert console.file.getvalue().splitlines() == ["Note: one", "Note: two", "Note: three"]
 
 
 def test_plain_lines():

@@ -70,11 +70,19 @@ def eleven_classes(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path
     (images / "ten").mkdir()
     for index, path in enumerate(sorted(demo.images.glob("1/*.png"))[:20]):
         Image.open(path).rotate(90 + index).save(images / "ten" / path.name)
+    shutil.copy(next(demo.images.glob("2/*.png")), images / "ten" / "copy.png")
+    (images / "eleven").mkdir()
     return images
 
 
 @pytest.fixture(scope="module")
-def later_runs(demo: Demo, frozen: Path, eleven_classes: Path) -> list[Finished]:
+def display() -> Recorded:
+    """What a person sees of the later runs."""
+    return Recorded()
+
+
+@pytest.fixture(scope="module")
+def later_runs(demo: Demo, frozen: Path, eleven_classes: Path, display: Recorded) -> list[Finished]:
     """Eight more runs in one process, so that TFX is loaded once."""
     (demo.serving / "digits-broken" / "1").mkdir(parents=True)
     configs = [
@@ -99,7 +107,7 @@ def later_runs(demo: Demo, frozen: Path, eleven_classes: Path) -> list[Finished]
             run={"runner": "local"},
         ),
     ]
-    return run_pipelines(configs, Recorded())
+    return run_pipelines(configs, display)
 
 
 def test_repeated_run_is_all_cache(demo: Demo, later_runs: list[Finished]) -> None:
@@ -299,3 +307,16 @@ def test_new_class_stops_the_run_of_a_frozen_schema(demo: Demo, later_runs: list
     assert executions["ExampleValidator"]["state"] == "FAILED"
     assert "'ten'" in executions["ExampleValidator"]["error"]
     assert "Transform" not in executions
+
+
+def test_what_a_person_should_know_of_the_images_is_said_once_and_kept(
+    demo: Demo, later_runs: list[Finished], display: Recorded
+) -> None:
+    told = [e["text"] for e in display.events if e["kind"] == "note"]
+    (empty,) = (text for text in told if text.startswith("Without an image"))
+    (pair,) = (text for text in told if "under more than one label" in text)
+    assert "eleven (empty)" in empty and "(2) and ten/copy.png (ten)" in pair
+    reports = Store(demo.workspace).store.get_artifacts_by_type("IngestionReport")
+    report = max(reports, key=lambda a: a.id)
+    kept = json.loads((Path(report.uri) / "report.json").read_text("utf-8"))["notices"]
+    assert kept == [empty, pair]
