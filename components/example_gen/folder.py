@@ -35,12 +35,6 @@ def list_folder(path: str, config: DataConfig) -> Source:
     return replace(list_tree(LocalTree(root), path, config), base=root)
 
 
-def holds_images(path: str, config: DataConfig) -> bool:
-    """Says whether a folder holds anything that is expected to be an image, however deep."""
-    scan = Scan(LocalTree(os.fsencode(path)), config.follow_symlinks, Ignore(()))
-    return scan.run().images > 0
-
-
 def list_tree(tree: Tree, where: str, config: DataConfig) -> Source:
     """Lists the images of a tree; the source's `base` is left to the caller.
 

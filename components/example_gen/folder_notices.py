@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from components.example_gen.layout import Layout
+from components.example_gen.layout import Layout, bottom
 from components.example_gen.names import image_by_name, is_series, may_hold_labels
 from components.example_gen.records import show
 from components.example_gen.scan import HIDDEN, LINKED, Folder
@@ -100,7 +100,7 @@ def _nested(layout: Layout) -> Iterator[str]:
     holding = []
     for class_ in layout.classes:
         folder = class_.folder
-        inner = [f for f in folder.filled if not is_series(f.label)]
+        inner = [f for f in bottom(folder).filled if not is_series(f.label)]
         if folder.is_wrapper and len(inner) > 1:
             holding.append(f"{show(folder.path)} ({_some([f.label for f in inner], 3)})")
     if holding:

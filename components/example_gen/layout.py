@@ -14,7 +14,14 @@ from typing import NoReturn
 
 from common.errors import DataError, nearest
 from components.example_gen.ignore import to_ignore
-from components.example_gen.names import SPLIT_NAMES, is_masks, is_part, is_series, split_named
+from components.example_gen.names import (
+    SPLIT_NAMES,
+    is_masks,
+    is_part,
+    is_series,
+    split_named,
+    splits_named,
+)
 from components.example_gen.records import printable, show
 from components.example_gen.scan import Folder
 
@@ -64,7 +71,7 @@ class Reader:
           DataError: there are two readings, or none.
         """
         top = self._unwrapped(root)
-        splits = [f for f in top.filled if split_named(f.label)]
+        splits = _splits(top)
         if any(_class_level(f).filled for f in splits):
             return self._splits(top, splits)
         self._check_flat(top, splits)
@@ -76,15 +83,14 @@ class Reader:
     def as_classes(self, root: Folder) -> Layout:
         """Reads the folders at the top as classes, whatever they are called."""
         layout = Layout()
-        layout.take(_bottom(root))
+        layout.take(bottom(root))
         return layout
 
     def as_splits(self, root: Folder) -> Layout:
         """Reads the folders at the top as splits, those in them as classes; raises DataError."""
         layout = Layout()
         top = self._unwrapped(root)
-        splits = [f for f in top.filled if split_named(f.label)]
-        for split, folder in self._by_split(top, splits).items():
+        for split, folder in self._by_split(top, _splits(top)).items():
             layout.take(folder, split)
         return layout
 
@@ -104,7 +110,7 @@ class Reader:
             root = only
         return root
 
-    def _splits(self, top: Folder, splits: list[Folder]) -> Layout:
+    def _splits(self, top: Folder, splits: dict[Folder, str]) -> Layout:
         by_split = self._by_split(top, splits)
         trained = _class_level(by_split["train"])
         known = {f.label for f in trained.filled}
@@ -115,7 +121,7 @@ class Reader:
             layout.take(level, split)
         return layout
 
-    def _by_split(self, top: Folder, splits: list[Folder]) -> dict[str, Folder]:
+    def _by_split(self, top: Folder, splits: dict[Folder, str]) -> dict[str, Folder]:
         """Returns the folder of each split, all of which hold class folders."""
         flat = [f for f in splits if not _class_level(f).filled]
         deep = [f for f in splits if f not in flat]
@@ -128,8 +134,7 @@ class Reader:
                 f"into class folders ({flat[0].label}/CLASS/*.jpg)."
             )
         by_split: dict[str, Folder] = {}
-        for folder in splits:
-            split = split_named(folder.label) or ""
+        for folder, split in splits.items():
             if split in by_split:
                 both = [by_split[split], folder]
                 self._refuse(
@@ -139,24 +144,24 @@ class Reader:
             by_split[split] = folder
         if "train" not in by_split:
             self._refuse(
-                f"expected a folder train/ beside {_names(splits)}. To train on what is there "
-                f"write {self._path(splits[0])}; if these folders are classes, write {_CLASSES}."
+                f"expected a folder train/ beside {_names(deep)}. To train on what is there "
+                f"write {self._path(deep[0])}; if these folders are classes, write {_CLASSES}."
             )
         return by_split
 
-    def _check_flat(self, top: Folder, splits: list[Folder]) -> None:
+    def _check_flat(self, top: Folder, splits: dict[Folder, str]) -> None:
         """Refuses folders called as splits are that hold images; one called train may be a class.
 
         There are trains among vehicles, and hardly a thing that is called test.
         """
-        names = {split_named(f.label) for f in splits}
-        if len(names) > 1 or (names and len(top.filled) == 1):
-            self._refuse_flat(splits)
-        if names - {"train"}:
+        folders = list(splits)
+        if len(set(splits.values())) > 1 or (splits and len(top.filled) == 1):
+            self._refuse_flat(folders)
+        if {*splits.values()} - {"train"}:
             self._refuse(
-                f"{_hold(splits)} images and no class folders, and is called as a split is. Either "
-                f"it has no labels: leave it aside with {_ignore(splits)}; or it is a class: "
-                f"write {_CLASSES}."
+                f"{_hold(folders)} images and no class folders, and is called as a split is. "
+                f"Either it has no labels: leave it aside with {_ignore(folders)}; or it is a "
+                f"class: write {_CLASSES}."
             )
 
     def _refuse_others(self, others: list[Folder], deep: list[Folder]) -> NoReturn:
@@ -185,19 +190,19 @@ class Reader:
                 f"write {meant}."
             )
         for folder in folders:
-            inside = _bottom(folder).filled
-            if len({f.label for f in folders if f is not folder} & {f.label for f in inside}) > 1:
+            again = bottom(folder).filled
+            if len({f.label for f in folders if f is not folder} & {f.label for f in again}) > 1:
                 self._refuse(
-                    f"classes are there twice, in {_names([folder])} again ({_names(inside)}), as "
+                    f"classes are there twice, in {_names([folder])} again ({_names(again)}), as "
                     f"from a zip that was unpacked into itself. Remove {_names([folder])} or leave "
                     f"it aside with {_ignore([folder])}; if it is a class, write {meant}."
                 )
-        wrappers = [f for f in folders if f.is_wrapper and len(f.filled) > 1]
-        if shared := _shared(wrappers, len(folders)):
-            self._refuse_deeper(folders, wrappers[0], shared, meant)
-        for folder in wrappers:
-            if is_part(folder.label) or all(split_named(f.label) for f in folder.filled):
-                self._refuse_deeper(folders, folder, folder.filled, meant)
+        inner = {f: bottom(f) for f in folders if f.is_wrapper and len(bottom(f).filled) > 1}
+        if shared := _shared(list(inner.values()), len(folders)):
+            self._refuse_deeper(folders, next(iter(inner.values())), shared, meant)
+        for folder, inside in inner.items():
+            if is_part(folder.label) or is_part(inside.label) or len(_splits(inside)) > 1:
+                self._refuse_deeper(folders, inside, inside.filled, meant)
         if len(folders) > 1 and all(is_part(f.label) for f in folders):
             self._refuse_flat(folders, meant)
 
@@ -251,10 +256,17 @@ def _class_level(folder: Folder, known: Collection[str] = ()) -> Folder:
             and not any(f.is_empty for f in folder.folders)
             and (any(f.label in known for f in only.filled) if known else len(only.filled) > 1)
         )
-        if only.label in known or not (is_part(only.label) or holds_classes):
+        is_container = is_part(only.label) or only.label == folder.label
+        if only.label in known or not (is_container or holds_classes):
             break
         folder = only
     return folder
+
+
+def _splits(top: Folder) -> dict[Folder, str]:
+    """Returns the folders that are called as splits are."""
+    named = splits_named(f.label for f in top.filled)
+    return {f: named[f.label] for f in top.filled if f.label in named}
 
 
 def _is_split_inside(top: Folder) -> bool:
@@ -283,7 +295,7 @@ def _shared(wrappers: list[Folder], classes: int) -> list[Folder]:
     return [f for f in having[0].filled if f.label in alike]
 
 
-def _bottom(folder: Folder) -> Folder:
+def bottom(folder: Folder) -> Folder:
     """Returns the folder that all class folders lie in, of folders in folders."""
     while len(folder.filled) == 1 and folder.filled[0].is_wrapper:
         (folder,) = folder.filled

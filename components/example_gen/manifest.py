@@ -27,6 +27,9 @@ from components.example_gen.records import (
 from modelstore.raw_example import RESERVED, TAKEN
 
 SUFFIXES = delimited.SUFFIXES + objects.SUFFIXES
+"""What manifests are called."""
+OTHER_SUFFIXES = (".txt", ".tab", ".psv", ".xlsx", ".xls")
+"""What they are called too; only a file that is given itself is taken for one."""
 _NO_VALUE = re.compile(r"nan|NaN|<NA>|NaT|#(N/A|REF!|VALUE!|NAME\?|DIV/0!|NULL!|NUM!)")
 """What pandas and Excel write where there is no value."""
 
@@ -130,7 +133,7 @@ def _renamed(roles: dict[str, str], path: str) -> Iterator[str]:
         if not columns.is_by_name(role, column)
     ]
     if renamed:
-        yield f"{path}: the column {', '.join(renamed)} is read."
+        yield f"{path}: columns are read by their common names: {', '.join(renamed)}."
 
 
 def _by_role(row: dict[str, str], roles: dict[str, str], where: str) -> dict[str, str]:
@@ -186,7 +189,7 @@ def _check_alike(labels: Iterable[tuple[str, str]]) -> None:
     """Refuses labels that are one number or truth value, written in two ways."""
     seen: dict[str, tuple[str, str]] = {}
     for label, where in labels:
-        whole = re.fullmatch(r"(-?\d+)\.0+", label)
+        whole = re.fullmatch(r"(-?\d+)[.,]0+", label)
         folded = label.lower()
         value = whole[1] if whole else folded if folded in ("true", "false") else label
         other, other_where = seen.setdefault(value, (label, where))

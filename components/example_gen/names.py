@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Literal
 
 IMAGE_EXTENSIONS = frozenset(
@@ -13,10 +15,10 @@ IMAGE_EXTENSIONS = frozenset(
 """Files named so are expected to be images."""
 _OTHER_EXTENSIONS = frozenset(
     b".txt .xml .json .csv .tsv .md .py .mat .npy .npz .zip "
-    b".cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .pef .srw .3fr .iiq .x3f".split()
+    b".cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .pef .srw .3fr .iiq .x3f .thm".split()
 )
 """Files named so are not: what lies beside every image of some collections, and the raw
-files of cameras, which begin as a TIFF does."""
+files of cameras, which begin as a TIFF does, and their thumbnails."""
 _ODD_EXTENSION = re.compile(
     rb"\.(jpe?g|jpe|jfif|png|gif|bmp|webp|tiff?|avif|hei[cf])[^a-z0-9.]", re.IGNORECASE
 )
@@ -33,11 +35,12 @@ _SYSTEM_NAMES = frozenset(
 )
 _SYSTEM_NAME = re.compile(rb"found\.\d{3}", re.IGNORECASE)
 """What Windows' chkdsk makes."""
-_TABLES = frozenset(b".csv .tsv .jsonl .ndjson .parquet .xlsx .xls .ods".split())
-_TEXTS = frozenset(b".json .txt .xml .yaml .yml".split()) | {b""}
+_TABLES = frozenset(b".csv .tsv .json .jsonl .ndjson .parquet .xlsx .xls .ods".split())
+_TEXTS = frozenset(b".txt .lst .xml .yaml .yml .mat .pkl .npy .npz .h5".split()) | {b""}
 _OF_LABELS = {
     *("label", "labels", "annotation", "annotations", "class", "classes", "manifest", "coco"),
     *("train", "training", "test", "val", "valid", "validation", "split", "splits", "metadata"),
+    *("list", "index", "captions", "targets"),
 }
 MARKERS = frozenset({b"pyvenv.cfg", b"conda-meta", b"visionline.json"})
 """A folder that holds one of these is a Python environment, or what a pipeline wrote."""
@@ -72,7 +75,16 @@ _PARTS = _OF_SPLITS | {
     *("segmentation", "segmentations"),
 }
 """Words of names that tell how data is divided or kept, and not what is to be seen."""
-_MASKS = {"mask", "masks", "labels", "gt", "groundtruth", "segmentation", "segmentations"}
+_MASKS = {
+    "mask",
+    "masks",
+    "labels",
+    "annotations",
+    "gt",
+    "groundtruth",
+    "segmentation",
+    "segmentations",
+}
 _SERIES = {
     *("session", "day", "week", "month", "year", "scene", "video", "clip", "seq", "sequence"),
     *("camera", "cam", "dcim", "canon", "nikon", "apple", "android", "msdcf", "media", "img"),
@@ -119,9 +131,33 @@ def may_hold_labels(name: bytes) -> bool:
 
 def split_named(name: str) -> str | None:
     """Returns the split that a name stands for: train of Training, seg_train or train2017."""
-    words = [_split_word(word) for word in _words(name)]
-    telling = {word for word in words if word not in _OF_SPLITS}
-    return SPLIT_NAMES.get(telling.pop()) if len(telling) == 1 else None
+    split, rest = _split_and_rest(name)
+    return None if rest else split
+
+
+def splits_named(names: Iterable[str]) -> dict[str, str]:
+    """Returns the splits that names beside each other stand for, by name.
+
+    What is called alike but for a split is one, as digits_train beside digits_test.
+    """
+    groups: dict[frozenset[str], dict[str, str]] = defaultdict(dict)
+    for name in names:
+        split, rest = _split_and_rest(name)
+        if split is not None:
+            groups[rest][name] = split
+    return {
+        name: split
+        for rest, group in groups.items()
+        for name, split in group.items()
+        if not rest or len(set(group.values())) > 1
+    }
+
+
+def _split_and_rest(name: str) -> tuple[str | None, frozenset[str]]:
+    """Returns the one split among a name's words, and the words that say something else."""
+    words = {_split_word(word) for word in _words(name)}
+    said = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
+    return said.pop() if len(said) == 1 else None, frozenset(words - _OF_SPLITS - {*SPLIT_NAMES})
 
 
 def _split_word(word: str) -> str:

@@ -9,7 +9,7 @@ from common.errors import DataError
 from components.example_gen.config import DataConfig
 from components.example_gen.folder import list_folder
 from components.example_gen.ignore import IGNORED, Ignore
-from components.example_gen.manifest import SUFFIXES, list_manifest, manifests_in
+from components.example_gen.manifest import OTHER_SUFFIXES, SUFFIXES, list_manifest, manifests_in
 from components.example_gen.names import is_hidden
 from components.example_gen.records import Source, alike, show
 from components.example_gen.shards.files import guess, list_shards
@@ -87,14 +87,18 @@ def _check_manifests(path: str, source: Source, ignore: Ignore) -> None:
         except DataError:  # a table of another kind
             continue
         for record in records:
-            label, split = labels.get(os.path.normpath(record.path), ("", None))
-            if label != record.label or record.split not in (None, split):
+            here = labels.get(os.path.normpath(record.path), ("nothing", None))
+            there = (record.label, record.split or here[1])
+            if here != there:
                 raise DataError(
-                    f"{path}: of {show(record.path)} the manifest {name} says "
-                    f"{record.label!r}, the folders {label or 'nothing'!r}. To read the manifest "
-                    f'write data.path = "{os.path.join(path, name)}", to read the folders '
-                    'data.format = "folder".'
+                    f"{path}: of {show(record.path)} the manifest {name} says {_said(*there)}, the "
+                    f'folders say {_said(*here)}. To read the manifest write data.path = "'
+                    f'{os.path.join(path, name)}", to read the folders data.format = "folder".'
                 )
+
+
+def _said(label: str, split: str | None) -> str:
+    return repr(label) + (f" in {split}" if split else "")
 
 
 def _guess(path: str, config: DataConfig) -> str:
@@ -102,10 +106,8 @@ def _guess(path: str, config: DataConfig) -> str:
     if (kind := guess(path, ignore)) is not None:
         return kind
     if os.path.isfile(path):
-        return "manifest" if path.lower().endswith(SUFFIXES) else "folder"
-    names = [
-        n for n in os.listdir(path) if not is_hidden(os.fsencode(n)) and not ignore(os.fsencode(n))
-    ]
+        return "manifest" if path.lower().endswith(SUFFIXES + OTHER_SUFFIXES) else "folder"
+    names = [n for n in os.listdir(path) if not is_hidden(os.fsencode(n)) and not ignore(n)]
     folders = [n for n in names if os.path.isdir(os.path.join(path, n))]
     # One folder at most: the images themselves, beside the manifest.
     if len(folders) < 2 and manifests_in(path):

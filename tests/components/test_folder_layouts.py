@@ -82,6 +82,10 @@ SPLITS = {"train/a": 2, "train/b": 2, "test/a": 2}
             [*each("ab", "seg_train/seg_train"), "seg_test/seg_test/a/*"],
             SPLITS,
         ),
+        "a name before the splits": (
+            [*each("ab", "pets_train"), "pets_test/a/*"],
+            SPLITS,
+        ),
         "a folder in each split": ([*each("ab", "train/data"), "test/pictures/a/*"], SPLITS),
         "folders called differently": ([*each("ab", "train/x"), "test/y/a/*"], SPLITS),
         "one folder around": (each("ab", "data"), CLASSES),
@@ -89,6 +93,7 @@ SPLITS = {"train/a": 2, "train/b": 2, "test/a": 2}
         "a cover beside the one folder": ([*each("ab", "data"), "cover.png"], CLASSES),
         "splits in classes": (["a/train/*", "b/train/*", "a/test/*"], SPLITS),
         "a class called as a split's folder": (["Split-brain/*", "b/*"], None),
+        "vehicles of a kind": (["steam train/*", "bullet train/*", "test car/*"], None),
         "a vehicle called train": (["train/*", "car/*"], None),
         "a test split of one class with folders": (
             [*each("ab", "train"), "test/a/x/*", "test/a/y/*"],
@@ -110,6 +115,8 @@ def test_read_without_a_question(tmp_path, what, expected) -> None:
 
 # Layouts with two readings.
 
+TO_WRITE = {"classes": 'data.layout = "classes"', "folder": 'data.format = "folder"'}
+OTHER_SPLITS = b"path,label,split\ntrain/a/1.jpg,a,val\ntrain/b/1.jpg,b,train\n"
 READINGS = {
     "flat splits beside a table": (
         ["train/*", "test/*", ("train.csv", b"id,label\n")],
@@ -126,6 +133,18 @@ READINGS = {
         ["images/train/*", "images/val/*", ("labels/train/1.txt", b"0")],
         ["images/train/, images/val/ hold images"],
     ),
+    "flat splits with a name before": (
+        ["pets_train/pets_train/*", "pets_test/pets_test/*", "docs/*"],
+        ["pets_test/, pets_train/ hold images and no class folders", "classes"],
+    ),
+    "an unlabelled split with a name before": (
+        [*each("ab", "pets_train/pets_train"), "pets_test/pets_test/*"],
+        ['data.ignore = ["pets_test/**"]'],
+    ),
+    "a copy of the classes, deeper": (
+        each("ab", "data/pets", "pets"),
+        ["data/, pets/, or the folders one level deeper (a, b)", "classes"],
+    ),
     "a train split alone": (["train/*"], ["train/ holds images and no class folders"]),
     "folds": (["fold1/*", "fold2/*", "fold3/*"], ["no class folders", "classes"]),
     "folds of classes": (
@@ -136,6 +155,10 @@ READINGS = {
     "a folder of classes beside others": (
         ["docs/*", *each("ab", "data")],
         ["one level deeper (a, b)", 'data.path = "DATA/data"', "classes"],
+    ),
+    "a folder of classes beside others, deeper": (
+        ["docs/*", *each("ab", "data/pets")],
+        ['data.path = "DATA/data/pets"', "classes"],
     ),
     "images and masks": (["images/*", "masks/*"], ["masks/ may be masks", "classes"]),
     "classes of images and of masks": (
@@ -192,15 +215,24 @@ READINGS = {
     "images in no folder": (["1.jpg", "2.jpg"], ["2 images in no folder (1.jpg, 2.jpg)"]),
     "stray records": (
         ["a/*", "b/*", ("old.tfrecord", b"")],
-        ["old.tfrecord", 'data.format = "tfrecord"', 'data.format = "folder"'],
+        ["old.tfrecord", 'data.format = "tfrecord"', "folder"],
     ),
     "a table of another kind beside one folder": (
         [*each("ab", "data"), ("list.csv", b"file,kind\n")],
-        ["DATA/list.csv", 'data.format = "folder"'],
+        ["DATA/list.csv", "folder"],
+    ),
+    "a manifest that says other splits": (
+        [*each("ab", "train"), "val/a/*", ("l.csv", OTHER_SPLITS)],
+        ["l.csv", "'a' in val, the folders say 'a' in train"],
     ),
     "a manifest that says otherwise": (
         ["a/*", "b/*", ("list.csv", b"path,label\na/1.jpg,a\nb/1.jpg,c\n")],
-        ["of b/1.jpg", "'c'", "'b'", 'data.path = "DATA/list.csv"', 'data.format = "folder"'],
+        [
+            "of b/1.jpg",
+            "says 'c', the folders say 'b'",
+            'data.path = "DATA/list.csv"',
+            'data.format = "folder"',
+        ],
     ),
 }
 
@@ -210,7 +242,7 @@ def test_refused_with_both_readings_and_what_to_write(tmp_path, what, expected) 
     message = refusal(make(tmp_path, *what))
     assert len(message) < 600
     for words in expected:
-        assert ('data.layout = "classes"' if words == "classes" else words) in message
+        assert TO_WRITE.get(words, words) in message
 
 
 @pytest.mark.parametrize(

@@ -106,9 +106,9 @@ def test_missing_path_and_wrong_file(tmp_path):
     (tmp_path / "data.zip").write_bytes(b"PK")
     with pytest.raises(DataError, match="the zip is cut off or damaged"):
         listed(tmp_path / "data.zip")
-    (tmp_path / "data.txt").write_bytes(b"PK")
+    (tmp_path / "data.bin").write_bytes(b"PK")
     with pytest.raises(DataError, match="expected a folder, an archive of one"):
-        listed(tmp_path / "data.txt")
+        listed(tmp_path / "data.bin")
 
 
 def test_test_images_without_a_share_for_test(tmp_path):

@@ -223,13 +223,14 @@ def test_labels_stay_text(folder: Path, labels: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("1", "1.0"), ("2.00", "2"), ("true", "True"), ("FALSE", "false")]
+    ("one", "other"),
+    [("1", "1.0"), ("2.00", "2"), ("3", "3,0"), ("true", "True"), ("FALSE", "false")],
 )
 def test_one_number_or_truth_written_in_two_ways_is_refused(
     folder: Path, one: str, other: str
 ) -> None:
     with pytest.raises(DataError, match=f"line 3: the label '{other}' may be the class '{one}' of"):
-        of(folder, f"path,label\na.png,{one}\nb.png,{other}\n")
+        of(folder, f'path,label\na.png,"{one}"\nb.png,"{other}"\n')
 
 
 def test_numbers_and_truths_of_json_are_labels(folder: Path) -> None:
@@ -281,6 +282,11 @@ def test_urls_of_files_are_their_paths(folder: Path) -> None:
     files(folder, "a b.png")
     text = f"path,label\nfile://{folder}/a%20b.png,cat\nfile://localhost{folder}/b.png,dog\n"
     assert paths(of(folder, text)) == ["a b.png", "b.png"]
+
+
+def test_a_path_in_the_home_folder_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    assert paths(of(folder, "path,label\n~/a.png,cat\nb.png,dog\n")) == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize(
@@ -417,13 +423,43 @@ def test_an_array_of_objects_is_a_manifest(folder: Path) -> None:
     source = of_json(folder, data)
     assert rows(source) == TWO and source.extra_columns == ("n",)
     assert rows(of(folder, "\n".join(map(json.dumps, data)), "m.json")) == TWO
-    (folder / "labels.txt").write_text(json.dumps(data, indent=2))
-    assert rows(listed(folder / "labels.txt", format="manifest")) == TWO
+    (folder / "labels").write_text(json.dumps(data, indent=2))
+    assert rows(listed(folder / "labels", format="manifest")) == TWO
+
+
+@pytest.mark.parametrize("name", ["m.CSV", "m.tsv", "m.txt", "m.psv"])
+def test_a_table_is_one_whatever_it_is_called(folder: Path, name: str) -> None:
+    assert rows(of(folder, TABLE.replace(",", "|"), name)) == TWO
+
+
+def test_an_excel_workbook_gets_the_remedy(folder: Path) -> None:
+    with pytest.raises(DataError, match="an Excel workbook; save it as CSV in UTF-8"):
+        of(folder, b"PK\x03\x04...", "m.xlsx")
+
+
+@pytest.mark.parametrize(
+    "data", [{"a.png": "cat", "b.png": "dog"}, {"cat": ["a.png"], "dog": ["./b.png"]}]
+)
+def test_an_object_of_paths_and_labels_is_a_manifest(folder: Path, data: object) -> None:
+    assert rows(of_json(folder, data)) == TWO
+    (folder / "images").mkdir()
+    assert listed(folder).kind == "manifest"
+
+
+def test_a_key_that_is_there_twice_is_refused(folder: Path) -> None:
+    for text in (
+        '{"a.png": "cat", "b.png": "dog", "a.png": "dog"}',
+        '[{"path": "a.png", "label": "dog", "label": "cat"}]',
+    ):
+        with pytest.raises(DataError, match="there twice, as"):
+            of(folder, text, "m.json")
 
 
 @pytest.mark.parametrize(
     ("data", "told"),
     [
+        ({"0": "cat", "1": "dog"}, "an object with '0', '1'"),
+        ({"a.png": 1, "b.png": {}}, "expected an array of objects"),
         ({"path": {"0": "a.png"}, "label": {"0": "cat"}}, "orient='records'"),
         ([["a.png", "cat"]], "item 1: expected an object"),
         ([{"path": "a.png"}], "expected the columns path and label"),

@@ -56,6 +56,8 @@ class Finder:
         elif upload := _UPLOAD.match(written):
             inside = written.removeprefix(b"/data/")
             yield from (inside, os.path.basename(inside), written[upload.end() :])
+        elif written.startswith(b"~/"):
+            yield os.path.expanduser(written)
         if b"\\" in written:
             yield written.replace(b"\\", b"/")
         if b"%" in written:

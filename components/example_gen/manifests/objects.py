@@ -9,6 +9,7 @@ from typing import Any
 from common.errors import DataError
 from components.example_gen.manifests import coco, columns, label_studio
 from components.example_gen.manifests.table import Table, read_text
+from components.example_gen.names import image_by_name
 
 SUFFIXES = (".jsonl", ".ndjson", ".json")
 _SHOWN = 60
@@ -26,7 +27,7 @@ def read_lines(text: str, path: str) -> Table:
             continue
         where = f"{path}, line {number}"
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_object)
         except (ValueError, RecursionError) as e:
             raise DataError(
                 f"{where}: not valid JSON: {e}. Expected an object on each line; "
@@ -43,7 +44,7 @@ def read_json(text: str, path: str) -> Table:
       DataError: naming the place, for what cannot be understood.
     """
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as e:
         if _is_line(text.lstrip().partition("\n")[0]):
             return read_lines(text, path)
@@ -52,6 +53,9 @@ def read_json(text: str, path: str) -> Table:
         return coco.read_export(data, path)
     if label_studio.is_export(data):
         return label_studio.read_export(data, path)
+    if pairs := _pairs(data):
+        rows = [(f"{path}, {p!r}", {"path": p, "label": label}) for p, label in pairs]
+        return Table(rows=rows)
     if not isinstance(data, list):
         keys = f"an object with {', '.join(map(repr, list(data)[:5]))}" if _is_row(data) else text
         raise DataError(
@@ -70,14 +74,40 @@ def is_manifest(path: str) -> bool:
         data = json.loads(read_text(path))
     except (DataError, ValueError, RecursionError):
         return False
-    if coco.is_export(data) or label_studio.is_export(data) or label_studio.is_min_export(data):
-        return True
-    return (
+    exports = (coco.is_export, label_studio.is_export, label_studio.is_min_export, _pairs)
+    return any(is_one(data) for is_one in exports) or (
         isinstance(data, list)
         and bool(data)
         and _is_row(data[0])
         and all(columns.candidates(role, list(data[0])) for role in ("path", "label"))
     )
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Makes a JSON object; raises ValueError where it says two things of one key."""
+    found = dict(pairs)
+    for key, value in pairs if len(found) < len(pairs) else ():
+        if found[key] != value:
+            raise ValueError(f"{key!r} is there twice, as {value!r} and {found[key]!r}")
+    return found
+
+
+def _pairs(data: Any) -> list[tuple[str, str]]:
+    """Returns path and label of an object such as {"a.jpg": "cat"} or {"cat": ["a.jpg"]}."""
+    if not isinstance(data, dict):
+        return []
+    pairs = [
+        (path, label) if isinstance(path, str) else ("", "")
+        for key, value in data.items()
+        for path, label in (
+            [(v, key) for v in value] if isinstance(value, list) else [(key, value)]
+        )
+    ]
+    labelled = all(
+        isinstance(label, str) and image_by_name(path.encode("utf-8", "replace")) == "yes"
+        for path, label in pairs
+    )
+    return pairs if labelled else []
 
 
 def _is_row(value: Any) -> bool:
