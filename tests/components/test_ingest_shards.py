@@ -155,6 +155,12 @@ def test_a_format_is_chosen_where_two_are_there(tmp_path):
     assert len(listed(tmp_path, format="folder").records) == len(PICTURES)
 
 
+def test_a_folder_that_is_linked_into_itself_is_read_once(tmp_path):
+    shards.as_parquet(tmp_path / "data/train.parquet", PICTURES)
+    os.symlink(tmp_path, tmp_path / "data/again")
+    assert len(images(tmp_path)) == len(PICTURES)
+
+
 def test_what_was_unpacked_lies_beside_its_archive(tmp_path):
     as_folder(tmp_path, PICTURES)
     write_zip(tmp_path / "toy.zip", PICTURES.items())
@@ -172,6 +178,7 @@ def test_a_file_that_is_missing_is_said(tmp_path):
     [
         (b"", "the file is empty"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b"<!DOCTYPE html><title>Sign in", "got a web page; fetch the file itself"),
         (b"PAR1 and no more", "the Parquet file is cut off or damaged"),
     ],
 )
@@ -353,6 +360,23 @@ def test_labels_in_the_keys_of_several_shards(tmp_path):
         write_tar(tmp_path / f"train-{n:06}.tar", [(f"cat/{n}.jpg", A), (f"dog/{n}.jpg", B)])
     found = images(tmp_path, format="webdataset")
     assert [(r.label, r.split) for r, _ in found] == [("cat", "train"), ("dog", "train")] * 2
+
+
+def test_splits_in_the_keys_of_a_shard(tmp_path):
+    members = [("train/1.jpg", A), ("train/1.cls", b"x"), ("val/2.jpg", B), ("val/2.cls", b"y")]
+    found = images(write_tar(tmp_path / "x.tar", members))
+    assert [(r.label, r.split) for r, _ in found] == [("x", "train"), ("y", "val")]
+
+
+def test_a_folder_with_notes_beside_its_images_is_an_archive(tmp_path):
+    members = [
+        (f"toy/{label}/1.{ending}", data)
+        for label in shards.CLASSES
+        for ending, data in (("jpg", A), ("json", b'{"caption": "x"}'), ("txt", b"a caption"))
+    ]
+    path = write_tar(tmp_path / "x.tar", members)
+    assert listed(path).kind == "archive"
+    assert {r.label for r, _ in images(path)} == {*shards.CLASSES}
 
 
 def test_webdataset_choices(tmp_path):

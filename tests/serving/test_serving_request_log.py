@@ -337,20 +337,24 @@ def test_drift_shows_and_nothing_else(demo, tmp_path):
 def test_labelled_it_is_ingested_and_before_that_it_is_not(tmp_path, monkeypatch):
     import tensorflow as tf
 
-    from components.example_gen.ingest import IngestTFRecords
-    from components.example_gen.records import Record
+    from common.images.plain import DEPTH
+    from components.example_gen.config import Columns
+    from components.example_gen.ingest import IngestShards
+    from components.example_gen.records import Shard
     from components.example_gen.splits import plan_by_hash
     from components.example_gen.spool import Spool
 
     def ingest(folder):
-        names = [p.name.encode() for p in files(folder)]
-        listed = [Record(path=name, label="") for name in names]
         spool = Spool(path=tmp_path / f"{folder.name} spool", plan=plan_by_hash([], {"train": 1.0}))
         spool.path.mkdir()
-        ingesting = IngestTFRecords(os.fsencode(folder), 10**6, spool)
+        limits = 10**6, spool, DEPTH
+        ingesting = IngestShards(os.fsencode(folder), *limits, "tfrecord", Columns())
+        ingesting.setup()
         ingesting.start_bundle()
-        ingesting.process(pickle.dumps(listed))
+        for file in files(folder):
+            ingesting.process(pickle.dumps(Shard(path=file.name.encode())))
         (bundle,) = [windowed.value for windowed in ingesting.finish_bundle()]
+        ingesting.teardown()
         written = [str(f) for f in spool.path.glob("*.gz")]
         serialised = list(tf.data.TFRecordDataset(written, "GZIP").as_numpy_iterator())
         return serialised, list(spool.notes(bundle))
@@ -359,7 +363,7 @@ def test_labelled_it_is_ingested_and_before_that_it_is_not(tmp_path, monkeypatch
     log_all(tmp_path / "requests", [(image, "1") for image in kinds])
     serialised, notes = ingest(tmp_path / "requests")
     assert not serialised
-    assert any("expected one bytes value for 'label'" in e for n in notes for e in n.errors)
+    assert any("expected a column with the labels" in e for n in notes for e in n.errors)
 
     _, label = code_of_the_page()
     looked_at = {hashlib.sha256(image).hexdigest(): "2" for image in kinds}

@@ -94,26 +94,27 @@ def _is_image(name: str) -> bool:
     return image_by_name(os.fsencode(name)) == "yes"
 
 
-def _folders(path: str, ignore: Ignore, inside: str = "") -> Iterator[tuple[str, list[str]]]:
+def _folders(path: str, ignore: Ignore) -> Iterator[tuple[str, list[str]]]:
     """Yields a folder and those in it, with the names of their files; not what is hidden."""
-    try:
-        names = sorted(os.listdir(os.path.join(path, inside)))
-    except OSError:
-        return
-    files, folders = [], []
-    for name in names:
-        place = os.path.join(inside, name)
-        is_folder = os.path.isdir(os.path.join(path, place))
-        if is_hidden(os.fsencode(name)) or ignore(place, is_directory=is_folder):
+    waiting, seen = [""], set()
+    while waiting:
+        inside = waiting.pop()
+        real = os.path.realpath(os.path.join(path, inside))
+        if real in seen or inside.count(os.sep) > _MOST_LEVELS or not os.access(real, os.R_OK):
             continue
-        if is_folder:
-            folders.append(place)
-        elif os.path.isfile(os.path.join(path, place)):
-            files.append(name)
-    yield os.path.join(path, inside) if inside else path, files
-    if inside.count(os.sep) < _MOST_LEVELS:
-        for folder in folders:
-            yield from _folders(path, ignore, folder)
+        seen.add(real)
+        files, folders = [], []
+        for name in sorted(os.listdir(real)):
+            place = os.path.join(inside, name)
+            is_folder = os.path.isdir(os.path.join(path, place))
+            if is_hidden(os.fsencode(name)) or ignore(place, is_directory=is_folder):
+                continue
+            if is_folder:
+                folders.append(place)
+            elif os.path.isfile(os.path.join(path, place)):
+                files.append(name)
+        yield os.path.join(path, inside) if inside else path, files
+        waiting += reversed(folders)
 
 
 def list_shards(path: str, kind: str, config: DataConfig) -> Source:
@@ -167,7 +168,7 @@ def _names(path: str, kind: str, ignore: Ignore) -> list[str]:
 
 
 def check_content(file: str) -> None:
-    """Raises DataError for a file that is empty, or stands for one that was not fetched."""
+    """Raises DataError for a file that is empty, or is there in place of one to be fetched."""
     try:
         with open(file, "rb") as f:
             head = f.read(len(_LFS))
@@ -177,6 +178,8 @@ def check_content(file: str) -> None:
         raise DataError(
             f"{file}: expected data, got a pointer of Git LFS; run `git lfs pull` where it lies."
         )
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise DataError(f"{file}: expected data, got a web page; fetch the file itself.")
     if not head:
         raise DataError(f"{file}: the file is empty; fetch it again.")
 

@@ -39,11 +39,13 @@ class _Sample:
 
 
 def is_webdataset(file: str) -> bool:
-    """Says whether a tar's first images have their labels beside them, and are not in folders."""
+    """Says whether a tar's first image has its label beside it, or is in no folder."""
     with closing(_samples(file)) as samples:
         for sample in samples:
             if _images(sample):
-                return any(ending in sample.sizes for ending in _SIDECARS)
+                is_flat = "/" not in sample.key
+                beside = any(ending in sample.sizes for ending in _SIDECARS)
+                return bool(_beside(sample, file)) or (is_flat and beside)
     return False
 
 
@@ -118,12 +120,13 @@ class _Label:
 
 def _label(sample: _Sample, columns: Columns, where: str) -> _Label | None:
     fields = _fields(sample, where)
-    found: dict[str, Any] = {}
-    if _CLASS in sample.files:
-        found[_CLASS] = _line(sample.files[_CLASS], where)
-    found |= {f"{_JSON}.{n}": v for n, v in fields.items() if n in choice.LABELS}
+    found = _beside(sample, where)
     wanted = columns.label
+    folders = sample.key.split("/")[:-1]
     split = fields.get(columns.split or choice.SPLIT)
+    if folders and split_named(folders[0]):
+        folder = folders.pop(0)
+        split = split or folder
     if wanted:
         there = {f"{_JSON}.{n}": v for n, v in fields.items()} | fields
         there |= {e: _line(c, where) for e, c in sample.files.items() if e not in _images(sample)}
@@ -142,10 +145,16 @@ def _label(sample: _Sample, columns: Columns, where: str) -> _Label | None:
             if n not in used and choice.is_extra(n) and isinstance(v, str | int | float)
         ]
         return _Label(value=value, split=split, extra=tuple(extra))
-    folders = sample.key.split("/")[:-1]
-    if len(folders) > 1 and split_named(folders[0]):
-        split, folders = folders[0], folders[1:]
     return _Label(value=check_label(folders[0], where), split=split) if folders else None
+
+
+def _beside(sample: _Sample, where: str) -> dict[str, Any]:
+    """Returns what may be the label in the files beside an image."""
+    found: dict[str, Any] = {}
+    if _CLASS in sample.files:
+        found[_CLASS] = _line(sample.files[_CLASS], where)
+    fields = _fields(sample, where)
+    return found | {f"{_JSON}.{n}": v for n, v in fields.items() if n in choice.LABELS}
 
 
 def _kind(value: Any) -> choice.Kind:
