@@ -148,7 +148,7 @@ def test_tfrecord_features_of_the_config(tmp_path):
     ("examples", "message"),
     [
         ([{"image": A, "mask": B, "label": 0}], r"image or mask; choose: data.columns.image"),
-        ([{"image": A, "id": b"7f"}], r"expected a column with the labels .*found id, image"),
+        ([{"image": A, "id": b"7f"}], r"expected a column with the labels .*found id; name it"),
         (
             [{"image/encoded": A, "image/class/label": 0, "image/class/text": b"x"}],
             r"image/class/label \(numbers without names\) or image/class/text \(text\)",

@@ -234,6 +234,8 @@ def test_class_names_and_columns_come_back():
         ({"image": [A, B], "md5": [b"1", b"2"], "label": ["x", "y"]}, {}, ["x", "y"]),
         ({"image": [A, B], "label": [0, 1], "label_text": "xy"}, {"label": ["x", "y"]}, ["x", "y"]),
         ({"image": [{"bytes": A}, {"bytes": B}], "label": ["x", "y"]}, {}, ["x", "y"]),
+        ({"image": [A, B], "Label": [" x", "y "]}, {}, ["x", "y"]),
+        ({"image": [A, B], "labels": [["x"], ["y"]]}, {}, ["x", "y"]),
     ],
 )
 def test_parquet_columns(tmp_path, columns, names, expected):
@@ -251,7 +253,8 @@ def test_parquet_columns(tmp_path, columns, names, expected):
         ),
         ({"image": [A], "label": [0], "label_text": ["x"]}, "label (numbers without names) or"),
         ({"image": [A], "fine_label": [0], "coarse_label": [0]}, "fine_label (numbers without"),
-        ({"image": [A], "breed": ["x"]}, 'found image, breed; name it: data.columns.label = "'),
+        ({"image": [A], "breed": ["x"]}, 'found breed; name it: data.columns.label = "breed"'),
+        ({"image": [A], "label": [["x", "y"]]}, "row 0: expected one class, got ['x', 'y']"),
         ({"text": ["x"], "label": [0]}, "expected encoded images (JPEG, PNG and the like)"),
         ({"url": ["https://a.b/c.jpg"], "label": [0]}, "got an address (https://a.b/c.jpg)"),
         (

@@ -26,6 +26,10 @@ SPLIT = "split"
 _SHOWN = 60
 
 
+def is_label(name: str) -> bool:
+    return name.lower() in LABELS
+
+
 def choose_image(found: Collection[str], there: Collection[str], where: str, wanted: str) -> str:
     """Returns the column of the images.
 
@@ -145,7 +149,7 @@ def _text(value: bytes | str, where: str) -> str:
         raise DataError(f"{where}: expected a label in UTF-8, got {value[:_SHOWN]!r}.") from None
     if not text.strip():
         raise DataError(f"{where}: there is no label; add it, or remove what has none.")
-    return text
+    return text.strip()
 
 
 def split_of(value: Any, given: str | None, where: str) -> str:

@@ -53,11 +53,12 @@ def layout_of(schema: pa.Schema, first: First, file: str, shard: Shard, columns:
     image = choice.choose_image(_images(first, file, there), there, file, columns.image or "")
     found: dict[str, choice.Kind] = {}
     for name, type_ in there.items():
-        if (name in choice.LABELS or name in named) and name != image and _is_scalar(type_):
+        if name != image and (name in named or (choice.is_label(name) and _may_be_label(type_))):
             numbered = kinds.is_integer(type_) or kinds.is_floating(type_)
             is_named = name in named or (numbered and bool(shard.names))
             found[name] = "named" if is_named else "number" if numbered else "text"
-    label = choice.choose_label(found, there, file, columns.label or "")
+    others = [n for n in there if n != image]
+    label = choice.choose_label(found, others, file, columns.label or "")
     split = columns.split or (choice.SPLIT if choice.SPLIT in there else None)
     if split is not None and split not in there:
         raise DataError(f"{file}: data.columns.split is {split!r}, found {', '.join(there)}.")
@@ -129,6 +130,11 @@ def _is_image_struct(type_: pa.DataType) -> bool:
         and type_.get_field_index("bytes") >= 0
         and (_is_binary(type_.field("bytes").type) or kinds.is_null(type_.field("bytes").type))
     )
+
+
+def _may_be_label(type_: pa.DataType) -> bool:
+    """Says whether a column can be the label; of a list, each row is checked to hold one."""
+    return _is_scalar(type_) or (kinds.is_list(type_) and _is_scalar(type_.value_type))
 
 
 def _is_scalar(type_: pa.DataType) -> bool:

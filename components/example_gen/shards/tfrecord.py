@@ -80,9 +80,10 @@ def _layout(values: dict[str, list[Any]], shard: Shard, columns: Columns, where:
     found: dict[str, choice.Kind] = {
         n: "text" if n in texts else "named" if shard.names else "number"
         for n, v in single.items()
-        if n in choice.LABELS and n != image
+        if choice.is_label(n) and n != image
     }
-    label = choice.choose_label(found, values, where, columns.label or "")
+    others = [n for n in values if n != image]
+    label = choice.choose_label(found, others, where, columns.label or "")
     split = columns.split or (choice.SPLIT if choice.SPLIT in texts else None)
     return _Layout(image=image, label=label, split=split)
 

@@ -154,7 +154,7 @@ def _beside(sample: _Sample, where: str) -> dict[str, Any]:
     if _CLASS in sample.files:
         found[_CLASS] = _line(sample.files[_CLASS], where)
     fields = _fields(sample, where)
-    return found | {f"{_JSON}.{n}": v for n, v in fields.items() if n in choice.LABELS}
+    return found | {f"{_JSON}.{n}": v for n, v in fields.items() if choice.is_label(n)}
 
 
 def _kind(value: Any) -> choice.Kind:
