@@ -398,8 +398,9 @@ def test_a_manifest_in_a_folder_of_annotations_is_of_images_beside_it(tmp_path: 
     files(tmp_path, "train2017/a.png", "train2017/b.png", "val2017/c.png", "annotations/x")
     source = of_json(tmp_path / "annotations", coco((1, 5), (2, 7)))
     assert paths(source) == ["../train2017/a.png", "../train2017/b.png"]
-    files(tmp_path, "other/x")
-    assert paths(of_json(tmp_path / "other", coco((1, 5), (2, 7)))) == ["a.png", "b.png"]
+    for other in ("other", "val2017"):
+        files(tmp_path, f"{other}/x")
+        assert paths(of_json(tmp_path / other, coco((1, 5), (2, 7)))) == ["a.png", "b.png"]
 
 
 def test_names_without_extension_in_one_folder_are_found(tmp_path: Path) -> None:
@@ -453,6 +454,11 @@ def test_a_key_that_is_there_twice_is_refused(folder: Path) -> None:
     ):
         with pytest.raises(DataError, match="there twice, as"):
             of(folder, text, "m.json")
+
+
+def test_a_zero_character_in_a_path_is_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match="item 1: expected the path of a file"):
+        of_json(folder, [{"path": "a\0/b.png", "label": "cat"}])
 
 
 @pytest.mark.parametrize(
