@@ -260,6 +260,11 @@ def test_refused_with_both_readings_and_what_to_write(tmp_path, what, expected) 
             {"layout": "splits"},
             {"train/part_1": 2, "train/part_2": 2, "val/part_1": 2, "val/part_2": 2},
         ),
+        (
+            [*each(("part_1", "part_2"), "train"), "test/part_1/*"],
+            {"layout": "splits"},
+            {"train/part_1": 2, "train/part_2": 2, "test/part_1": 2},
+        ),
         ([*each("ab", "train"), "test/a/*", "docs/*"], {"ignore": ["docs/**"]}, SPLITS),
         ([*each("ab", "train"), "test/a/*", "d [1]/*"], {"ignore": [r"d \[1\]/**"]}, SPLITS),
         ([*each("ab", "train"), "val/*"], {"ignore": ["val/**"]}, {"train/a": 2, "train/b": 2}),
@@ -274,6 +279,19 @@ def test_refused_with_both_readings_and_what_to_write(tmp_path, what, expected) 
 def test_what_a_refusal_says_to_write_helps(tmp_path, what, config, expected) -> None:
     config = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     assert counts(listed(make(tmp_path, *what), **config)) == expected
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        (["a/*", "b/*"], "found a/, b/; rename them"),
+        (["train/*", "test/*"], "found test/, train/; rename"),
+        (["1.jpg"], "found none"),
+        ([*each("ab", "train"), "docs/*"], 'data.ignore = ["docs/**"]'),
+    ],
+)
+def test_splits_that_are_none_are_refused(tmp_path, what, expected) -> None:
+    assert expected in refusal(make(tmp_path, *what), layout="splits")
 
 
 def test_a_pattern_to_ignore_a_folder_means_that_folder_whatever_it_is_called(tmp_path) -> None:
