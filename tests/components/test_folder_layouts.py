@@ -368,6 +368,15 @@ def test_content_decides_where_a_name_is_odd(tmp_path, name, kind) -> None:
     assert counts(source) == {"a": 1, "b": 2}
 
 
+def test_a_name_says_image_though_the_content_is_none(tmp_path) -> None:
+    odd = ["x.jpg_large", "y.jpg?w=640", "z.png:orig"]
+    aside = ["1.jpg:Zone.Identifier", "1.jpg - Shortcut.lnk", "1.png.meta", "1.jpg.json"]
+    make(tmp_path, "a/*", "b/*", *((f"a/{name}", b"broken") for name in odd + aside))
+    source = listed(tmp_path)
+    assert {os.fsdecode(r.path)[2:] for r in source.records} == {"1.jpg", "2.jpg", *odd}
+    assert sum(source.ignored.values()) == len(aside)
+
+
 def test_raw_files_beside_photographs_are_left_aside(tmp_path) -> None:
     source = listed(make(tmp_path, "a/*", "b/*", ("a/1.CR2", encoded("TIFF"))))
     assert counts(source) == CLASSES and source.ignored == {"*.cr2": 1}
