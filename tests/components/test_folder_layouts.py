@@ -394,8 +394,9 @@ def test_classes_that_vanish_are_told_in_one_line(tmp_path) -> None:
 
 
 def test_a_class_that_vanishes_from_a_split_is_told(tmp_path) -> None:
-    make(tmp_path, *each("ab", "train"), "val/a/*", "val/b/")
-    assert listed(tmp_path).notices == ("Without an image, so left out: val/b (empty).",)
+    make(tmp_path, *each("ab", "train"), "val/a/*", "val/b/", "test/")
+    (notice,) = listed(tmp_path).notices
+    assert notice == "Without an image, so left out: test (empty), val/b (empty)."
 
 
 def test_a_class_that_begins_with_a_dot_is_told(tmp_path) -> None:
