@@ -74,11 +74,10 @@ def load(image: ImageFile.ImageFile, data: bytes, depth: int) -> Picture:
     if depth == 16:
         return Picture(image, used)
     low = _low_bytes(data, str(image.format), raw_modes)
-    joined = [
+    samples = (
         np.asarray(h, np.uint16) << 8 | np.asarray(n) for h, n in zip(bands, low, strict=True)
-    ]
-    scaled = [Image.fromarray(to_8_bits(samples, depth)) for samples in joined]
-    merged = Image.merge(image.mode, scaled)
+    )
+    merged = Image.merge(image.mode, [Image.fromarray(to_8_bits(s, depth)) for s in samples])
     merged.info = dict(image.info)
     return Picture(merged, used)
 
@@ -133,7 +132,10 @@ def _low_bytes(data: bytes, form: str, raw_modes: set[str]) -> Sequence[Image.Im
     grey = raw_mode == "LA;16B"
     other = "RGBA" if grey else raw_mode[:-1] + _OTHER_BYTE.get(raw_mode[-1], "")
     if not (grey or (";16" in raw_mode and "a" not in raw_mode)):
-        raise BadImage("unsupported-depth", f"data.depth is not known for {raw_mode} samples")
+        raise BadImage(
+            "unsupported-depth",
+            f"data.depth cannot be applied to colours stored as {raw_mode}; save it as PNG",
+        )
     with Image.open(io.BytesIO(data), formats=[form]) as image:
         if form == "PPM":
             _read_high_bytes(image)

@@ -190,6 +190,7 @@ def test_examples_artifact(first_run):
     assert values["payload_format"].string_value == "FORMAT_TF_EXAMPLE"
     assert values["file_format"].string_value == "tfrecords_gzip"
     assert (values["image_count"].int_value, values["class_count"].int_value) == (42, 2)
+    assert values["depth"].int_value == 16
     digest = values["dataset_digest"].string_value
     assert len(digest) == 64 and digest == report_of(first_run.root)["dataset_digest"]
     fingerprint = resolve(to_json(DataConfig(path=str(first_run.data))))["input_fingerprint"]
@@ -462,6 +463,42 @@ def test_two_hundred_thousand_pixels_are_refused_below_the_limit(first_run, tmp_
     save(data / "cat" / "wide.png", 1, size=(500, 400))
     _, report = ingest(tmp_path, path=str(data), max_pixels=100_000)
     assert report["quarantined"]["reasons"] == {"too-large": 1}
+
+
+def save_16(folder, bits):
+    """Two classes of grey images of 16 bits a sample whose data has fewer."""
+    for label in ("cat", "dog"):
+        (folder / label).mkdir(parents=True)
+        for n in range(PER_CLASS):
+            samples = np.full((6, 8), n, np.uint16)
+            samples[0, 0] = (1 << bits) - 1
+            Image.fromarray(samples).save(folder / label / f"{n}-{label}.png")
+            samples[0, 1] = n + (label == "dog") * 100
+            Image.fromarray(samples).save(folder / label / f"{n}-{label}.png")
+
+
+def test_data_of_12_bits_in_files_of_16_is_told_and_read_by_the_depth(first_run, tmp_path):
+    save_16(tmp_path / "data", 12)
+    _, report = ingest(tmp_path / "a", path=str(tmp_path / "data"))
+    assert report["sample_bits"] == {"12": 2 * PER_CLASS}
+    assert report["notices"] == [
+        "40 images have samples of 16 bits and use at most 12 of them, so models see 16 of 256 "
+        "shades; if they hold 12-bit data, set data.depth = 12."
+    ]
+    uri, report = ingest(tmp_path / "b", path=str(tmp_path / "data"), depth=12)
+    assert report["notices"] == []
+    encoded = next(examples_in(uri, "train"))[features.ENCODED].bytes_list.value[0]
+    assert tf.io.decode_image(encoded).numpy()[0, 0, 0] == 255
+    _, report = ingest(tmp_path / "c", path=str(tmp_path / "data"), depth=10)
+    assert report["notices"] == [
+        "40 of 40 images of 16 bits have samples above 1,023, which data.depth = 10 makes white; "
+        "for all of them it is 12."
+    ]
+
+
+def test_images_of_8_bits_say_nothing_of_depth(first_run, tmp_path):
+    _, report = ingest(tmp_path, path=str(two_classes(tmp_path / "data")))
+    assert report["notices"] == [] and report["sample_bits"] == {}
 
 
 def test_a_vocabulary_is_read_as_it_was_written(tmp_path):

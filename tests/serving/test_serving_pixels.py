@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import shutil
 import struct
 import time
+import zlib
+from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -14,13 +18,19 @@ from odd_images import all_kinds, png
 from PIL import Image
 from serving_server import b64, in_process
 
+from common.files import checksums
 from common.images.headers import count_pixels
+from common.images.pixels import check_image
 from components.example_gen.ingest import example_of
 from components.example_gen.records import Record
 from components.infra_validation.clients import Grpc, Http
 from components.infra_validation.sample import Example
+from modelstore.artifact import MANIFEST, ModelCard, PushManifest
 from modelstore.predictor import SavedModelPredictor
 from modelstore.raw_example import serialise
+from serving.answer import Answer
+from serving.config import RequestLogConfig
+from serving.logs.request_log import RequestLog
 
 MODEL = "digits-keras"
 KINDS = all_kinds()
@@ -226,3 +236,43 @@ def test_a_broken_image_spoils_no_other_request(demo):
 def test_the_page_takes_every_kind(server):
     page = httpx.get(server.url).text
     assert 'accept="image/*' in page and "WebP" in page
+
+
+def test_a_model_of_12_bit_data_is_asked_about_12_bit_files(demo, tmp_path):
+    """Whoever reads the file: the server, its request log, and `predict`."""
+    version = tmp_path / "serving" / MODEL / "1"
+    shutil.copytree(demo.serving / MODEL / "1", version)
+    replace(ModelCard.read(version), depth=12).write(version)
+    sums = {k: v for k, v in checksums(version).items() if k != MANIFEST}
+    replace(PushManifest.read(version), checksums=sums).write(version)
+    grey = np.asarray(Image.open(io.BytesIO(PNG)).convert("L"))
+    of_8, of_12 = png(grey.astype(np.uint16), 0, 8), png(grey.astype(np.uint16) * 257 >> 4, 0, 16)
+    predictor = SavedModelPredictor(version)
+    np.testing.assert_allclose(predictor.predict(of_12).scores, predictor.predict(of_8).scores)
+    with in_process(tmp_path / "serving") as service, service.repository.use(MODEL) as loaded:
+        sizes = [count_pixels(file, 10**6) for file in (of_8, of_12)]
+        scores_NC = loaded.submit([of_8, of_12], time.monotonic() + 60, pixels=sizes).result(60)
+        np.testing.assert_allclose(scores_NC[0], scores_NC[1], atol=1e-5)
+        answer = Answer.of(loaded, scores_NC[1:])
+    log = RequestLog(RequestLogConfig(folder=str(tmp_path / "log"), sample=1.0))
+    log([of_12], answer, "")
+    log.close()
+    (logged,) = (tmp_path / "log").iterdir()
+    assert check_image(of_12, max_pixels=10**6, depth=12).encoded in gzip.decompress(
+        logged.read_bytes()
+    )
+
+
+def test_a_plain_file_that_tensorflow_refuses_is_answered_as_ingestion_reads_it(demo):
+    """Its header is right, and its pixels go on after the last row."""
+    samples = np.arange(64 * 24, dtype=np.uint16).reshape(64, 24) % 256
+    data = bytearray(png(samples, 0, 8))
+    data[20:24] = struct.pack(">I", 2)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    expected = check_image(bytes(data), max_pixels=10**6)
+    assert expected.normalised
+    with in_process(demo.serving) as service, service.repository.use(MODEL) as loaded:
+        files = [PNG, bytes(data), expected.encoded]
+        sizes = [count_pixels(file, 10**6) for file in files]
+        scores_NC = loaded.submit(files, time.monotonic() + 60, pixels=sizes).result(60)
+    np.testing.assert_allclose(scores_NC[1], scores_NC[2], atol=1e-5)
