@@ -183,8 +183,9 @@ def compare_weights(then: Recorded, model: Path) -> str:
 def _placed(config: Mapping[str, Any], directory: Path, then: Recorded) -> dict[str, Any]:
     """Returns a recorded config for use elsewhere: its paths are those of where it was run."""
     placed: dict[str, Any] = json.loads(json.dumps(config))
-    for table, key in (("data", "path"), ("schema", "frozen"), ("train", "pretrained")):
-        if (path := placed.get(table, {}).get(key)) is not None:
+    places = (("data", "path"), ("data", "class_names"), ("schema", "frozen"))
+    for table, key in (*places, ("train", "pretrained")):
+        if isinstance(path := placed.get(table, {}).get(key), str):
             placed[table][key] = os.path.join(directory, path)
     if len(then.data) == 1 and "{" in placed["data"]["path"]:
         # The same span, and not the newest.

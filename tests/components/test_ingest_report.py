@@ -27,7 +27,7 @@ def image(path: str, content: str = "", split: str | None = None) -> Note:
         width=4,
         height=3,
         size=100,
-        digest=b"",
+        digest=bytes(32),
     )
 
 

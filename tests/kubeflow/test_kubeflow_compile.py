@@ -166,6 +166,7 @@ def test_nothing_of_this_machine_is_in_the_spec(package):
         ({"kubeflow__retries": -1}, "retries: expected 0 to 100"),
         ({"kubeflow__volumes": []}, "data.path: expected a path on a volume"),
         ({"data__path": "/elsewhere"}, "data.path: expected a path on a volume"),
+        ({"data__class_names": "/elsewhere"}, "data.class_names: expected a path on a volume"),
         ({"data__path": "/mnt/visionline/../etc"}, "data.path: expected a path on a volume"),
         ({"push__destination": None}, "push.destination: expected a folder on a volume"),
         ({"push__destination": "/elsewhere"}, "push.destination: expected a path on a volume"),

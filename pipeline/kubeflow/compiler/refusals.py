@@ -44,6 +44,7 @@ def refuse_what_clusters_lack(config: PipelineConfig) -> None:
     check_folder("push.destination", config.push.destination)
     places = {
         "data.path": config.data.path,
+        "data.class_names": names if isinstance(names := config.data.class_names, str) else None,
         "push.destination": config.push.destination,
         "train.pretrained": config.train.pretrained,
     }
