@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from components.example_gen.layout import Layout, bottom
-from components.example_gen.names import image_by_name, is_series, may_hold_labels
+from components.example_gen.names import image_by_name, is_series, may_hold_labels, split_named
 from components.example_gen.records import show
 from components.example_gen.scan import HIDDEN, LINKED, Folder
 from components.example_gen.tree import Tree
@@ -40,10 +40,10 @@ def _wrapped(root: Folder, layout: Layout) -> Iterator[str]:
 
 
 def _vanished(layout: Layout, outside: Sequence[Folder]) -> Iterator[str]:
-    """Tells of folders that would be classes, if they held an image."""
-    levels = set(layout.levels)
-    gone = [f for level in levels for f in level.folders if not f.images and not f.aside]
-    if gone:
+    """Tells of folders that would be classes or splits, if they held an image."""
+    would_be = {f for level in layout.levels for f in level.folders}
+    would_be |= {f for f in outside if split_named(f.label)}
+    if gone := [f for f in would_be if not f.images and not f.aside]:
         named = (f"{show(f.path)} ({what_is_in(f)})" for f in gone)
         yield f"Without an image, so left out: {_some(sorted(named))}."
 
@@ -86,7 +86,9 @@ def _labels(outside: Sequence[Folder]) -> Iterator[str]:
     """Tells of what may name the labels; whatever else a folder holds says less of itself."""
     beside = [show(path) for folder in outside for path in folder.tables]
     beside += [
-        f"{show(f.path)}/" for f in outside if not f.images and f.path and may_hold_labels(f.name)
+        f"{show(f.path)}/"
+        for f in outside
+        if not f.images and may_hold_labels(f.name) and not split_named(f.label)
     ]
     if beside:
         yield (

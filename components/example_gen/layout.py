@@ -72,8 +72,12 @@ class Reader:
         """
         top = self._unwrapped(root)
         splits = _splits(top)
-        if any(_class_level(f).filled for f in splits):
-            return self._splits(top, splits)
+        levels = _levels(splits)
+        if any(level.filled for level in levels.values()):
+            layout = self._split_layout(top, splits, levels)
+            for level in layout.levels:
+                self._check_classes(level, _SPLITS)
+            return layout
         self._check_flat(top, splits)
         if _is_split_inside(top):
             return _splits_in_classes(top)
@@ -88,11 +92,14 @@ class Reader:
 
     def as_splits(self, root: Folder) -> Layout:
         """Reads the folders at the top as splits, those in them as classes; raises DataError."""
-        layout = Layout()
         top = self._unwrapped(root)
-        for split, folder in self._by_split(top, _splits(top)).items():
-            layout.take(folder, split)
-        return layout
+        splits = _splits(top)
+        if not any(f.filled for f in splits):
+            self._refuse(
+                f"expected folders called train, val and test that hold class folders, found "
+                f"{_names(top.filled) or 'none'}; rename them, or don't write {_SPLITS}."
+            )
+        return self._split_layout(top, splits, {f: f for f in splits})
 
     def _unwrapped(self, root: Folder) -> Folder:
         """Returns the folder that all others lie in; one class alone cannot be trained on."""
@@ -110,20 +117,15 @@ class Reader:
             root = only
         return root
 
-    def _splits(self, top: Folder, splits: dict[Folder, str]) -> Layout:
-        by_split = self._by_split(top, splits)
-        trained = _class_level(by_split["train"])
-        known = {f.label for f in trained.filled}
-        layout = Layout()
-        for split, folder in by_split.items():
-            level = trained if split == "train" else _class_level(folder, known)
-            self._check_classes(level, _SPLITS)
-            layout.take(level, split)
-        return layout
+    def _split_layout(
+        self, top: Folder, splits: dict[Folder, str], levels: dict[Folder, Folder]
+    ) -> Layout:
+        """Reads folders as splits.
 
-    def _by_split(self, top: Folder, splits: dict[Folder, str]) -> dict[str, Folder]:
-        """Returns the folder of each split, all of which hold class folders."""
-        flat = [f for f in splits if not _class_level(f).filled]
+        Args:
+          levels: of each split's folder, the one whose folders are its classes.
+        """
+        flat = [f for f in splits if not levels[f].filled]
         deep = [f for f in splits if f not in flat]
         if others := [f for f in top.filled if f not in splits]:
             self._refuse_others(others, deep)
@@ -147,7 +149,10 @@ class Reader:
                 f"expected a folder train/ beside {_names(deep)}. To train on what is there "
                 f"write {self._path(deep[0])}; if these folders are classes, write {_CLASSES}."
             )
-        return by_split
+        layout = Layout()
+        for split, folder in by_split.items():
+            layout.take(levels[folder], split)
+        return layout
 
     def _check_flat(self, top: Folder, splits: dict[Folder, str]) -> None:
         """Refuses folders called as splits are that hold images; one called train may be a class.
@@ -267,6 +272,13 @@ def _splits(top: Folder) -> dict[Folder, str]:
     """Returns the folders that are called as splits are."""
     named = splits_named(f.label for f in top.filled)
     return {f: named[f.label] for f in top.filled if f.label in named}
+
+
+def _levels(splits: dict[Folder, str]) -> dict[Folder, Folder]:
+    """Returns, of each split's folder, the one whose folders are its classes."""
+    trained = next((_class_level(f) for f, split in splits.items() if split == "train"), None)
+    known = {f.label for f in trained.filled} if trained else ()
+    return {f: _class_level(f, () if split == "train" else known) for f, split in splits.items()}
 
 
 def _is_split_inside(top: Folder) -> bool:

@@ -148,6 +148,10 @@ def _by_role(row: dict[str, str], roles: dict[str, str], where: str) -> dict[str
 
 
 def _written(row: dict[str, str], where: str) -> Written:
+    if "\0" in row["path"]:
+        raise DataError(
+            f"{where}: expected the path of a file, got {row['path']!a}; mend the line."
+        )
     try:
         return Written(where, os.fsencode(row["path"]))
     except UnicodeEncodeError:

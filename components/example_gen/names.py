@@ -20,7 +20,7 @@ _OTHER_EXTENSIONS = frozenset(
 """Files named so are not: what lies beside every image of some collections, and the raw
 files of cameras, which begin as a TIFF does, and their thumbnails."""
 _ODD_EXTENSION = re.compile(
-    rb"\.(jpe?g|jpe|jfif|png|gif|bmp|webp|tiff?|avif|hei[cf])[^a-z0-9.]", re.IGNORECASE
+    rb"\.(jpe?g|jpe|jfif|png|gif|bmp|webp|tiff?|avif|hei[cf])(\?|[^a-z0-9.][^.]*$)", re.IGNORECASE
 )
 """Within a name: of photo.jpg?w=640, photo.jpg_large, photo.jpg~."""
 _SYSTEM_NAMES = frozenset(
@@ -76,14 +76,8 @@ _PARTS = _OF_SPLITS | {
 }
 """Words of names that tell how data is divided or kept, and not what is to be seen."""
 _MASKS = {
-    "mask",
-    "masks",
-    "labels",
-    "annotations",
-    "gt",
-    "groundtruth",
-    "segmentation",
-    "segmentations",
+    *("mask", "masks", "labels", "annotations", "gt", "groundtruth"),
+    *("segmentation", "segmentations"),
 }
 _SERIES = {
     *("session", "day", "week", "month", "year", "scene", "video", "clip", "seq", "sequence"),

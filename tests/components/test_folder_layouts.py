@@ -260,6 +260,11 @@ def test_refused_with_both_readings_and_what_to_write(tmp_path, what, expected) 
             {"layout": "splits"},
             {"train/part_1": 2, "train/part_2": 2, "val/part_1": 2, "val/part_2": 2},
         ),
+        (
+            [*each(("part_1", "part_2"), "train"), "test/part_1/*"],
+            {"layout": "splits"},
+            {"train/part_1": 2, "train/part_2": 2, "test/part_1": 2},
+        ),
         ([*each("ab", "train"), "test/a/*", "docs/*"], {"ignore": ["docs/**"]}, SPLITS),
         ([*each("ab", "train"), "test/a/*", "d [1]/*"], {"ignore": [r"d \[1\]/**"]}, SPLITS),
         ([*each("ab", "train"), "val/*"], {"ignore": ["val/**"]}, {"train/a": 2, "train/b": 2}),
@@ -274,6 +279,19 @@ def test_refused_with_both_readings_and_what_to_write(tmp_path, what, expected) 
 def test_what_a_refusal_says_to_write_helps(tmp_path, what, config, expected) -> None:
     config = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     assert counts(listed(make(tmp_path, *what), **config)) == expected
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        (["a/*", "b/*"], "found a/, b/; rename them"),
+        (["train/*", "test/*"], "found test/, train/; rename"),
+        (["1.jpg"], "found none"),
+        ([*each("ab", "train"), "docs/*"], 'data.ignore = ["docs/**"]'),
+    ],
+)
+def test_splits_that_are_none_are_refused(tmp_path, what, expected) -> None:
+    assert expected in refusal(make(tmp_path, *what), layout="splits")
 
 
 def test_a_pattern_to_ignore_a_folder_means_that_folder_whatever_it_is_called(tmp_path) -> None:
@@ -350,6 +368,15 @@ def test_content_decides_where_a_name_is_odd(tmp_path, name, kind) -> None:
     assert counts(source) == {"a": 1, "b": 2}
 
 
+def test_a_name_says_image_though_the_content_is_none(tmp_path) -> None:
+    odd = ["x.jpg_large", "y.jpg?w=640", "z.png:orig"]
+    aside = ["1.jpg:Zone.Identifier", "1.jpg - Shortcut.lnk", "1.png.meta", "1.jpg.json"]
+    make(tmp_path, "a/*", "b/*", *((f"a/{name}", b"broken") for name in odd + aside))
+    source = listed(tmp_path)
+    assert {os.fsdecode(r.path)[2:] for r in source.records} == {"1.jpg", "2.jpg", *odd}
+    assert sum(source.ignored.values()) == len(aside)
+
+
 def test_raw_files_beside_photographs_are_left_aside(tmp_path) -> None:
     source = listed(make(tmp_path, "a/*", "b/*", ("a/1.CR2", encoded("TIFF"))))
     assert counts(source) == CLASSES and source.ignored == {"*.cr2": 1}
@@ -367,8 +394,9 @@ def test_classes_that_vanish_are_told_in_one_line(tmp_path) -> None:
 
 
 def test_a_class_that_vanishes_from_a_split_is_told(tmp_path) -> None:
-    make(tmp_path, *each("ab", "train"), "val/a/*", "val/b/")
-    assert listed(tmp_path).notices == ("Without an image, so left out: val/b (empty).",)
+    make(tmp_path, *each("ab", "train"), "val/a/*", "val/b/", "test/")
+    (notice,) = listed(tmp_path).notices
+    assert notice == "Without an image, so left out: test (empty), val/b (empty)."
 
 
 def test_a_class_that_begins_with_a_dot_is_told(tmp_path) -> None:

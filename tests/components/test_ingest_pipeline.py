@@ -367,9 +367,7 @@ def test_manifest_with_extra_columns_missing_files_and_duplicates(first_run, tmp
     assert report["extra_columns"] == ["camera"]
     assert report["quarantined"] == {"count": 1, "reasons": {"missing": 1}}
     (gone,) = (tmp_path / "out/report/quarantine.jsonl").read_text().splitlines()
-    listed = (
-        f"list.csv, line {len(lines) + 1}; nothing is called like it; paths start from {tmp_path}"
-    )
+    listed = f"list.csv, line {len(lines) + 1}; paths start from {tmp_path}"
     assert json.loads(gone)["detail"] == listed
     assert report["splits"]["test"]["images"] == 1 and report["splits"]["val"]["images"] > 0
     paths = ["data/cat/3.png", "data/žába/three.png"]

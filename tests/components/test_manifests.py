@@ -8,6 +8,9 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from helpers import EXAMPLES
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.errors import DataError
 from components.example_gen.config import DataConfig
@@ -398,8 +401,9 @@ def test_a_manifest_in_a_folder_of_annotations_is_of_images_beside_it(tmp_path: 
     files(tmp_path, "train2017/a.png", "train2017/b.png", "val2017/c.png", "annotations/x")
     source = of_json(tmp_path / "annotations", coco((1, 5), (2, 7)))
     assert paths(source) == ["../train2017/a.png", "../train2017/b.png"]
-    files(tmp_path, "other/x")
-    assert paths(of_json(tmp_path / "other", coco((1, 5), (2, 7)))) == ["a.png", "b.png"]
+    for other in ("other", "val2017"):
+        files(tmp_path, f"{other}/x")
+        assert paths(of_json(tmp_path / other, coco((1, 5), (2, 7)))) == ["a.png", "b.png"]
 
 
 def test_names_without_extension_in_one_folder_are_found(tmp_path: Path) -> None:
@@ -453,6 +457,11 @@ def test_a_key_that_is_there_twice_is_refused(folder: Path) -> None:
     ):
         with pytest.raises(DataError, match="there twice, as"):
             of(folder, text, "m.json")
+
+
+def test_a_zero_character_in_a_path_is_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match="item 1: expected the path of a file"):
+        of_json(folder, [{"path": "a\0/b.png", "label": "cat"}])
 
 
 @pytest.mark.parametrize(
@@ -605,3 +614,78 @@ def test_two_controls_of_label_studio_could_each_be_the_label(folder: Path) -> N
     ]
     with pytest.raises(DataError, match="task 1: 'choice' and 'pose' could each be the label"):
         of_json(folder, [both])
+
+
+# --- Whatever is written
+
+
+WORDS = st.sampled_from(
+    [
+        "a.png",
+        "b.png",
+        "cat",
+        "1.0",
+        "",
+        " ",
+        "\x00",
+        "\ud800",
+        "..",
+        "/",
+        "\\",
+        "%00",
+        "file:///%zz",
+    ]
+)
+KEYS = "path label id name image_id category_id file_name data result type value choices"
+VALUES = st.recursive(
+    WORDS | st.none() | st.booleans() | st.integers(0, 3) | st.floats(),
+    lambda inside: (
+        st.lists(inside, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS.split()), inside, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+def changed(data: object, draw: st.DataObject) -> object:
+    """Puts any value in the place of something within an export."""
+    if not isinstance(data, dict | list) or not data or draw.draw(st.integers(0, 4)) == 0:
+        return draw.draw(VALUES)
+    items = list(data.items() if isinstance(data, dict) else enumerate(data))
+    key, value = draw.draw(st.sampled_from(items))
+    copy = data.copy()
+    copy[key] = changed(value, draw)  # type: ignore[index]
+    return copy
+
+
+def answered(folder: Path, name: str, text: str) -> None:
+    """Expects a manifest to be read, or refused in words."""
+    try:
+        of(folder, text.encode("utf-8", "surrogatepass"), name)
+    except DataError as e:
+        assert str(e).startswith(str(folder))
+
+
+@EXAMPLES
+@given(st.data())
+def test_no_json_whatever_ends_in_anything_but_a_data_error(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("json")
+    least = {"id": 1, "image": "a.png", "choice": "cat", "annotator": 1, "annotation_id": 1}
+    plain = [{"path": "a.png", "label": "cat"}, {"path": "b.png", "label": "dog"}]
+    written: tuple[object, ...] = (coco((1, 5)), [task("a.png", "cat")], [least], plain, {"a": "b"})
+    for export in written:
+        any_ = changed(export, data)
+        answered(folder, "m.json", json.dumps(any_))
+        answered(folder, "m.jsonl", json.dumps(any_) + "\n" + json.dumps(any_))
+
+
+@EXAMPLES
+@given(st.text("a,;|\t\"' \r\n\x00\\%/.=1\xa0", max_size=60), st.sampled_from(",;|\t"))
+def test_no_table_whatever_ends_in_anything_but_a_data_error(
+    tmp_path_factory: pytest.TempPathFactory, text: str, delimiter: str
+) -> None:
+    folder = tmp_path_factory.mktemp("table")
+    answered(folder, "m.csv", text)
+    answered(folder, "m.csv", f"path{delimiter}label\n{text}")

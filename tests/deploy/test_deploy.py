@@ -48,6 +48,7 @@ from pipeline.deploy import memory
 from pipeline.deploy.config import DeployConfig, load_config, service_name
 from pipeline.deploy.model import Model, choose
 from pipeline.deploy.render import render
+from pipeline.deploy.server import arguments
 from pipeline.deploy.storage import parse_storage
 from pipeline.deploy.validate import _FORMATS, schema, validate
 from pipeline.kubernetes.grammar import quantity
@@ -215,6 +216,15 @@ def test_any_key_of_the_server_becomes_an_argument_that_it_reads_back() -> None:
         manifest(server={"models": {"other": {}}})
     with pytest.raises(ConfigError, match="server: is for runtime = 'visionline'"):
         config(TENSORFLOW, server={"threads": 1})
+
+
+def test_a_key_with_a_dot_in_it_is_quoted_for_the_server() -> None:
+    server = {"models": {"digits.v2": {"engine": "onnx"}}}
+    texts = arguments(server, 1)[-1:]
+    assert texts == ['models."digits.v2".engine="onnx"']
+    data: dict[str, Any] = {}
+    overlay(data, settings(texts))
+    assert data == server
 
 
 @pytest.mark.parametrize(

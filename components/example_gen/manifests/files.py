@@ -10,12 +10,14 @@ from itertools import takewhile
 
 from common.errors import DataError
 from components.example_gen.manifests.finder import Finder, plain
-from components.example_gen.names import is_hidden, may_hold_labels
+from components.example_gen.names import is_hidden
 from components.example_gen.records import show
 
 _MOST_FOLDERS = 64
 _DEEPEST = 2
 """Folders below the manifest's that are looked into for images."""
+_OF_MANIFESTS = (b"annotations", b"annotation", b"labels", b"metadata", b"manifests", b"csv")
+"""Folders whose manifests are of images that lie beside the folder."""
 _EXPLAINED = 5
 """Missing files that get an explanation, and files that one names."""
 _SAMPLE = 50
@@ -96,7 +98,7 @@ def _shifts(paths: Sequence[Written], finder: Finder) -> list[_Shift]:
     """Returns the shifts that may help: into a folder that is near, and out of folders."""
     folders = [folder + b"/" for folder in _folders(finder.base)]
     own = os.path.basename(finder.base)
-    if may_hold_labels(own):  # annotations/list.csv beside images/
+    if own.lower() in _OF_MANIFESTS:
         beside = _folders(os.path.dirname(finder.base))
         folders += [b"../"] + [b"../" + f + b"/" for f in beside if f.split(b"/")[0] != own]
     begin = _common_folders([plain([*finder.readings(w.path)][-1]) for w in paths])
@@ -185,4 +187,4 @@ def _near(written: Written, alike: Sequence[bytes], finder: Finder) -> str:
         return f"there are {' and '.join(shown[:_EXPLAINED])}: write the one that is meant"
     if shown:
         return f"there is {shown[0]}: write this path"
-    return f"nothing is called like it; paths start from {show(finder.base)}"
+    return f"paths start from {show(finder.base)}"

@@ -109,4 +109,7 @@ def _chosen(results: list[dict[str, Any]], where: str) -> set[str]:
         raise DataError(
             f"{where}: {' and '.join(map(repr, controls))} could each be the label; export one."
         )
-    return {choice for r in of_choices for choice in r["value"]["choices"]}
+    choices = {choice for r in of_choices for choice in r["value"]["choices"]}
+    if not all(isinstance(choice, str) for choice in choices):
+        raise DataError(f"{where}: expected choices in text, got {choices!r}.")
+    return choices
