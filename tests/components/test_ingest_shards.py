@@ -165,6 +165,11 @@ def test_what_was_unpacked_lies_beside_its_archive(tmp_path):
     as_folder(tmp_path, PICTURES)
     write_zip(tmp_path / "toy.zip", PICTURES.items())
     assert listed(tmp_path).kind == "folder"
+    write_zip(tmp_path / "flat/toy.zip", PICTURES.items())
+    for n in range(2):
+        (tmp_path / f"flat/{n}.png").write_bytes(A)
+    (tmp_path / "flat/list.csv").write_text("path,label\n0.png,x\n1.png,y\n")
+    assert listed(tmp_path / "flat").kind == "manifest"
 
 
 def test_a_file_that_is_missing_is_said(tmp_path):

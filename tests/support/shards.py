@@ -95,6 +95,7 @@ def write_tar(file: Path, members: Iterable[tuple[str, bytes]], mode: str = "w")
 
 
 def write_zip(file: Path, members: Iterable[tuple[str, bytes]]) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(file, "w") as archive:
         for name, data in members:
             archive.writestr(name, data)

@@ -69,6 +69,8 @@ def guess(path: str, ignore: Ignore) -> str | None:
     ((_, file),) = found.items()
     kind = _kind_of(file)
     manifests = [n for n in manifests_in(path) if not ignore(n)] if kind == ARCHIVE else []
+    if manifests and any(map(_is_image, os.listdir(path))):
+        return None
     if manifests:
         raise DataError(
             f"{path}: found the manifest {manifests[0]} beside {os.path.relpath(file, path)}, and "
