@@ -6,7 +6,8 @@ examples or image files.  It loads with TensorFlow alone.
     serving_default   examples: serialised tf.Example, string [N]
                       → scores float32 [N,C]
     serving_bytes     images: encoded image files, string [N]
-                      → scores [N,C], labels string [N,k], label_scores [N,k]
+                      → scores [N,C], and the task's outputs: of a classification
+                      labels string [N,k], label_scores [N,k]
     serving_tensor    images: uint8 [N,H,W,3] → scores float32 [N,C]
     decode_images     images: encoded image files, string [N] → images uint8 [N,H,W,3]
                       (for engines that take pixels, such as ONNX Runtime)
@@ -22,7 +23,8 @@ from typing import Any
 import tensorflow as tf
 
 from modelstore.raw_example import ENCODED, LABEL
-from modelstore.tasks.classification import ANSWERS
+from modelstore.tasks import classification
+from modelstore.tasks.contract import Task
 
 SIGNATURE_EXAMPLES = "serving_default"
 SIGNATURE_BYTES = "serving_bytes"
@@ -43,8 +45,10 @@ class ServingModule(tf.Module):  # type: ignore[misc]
         transform_graph: Path,
         class_names: tuple[str, ...],
         image_size: tuple[int, int],
+        task: Task,
     ) -> None:
         super().__init__()
+        self.task = task
         self.model = model
         self.image_size = image_size
         self.transform = tf.saved_model.load(str(transform_graph / "transform_fn"))
@@ -76,9 +80,7 @@ class ServingModule(tf.Module):  # type: ignore[misc]
 
     def serve_bytes(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         scores_NC = self.model(self.decode(images))
-        top = tf.math.top_k(scores_NC, k=min(ANSWERS, len(self.class_names)))
-        labels = tf.gather(self.class_names, top.indices)
-        return {SCORES: scores_NC, "labels": labels, "label_scores": top.values}
+        return {SCORES: scores_NC, **_ANSWERS[self.task.NAME](scores_NC, self.class_names)}
 
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         parsed = tf.io.parse_example(examples, {ENCODED: tf.io.FixedLenFeature([], tf.string)})
@@ -113,6 +115,15 @@ def save(module: ServingModule, directory: Path) -> None:
             SIGNATURE_LABELS: signature(module.transform_labels, examples),
         },
     )
+
+
+def _likeliest(scores_NC: tf.Tensor, class_names: tf.Tensor) -> dict[str, tf.Tensor]:
+    top = tf.math.top_k(scores_NC, k=min(classification.ANSWERS, len(class_names)))
+    return {"labels": tf.gather(class_names, top.indices), "label_scores": top.values}
+
+
+_ANSWERS = {classification.NAME: _likeliest}
+"""By task, what `serving_bytes` tells besides the scores; as `Task.answer`, in TensorFlow."""
 
 
 def _filler(spec: Any, count: tf.Tensor) -> Any:

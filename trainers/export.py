@@ -12,6 +12,7 @@ from common.errors import TrainingError
 from common.images.pixels import to_png
 from common.process.cpus import available_cpus
 from modelstore.artifact import GOLDEN, MODEL_ONNX, NATIVE
+from modelstore.tasks.contract import Task
 from trainers.contract import Backend, Floats, Images
 from trainers.probes import drawn
 
@@ -28,6 +29,7 @@ def export(
     transform_graph: Path,
     class_names: tuple[str, ...],
     images_NHW3: Images,
+    task: Task,
     golden: Literal["drawn", "validation"] = "drawn",
 ) -> dict[str, float]:
     """Writes SavedModel, ONNX and golden outputs beside `directory/native`.
@@ -56,7 +58,7 @@ def export(
     np.savez(directory / GOLDEN, images_NHW3=golden_NHW3, scores_NC=scores_NC)
     savedmodel.save(
         savedmodel.ServingModule(
-            backend.to_tensorflow(native), transform_graph, class_names, (height, width)
+            backend.to_tensorflow(native), transform_graph, class_names, (height, width), task
         ),
         directory,
     )

@@ -60,6 +60,7 @@ def run(job: TrainJob) -> ModelCard:
     backend = load_backend(job.config.framework)
     accelerator = backend.configure(threads=job.config.threads, seed=job.config.seed)
     fitted = fit(backend, job)
+    task = TASKS[job.config.task]
     directory = Path(job.model_dir)
     emit({"kind": "stage", "stage": "export"})
     from trainers import export
@@ -70,10 +71,10 @@ def run(job: TrainJob) -> ModelCard:
         transform_graph=Path(job.transform_graph),
         class_names=job.class_names,
         images_NHW3=fitted.compared_NHW3,
+        task=task,
         golden=job.config.golden,
     )
     best = min(fitted.epochs, key=lambda e: e.val_loss)
-    headline = TASKS[job.config.task].HEADLINE
     card = ModelCard(
         framework=job.config.framework,
         architecture=job.config.model,
@@ -89,9 +90,9 @@ def run(job: TrainJob) -> ModelCard:
         depth=job.depth,
         metrics={
             "loss": best.loss,
-            headline: best.metric,
+            task.HEADLINE: best.metric,
             "val_loss": best.val_loss,
-            f"val_{headline}": best.val_metric,
+            f"val_{task.HEADLINE}": best.val_metric,
             "images_per_second": best.images_per_second,
             "train_seconds": fitted.seconds,
         },

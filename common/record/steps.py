@@ -46,6 +46,7 @@ class Training(Record):
 
     framework: str | None = None
     architecture: str | None = None
+    task: str | None = None
     accelerator: str | None = None
     seed: int | None = None
     parameter_count: int | None = None

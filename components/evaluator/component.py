@@ -31,9 +31,8 @@ from modelstore.artifact import SERVING_FORMAT
 from modelstore.baseline import BASELINE_FILE, Baseline
 from modelstore.savedmodel import LABEL_ID, SCORES, SIGNATURE_EXAMPLES, SIGNATURE_LABELS
 from modelstore.tasks import TASKS
-from modelstore.tasks.contract import Metric, Task
+from modelstore.tasks.contract import Metric, Plot, Task
 
-BINS = '{"num_buckets": 10}'
 CANDIDATE = "candidate"
 _MODEL = standard_component_specs.BASELINE_MODEL_KEY
 
@@ -134,18 +133,13 @@ def eval_config(config: EvaluateConfig, task: Task) -> tfma.EvalConfig:
         headline,
         tfma.MetricConfig(class_name="ExampleCount"),
         *others,
-        tfma.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
     ]
     slices = [[], *([key] for key in (LABEL, *config.slices))]
     return tfma.EvalConfig(
         model_specs=[_model_spec(CANDIDATE), _model_spec(BASELINE, is_baseline=True)],
         metrics_specs=[
             tfma.MetricsSpec(metrics=metrics),
-            # All classes' scores in one plot: there are as many bins as of a binary model.
-            tfma.MetricsSpec(
-                metrics=[tfma.MetricConfig(class_name="CalibrationPlot", config=BINS)],
-                aggregate=config_pb2.AggregationOptions(micro_average=True),
-            ),
+            *map(_plot, task.PLOTS),
         ],
         slicing_specs=[tfma.SlicingSpec(feature_keys=keys) for keys in slices],
         options=config_pb2.Options(
@@ -161,6 +155,14 @@ def _metric(metric: Metric, config: EvaluateConfig) -> tfma.MetricConfig:
     settings = {name: getattr(config, field) for name, field in metric.settings.items()}
     arguments = {"name": metric.name, **settings}
     return tfma.MetricConfig(class_name=metric.tfma, config=json.dumps(arguments))
+
+
+def _plot(plot: Plot) -> tfma.MetricsSpec:
+    metric = tfma.MetricConfig(class_name=plot.tfma, config=json.dumps(plot.arguments))
+    if not plot.micro_average:
+        return tfma.MetricsSpec(metrics=[metric])
+    averaged = config_pb2.AggregationOptions(micro_average=True)
+    return tfma.MetricsSpec(metrics=[metric], aggregate=averaged)
 
 
 def _thresholds(config: EvaluateConfig) -> list[config_pb2.PerSliceMetricThreshold]:

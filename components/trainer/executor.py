@@ -65,6 +65,7 @@ class TrainerExecutor(base_executor.BaseExecutor):
             Training(
                 framework=card.framework,
                 architecture=card.architecture,
+                task=config.task,
                 accelerator=card.accelerator,
                 seed=card.seed,
                 parameter_count=card.parameter_count,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from heapq import nlargest
 from typing import TYPE_CHECKING
 
-from modelstore.tasks.contract import Metric
+from modelstore.tasks.contract import Metric, Plot
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,11 @@ METRICS: tuple[Metric, ...] = (
     ),
 )
 """The loss is the mean cross-entropy in nats."""
+PLOTS: tuple[Plot, ...] = (
+    Plot(tfma="MultiClassConfusionMatrixPlot"),
+    # There are as many bins as of a binary model.
+    Plot(tfma="CalibrationPlot", arguments={"num_buckets": 10}, micro_average=True),
+)
 ANSWERS = 5
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,12 +27,25 @@ class Metric:
     """Whether it lies between 0 and 1."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """One of TensorFlow Model Analysis' plots, by what it shows."""
+
+    tfma: str
+    """Its class there."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    micro_average: bool = False
+    """Whether all classes' scores are in one plot."""
+
+
 class Task(Protocol):
     NAME: str
     HEADLINE: str
     """The metric that a model is judged by: thresholds are of it, the larger the better."""
     METRICS: tuple[Metric, ...]
     """What the Evaluator computes over all images and slices, the headline first."""
+    PLOTS: tuple[Plot, ...]
+    """What it computes besides, for `components.evaluator.result`."""
     ANSWERS: int
     """How many labels an answer has, where nobody asks for another number."""
 

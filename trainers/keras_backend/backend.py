@@ -62,6 +62,7 @@ def build(config: TrainConfig, *, num_classes: int, image_size: tuple[int, int])
         pretrained.load(model, config.pretrained, num_classes)
     spec = {
         "model": config.model,
+        "task": config.task,
         "model_args": config.model_args,
         "num_classes": num_classes,
         "image_size": list(image_size),
@@ -76,4 +77,4 @@ def count_parameters(model: str, *, num_classes: int, image_size: tuple[int, int
 
 def load(directory: Path) -> KerasPredictor:
     """See `trainers.contract.Backend.load`."""
-    return KerasPredictor(load_model(directory))
+    return KerasPredictor(*load_model(directory))

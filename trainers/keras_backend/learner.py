@@ -17,6 +17,7 @@ import tensorflow as tf
 from trainers.config import TrainConfig
 from trainers.contract import Augmentation, Batch, Floats, Images, StepResult
 from trainers.keras_backend import optimizer
+from trainers.keras_backend.tasks import OPS
 
 MODEL_FILE = "model.keras"
 SPEC_FILE = "spec.json"
@@ -53,8 +54,9 @@ def _warped(images: Any, affine_N23: Any) -> Any:
 class KerasPredictor:
     """A model that is not trained further."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, task: str) -> None:
         self.model = model
+        self._task = task
         _, height, width, _ = model.input_shape
         self._at_once = int(np.clip(PIXELS_AT_ONCE // (height * width), 1, 256))
 
@@ -62,7 +64,7 @@ class KerasPredictor:
     def _scores(self) -> Callable[[Any], Any]:
         # A concrete function, as TensorFlow takes the traces of several models
         # for retracing of one and warns; traced when it is first needed.
-        return scores_function(self.model).get_concrete_function()  # type: ignore[no-any-return]
+        return scores_function(self.model, self._task).get_concrete_function()  # type: ignore[no-any-return]
 
     def predict(self, images_NHW3: Images) -> Floats:
         """Class probabilities, float32 N×C; computed in batches of bounded size."""
@@ -79,7 +81,7 @@ class KerasLearner(KerasPredictor):
     """A model and its optimizer (see trainers.contract.Learner)."""
 
     def __init__(self, model: Any, config: TrainConfig, spec: dict[str, Any]) -> None:
-        super().__init__(model)
+        super().__init__(model, config.task)
         self._spec = spec
         self._label_smoothing = config.label_smoothing
         self._trainable = [weight.value for weight in model.trainable_variables]
@@ -95,14 +97,14 @@ class KerasLearner(KerasPredictor):
         """
         changes = batch.augmentation or Augmentation(None, None)
         parts = (changes.affine_N23, changes.colour_N34)
-        loss, correct = self._step(parts[0] is not None, parts[1] is not None)(
+        loss, metric_sum = self._step(parts[0] is not None, parts[1] is not None)(
             tf.constant(batch.images_NHW3),
             tf.constant(batch.labels_N, tf.int64),
             tf.constant(batch.weights_N, tf.float32),
             tf.constant(learning_rate, tf.float32),
             *(tf.constant(part, tf.float32) for part in parts if part is not None),
         )
-        return StepResult(loss=float(loss), metric_sum=int(correct))
+        return StepResult(loss=float(loss), metric_sum=float(metric_sum))
 
     def snapshot(self) -> list[Any]:
         return [np.array(weight.value.numpy()) for weight in self.model.weights]
@@ -139,34 +141,23 @@ class KerasLearner(KerasPredictor):
         return self._steps[key]
 
     def _traced_step(self, images: Any, labels: Any, weights: Any, rate: Any) -> Any:
+        task = OPS[self._task]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._trainable)
             logits = self.model(images, training=True)
-            loss = weighted_loss(logits, labels, weights, self._label_smoothing)
+            loss_N = task.loss_N(logits, labels, self._label_smoothing)
+            # 0 for a batch that weighs nothing.
+            loss = tf.math.divide_no_nan(tf.reduce_sum(weights * loss_N), tf.reduce_sum(weights))
         gradients = tape.gradient(loss, self._trainable, unconnected_gradients="zero")
         self._optimizer.apply([tf.convert_to_tensor(g) for g in gradients], rate)
-        hits = tf.equal(tf.argmax(logits, axis=1), labels)
-        return loss, tf.math.count_nonzero(hits)
+        return loss, task.metric_sum(logits, labels)
 
 
-def weighted_loss(logits_NC: Any, labels_N: Any, weights_N: Any, label_smoothing: float) -> Any:
-    """sum(w·loss) / sum(w) of cross-entropies; 0 for a batch that weighs nothing.
-
-    Smoothing gives every class label_smoothing / C of the target
-    (Szegedy et al. 2016), as PyTorch does.
-    """
-    log_NC = tf.nn.log_softmax(logits_NC)
-    of_label_N = tf.gather(log_NC, labels_N, axis=1, batch_dims=1)
-    of_all_N = tf.reduce_mean(log_NC, axis=1)
-    loss_N = -(1 - label_smoothing) * of_label_N - label_smoothing * of_all_N
-    return tf.math.divide_no_nan(tf.reduce_sum(weights_N * loss_N), tf.reduce_sum(weights_N))
-
-
-def scores_function(model: Any) -> Any:
-    """A `tf.function` from uint8 images N×H×W×3 to probabilities, float32 N×C."""
+def scores_function(model: Any, task: str) -> Any:
+    """A `tf.function` from uint8 images N×H×W×3 to the task's scores, float32 N×C."""
 
     def scores(images: Any) -> Any:
-        return tf.nn.softmax(model(tf.cast(images, tf.float32), training=False))
+        return OPS[task].scores(model(tf.cast(images, tf.float32), training=False))
 
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="images")]
     return tf.function(scores, input_signature=signature, autograph=False, jit_compile=False)

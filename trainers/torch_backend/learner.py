@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from trainers.config import TrainConfig
 from trainers.contract import Augmentation, Batch, Floats, Images, StepResult
 from trainers.torch_backend import augment
 from trainers.torch_backend.models import Model
 from trainers.torch_backend.scorer import PROGRAM, Scorer, export_program, predict, to_device
+from trainers.torch_backend.tasks import OPS
 
 STATE, SPEC = "state_dict.pt", "spec.json"
 """The files of the native model, beside the program."""
@@ -40,7 +40,8 @@ class TorchLearner:
         self._device = device
         # NHWC in memory is the faster order for convolutions, on CPUs above all.
         net = model.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._scorer = Scorer(net, model.mean, model.std).to(device)
+        self._task = OPS[config.task]
+        self._scorer = Scorer(net, model.mean, model.std, self._task.scores).to(device)
         self._optimizer = optimizer(net, config)
         self.parameter_count = parameter_count(net)
 
@@ -54,15 +55,13 @@ class TorchLearner:
         self._optimizer.zero_grad()
         images_N3HW = self._input(images_NHW3, batch.augmentation)
         logits_NC = self._logits(images_N3HW)
-        loss_N = F.cross_entropy(
-            logits_NC, labels_N, reduction="none", label_smoothing=self._config.label_smoothing
-        )
+        loss_N = self._task.loss_N(logits_NC, labels_N, self._config.label_smoothing)
         # A batch whose weights are all zero teaches nothing, rather than NaN.
         loss = (weights_N * loss_N).sum() / weights_N.sum().clamp_min(1e-12)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-        correct = (logits_NC.argmax(dim=1) == labels_N).sum()
-        return StepResult(loss=loss.item(), metric_sum=int(correct.item()))
+        metric_sum = self._task.metric_sum(logits_NC, labels_N)
+        return StepResult(loss=loss.item(), metric_sum=float(metric_sum.item()))
 
     def predict(self, images_NHW3: Images) -> Floats:
         self._scorer.eval()
@@ -81,6 +80,7 @@ class TorchLearner:
         torch.save(scorer.net.state_dict(), directory / STATE)
         spec = {
             "model": self._config.model,
+            "task": self._config.task,
             "model_args": self._config.model_args,
             "num_classes": self._num_classes,
             "image_size": list(self._image_size),

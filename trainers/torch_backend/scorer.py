@@ -1,7 +1,8 @@
-"""What is evaluated, exported and served: uint8 images in, probabilities out."""
+"""What is evaluated, exported and served: uint8 images in, scores out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +23,24 @@ _PIXELS_AT_ONCE = 2**21
 
 
 class Scorer(nn.Module):
-    """Images in, probabilities out: what is evaluated, exported and served."""
+    """Images in, scores out: what is evaluated, exported and served."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, net: nn.Module, mean: Colours, std: Colours) -> None:
+    def __init__(
+        self, net: nn.Module, mean: Colours, std: Colours, scores: Callable[[Tensor], Tensor]
+    ) -> None:
         super().__init__()
+        self._scores = scores
         self.net = net
         self.register_buffer("mean", 255 * torch.tensor(mean), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std), persistent=False)
 
     def forward(self, images_NHW3: Tensor) -> Tensor:
-        """uint8 N×H×W×3 to probabilities, float32 N×C."""
+        """uint8 N×H×W×3 to the task's scores, float32 N×C."""
         logits_NC: Tensor = self.net(self.normalise(images_NHW3.to(torch.float32)))
-        return logits_NC.softmax(dim=1)
+        return self._scores(logits_NC)
 
     def normalise(self, images_NHW3: Tensor) -> Tensor:
         """Floats from 0 to 255, NHW3, as the network wants them, N3HW."""
