@@ -46,8 +46,7 @@ def authorization(request: Request) -> list[bytes]:
 def error_response(text: str, status: int) -> Response:
     """Makes a refusal as TensorFlow Serving and the Open Inference Protocol have it."""
     # Escaped, since what a client sent may hold halves of surrogate pairs.
-    headers = {"retry-after": "1"} if status == 429 else None
-    return Response(json.dumps({"error": text}), status, headers, media_type="application/json")
+    return Response(json.dumps({"error": text}), status, media_type="application/json")
 
 
 def refusal(error: ServingError) -> Response:

@@ -27,6 +27,7 @@ from serving.off_loop import off_loop
 from serving.protocols import numbers, signatures
 from serving.service import Query, Service
 
+SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 _DTYPES = {
     types_pb2.DT_UINT8: np.uint8,
     types_pb2.DT_INT32: np.int32,

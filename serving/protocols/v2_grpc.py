@@ -20,6 +20,9 @@ from serving.protocols.v2_rest import server_version
 from serving.service import Query, Service
 
 
+SERVICES = ("inference.GRPCInferenceService",)
+
+
 class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
     """Health, metadata, inference and the model repository."""
 
