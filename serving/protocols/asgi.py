@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import json
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -29,8 +27,10 @@ from serving.logs.record import current
 from serving.off_loop import WINDOW, off_loop
 from serving.service import Service
 
-_STEP = 2**20
-"""Bytes that are decoded at a time while other threads wait."""
+_ENCODINGS = {"": "", "identity": "", "gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
+_GZIP = b"\x1f\x8b"
+_MEMBERS = 4096
+"""Of one gzip; tools that pack in blocks make one for each."""
 
 
 def service_of(request: Request) -> Service:
@@ -72,14 +72,15 @@ async def received(request: Request) -> AsyncIterator[bytes]:
     service = service_of(request)
     with service.room() as take:
         body = await _read(request, service.limits, take)
-        encoding = request.headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in ("identity", "gzip", "deflate"):
+        sent = request.headers.get("content-encoding", "").strip().lower()
+        if (encoding := _ENCODINGS.get(sent)) is None:
             raise UnsupportedEncodingError(
-                f"content-encoding: expected gzip or deflate, got {encoding!r}."
+                f"content-encoding: expected gzip or deflate, got {sent!r}."
             )
         with service.admitted():
-            if encoding != "identity":
-                body = await off_loop(WINDOW + 1, _unpacked, body, service.limits.body_bytes)
+            if encoding:
+                limit = service.limits.body_bytes
+                body = await off_loop(WINDOW + 1, _unpacked, body, encoding, limit)
                 take(len(body))
             yield body
 
@@ -105,41 +106,41 @@ async def _read(request: Request, limits: LimitsConfig, take: Callable[[int], No
     return bytes(body)
 
 
-def _unpacked(body: bytes, limit: int) -> bytes:
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # either header
+def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
+    """Unpacks a whole body: all members of a gzip, and deflate with its header or without."""
+    is_bare = encoding == "deflate" and body[:2] != _GZIP and not _has_zlib_header(body)
+    form = -zlib.MAX_WBITS if is_bare else zlib.MAX_WBITS | 32  # either header
+    unpacked = bytearray()
+    rest = memoryview(body)
     try:
-        unpacked = unpacker.decompress(body, limit + 1)
+        for _ in range(_MEMBERS):
+            rest = _unpack_member(zlib.decompressobj(form), rest, unpacked, limit)
+            if rest[:2] != _GZIP:
+                break
     except zlib.error as e:
-        raise InvalidRequestError(f"Expected a packed body: {e}") from None
-    if len(unpacked) > limit:
-        raise _too_large(limit)
-    if not unpacker.eof:
-        raise InvalidRequestError("Expected a packed body: it is cut off.")
-    return unpacked
+        raise InvalidRequestError(f"Expected a body packed with {encoding}: {e}") from None
+    if bytes(rest).strip(b"\0"):  # tools fill their blocks with zeros
+        raise InvalidRequestError(
+            f"Expected a packed body, got {len(rest):,} bytes more after its end."
+        )
+    return bytes(unpacked)
+
+
+def _unpack_member(unpacker: Any, packed: memoryview, to: bytearray, limit: int) -> memoryview:
+    """Unpacks to the end of one member; returns what comes after it."""
+    for at in range(0, len(packed), WINDOW):
+        window = packed[at : at + WINDOW]
+        to += unpacker.decompress(window, limit + 1 - len(to))
+        if len(to) > limit:
+            raise _too_large(limit)
+        if unpacker.eof:
+            return packed[at + len(window) - len(unpacker.unused_data) :]
+    raise InvalidRequestError("Expected a packed body: it is cut off.")
+
+
+def _has_zlib_header(body: bytes) -> bool:
+    return len(body) > 1 and body[0] & 15 == zlib.DEFLATED and not (body[0] << 8 | body[1]) % 31
 
 
 def _too_large(limit: int) -> TooLargeError:
     return TooLargeError(f"Expected a body of at most {limit:,} bytes, got more.")
-
-
-def from_base64(text: Any) -> bytes:
-    """Raises InvalidRequestError for what is not base64."""
-    if not isinstance(text, str):
-        raise InvalidRequestError(f"b64: expected a string, got a {type(text).__name__}.")
-    try:
-        data = text.encode("ascii")
-        try:
-            return _decoded(data)
-        except binascii.Error:  # broken into lines by many a tool
-            return _decoded(b"".join(data.split()))
-    except ValueError as e:
-        raise InvalidRequestError(f"b64: expected base64: {e}") from None
-
-
-def _decoded(data: bytes) -> bytes:
-    if len(data) <= _STEP:
-        return base64.b64decode(data, validate=True)
-    if b"=" in data[:-2]:
-        raise binascii.Error("Padding before the end")
-    steps = range(0, len(data), _STEP)
-    return b"".join(base64.b64decode(data[i : i + _STEP], validate=True) for i in steps)

@@ -117,7 +117,7 @@ _SLOT = _object(
 V1_STATUS = _answers(name=_TEXT, ready=_FLAG, model_version_status=_list(_SLOT))
 V1_METADATA = _answers(
     model_spec=_object(name=_TEXT, version=_TEXT),
-    metadata=_object(signature_def={"type": "object"}),
+    metadata=_object(signature_def={"type": "object"}, class_names=_list(_TEXT)),
 )
 
 # --- Open Inference Protocol V2
@@ -172,7 +172,21 @@ V2_LIVE = _answers(live=_FLAG)
 V2_READY = _probe(_json(_object("name", name=_TEXT, ready=_FLAG)))
 _TENSORS = _list(_object(name=_TEXT, datatype=_TEXT, shape=_SIZES))
 V2_METADATA = _answers(
-    name=_TEXT, versions=_list(_TEXT), platform=_TEXT, inputs=_TENSORS, outputs=_TENSORS
+    name=_TEXT,
+    versions=_list(_TEXT),
+    platform=_TEXT,
+    inputs=_TENSORS,
+    outputs=_TENSORS,
+    parameters=_object(class_names=_list(_TEXT)),
+)
+_CONFIG_TENSORS = _list(_object(name=_TEXT, data_type=_TEXT, dims=_SIZES))
+V2_CONFIG = _answers(
+    name=_TEXT,
+    platform=_TEXT,
+    max_batch_size={"type": "integer"},
+    input=_CONFIG_TENSORS,
+    output=_CONFIG_TENSORS,
+    parameters=_object(class_names=_object(string_value=_TEXT)),
 )
 _ENTRY = _object(
     name=_TEXT,

@@ -53,9 +53,7 @@ def _page(document: dict[str, Any]) -> str:
             by_tag.setdefault(tag, []).append("".join(_operation(method, path, operation)))
     tags = list(enumerate(by_tag))
     links = "".join(f'<a href="#t{n}">{escape(tag)}</a> ' for n, tag in tags)
-    sections = "".join(
-        f'<h2 id="t{n}">{escape(tag)}</h2>{"".join(by_tag[tag])}' for n, tag in tags
-    )
+    sections = "".join(f'<h2 id="t{n}">{escape(tag)}</h2>{"".join(by_tag[tag])}' for n, tag in tags)
     title = escape(f"{document['info']['title']}: requests over HTTP")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
