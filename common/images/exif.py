@@ -1,32 +1,24 @@
-"""Exif and TIFF tags: the orientation that an image asks for, and tags that are traps."""
+"""The orientation that an image asks for, found by a reader of that tag alone.
+
+Cameras and programs write every other tag wrongly somewhere, so none is looked at.
+"""
 
 from __future__ import annotations
 
 import re
 import struct
-from typing import TYPE_CHECKING
 
-from common.images.errors import BadImage
-from common.images.segments import jpeg_segments
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-EXIF = b"Exif\0\0"
-_SHORT = 3
-"""The type of an orientation."""
-_ORIENTATION = 0x0112
+EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+"""What they begin with in a JPEG."""
 TURNED = range(2, 9)
 """Orientations that are not upright."""
-_RAW_PROFILE = "Raw profile type exif"
-_LONGEST_PROFILE = 1 << 17
-"""Characters, two a byte: as long as Exif in a JPEG can be."""
-_TIFF = re.compile(rb"II[*+]\0|MM\0[*+]")
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_SIZES |= {16: 8, 17: 8, 18: 8}
-"""Bytes of a TIFF tag's value by its type."""
-_DIRECTORIES = {34665, 34853, 40965}
-"""Tags that lead to further ones: Exif, GPS, interoperability."""
+ORIENTATION = 0x0112
+SHORT = 3
+"""The type of an orientation."""
+INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
+"""Types that an orientation is written in all the same, and `struct`'s letters for them."""
+_TIFF = re.compile(rb"(?:II|MM)(?:\*\0|\0\*)")
+_IN_XMP = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*([0-9])")
 
 
 def is_upright(exif: bytes) -> bool:
@@ -38,68 +30,32 @@ def is_upright(exif: bytes) -> bool:
     (count,) = struct.unpack_from(f"{order}H", exif, at)
     for entry in range(at + 2, at + 2 + 12 * count, 12):
         tag, kind, values, value = struct.unpack_from(f"{order}HHIH", exif, entry)
-        if tag == _ORIENTATION and ((kind, values) != (_SHORT, 1) or value in TURNED):
+        if tag == ORIENTATION and ((kind, values) != (SHORT, 1) or value in TURNED):
             return False
     return True
 
 
-def orientation(image: Image.Image) -> int:
-    """The orientation that an opened image asks for, 1 to 8; 1, upright, where it says nothing.
-
-    Raises:
-      BadImage: see `check_tags`.
-    """
-    check_tags((image.info.get("exif") or b"").removeprefix(EXIF))
-    if len(image.info.get(_RAW_PROFILE, "")) > _LONGEST_PROFILE:
-        return 1
+def exif_orientation(exif: bytes) -> int | None:
+    """What the tag of the orientation says; None: it is not there, or not readable."""
+    while exif.startswith(EXIF):
+        exif = exif[len(EXIF) :]
+    if not _TIFF.match(exif):
+        return None
+    order = "<" if exif.startswith(b"II") else ">"
+    found = None
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # broken metadata of a sound image: as if it had none
-        return 1
+        (at,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, at)
+        for entry in range(at + 2, at + 2 + 12 * count, 12):
+            tag, kind, values = struct.unpack_from(f"{order}HHI", exif, entry)
+            if tag == ORIENTATION and values == 1 and kind in INTEGERS:
+                (found,) = struct.unpack_from(order + INTEGERS[kind], exif, entry + 8)
+    except struct.error:  # cut off; what stands before that counts
+        pass
+    return found
 
 
-def check_tags(data: bytes) -> None:
-    """Raises BadImage for metadata whose values overlap.
-
-    Pillow reads each as it opens a file, so that a small one would fill the memory.
-    """
-    if data.startswith(b"\xff\xd8"):
-        segments = (data[start:end] for _, start, end in jpeg_segments(data))
-        data = b"".join(s.removeprefix(EXIF) for s in segments if s.startswith(EXIF))
-    is_avif = data[4:8] == b"ftyp"  # anywhere in it
-    headers = _TIFF.finditer(data) if is_avif else filter(None, [_TIFF.match(data)])
-    for header in headers:
-        try:
-            total = _size_of_tags(data, header.start(), 2 * len(data))
-        except struct.error:  # cut off, or no metadata after all
-            continue
-        if total > 2 * len(data):
-            raise BadImage("damaged", "the values of its metadata overlap")
-
-
-def _size_of_tags(data: bytes, start: int, most: int) -> int:
-    """Bytes of the values in the directories of a TIFF, as far as that is at most `most`."""
-    order = "<" if data[start] == ord("I") else ">"
-    is_big = b"+" in data[start : start + 4]
-    offset, count = (struct.Struct(f"{order}{c}") for c in ("QQ" if is_big else "IH"))
-    entry = struct.Struct(f"{order}HH{'QQ' if is_big else 'II'}")
-    total, seen = 0, set()
-    directories = [offset.unpack_from(data, start + (8 if is_big else 4))[0]]
-    while directories and total <= most:
-        at = start + directories.pop()
-        if at in seen or at == start:
-            continue
-        seen.add(at)
-        (tags,) = count.unpack_from(data, at)
-        at += count.size
-        for _ in range(tags):
-            tag, kind, values, value = entry.unpack_from(data, at)
-            total += entry.size + _SIZES.get(kind, 0) * values
-            at += entry.size
-            if tag in _DIRECTORIES:
-                directories.append(value)
-            if total > most:
-                break
-        else:
-            directories += offset.unpack_from(data, at)
-    return total
+def xmp_orientation(xmp: bytes) -> int | None:
+    """What XMP says of the orientation; None: nothing."""
+    found = _IN_XMP.search(xmp)
+    return int(found[1]) if found else None

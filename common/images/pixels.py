@@ -15,7 +15,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -23,12 +23,15 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from common.images.errors import BadImage
-from common.images.exif import TURNED, check_tags, orientation
-from common.images.plain import look
+from common.images import deep
+from common.images.bare import Bare, lay_bare
+from common.images.exif import TURNED, exif_orientation, xmp_orientation
+from common.images.plain import MAX_SIDE, look
 from common.images.segments import png_chunks
+from common.images.unread import why_unread
 
 # fmt: off
-_READABLE = [
+READABLE = [
     "JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA",
 ]
 # fmt: on
@@ -36,7 +39,15 @@ _READABLE = [
 JPEG includes MPO, the JPEGs of phones that hold several pictures."""
 FORMATS = "JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, JPEG 2000, PPM or TGA"
 """The same, for people."""
-_LOSSY = frozenset({"JPEG", "MPO", "WEBP", "AVIF", "JPEG2000"})
+with suppress(ImportError):
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    READABLE.append("HEIF")
+    FORMATS = FORMATS.replace("AVIF", "AVIF, HEIC")
+_LOSSY = frozenset({"JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JPEG2000"})
+_LONGEST_JPEG = 65_500
+"""Of its sides; what is longer becomes PNG."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -68,50 +79,62 @@ class CheckedImage:
     """1 (grey) or 3."""
     normalised: str | None
     """Why the bytes differ from the original's, such as "rotated"; None: same."""
+    bits: int | None = None
+    """Bits of the largest sample of a file of 16 bits a sample; None: it is none."""
 
 
-def normalise(data: bytes, *, max_pixels: int) -> CheckedImage:
+def normalise(data: bytes, *, max_pixels: int, depth: int = deep.DEPTH) -> CheckedImage:
     """Returns the image as a model sees it; a plain file is not decoded, so it may be broken.
 
     Raises:
       BadImage: as `check_image`, of a file that is not plain.
     """
-    return _plain(data) or check_image(data, max_pixels=max_pixels)
+    return _plain(data) or check_image(data, max_pixels=max_pixels, depth=depth)
 
 
-def check_image(data: bytes, *, max_pixels: int) -> CheckedImage:
+def check_image(data: bytes, *, max_pixels: int, depth: int = deep.DEPTH) -> CheckedImage:
     """Decodes an image once, fully, and normalises it where needed.
+
+    Args:
+      depth: bits that the samples of files of 16 bits have.
 
     Raises:
       BadImage: empty, truncated, too large (by its header, undecoded), or not
         an image.
     """
-    with open_image(data, max_pixels=max_pixels) as image:
-        image.load()
+    with _opened(data, max_pixels) as (image, file):
+        picture = deep.load(image, file.data, depth)
         _check_size(image, max_pixels)
         if image.format == "PNG":
-            _check_png(data)
-        return _plain(data) or _written_anew(image, data)
+            _check_png(file.data)
+            _scale_transparent_colour(picture.image, file.data[24], depth)
+        return _plain(data) or _stripped(file) or _written_anew(image, file, picture)
 
 
 @contextmanager
 def open_image(data: bytes, *, max_pixels: int) -> Iterator[Image.Image]:
-    """Opens an image file, undecoded; what fails within is a BadImage too.
+    """Opens an image file without its metadata, undecoded; what fails within is a BadImage too.
 
     Raises:
       BadImage: see `check_image`.
     """
+    with _opened(data, max_pixels) as (image, _):
+        yield image
+
+
+@contextmanager
+def _opened(data: bytes, max_pixels: int) -> Iterator[tuple[Image.Image, Bare]]:
     if not data:
         raise BadImage("empty", "0 bytes")
     try:
-        check_tags(data)
-        with Image.open(io.BytesIO(data), formats=_READABLE) as image:
+        file = lay_bare(data)
+        with Image.open(io.BytesIO(file.data), formats=READABLE) as image:
             _check_size(image, max_pixels)
-            yield image
+            yield image, file
     except BadImage:
         raise
     except UnidentifiedImageError:
-        raise BadImage("not-an-image", "no image format that Pillow reads") from None
+        raise why_unread(data, READABLE) from None
     except Exception as e:
         # Pillow's decoders raise whatever broken bytes lead them to: OSError,
         # SyntaxError, ValueError, struct.error, MemoryError and more.
@@ -128,6 +151,8 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
         width, height = tile
     if width * height > max_pixels:
         raise BadImage("too-large", f"{width}×{height} pixels, at most {max_pixels}")
+    if max(width, height) > MAX_SIDE:
+        raise BadImage("too-large", f"{width}×{height} pixels, at most {MAX_SIDE:,} a side")
 
 
 def _check_png(data: bytes) -> None:
@@ -149,17 +174,33 @@ def _plain(data: bytes) -> CheckedImage | None:
     return CheckedImage(encoded=data, normalised=None, **asdict(plain)) if plain else None
 
 
-def _reason(image: Image.Image, data: bytes) -> str:
+def _stripped(file: Bare) -> CheckedImage | None:
+    """The file without its metadata, if they alone keep it from being plain."""
+    plain = None if file.orientation in TURNED else look(file.data)
+    if plain is None:
+        return None
+    return CheckedImage(encoded=file.data, normalised="metadata", **asdict(plain))
+
+
+def _orientation(image: Image.Image, file: Bare) -> int:
+    """The orientation that an opened image asks for, 1 to 8; 1, upright, where it says nothing."""
+    if file.orientation is not None:
+        return file.orientation
+    found = exif_orientation(image.info.get("exif") or b"")
+    return xmp_orientation(image.info.get("xmp") or b"") or 1 if found is None else found
+
+
+def _reason(image: Image.Image, file: Bare) -> str:
     """Says why a decoded image is not plain."""
     if image.format not in ("JPEG", "MPO", "PNG"):
         return str(image.format).lower()
-    if image.format == "PNG" and data[24] == 16:
+    if image.format == "PNG" and file.data[24] == 16:
         return "16-bit"
     if image.has_transparency_data:
         return "transparency"
     if image.mode not in ("L", "RGB", "P", "1"):
         return image.mode
-    return "rotated" if orientation(image) in TURNED else "headers"
+    return "rotated" if file.orientation in TURNED else "headers"
 
 
 def to_png(pixels_HW3: npt.NDArray[np.uint8]) -> bytes:
@@ -169,14 +210,15 @@ def to_png(pixels_HW3: npt.NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
-def _written_anew(image: Image.Image, data: bytes) -> CheckedImage:
-    reason, lossy = _reason(image, data), image.format in _LOSSY and b"VP8L" not in data[:65536]
-    if image.format == "PNG":
-        _scale_transparent_colour(image, data[24])
-    # A TIFF was turned by Pillow, as it was decoded.
-    turn = _TURNS.get(orientation(image))
-    plain = _to_8_bit(image if turn is None else image.transpose(turn))
+def _written_anew(image: Image.Image, file: Bare, picture: deep.Picture) -> CheckedImage:
+    reason = _reason(image, file)
+    lossy = image.format in _LOSSY and b"VP8L" not in file.data[:65536]
+    turn = _TURNS.get(_orientation(image, file))
+    plain = _on_white(picture.image)
+    if turn is not None:
+        plain = plain.transpose(turn)
     plain.info = {}  # no metadata: what they ask for is done
+    lossy = lossy and max(plain.size) <= _LONGEST_JPEG
     out = io.BytesIO()
     if lossy:
         plain.save(out, "JPEG", quality=95, subsampling=0)
@@ -189,32 +231,21 @@ def _written_anew(image: Image.Image, data: bytes) -> CheckedImage:
         height=plain.height,
         channels=1 if plain.mode == "L" else 3,
         normalised=reason,
+        bits=picture.used,
     )
 
 
-def _scale_transparent_colour(image: Image.Image, bits: int) -> None:
+def _scale_transparent_colour(image: Image.Image, bits: int, depth: int) -> None:
     """Pillow scales a PNG's samples to 8 bits, and leaves the colour that is transparent."""
     colour = image.info.get("transparency")
     if isinstance(colour, int) and image.mode == "L":
         image.info["transparency"] = colour * 255 // ((1 << bits) - 1)
     elif isinstance(colour, tuple) and bits == 16:
-        image.info["transparency"] = tuple(sample >> 8 for sample in colour)
+        image.info["transparency"] = tuple(deep.to_8_bits(np.array(colour), depth).tolist())
 
 
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Returns the image as 8-bit grey or RGB; transparent parts become white."""
-    if image.mode.startswith("I;16"):
-        # Pillow's own conversion clips at 255 where scaling is meant.
-        grey = np.asarray(image)
-        scaled = (grey >> 8).astype(np.uint8)
-        transparent = image.info.get("transparency")
-        if isinstance(transparent, int):
-            scaled[grey == transparent] = 255
-        return Image.fromarray(scaled)
-    if image.mode in ("I", "F"):
-        raise BadImage(
-            "unsupported-depth", f"mode {image.mode}: 32-bit samples have no agreed range"
-        )
+def _on_white(image: Image.Image) -> Image.Image:
+    """Returns the image as grey or RGB; transparent parts become white."""
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")

@@ -5,16 +5,25 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+"""What their files begin with."""
 SCAN = 0xDA
 """The marker of a JPEG before its pixels."""
-_BARE = {0x00, 0x01, *range(0xD0, 0xDA), 0xFF}
+_BARE = {0x00, 0x01, *range(0xD0, 0xDA)}
 """Second bytes that no segment begins with."""
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of a JPEG's segments, up to the first scan or what is none."""
+    """Marker, start and end of a JPEG's segments, up to the first scan or what is none.
+
+    Bytes may stand before a marker to fill up: then it is more than four bytes after the
+    end of the segment before it.
+    """
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] not in _BARE:
+        if data[at + 1] == 0xFF:
+            at += 1
+            continue
         (length,) = struct.unpack_from(">H", data, at + 2)
         if length < 2 or at + 2 + length > len(data):
             return

@@ -22,6 +22,7 @@ from tfx.types import artifact_utils
 
 from common import files
 from common.errors import DataError, RunError
+from common.process.progress import emit
 from common.record.artifacts import Examples
 from common.record.record import annotate, name_of
 from common.record.steps import Data
@@ -80,6 +81,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         finally:
             spool.remove()
         contents = outcome.report
+        for notice in contents["notices"]:
+            emit({"kind": "note", "text": notice})
         _set_properties(examples, contents, exec_properties)
         details.record(
             Data(

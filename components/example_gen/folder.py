@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field, replace
 
 from common.errors import DataError
 from components.example_gen.records import (
@@ -23,6 +23,7 @@ from components.example_gen.records import (
     check_split,
     show,
 )
+from components.example_gen.tree import Entry, LocalTree, Tree
 
 IMAGE_EXTENSIONS = frozenset(
     b".jpg .jpeg .jpe .jfif .png .gif .bmp .dib .webp .tif .tiff .avif .jp2 .j2k .ppm .pgm .pbm "
@@ -35,30 +36,30 @@ _SYSTEM_NAMES = frozenset({b"thumbs.db", b"desktop.ini", b"__macosx", b"@eadir",
 
 @dataclass(slots=True)
 class _Listing:
-    root: bytes
+    tree: Tree
+    where: str
     follow_symlinks: bool
     records: list[Record] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
-    visited: set[tuple[int, int]] = field(default_factory=set)
+    visited: set[Hashable] = field(default_factory=set)
 
-    def entries(self, directory: bytes) -> Iterator[tuple[bytes, bool]]:
-        """Sorted (path, is a directory) of what counts in a directory."""
+    def entries(self, directory: bytes) -> Iterator[Entry]:
+        """Yields what counts in a directory."""
         try:
-            entries = sorted(os.scandir(directory), key=lambda e: e.name)
+            entries = self.tree.entries(directory)
         except OSError as e:
             self.quarantine(directory, "", "unreadable", e.strerror or str(e))
             return
         for entry in entries:
             if is_hidden(entry.name):
                 self.ignored["hidden or system files"] += 1
-            elif entry.is_symlink() and not self.follow_symlinks:
+            elif entry.is_symlink and not self.follow_symlinks:
                 self.ignored["symbolic links"] += 1
             else:
-                yield entry.path, _is_directory(entry)
+                yield entry
 
     def quarantine(self, path: bytes, label: str, reason: str, detail: str = "") -> None:
-        path = os.path.relpath(path, self.root)
         self.quarantined.append(Quarantined(path=path, label=label, reason=reason, detail=detail))
 
     def file(self, path: bytes, label: str | None, split: str | None) -> None:
@@ -68,12 +69,10 @@ class _Listing:
         elif label is None:
             self.quarantine(path, "", "outside-class-folders")
         else:
-            path = os.path.relpath(path, self.root)
             self.records.append(Record(path=path, label=label, split=split))
 
     def first_visit(self, directory: bytes) -> bool:
-        status = os.stat(directory)
-        identity = (status.st_dev, status.st_ino)
+        identity = self.tree.identity(directory)
         if identity in self.visited:
             self.ignored["folders linked more than once"] += 1
             return False
@@ -86,49 +85,58 @@ class _Listing:
             directory = stack.pop()
             if not self.first_visit(directory):
                 continue
-            for path, is_directory in self.entries(directory):
-                if not is_directory:
-                    self.file(path, label, split)
-                elif os.path.splitext(path)[1].lower() in IMAGE_EXTENSIONS:
-                    self.quarantine(path, label, "directory")
+            for entry in self.entries(directory):
+                if not entry.is_directory:
+                    self.file(entry.path, label, split)
+                elif os.path.splitext(entry.path)[1].lower() in IMAGE_EXTENSIONS:
+                    self.quarantine(entry.path, label, "directory")
                 else:
-                    stack.append(path)
+                    stack.append(entry.path)
 
     def class_folders(self, directory: bytes, split: str | None) -> None:
         """Lists a directory of class folders."""
-        for path, is_directory in self.entries(directory):
-            if is_directory:
-                label = check_label(os.path.basename(path), show(path))
-                self.class_folder(path, label, split)
+        for entry in self.entries(directory):
+            if entry.is_directory:
+                label = check_label(entry.name, f"{self.where}/{show(entry.path)}")
+                self.class_folder(entry.path, label, split)
             else:
-                self.file(path, None, split)
+                self.file(entry.path, None, split)
 
 
 def list_folder(path: str, *, follow_symlinks: bool = True) -> Source:
-    """Lists the images of a folder.
+    """Lists the images of a folder; see `list_tree`."""
+    root = os.fsencode(path)
+    source = list_tree(LocalTree(root), path, follow_symlinks=follow_symlinks)
+    return replace(source, base=root)
+
+
+def list_tree(tree: Tree, where: str, *, follow_symlinks: bool = True) -> Source:
+    """Lists the images of a tree; the source's `base` is left to the caller.
+
+    Args:
+      where: what the tree is called in messages.
 
     Raises:
       DataError: no class folders, fewer than two classes, no images, or
         split folders that cannot be told apart.
     """
-    root = os.fsencode(path)
-    listing = _Listing(root, follow_symlinks)
-    listing.first_visit(root)
-    split_folders = _split_folders(_Listing(root, follow_symlinks))
+    listing = _Listing(tree, where, follow_symlinks)
+    listing.first_visit(b"")
+    split_folders = _split_folders(_Listing(tree, where, follow_symlinks))
     if split_folders:
-        for directory, is_directory in listing.entries(root):
-            if is_directory:
-                listing.class_folders(directory, split_folders[directory])
+        for entry in listing.entries(b""):
+            if entry.is_directory:
+                listing.class_folders(entry.path, split_folders[entry.path])
             else:
-                listing.file(directory, None, None)
+                listing.file(entry.path, None, None)
     else:
-        listing.class_folders(root, None)
+        listing.class_folders(b"", None)
     if not listing.records:
-        raise DataError(_no_images(path, listing))
-    check_labels((r.label for r in listing.records), path)
+        raise DataError(_no_images(listing))
+    check_labels((r.label for r in listing.records), where)
     return Source(
         kind="folder",
-        base=root,
+        base=b"",
         records=tuple(sorted(listing.records, key=lambda r: r.path)),
         quarantined=tuple(listing.quarantined),
         ignored=dict(listing.ignored),
@@ -140,33 +148,32 @@ def _split_folders(listing: _Listing) -> dict[bytes, str]:
 
     A folder called train that holds images and no folders is a class.
     """
-    directories = [path for path, is_directory in listing.entries(listing.root) if is_directory]
-    names = {d: show(os.path.basename(d)).lower() for d in directories}
+    names = {e.path: show(e.path).lower() for e in listing.entries(b"") if e.is_directory}
     if not any(
-        n in SPLIT_NAMES and any(is_directory for _, is_directory in listing.entries(d))
+        n in SPLIT_NAMES and any(e.is_directory for e in listing.entries(d))
         for d, n in names.items()
     ):
         return {}
     splits: dict[bytes, str] = {}
     for directory, name in names.items():
-        split = check_split(name, show(listing.root))
+        split = check_split(name, listing.where)
         if split in splits.values():
             raise DataError(
-                f"{show(listing.root)}: two folders are the split {split!r} "
+                f"{listing.where}: two folders are the split {split!r} "
                 f"({', '.join(sorted(names.values()))}); merge them."
             )
         splits[directory] = split
     if "train" not in splits.values():
         others = ", ".join(sorted(names.values()))
-        raise DataError(f"{show(listing.root)}: expected a folder train/ beside {others}.")
+        raise DataError(f"{listing.where}: expected a folder train/ beside {others}.")
     return splits
 
 
-def _no_images(path: str, listing: _Listing) -> str:
+def _no_images(listing: _Listing) -> str:
     passed = [f"{n} × {kind}" for kind, n in listing.ignored.items()]
     passed += [f"{show(q.path)}: {q.reason}" for q in listing.quarantined[:3]]
     return (
-        f"{path}: expected one folder per class with images in it "
+        f"{listing.where}: expected one folder per class with images in it "
         f"(CLASS/*.jpg or train/CLASS/*.jpg), found no images"
         + (f" ({', '.join(passed)})." if passed else ".")
     )
@@ -174,10 +181,3 @@ def _no_images(path: str, listing: _Listing) -> str:
 
 def is_hidden(name: bytes) -> bool:
     return name.startswith(b".") or name.lower() in _SYSTEM_NAMES
-
-
-def _is_directory(entry: os.DirEntry[bytes]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a symbolic link that leads to itself
-        return False

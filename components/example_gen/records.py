@@ -95,6 +95,8 @@ class Source:
     ignored: Mapping[str, int] = field(default_factory=dict)
     """Files that are no images by name, counted by kind."""
     extra_columns: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    """What a person should know of it: a sentence on one line each."""
 
     def file(self, record: Record) -> bytes:
         return os.path.join(self.base, record.path)

@@ -66,6 +66,7 @@ def conclude(source: Source, config: DataConfig, all_notes: Iterable[Notes]) -> 
         "evaluation_split": evaluation_split(config),
         "extra_columns": sorted(extra_columns),
         "ignored": dict(sorted(source.ignored.items())),
+        "notices": list(source.notices),
         **_counts(images, plan, config),
         "quarantined": {
             "count": len(quarantined),

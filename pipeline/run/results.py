@@ -65,6 +65,7 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         "images": {name: split["images"] for name, split in ingested["splits"].items()},
         "quarantined": ingested["quarantined"]["count"],
         "quarantine": str(Path(outputs[IMAGE_EXAMPLE_GEN]["report"].uri) / QUARANTINE_FILE),
+        "notices": ingested.get("notices", []),  # none in reports made before there were any
         evaluation.headline: evaluation.metrics[evaluation.headline],
         f"{evaluation.headline}_interval": evaluation.interval,
         "examples": evaluation.examples,

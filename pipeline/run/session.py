@@ -75,13 +75,13 @@ def run_pipelines(configs: Sequence[PipelineConfig], display: Display) -> list[F
       StoreError: the metadata store cannot be written to.
       RunError: the output folder cannot be used.
     """
+    notes = _Notes(display)
     for config in configs:
         config.check_folders()
         # Half a minute before TFX would say so.
         place = spans.resolve(config.data.path, config.data.span, config.data.version)
         source = list_source(config.data, place.path)
-        for note in too_fine(config.evaluate, _held_out(config, source)):
-            display.handle({"kind": "note", "text": note})
+        notes.show(*source.notices, *too_fine(config.evaluate, _held_out(config, source)))
     workspace, store = Workspace(configs[0].output), configs[0].store
     check_writable(store)
     if (former := workspace.claim(configs[0].pipeline_name, store)) is not None:
@@ -91,7 +91,7 @@ def run_pipelines(configs: Sequence[PipelineConfig], display: Display) -> list[F
         )
     with workspace.lock():
         runs = [_prepare(workspace, config) for config in configs]
-        return _Child(workspace, configs, runs, display).run()
+        return _Child(workspace, configs, runs, display, notes).run()
 
 
 def title_of(config: PipelineConfig) -> str:
@@ -118,11 +118,26 @@ def _prepare(workspace: Workspace, config: PipelineConfig) -> str:
 
 
 @dataclass(slots=True)
+class _Notes:
+    """What a person should know, shown once however often it is told."""
+
+    _display: Display
+    _shown: set[str] = field(default_factory=set)
+
+    def show(self, *texts: str) -> None:
+        for text in texts:
+            if text not in self._shown:
+                self._shown.add(text)
+                self._display.handle({"kind": "note", "text": text})
+
+
+@dataclass(slots=True)
 class _Child:
     _workspace: Workspace
     _configs: Sequence[PipelineConfig]
     _runs: Sequence[str]
     _display: Display
+    _notes: _Notes
     _finished: list[Finished] = field(default_factory=list)
 
     def run(self) -> list[Finished]:
@@ -154,7 +169,12 @@ class _Child:
                     summary = {k: v for k, v in event.items() if k not in _OF_RESULT}
                     log, error = self._log(index), event.get("error", "")
                     self._finished.append(Finished(event["state"], summary, error, log))
-                self._display.handle(event)
+                    # Of an ingestion from the cache nothing was told yet.
+                    self._notes.show(*summary.get("notices", ()))
+                if event["kind"] == "note":
+                    self._notes.show(event["text"])
+                else:
+                    self._display.handle(event)
             code = warden.wait(child)
         except (KeyboardInterrupt, SystemExit, OSError) as e:
             code = _exit_code(e)
