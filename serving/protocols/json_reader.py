@@ -55,7 +55,9 @@ def read_json_object(body: bytes, images: int) -> dict[str, Any]:
                 body = body.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
             value = _Reader(body, images).read()
     except (ValueError, RecursionError) as e:
-        raise InvalidRequestError(f"Expected a JSON object: {e}") from None
+        packed = body.startswith(b"\x1f\x8b")
+        why = "it is packed; say so: Content-Encoding: gzip" if packed else e
+        raise InvalidRequestError(f"Expected a JSON object: {why}") from None
     if not isinstance(value, dict):
         kind = "list" if isinstance(value, np.ndarray) else type(value).__name__
         raise InvalidRequestError(f"Expected a JSON object, got a {kind}.")
