@@ -165,7 +165,7 @@ class LogConfig(Checked):
     """What is logged, a JSON object per line."""
 
     access: bool = True
-    """A line per request; loads and errors have one in any case."""
+    """A line per request but probes; loads and errors have one in any case."""
     file: str = ""
     """Appended to; "" is stderr."""
 

@@ -119,6 +119,8 @@ def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
                 break
     except zlib.error as e:
         raise InvalidRequestError(f"Expected a body packed with {encoding}: {e}") from None
+    if rest[:2] == _GZIP:
+        raise TooLargeError(f"Expected a gzip of at most {_MEMBERS:,} members, got more.")
     if bytes(rest).strip(b"\0"):  # tools fill their blocks with zeros
         raise InvalidRequestError(
             f"Expected a packed body, got {len(rest):,} bytes more after its end."

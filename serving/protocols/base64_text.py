@@ -12,7 +12,9 @@ from serving.errors import InvalidRequestError
 _STEP = 2**20
 """Bytes that are decoded at a time while other threads wait; of whole groups of four."""
 _DATA_URI = re.compile(r"data:([^,]{0,200}),", re.IGNORECASE)
-_ADDRESS = re.compile(r"(?:https?|file|s3|gs)://|[./~].*/|.{1,200}\.[A-Za-z][A-Za-z0-9]{2,3}$")
+_ADDRESS = re.compile(
+    r"(?:https?|file|s3|gs)://.*|(?:[./~]|[A-Za-z]:\\).{1,300}|.{1,300}\.[A-Za-z]\w{2,3}"
+)
 _SPACE_WITHIN = re.compile(rb"[^\s] +[^\s]")
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
@@ -38,7 +40,7 @@ def from_base64(text: Any, index: int) -> bytes:
     try:
         return _decoded(text[start:].encode("ascii"))
     except ValueError as e:
-        if _ADDRESS.match(text[:300]):
+        if _ADDRESS.fullmatch(text):
             raise InvalidRequestError(
                 f"Image {index}: expected the image itself in base64, got {text[:60]!r}: a server "
                 "opens no paths and addresses."

@@ -16,8 +16,10 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_service_pb2,
     model_service_pb2_grpc,
     predict_pb2,
+    prediction_service_pb2,
     prediction_service_pb2_grpc,
 )
 
@@ -30,7 +32,11 @@ from serving.protocols import numbers, signatures
 from serving.protocols.wire import varint
 from serving.service import Query, Service
 
-SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
+SERVICES = tuple(
+    service.full_name
+    for file in (prediction_service_pb2, model_service_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+)
 _DTYPES = {
     types_pb2.DT_UINT8: np.uint8,
     types_pb2.DT_INT32: np.int32,

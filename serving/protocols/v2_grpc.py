@@ -19,7 +19,7 @@ from serving.protocols.bearer import authorization
 from serving.protocols.v2_rest import server_version
 from serving.service import Query, Service
 
-SERVICES = ("inference.GRPCInferenceService",)
+SERVICES = tuple(s.full_name for s in oip.DESCRIPTOR.services_by_name.values())
 
 
 class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
