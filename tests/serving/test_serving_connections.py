@@ -128,7 +128,7 @@ LONG_HEADS = {
     "after a body": b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"1\r\nx\r\n0\r\n" + LONG + b"\r\n",
     "of a chunk": b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b"1;" + b"x" * 140_000,
+    b"1;" + b"x" * 1_000_000,
 }
 
 
