@@ -88,7 +88,7 @@ def _is_cut_off(data: bytes, error: BadImage) -> bool:
 
 def _instead(data: bytes, error: BadImage) -> str:
     if not data:
-        return "an empty one, 0 bytes"
+        return "0 bytes that are none: it is empty"
     if error.reason == "heic":
         return "a HEIC photo, which this server does not read: convert it to JPEG"
     if _BASE64.match(data):

@@ -60,7 +60,8 @@ def _page(document: dict[str, Any]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{_STYLE}</style></head><body>"
         f"<header><h1>{title}</h1><p>SERVER stands for this server's address, NAME for a "
-        "model's name.</p></header>"
+        "model's name. Where it asks for a token, add <code>-H 'Authorization: Bearer "
+        "TOKEN'</code>.</p></header>"
         f"<nav>{links}</nav><main>{sections}</main>"
         '<footer><p><a href="openapi.json">openapi.json</a> · '
         '<a href="./">classify an image</a></p></footer></body></html>'
@@ -72,13 +73,11 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[st
     if description := operation.get("description"):
         yield f"<p>{escape(description)}</p>"
     yield _preformatted("\n".join(_samples(method, path, operation)))
-    for parameter in operation.get("parameters", ()):
-        if parameter["in"] == "query":
-            yield f"<p>Query: <code>{escape(parameter['name'])}</code></p>"
-    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-        yield _schema("Takes", kind, content)
-    for kind, content in operation["responses"]["200"].get("content", {}).items():
-        yield _schema("Answers", kind, content)
+    query = [p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"]
+    if query:
+        yield f"<p>In the query: {escape(', '.join(query))}.</p>"
+    yield from _schemas("Takes", operation.get("requestBody", {}))
+    yield from _schemas("Answers", operation["responses"]["200"])
     yield "</details>"
 
 
@@ -89,9 +88,11 @@ def _samples(method: str, path: str, operation: dict[str, Any]) -> list[str]:
     return written or [f"curl {post}SERVER{filled}"]
 
 
-def _schema(word: str, kind: str, content: dict[str, Any]) -> str:
-    text = json.dumps(content.get("schema", {}), indent=1, ensure_ascii=False)
-    return f"<p>{word} {escape(kind)}:</p>{_preformatted(text)}"
+def _schemas(word: str, message: dict[str, Any]) -> Iterator[str]:
+    for kind, content in message.get("content", {}).items():
+        if schema := content.get("schema"):
+            text = json.dumps(schema, indent=1, ensure_ascii=False)
+            yield f"<p>{word} {escape(kind)}:</p>{_preformatted(text)}"
 
 
 def _preformatted(text: str) -> str:
