@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import threading
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 from chromium import Chromium, find_chromium
-from helpers import wait_until
+from helpers import ROOT, wait_until
 from html_page import Html
 from serving_server import serve
 
@@ -226,6 +227,21 @@ def test_the_lines_for_curl_work_as_they_are_printed(rest, server, demo, tmp_pat
         done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, timeout=30)
         assert f'"{image.name[0]}"' in done.stdout.decode(), line
         json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/serving.md"])
+def test_the_lines_for_curl_in_the_docs_work(server, demo, page, tmp_path):
+    image = demo.kept[7]
+    (tmp_path / "photo.jpg").write_bytes(image.read_bytes())
+    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
+    lines = [block for block in blocks if "curl" in block]
+    assert lines
+    for line in lines:
+        told = line.replace("http://127.0.0.1:8501", server.url)
+        told = told.replace("build/demo", str(demo.root))
+        done = subprocess.run(told, shell=True, cwd=tmp_path, capture_output=True, timeout=30)
+        answers = done.stdout.decode()
+        assert '"error"' not in answers and re.search(r'"\d"', answers), (line, answers)
 
 
 def test_the_terminal_gives_a_line_for_curl_that_works(shared, demo, tmp_path):
