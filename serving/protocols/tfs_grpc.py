@@ -44,8 +44,6 @@ _DTYPES = {
     types_pb2.DT_FLOAT: np.float32,
     types_pb2.DT_DOUBLE: np.float64,
 }
-
-
 _METADATA = {"signature_def", "class_names"}
 
 
@@ -62,7 +60,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
             signature = signatures.find_signature(query.loaded, name)
             size = request.ByteSize()
             with self._service.room() as take:
-                take(_size_beyond(signature, request.inputs, query))
+                take(max(_announced(signature, request.inputs, query) - size, 0))
                 images = await off_loop(size, _images, signature, request.inputs, query)
                 answer = await query.answer(images)
         outputs = signatures.outputs(signature, answer)
@@ -180,8 +178,8 @@ def _images_of_list(examples: Any) -> list[bytes]:
     return signatures.images_of_examples(serialised)
 
 
-def _size_beyond(signature: signatures.Signature, inputs: Mapping[str, Any], query: Query) -> int:
-    """Returns what the pixels take that a message of few bytes may announce.
+def _announced(signature: signatures.Signature, inputs: Mapping[str, Any], query: Query) -> int:
+    """Returns the bytes of pixels that a message announces, which may have few of its own.
 
     Raises:
       InvalidRequestError, TooLargeError: there are none, or too many images.
@@ -232,7 +230,7 @@ def _unpacked_strings(content: bytes, count: int) -> list[bytes]:
 
 
 def _pixels(tensor: Any, shape: tuple[int, int, int]) -> Images:
-    """Reads a TensorProto as uint8 [N, H, W, 3]; of N, `_size_beyond` has seen that it is small.
+    """Reads a TensorProto as uint8 [N, H, W, 3]; of N, `_announced` has seen that it is small.
 
     Written here, since TensorFlow's own would make an array of whatever size the shape
     announces, from a message of a few bytes.
