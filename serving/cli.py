@@ -10,6 +10,7 @@ import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -77,11 +78,18 @@ def serve(
     from serving.server import Address, Server
 
     def listening(at: Address) -> None:
+        host = f"[{at.host}]" if ":" in at.host else at.host
+        scheme = "https" if tls else "http"
         typer.echo(f"Serving {loaded.serving}")
-        typer.echo(f"  {'https' if tls else 'http'}://{at.host}:{at.port}/   (page, REST)")
-        typer.echo(f"  {at.host}:{at.grpc_port}   (gRPC)")
+        typer.echo(f"  {scheme}://{host}:{at.port}/   (page, REST)")
+        typer.echo(f"  {host}:{at.grpc_port}   (gRPC)")
         sys.stdout.flush()
-        threading.Thread(target=_tell, args=(server.repository,), daemon=True).start()
+        here = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+        header = f'-H "Authorization: Bearer ${ENVIRONMENT}" ' if token else ""
+        sample = (
+            f"curl {header}--data-binary @photo.jpg '{scheme}://{here}:{at.port}/predict?model="
+        )
+        threading.Thread(target=_tell, args=(server.repository, sample), daemon=True).start()
 
     code = 0
     try:
@@ -103,13 +111,19 @@ def serve(
     os._exit(code)
 
 
-def _tell(repository: Repository) -> None:
-    """Says once what became of the models, as soon as that is known."""
+def _tell(repository: Repository, sample: str) -> None:
+    """Says once what became of the models, as soon as that is known.
+
+    Args:
+      sample: a line for a shell that asks for a prediction, up to the model's name.
+    """
     while (readiness := repository.readiness()).word == "loading":
         time.sleep(_LOOK_SECONDS)
     with contextlib.suppress(OSError):
         if readiness.answering:
             typer.echo(f"Ready: {', '.join(readiness.answering)}")
+            name, _, _ = readiness.answering[0].rpartition(" ")
+            typer.echo(f"  {sample}{quote(name)}'")
         for line in readiness.lines:
             typer.echo(f"  {line}")
         sys.stdout.flush()

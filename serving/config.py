@@ -31,6 +31,15 @@ Megabytes = Annotated[float, more_than(0)]
 Port = Annotated[int, between(0, 65535)]
 Folder = Annotated[str, filled("a folder's name")]
 Host = Annotated[str, matching(r"[^\[].*", "an address or a name, such as 127.0.0.1 or ::1")]
+Origin = Annotated[
+    str,
+    matching(
+        r"\*|(?!http://.*:80$)(?!https://.*:443$)"
+        r"[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?",
+        "an origin as browsers write it, such as https://app.example.com: in small letters, "
+        'without a path, a slash at the end or the usual port; or "*"',
+    ),
+]
 _BATCHES = tuple(1 << i for i in range(11))
 
 
@@ -156,7 +165,7 @@ class LogConfig(Checked):
     """What is logged, a JSON object per line."""
 
     access: bool = True
-    """A line per request; loads and errors have one in any case."""
+    """A line per request but probes; loads and errors have one in any case."""
     file: str = ""
     """Appended to; "" is stderr."""
 
@@ -184,6 +193,8 @@ class ServeConfig(Checked):
     """The engines have so many threads; 0: one per CPU that the server may use."""
     control: bool = False
     """Whether everyone who may ask for a prediction may load and unload, too."""
+    cors_origins: tuple[Origin, ...] = ()
+    """The pages of these origins may ask from a browser; "*": those of all."""
     default: ModelConfig = field(default_factory=ModelConfig)
     """Of the models that have no table of their own."""
     models: dict[str, ModelConfig] = field(default_factory=dict)

@@ -16,6 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADER_BYTES = 64 * 1024
+_TOO_LONG = f"Expected headers of at most {HEADER_BYTES} bytes."
 _GOODBYE_SECONDS = 2.0
 """For a client to answer that the connection ends, where it speaks TLS."""
 
@@ -25,8 +26,10 @@ def patient(seconds: float) -> type[HttpToolsProtocol]:
 
     class Patient(HttpToolsProtocol):
         _timer: asyncio.TimerHandle | None = None
-        _in_headers = True
-        _received = 0
+        _unparsed = 0
+        """Bytes since the parser last handed something over; it keeps them."""
+        _head = 0
+        """Bytes of a request's address, headers and trailers, which are kept too."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -37,20 +40,35 @@ def patient(seconds: float) -> type[HttpToolsProtocol]:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
+            self._unparsed += len(data)
             super().data_received(data)
-            self._received = self._received + len(data) if self._in_headers else 0
-            if self._received > HEADER_BYTES and not self.transport.is_closing():
-                self.send_400_response(f"Expected headers of at most {HEADER_BYTES} bytes.")
+            if self._unparsed > HEADER_BYTES and not self.transport.is_closing():
+                self.send_400_response(_TOO_LONG)
+
+        def send_400_response(self, msg: str) -> None:
+            super().send_400_response(_TOO_LONG if self._head > HEADER_BYTES else msg)
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self._in_headers = True
+            self._unparsed = self._head = 0
             self._start()
 
+        def on_url(self, url: bytes) -> None:
+            self._take(len(url))
+            super().on_url(url)
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self._take(len(name) + len(value) + len(b": \r\n"))
+            super().on_header(name, value)
+
         def on_headers_complete(self) -> None:
-            self._in_headers = False
+            self._unparsed = 0
             self._stop()
             super().on_headers_complete()
+
+        def on_body(self, body: bytes) -> None:
+            self._unparsed = 0
+            super().on_body(body)
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
@@ -58,8 +76,16 @@ def patient(seconds: float) -> type[HttpToolsProtocol]:
                 self._start()
 
         def on_message_complete(self) -> None:
+            self._unparsed = 0
             self._stop()
             super().on_message_complete()
+
+        def _take(self, size: int) -> None:
+            """Counts what is kept; too much of it ends the parser, before the request begins."""
+            self._unparsed = 0
+            self._head += size
+            if self._head > HEADER_BYTES:
+                raise ValueError(_TOO_LONG)
 
         def _start(self) -> None:
             self._stop()

@@ -34,6 +34,13 @@ class UnknownModelError(ServingError):
     code = "NOT_FOUND"
 
 
+class UnknownServiceError(ServingError):
+    """Whose health is asked for, and which is not offered."""
+
+    status = 404
+    code = "NOT_FOUND"
+
+
 class SlowClientError(ServingError):
     """The request was not there in time."""
 

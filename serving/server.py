@@ -105,7 +105,7 @@ class Server:
         if log is not None:
             self.service.answered = log
             access.metrics.request_log = lambda: asdict(log.counts)
-        app = create_app(self.service, token)
+        app = create_app(self.service, token, config.cors_origins)
         self._tokens = app.state.tokens
         self._http = _Http(
             uvicorn.Config(
@@ -162,7 +162,7 @@ class Server:
     async def _serve(self, listening: Callable[[Address], None]) -> None:
         limits = self.config.limits
         # Imported here: these load TensorFlow's protos and Triton's.
-        from serving.protocols import tfs_grpc, v2_grpc
+        from serving.protocols import health_grpc, reflection_grpc, tfs_grpc, v2_grpc
         from serving.protocols.bearer import BearerRpc
         from serving.protocols.recording import RecordedRpc
         from serving.protocols.rpc import Refusing
@@ -180,6 +180,10 @@ class Server:
         )
         tfs_grpc.add_services(rpc, self.service)
         v2_grpc.add_services(rpc, self.service)
+        services = (*tfs_grpc.SERVICES, *v2_grpc.SERVICES)
+        health_grpc.add_services(rpc, self.service, services)
+        offered = (*services, "grpc.health.v1.Health")
+        reflection_grpc.add_services(rpc, offered, limits.header_seconds)
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
         self._ports.release_grpc()
         try:

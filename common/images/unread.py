@@ -36,12 +36,13 @@ def why_unread(data: bytes, formats: Sequence[str]) -> BadImage:
                 "and run again, or convert it to JPEG",
             )
         return BadImage("undecodable", f"an {heif} that cannot be read")
+    beginning = data[:16].ljust(16, b"\0")  # they read that far
     for name in formats:
         accepts = Image.OPEN[name][1]
-        if name not in _NAMED_OTHERWISE and accepts and accepts(data[:16]) is True:
+        if name not in _NAMED_OTHERWISE and accepts and accepts(beginning) is True:
             return BadImage("undecodable", f"a {name} file that is broken, or of a rare kind")
-    for name, beginning in _OTHERS.items():
-        if re.match(beginning, data[:1024], re.DOTALL | re.IGNORECASE):
+    for name, pattern in _OTHERS.items():
+        if re.match(pattern, data[:1024], re.DOTALL | re.IGNORECASE):
             return BadImage("not-an-image", name)
     return BadImage("not-an-image", "no image format that Pillow reads")
 

@@ -32,10 +32,13 @@ class Access:
         self.metrics.began(record.protocol)
 
     def end(self, record: Record) -> None:
-        """Measures and logs it; called once, when the answer is sent and `status` is set."""
+        """Measures and logs it; called once, when the answer is sent and `status` is set.
+
+        Probes have no line: there are more of them than of all else.
+        """
         seconds = time.perf_counter() - record.began
         self.metrics.ended(record, seconds)
-        if self._each_request:
+        if self._each_request and not record.is_probe:
             self._write(_line(record, seconds))
 
     def control(self, call: str, record: Record) -> None:

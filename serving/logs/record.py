@@ -18,6 +18,17 @@ HEADER = "x-request-id"
 _LONGEST_ID = 128
 LONGEST_PATH = 512
 
+PROBE_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
+PROBE_METHODS = frozenset(
+    {
+        "/inference.GRPCInferenceService/ServerLive",
+        "/inference.GRPCInferenceService/ServerReady",
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+    }
+)
+"""They ask every few seconds whether the server is well."""
+
 _REFUSED_CODES = frozenset(
     {
         *("CANCELLED", "INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED"),
@@ -50,6 +61,10 @@ class Record:
     """HTTP's status, or the name of gRPC's code."""
     error: ServingError | None = None
     """Why it was refused."""
+
+    @property
+    def is_probe(self) -> bool:
+        return self.call.get("path") in PROBE_PATHS or self.call.get("rpc") in PROBE_METHODS
 
     @property
     def outcome(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ from common.images.errors import BadImage
 from common.images.pixels import FORMATS, check_image, normalise
 from serving.errors import InvalidRequestError, TooLargeError
 from serving.models.engines import Images
+
+_BASE64 = re.compile(rb"(?:data:image/[^,]{1,80},)?[A-Za-z0-9+/_-]{40}")
 
 
 class Decoder:
@@ -70,10 +73,33 @@ def refusal(index: int, data: bytes, error: BadImage) -> ServingError:
     """Returns what a client is told of an image that cannot be used."""
     if error.reason == "too-large":
         return TooLargeError(f"Image {index}: {error.detail}.")
-    if error.reason in ("empty", "not-an-image"):
+    if _is_cut_off(data, error):
         return InvalidRequestError(
-            f"Image {index}: expected a file of {FORMATS}, got {len(data)} bytes that are none."
+            f"Image {index}: the image file is cut off: {len(data):,} bytes are there "
+            f"({error.detail})."
+        )
+    if error.reason in ("empty", "not-an-image", "heic"):
+        return InvalidRequestError(
+            f"Image {index}: expected a file of {FORMATS}, got {_instead(data, error)}."
         )
     return InvalidRequestError(
         f"Image {index}: the image file cannot be used: {error.reason} ({error.detail})."
     )
+
+
+def _is_cut_off(data: bytes, error: BadImage) -> bool:
+    """Returns whether the rest of the file is missing; of a WebP, by the size that it announces."""
+    webp = data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") + 8 > len(data)
+    return webp or error.reason == "truncated" or "truncated" in error.detail.lower()
+
+
+def _instead(data: bytes, error: BadImage) -> str:
+    if not data:
+        return "0 bytes that are none: it is empty"
+    if error.reason == "heic":
+        return "a HEIC photo, which this server does not read: convert it to JPEG"
+    if _BASE64.match(data):
+        return "a text in base64: send the file's own bytes, or encode them once and not twice"
+    if error.detail.startswith(("a ", "an ")):
+        return error.detail
+    return f"{len(data)} bytes that are none"

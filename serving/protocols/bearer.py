@@ -14,14 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.auth import Token, is_one_in
 from serving.errors import UnauthorizedError, client_text
-from serving.logs.record import current
+from serving.logs.record import PROBE_METHODS, PROBE_PATHS, current
 from serving.protocols.asgi import refusal
 
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
+OPEN_PATHS = PROBE_PATHS | {"/"}
 """For who has no token: probes, and the page that asks for it.  All others need it."""
-
-_V2 = "/inference.GRPCInferenceService/"
-OPEN_METHODS = frozenset({f"{_V2}ServerLive", f"{_V2}ServerReady"})
 
 _SCHEME = "token"
 
@@ -49,7 +46,7 @@ class BearerRpc(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         sent = authorization(details.invocation_metadata)
-        if details.method in OPEN_METHODS or is_one_in(self._tokens, sent):
+        if details.method in PROBE_METHODS or is_one_in(self._tokens, sent):
             return await continuation(details)
         return _refusal(self._tokens[0].missing())
 

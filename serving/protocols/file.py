@@ -1,6 +1,6 @@
 """The way people try things: an image file in, its classes out; and a page to drop it on.
 
-GET  /                              the page
+GET  /                              the page; where no HTML is asked for, KServe V1's liveness
 POST /predict[?model=NAME&version=V&label=L&top=K]   an image file, as the body or a form
 """
 
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from serving.answer import TOP_K
@@ -27,10 +28,14 @@ _FORM = "multipart/form-data"
 
 
 @router.get("/", include_in_schema=False)
-async def page() -> Response:
+async def page(request: Request) -> Response:
+    vary = {"Vary": "Accept"}
+    if "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"status": "alive"}, headers=vary)
     return HTMLResponse(
         _PAGE.read_text("utf-8"),
-        headers={
+        headers=vary
+        | {
             "Content-Security-Policy": "default-src 'none'; connect-src 'self'; "
             "img-src blob: data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
             "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -45,7 +50,7 @@ async def predict(
     model: str | None = None,
     version: int | None = None,
     label: str | None = None,
-    top: int = TOP_K,
+    top: Annotated[int, Query(ge=1)] = TOP_K,
 ) -> Response:
     """Classifies one image file.
 
@@ -60,7 +65,7 @@ async def predict(
             body = await off_loop(len(body), first_file, body, content_type)
         with service.request(name, version, label) as query:
             answer = await query.answer([body])
-    (classes,) = answer.top(max(top, 1))
+    (classes,) = answer.top(top)
     return JSONResponse(
         {
             "model": answer.name,

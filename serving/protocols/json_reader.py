@@ -23,6 +23,7 @@ from serving.protocols.numbers import collapsed, to_bytes
 
 MOST = 1 << 16
 """Values besides those of long lists of numbers."""
+_IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 _DEPTH = 16
 """Containers within each other that are larger than a window."""
 _NUMBERS = b"0123456789+-.eE,[] \t\r\n"
@@ -55,11 +56,20 @@ def read_json_object(body: bytes, images: int) -> dict[str, Any]:
                 body = body.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
             value = _Reader(body, images).read()
     except (ValueError, RecursionError) as e:
-        raise InvalidRequestError(f"Expected a JSON object: {e}") from None
+        raise InvalidRequestError(f"Expected a JSON object: {_remedy(body) or e}") from None
     if not isinstance(value, dict):
         kind = "list" if isinstance(value, np.ndarray) else type(value).__name__
         raise InvalidRequestError(f"Expected a JSON object, got a {kind}.")
     return value
+
+
+def _remedy(body: bytes) -> str:
+    """Says what to do with what is no JSON at all; "" for what may be meant as such."""
+    if body.startswith(b"\x1f\x8b"):
+        return "it is packed; say so: Content-Encoding: gzip"
+    if body.startswith(_IMAGES):
+        return "it is an image file; post it to /predict, or put it into JSON in base64"
+    return ""
 
 
 class _Reader:

@@ -35,12 +35,13 @@ def _json(schema: Schema) -> Schema:
 
 
 def _route(
-    answer: Schema, request: Schema | None = None, *, required: bool = True
+    answer: Schema, request: Schema | None = None, *samples: str, required: bool = True
 ) -> dict[str, Any]:
     """Makes the options of a route: what it takes, what it answers, and how it refuses.
 
     Args:
       answer, request: schemas by content type.
+      samples: lines for a shell that ask it.
       required: whether there has to be a body.
     """
     responses: dict[int | str, Schema] = {
@@ -49,7 +50,9 @@ def _route(
         "503": {"description": "Not ready to answer; try again.", "content": _json(_ERROR)},
         "504": {"description": "The deadline passed.", "content": _json(_ERROR)},
     }
-    extra = {"requestBody": {"content": request, "required": required}} if request else {}
+    extra: Schema = {"requestBody": {"content": request, "required": required}} if request else {}
+    if samples:
+        extra["x-codeSamples"] = [{"lang": "sh", "source": line} for line in samples]
     return {"responses": responses, "openapi_extra": extra}
 
 
@@ -102,6 +105,8 @@ V1_PREDICT = _route(
             ]
         }
     ),
+    """printf '{"instances": [{"b64": "%s"}]}' "$(base64 -w0 photo.jpg)" |"""
+    " curl --data-binary @- SERVER/v1/models/NAME:predict",
 )
 V1_MODELS = _answers(models=_list(_TEXT))
 _SLOT = _object(
@@ -112,7 +117,7 @@ _SLOT = _object(
 V1_STATUS = _answers(name=_TEXT, ready=_FLAG, model_version_status=_list(_SLOT))
 V1_METADATA = _answers(
     model_spec=_object(name=_TEXT, version=_TEXT),
-    metadata=_object(signature_def={"type": "object"}),
+    metadata=_object(signature_def={"type": "object"}, class_names=_list(_TEXT)),
 )
 
 # --- Open Inference Protocol V2
@@ -156,13 +161,32 @@ V2_INFER = _route(
         ),
         **_BINARY,
     },
+    "curl -H 'Inference-Header-Content-Length: 0' --data-binary @photo.jpg"
+    " SERVER/v2/models/NAME/infer",
+    """printf '{"inputs": [{"name": "images", "datatype": "BYTES", "shape": [1], """
+    """"data": ["%s"]}]}' "$(base64 -w0 photo.jpg)" |"""
+    " curl --data-binary @- SERVER/v2/models/NAME/infer",
 )
 V2_SERVER = _answers(name=_TEXT, version=_TEXT, extensions=_list(_TEXT))
 V2_LIVE = _answers(live=_FLAG)
 V2_READY = _probe(_json(_object("name", name=_TEXT, ready=_FLAG)))
 _TENSORS = _list(_object(name=_TEXT, datatype=_TEXT, shape=_SIZES))
 V2_METADATA = _answers(
-    name=_TEXT, versions=_list(_TEXT), platform=_TEXT, inputs=_TENSORS, outputs=_TENSORS
+    name=_TEXT,
+    versions=_list(_TEXT),
+    platform=_TEXT,
+    inputs=_TENSORS,
+    outputs=_TENSORS,
+    parameters=_object(class_names=_list(_TEXT)),
+)
+_CONFIG_TENSORS = _list(_object(name=_TEXT, data_type=_TEXT, dims=_SIZES))
+V2_CONFIG = _answers(
+    name=_TEXT,
+    platform=_TEXT,
+    max_batch_size={"type": "integer"},
+    input=_CONFIG_TENSORS,
+    output=_CONFIG_TENSORS,
+    parameters=_object(class_names=_object(string_value=_TEXT)),
 )
 _ENTRY = _object(
     name=_TEXT,
@@ -187,4 +211,5 @@ FILE_PREDICT = _route(
         )
     ),
     {**_BINARY, "multipart/form-data": {"schema": _object(file=_FILE)}},
+    "curl --data-binary @photo.jpg 'SERVER/predict?model=NAME'",
 )

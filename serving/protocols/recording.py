@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -89,6 +91,18 @@ class RecordedRpc(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             return grpc.unary_unary_rpc_method_handler(
                 self._recorded(record, handler.unary_unary), counted, handler.response_serializer
             )
+        if handler is not None and inspect.isasyncgenfunction(handler.unary_stream):
+            return grpc.unary_stream_rpc_method_handler(
+                self._streamed(record, handler.unary_stream),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        if handler is not None and inspect.isasyncgenfunction(handler.stream_stream):
+            return grpc.stream_stream_rpc_method_handler(
+                self._streamed(record, handler.stream_stream),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
         method = _not_offered
         if handler is not None and inspect.iscoroutinefunction(handler.stream_stream):
             method = handler.stream_stream  # a refusal that does not read the message
@@ -96,25 +110,37 @@ class RecordedRpc(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     def _recorded(self, record: Record, method: Any) -> Any:
         async def recorded(request: Any, context: Any) -> Any:
-            record.peer = context.peer()
-            context.set_trailing_metadata(((HEADER, record.request_id),))
-            self._access.begin(record)
-            try:
-                response = await method(request, context)
-                record.status = "OK"
-                return response
-            except asyncio.CancelledError:
-                left = context.time_remaining()
-                late = left is not None and left <= _CLOCKS
-                record.status = "DEADLINE_EXCEEDED" if late else "CANCELLED"
-                raise
-            finally:
-                if record.status is None:
-                    code = context.code()
-                    record.status = "UNKNOWN" if code is None else code.name
-                self._access.end(record)
+            with self._call(record, context):
+                return await method(request, context)
 
         return recorded
+
+    def _streamed(self, record: Record, method: Any) -> Any:
+        async def streamed(requests: Any, context: Any) -> AsyncIterator[Any]:
+            with self._call(record, context):
+                async for response in method(requests, context):
+                    yield response
+
+        return streamed
+
+    @contextmanager
+    def _call(self, record: Record, context: Any) -> Iterator[None]:
+        record.peer = context.peer()
+        context.set_trailing_metadata(((HEADER, record.request_id),))
+        self._access.begin(record)
+        try:
+            yield
+            record.status = "OK"
+        except asyncio.CancelledError:
+            left = context.time_remaining()
+            late = left is not None and left <= _CLOCKS
+            record.status = "DEADLINE_EXCEEDED" if late else "CANCELLED"
+            raise
+        finally:
+            if record.status is None:
+                code = context.code()
+                record.status = "UNKNOWN" if code is None else code.name
+            self._access.end(record)
 
 
 async def _not_offered(requests: Any, context: Any) -> None:

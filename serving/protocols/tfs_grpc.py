@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_service_pb2,
     model_service_pb2_grpc,
     predict_pb2,
+    prediction_service_pb2,
     prediction_service_pb2_grpc,
 )
 
@@ -25,14 +29,22 @@ from serving.models.loaded import LoadedVersion
 from serving.models.served import Slot
 from serving.off_loop import off_loop
 from serving.protocols import numbers, signatures
+from serving.protocols.wire import varint
 from serving.service import Query, Service
 
+SERVICES = tuple(
+    service.full_name
+    for file in (prediction_service_pb2, model_service_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+)
 _DTYPES = {
     types_pb2.DT_UINT8: np.uint8,
     types_pb2.DT_INT32: np.int32,
     types_pb2.DT_INT64: np.int64,
     types_pb2.DT_FLOAT: np.float32,
+    types_pb2.DT_DOUBLE: np.float64,
 }
+_METADATA = {"signature_def", "class_names"}
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
@@ -47,8 +59,10 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
             name = spec.signature_name or signatures.EXAMPLES
             signature = signatures.find_signature(query.loaded, name)
             size = request.ByteSize()
-            images = await off_loop(size, _images, signature, request.inputs, query)
-            answer = await query.answer(images)
+            with self._service.room() as take:
+                take(max(_announced(signature, request.inputs, query) - size, 0))
+                images = await off_loop(size, _images, signature, request.inputs, query)
+                answer = await query.answer(images)
         outputs = signatures.outputs(signature, answer)
         wanted = signatures.choose(outputs, request.output_filter)
         response = predict_pb2.PredictResponse()
@@ -76,18 +90,23 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         return response
 
     async def GetModelMetadata(self, request: Any, context: Any) -> Any:
-        if list(request.metadata_field) != ["signature_def"]:
+        fields = list(request.metadata_field)
+        if not fields or not set(fields) <= _METADATA:
             raise InvalidRequestError(
-                f"metadata_field: expected ['signature_def'], got {list(request.metadata_field)}."
+                f"metadata_field: expected {sorted(_METADATA)}, got {fields}."
             )
         spec = request.model_spec
         definitions = get_model_metadata_pb2.SignatureDefMap()
         with self._service.use(spec.name, *_place(spec)) as loaded:
             for name, signature in signatures.signatures(loaded).items():
                 definitions.signature_def[name].CopyFrom(_definition(signature))
+        class_names = [name.encode() for name in loaded.card.class_names]
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         _name(response.model_spec, loaded, "")
-        response.metadata["signature_def"].Pack(definitions)
+        if "signature_def" in fields:
+            response.metadata["signature_def"].Pack(definitions)
+        if "class_names" in fields:
+            response.metadata["class_names"].Pack(_tensor(np.array(class_names, object)))
         return response
 
     @contextmanager
@@ -145,14 +164,7 @@ def _images(signature: signatures.Signature, inputs: Mapping[str, Any], query: Q
         raise InvalidRequestError(
             f"{signature.input.name}: expected DT_STRING, got {_dtype_name(tensor.dtype)}."
         )
-    query.check_count(len(tensor.string_val))
-    values = list(tensor.string_val)
-    sides = [d.size for d in tensor.tensor_shape.dim]
-    if sides != [len(values)]:
-        raise InvalidRequestError(
-            f"{signature.input.name}: expected the shape [{len(values)}] of its {len(values)} "
-            f"values, got {sides}."
-        )
+    values = _strings(tensor, query)
     if signature.name == signatures.EXAMPLES:
         return signatures.images_of_examples(values)
     return values
@@ -166,8 +178,59 @@ def _images_of_list(examples: Any) -> list[bytes]:
     return signatures.images_of_examples(serialised)
 
 
+def _announced(signature: signatures.Signature, inputs: Mapping[str, Any], query: Query) -> int:
+    """Returns the bytes of pixels that a message announces, which may have few of its own.
+
+    Raises:
+      InvalidRequestError, TooLargeError: there are none, or too many images.
+    """
+    tensor = inputs.get(signature.input.name)
+    if signature.name != signatures.TENSOR or tensor is None:
+        return 0
+    sides = _sides(tensor)
+    if sides[1:] != list(query.loaded.image_shape):
+        return 0  # `_pixels` refuses it
+    query.check_count(max(sides[0], 0))
+    return math.prod(sides)
+
+
+def _strings(tensor: Any, query: Query) -> list[bytes]:
+    """Reads a TensorProto of strings [N]: each by itself, one for all, or packed as bytes."""
+    sides = _sides(tensor)
+    given = list(tensor.string_val[: query.limits.images + 1])
+    count = sides[0] if len(sides) == 1 else len(tensor.string_val)
+    query.check_count(count)
+    _check_one_form("string_val", tensor.string_val, tensor.tensor_content)
+    if tensor.tensor_content:
+        given = _unpacked_strings(tensor.tensor_content, count)
+    if len(given) == 1:  # as TensorFlow writes a constant
+        given *= count
+    if sides != [len(given)]:
+        raise InvalidRequestError(
+            f"Expected the shape [{len(given)}] of its {len(given)} values, got {sides}."
+        )
+    return given
+
+
+def _unpacked_strings(content: bytes, count: int) -> list[bytes]:
+    """Takes apart what TensorFlow's C++ writes: all lengths, then all bytes."""
+    try:
+        at, lengths = 0, []
+        for _ in range(count):
+            length, at = varint(content, at)
+            lengths.append(length)
+    except DecodeError:
+        lengths, at = [], 0
+    if at + sum(lengths) != len(content) or not lengths:
+        raise InvalidRequestError(
+            f"tensor_content: expected {count} strings, as TensorFlow packs them."
+        )
+    starts = itertools.accumulate(lengths, initial=at)
+    return [content[start : start + n] for start, n in zip(starts, lengths, strict=False)]
+
+
 def _pixels(tensor: Any, shape: tuple[int, int, int]) -> Images:
-    """Reads a TensorProto as uint8 [N, H, W, 3].
+    """Reads a TensorProto as uint8 [N, H, W, 3]; of N, `_announced` has seen that it is small.
 
     Written here, since TensorFlow's own would make an array of whatever size the shape
     announces, from a message of a few bytes.
@@ -175,21 +238,38 @@ def _pixels(tensor: Any, shape: tuple[int, int, int]) -> Images:
     if tensor.dtype not in _DTYPES:
         raise InvalidRequestError(f"images: expected DT_UINT8, got {_dtype_name(tensor.dtype)}.")
     dtype = np.dtype(_DTYPES[tensor.dtype])
+    listed = {
+        types_pb2.DT_INT64: tensor.int64_val,
+        types_pb2.DT_FLOAT: tensor.float_val,
+        types_pb2.DT_DOUBLE: tensor.double_val,
+    }
+    flat = listed.get(tensor.dtype, tensor.int_val)
+    _check_one_form("its list of values", flat, tensor.tensor_content)
     if tensor.tensor_content:
         if len(tensor.tensor_content) % dtype.itemsize:
             raise InvalidRequestError("images: tensor_content ends within a value.")
         flat = np.frombuffer(tensor.tensor_content, dtype)
-    else:
-        listed = {types_pb2.DT_INT64: tensor.int64_val, types_pb2.DT_FLOAT: tensor.float_val}
-        flat = listed.get(tensor.dtype, tensor.int_val)
-    sides = [d.size for d in tensor.tensor_shape.dim]
-    count, rest = divmod(len(flat), math.prod(shape))
-    if rest or sides != [count, *shape]:
+    sides = _sides(tensor)
+    count = math.prod(sides)
+    is_short = not tensor.tensor_content and 0 < len(flat) < count
+    if sides[1:] != list(shape) or (len(flat) != count and not is_short):
         raise InvalidRequestError(
             f"images: expected the shape [N, {', '.join(map(str, shape))}], got {sides} with "
             f"{len(flat)} values."
         )
-    return numbers.of_repeated(flat).reshape(sides)
+    pixels = numbers.of_repeated(flat)
+    if is_short:  # TensorFlow leaves out what repeats the last value
+        pixels = np.pad(pixels, (0, count - len(pixels)), "edge")
+    return pixels.reshape(sides)
+
+
+def _check_one_form(name: str, listed: Any, content: bytes) -> None:
+    if len(listed) and content:
+        raise InvalidRequestError(f"Expected a tensor in {name} or in tensor_content, got both.")
+
+
+def _sides(tensor: Any) -> list[int]:
+    return [d.size for d in tensor.tensor_shape.dim]
 
 
 def _tensor(values: Any) -> Any:

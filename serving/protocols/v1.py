@@ -22,7 +22,8 @@ from serving.errors import InvalidRequestError
 from serving.models.loaded import LoadedVersion
 from serving.off_loop import off_loop
 from serving.protocols import numbers, openapi, signatures
-from serving.protocols.asgi import from_base64, received, service_of
+from serving.protocols.asgi import received, service_of
+from serving.protocols.base64_text import from_base64
 from serving.protocols.json_reader import read_json_object
 from serving.service import Query
 
@@ -30,6 +31,8 @@ router = APIRouter(prefix="/v1/models", tags=["TensorFlow Serving, KServe V1"])
 
 _EXAMPLE = b"\n"
 """What a serialised tf.Example begins with, the tag of its features, and no image file does."""
+_SHORTEST_IMAGE = 40
+"""Characters in base64; a shorter text may be a name of a file."""
 
 
 @router.get("", **openapi.V1_MODELS)
@@ -65,7 +68,8 @@ async def _metadata(
     with service_of(request).use(name, version, label) as loaded:
         spec = {"name": name, "signature_name": "", "version": str(loaded.version)}
         definitions = {k: _signature(s) for k, s in signatures.signatures(loaded).items()}
-    metadata = {"signature_def": {"signature_def": definitions}}
+        class_names = list(loaded.card.class_names)
+    metadata = {"signature_def": {"signature_def": definitions}, "class_names": class_names}
     return JSONResponse({"model_spec": spec, "metadata": metadata})
 
 
@@ -148,7 +152,7 @@ def _rows(rows: Any) -> tuple[Any, str | None]:
     if isinstance(rows, np.ndarray):
         return rows, None
     if not isinstance(rows, list):
-        raise InvalidRequestError('"instances": expected a list with at least one row.')
+        raise _no_list("instances", rows)
     named = [isinstance(row, dict) and set(row) != {"b64"} for row in rows]
     if not any(named):
         return rows, None
@@ -169,8 +173,18 @@ def _columns(values: Any) -> tuple[Any, str | None]:
             raise InvalidRequestError('"inputs": expected one input, such as {"images": […]}.')
         ((key, values),) = values.items()
     if not isinstance(values, list | np.ndarray) or not len(values):
-        raise InvalidRequestError('"inputs": expected a list with at least one value.')
+        raise _no_list(key or "inputs", values)
     return values, key
+
+
+def _no_list(key: str, value: Any) -> InvalidRequestError:
+    """Says what should stand in place of an image alone, or of nothing."""
+    remedy = ""
+    if isinstance(value, str):
+        remedy = f', such as [{{"b64": "{value[:12]}…"}}]: base64 in an object, in a list'
+    elif isinstance(value, dict):
+        remedy = ", also for one image: [{…}]"
+    return InvalidRequestError(f'"{key}": expected a list with at least one image{remedy}.')
 
 
 def _images(
@@ -182,7 +196,7 @@ def _images(
     files: list[bytes] = []
     if not name:
         name = signatures.TENSOR
-        if isinstance(values[0], dict):
+        if isinstance(values[0], dict | str):
             files = _files(values)
             examples = key == "examples" or files[0].startswith(_EXAMPLE)
             name = signatures.EXAMPLES if examples else signatures.BYTES
@@ -202,9 +216,19 @@ def _files(values: Any) -> list[bytes]:
     files = []
     for index, value in enumerate(values):
         if not isinstance(value, dict) or set(value) != {"b64"}:
-            raise InvalidRequestError(f'Value {index}: expected {{"b64": "…"}} with binary data.')
-        files.append(from_base64(value["b64"]))
+            raise InvalidRequestError(
+                f'Image {index}: expected {{"b64": "…"}} with binary data, got {_shown(value)}.'
+            )
+        files.append(from_base64(value["b64"], index))
     return files
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, str):
+        return f"a {type(value).__name__}"
+    if len(value) < _SHORTEST_IMAGE:
+        return f"the text {value!r}"
+    return f'a text alone; if it is base64, write {{"b64": "{value[:12]}…"}}'
 
 
 def _plain(values: np.ndarray[Any, Any]) -> list[Any]:

@@ -7,6 +7,7 @@ FP32 [N, k], the likeliest first.
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from collections.abc import Iterable, Sequence
@@ -24,13 +25,15 @@ from serving.protocols import signatures
 from serving.protocols.numbers import Bytes
 
 SERVER_NAME = "visionline"
-EXTENSIONS = ("binary_tensor_data", "model_repository")
+EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "model_repository")
 PLATFORM = "visionline_image_classifier"
 INPUT = "images"
+_SCORES = "scores"
 _MOST = 1 << 16
 """Values of BYTES that are unpacked; images have a smaller limit of their own."""
 _RANK = 4
 
+_CONFIG_TYPES = {"DT_STRING": "TYPE_STRING", "DT_FLOAT": "TYPE_FP32", "DT_UINT8": "TYPE_UINT8"}
 _DATATYPES = {"DT_STRING": "BYTES", "DT_FLOAT": "FP32", "DT_UINT8": "UINT8"}
 
 
@@ -65,6 +68,25 @@ def metadata(loaded: LoadedVersion, repository: Repository) -> dict[str, Any]:
         "platform": PLATFORM,
         "inputs": inputs,
         "outputs": outputs,
+        "parameters": {"class_names": list(loaded.card.class_names)},
+    }
+
+
+def configuration(loaded: LoadedVersion) -> dict[str, Any]:
+    """Describes a model as Triton's extension does; over gRPC its metadata have no parameters."""
+    signature = signatures.find_signature(loaded, signatures.BYTES)
+    inputs, outputs = (
+        [{"name": t.name, "data_type": _CONFIG_TYPES[t.dtype], "dims": t.shape} for t in tensors]
+        for tensors in ((signature.input,), signature.outputs)
+    )
+    class_names = json.dumps(loaded.card.class_names, ensure_ascii=False)
+    return {
+        "name": loaded.name,
+        "platform": PLATFORM,
+        "max_batch_size": 0,
+        "input": inputs,
+        "output": outputs,
+        "parameters": {"class_names": {"string_value": class_names}},
     }
 
 
@@ -139,7 +161,36 @@ def images_of(tensors: Sequence[Tensor]) -> Any:
     )
 
 
-def outputs_of(answer: Answer, loaded: LoadedVersion, wanted: Sequence[str]) -> list[Tensor]:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An output that a request asks for."""
+
+    name: str
+    classes: int = 0
+    """How many of the likeliest classes stand for it; 0: the tensor itself."""
+    is_binary: bool = False
+
+
+def wanted(name: str, classes: Any, is_binary: bool = False) -> Wanted:
+    """Reads an output of a request, with the parameter of Triton's classification extension.
+
+    Raises:
+      InvalidRequestError: it is no number of classes, or not for the scores.
+    """
+    if classes is None or (classes == 0 and classes is not False):
+        return Wanted(name, is_binary=is_binary)
+    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 0:
+        raise InvalidRequestError(
+            f"{name}: classification: expected a number of classes from 1 on, got {classes!r}."
+        )
+    if name != _SCORES:
+        raise InvalidRequestError(
+            f"{name}: classification: expected it for the output {_SCORES!r} alone."
+        )
+    return Wanted(name, classes, is_binary)
+
+
+def outputs_of(answer: Answer, loaded: LoadedVersion, requested: Sequence[Wanted]) -> list[Tensor]:
     """Returns the outputs that are wanted, in that order; all without a wish.
 
     Raises:
@@ -148,15 +199,30 @@ def outputs_of(answer: Answer, loaded: LoadedVersion, wanted: Sequence[str]) -> 
     signature = signatures.find_signature(loaded, signatures.BYTES)
     arrays = signatures.outputs(signature, answer)
     datatypes = {t.name: _DATATYPES[t.dtype] for t in signature.outputs}
+    classes = {output.name: output.classes for output in requested}
     return [
-        Tensor(
+        _classified(answer, classes[name])
+        if classes.get(name)
+        else Tensor(
             name,
             datatypes[name],
             tuple(arrays[name].shape),
             list(arrays[name].flat) if datatypes[name] == "BYTES" else arrays[name],
         )
-        for name in signatures.choose(arrays, wanted)
+        for name in signatures.choose(arrays, [output.name for output in requested])
     ]
+
+
+def _classified(answer: Answer, k: int) -> Tensor:
+    """Writes the k likeliest classes of each image as Triton does, "score:index:label"."""
+    k = min(k, len(answer.class_names))
+    best_NK = np.argsort(-answer.scores_NC, axis=1, kind="stable")[:, :k]
+    texts = [
+        f"{answer.scores_NC[n, index]:f}:{index}:{answer.class_names[index]}".encode()
+        for n, best in enumerate(best_NK.tolist())
+        for index in best
+    ]
+    return Tensor(_SCORES, "BYTES", best_NK.shape, texts)
 
 
 def unpack_bytes(data: bytes) -> list[bytes]:

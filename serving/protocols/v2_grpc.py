@@ -19,6 +19,8 @@ from serving.protocols.bearer import authorization
 from serving.protocols.v2_rest import server_version
 from serving.service import Query, Service
 
+SERVICES = tuple(s.full_name for s in oip.DESCRIPTOR.services_by_name.values())
+
 
 class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
     """Health, metadata, inference and the model repository."""
@@ -45,10 +47,17 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: 
     async def ModelMetadata(self, request: Any, context: Any) -> Any:
         number = v2.version_number(request.version)
         with self._service.use(request.name, number) as loaded:
-            return oip.ModelMetadataResponse(**v2.metadata(loaded, self._repository))
+            described = v2.metadata(loaded, self._repository)
+        del described["parameters"]  # the message has no place for them; ModelConfig does
+        return oip.ModelMetadataResponse(**described)
+
+    async def ModelConfig(self, request: Any, context: Any) -> Any:
+        number = v2.version_number(request.version)
+        with self._service.use(request.name, number) as loaded:
+            return oip.ModelConfigResponse(config=v2.configuration(loaded))
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
-        wanted = [o.name for o in request.outputs]
+        wanted = [v2.wanted(o.name, _classes(o)) for o in request.outputs]
         number = v2.version_number(request.model_version)
         at = request.model_name, number, None, context.time_remaining
         with self._service.admitted(), self._service.request(*at) as query:
@@ -87,6 +96,15 @@ def add_services(server: Any, service: Service) -> None:
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(service), server)
 
 
+def _classes(output: Any) -> Any:
+    """Returns the value of a requested output's parameter "classification"; None without."""
+    if "classification" not in output.parameters:
+        return None
+    parameter = output.parameters["classification"]
+    choice = parameter.WhichOneof("parameter_choice")
+    return getattr(parameter, choice) if choice else None
+
+
 def _inputs(request: Any, query: Query) -> list[v2.Tensor]:
     raw = list(request.raw_input_contents)
     if raw and len(raw) != len(request.inputs):
@@ -97,6 +115,10 @@ def _inputs(request: Any, query: Query) -> list[v2.Tensor]:
     tensors = []
     for index, tensor in enumerate(request.inputs):
         shape = tuple(tensor.shape)
+        if raw and tensor.HasField("contents"):
+            raise InvalidRequestError(
+                f"{tensor.name}: expected its data in contents or in raw_input_contents, got both."
+            )
         if raw:
             tensors.append(v2.from_raw(tensor.name, tensor.datatype, shape, raw[index]))
         elif tensor.datatype == "BYTES":

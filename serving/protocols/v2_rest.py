@@ -15,7 +15,8 @@ from serving.control import Control
 from serving.errors import InvalidRequestError
 from serving.off_loop import off_loop
 from serving.protocols import numbers, openapi, v2
-from serving.protocols.asgi import authorization, from_base64, received, service_of
+from serving.protocols.asgi import authorization, received, service_of
+from serving.protocols.base64_text import from_base64
 from serving.protocols.json_reader import read_json_object
 from serving.service import Query
 
@@ -42,6 +43,12 @@ async def ready(request: Request) -> Response:
     return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
 
+@router.get("/models", **openapi.V1_MODELS)
+async def models(request: Request) -> Response:
+    """The models there are, as KServe lists them."""
+    return JSONResponse({"models": sorted(service_of(request).repository.models())})
+
+
 @router.get("/models/{name}", **openapi.V2_METADATA)
 async def model(request: Request, name: str) -> Response:
     return await model_version(request, name, "")
@@ -52,6 +59,17 @@ async def model_version(request: Request, name: str, number: str) -> Response:
     service = service_of(request)
     with service.use(name, v2.version_number(number)) as loaded:
         return JSONResponse(v2.metadata(loaded, service.repository))
+
+
+@router.get("/models/{name}/config", **openapi.V2_CONFIG)
+async def config(request: Request, name: str) -> Response:
+    return await version_config(request, name, "")
+
+
+@router.get("/models/{name}/versions/{number}/config", **openapi.V2_CONFIG)
+async def version_config(request: Request, name: str, number: str) -> Response:
+    with service_of(request).use(name, v2.version_number(number)) as loaded:
+        return JSONResponse(v2.configuration(loaded))
 
 
 @router.get("/models/{name}/ready", **openapi.V2_READY)
@@ -76,12 +94,15 @@ async def version_infer(request: Request, name: str, number: str) -> Response:
     async with received(request) as data:
         with service_of(request).request(name, v2.version_number(number)) as query:
             length = request.headers.get(HEADER_LENGTH)
-            body, images, requested = await off_loop(len(data), _decode, data, length, query)
+            content_type = request.headers.get("content-type", "")
+            body, images, requested = await off_loop(
+                len(data), _decode, data, length, content_type, query
+            )
             identity = body.get("id", "")
             answer = await query.answer(images, identity)
-            outputs = v2.outputs_of(answer, query.loaded, [name for name, _ in requested])
-    binary_outputs = {n for n, is_binary in requested if is_binary}
-    if _parameter(body, "binary_data_output") and not requested:
+            outputs = v2.outputs_of(answer, query.loaded, requested)
+    binary_outputs = {output.name for output in requested if output.is_binary}
+    if not requested and _flag(body, "binary_data_output", False):
         binary_outputs = {t.name for t in outputs}
     head: dict[str, Any] = {"model_name": name, "model_version": str(answer.version)}
     if identity:
@@ -139,10 +160,21 @@ def server_version() -> str:
         return "0"
 
 
+def _is_file(data: bytes, length: str | None, content_type: str) -> bool:
+    """Returns whether the body is an image file by itself, Triton's raw binary request."""
+    if length is not None:
+        return length == "0"
+    kind = content_type.partition(";")[0].strip().lower()
+    is_binary = kind == "application/octet-stream" or kind.startswith("image/")
+    return is_binary and data[:512].lstrip()[:1] != b"{"
+
+
 def _decode(
-    data: bytes, length: str | None, query: Query
-) -> tuple[dict[str, Any], Any, list[tuple[str, bool]]]:
+    data: bytes, length: str | None, content_type: str, query: Query
+) -> tuple[dict[str, Any], Any, list[v2.Wanted]]:
     """Returns the JSON part, the images, and the outputs that are asked for."""
+    if _is_file(data, length, content_type):
+        return {}, [data], []
     body, binary = _split(data, length, query.limits)
     if not isinstance(body.get("id", ""), str):
         raise InvalidRequestError('"id": expected a string.')
@@ -176,8 +208,14 @@ def _inputs(body: dict[str, Any], binary: bytes, query: Query) -> list[v2.Tensor
             continue
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(binary) - at:
             raise InvalidRequestError(f"{name}: binary_data_size does not fit the body: {size!r}.")
+        if "data" in entry:
+            raise InvalidRequestError(f"{name}: expected data or binary_data_size, got both.")
         tensors.append(v2.from_raw(name, datatype, shape, binary[at : at + size]))
         at += size
+    if at < len(binary):
+        raise InvalidRequestError(
+            f"The body has {len(binary) - at:,} bytes more than its binary_data_size say."
+        )
     return tensors
 
 
@@ -190,7 +228,8 @@ def _from_json(
         query.check_count(len(data))
         values = data.ravel() if isinstance(data, np.ndarray) else numbers.flatten(data)[0]
         # JSON has no bytes; as KServe and MLServer do, base64 stands for them.
-        return v2.Tensor(name, datatype, shape, [from_base64(v) for v in values])
+        files = [from_base64(_text(value), index) for index, value in enumerate(values)]
+        return v2.Tensor(name, datatype, shape, files)
     if datatype != "UINT8":
         return v2.Tensor(name, datatype, shape, None)  # `v2.images_of` says what is expected
     flat, sides = numbers.pixels_of(data)
@@ -201,12 +240,34 @@ def _from_json(
     return v2.from_raw(name, datatype, shape, flat)
 
 
-def _outputs(body: dict[str, Any]) -> list[tuple[str, bool]]:
-    """Returns names of the outputs that are asked for, and whether in binary form."""
+def _text(value: Any) -> Any:
+    """Returns the text in {"b64": …}, which V1 asks for."""
+    return value["b64"] if isinstance(value, dict) and set(value) == {"b64"} else value
+
+
+def _outputs(body: dict[str, Any]) -> list[v2.Wanted]:
+    """Returns the outputs that are asked for."""
     entries = _objects(body, "outputs") if "outputs" in body else []
     if not all(isinstance(entry.get("name"), str) for entry in entries):
         raise InvalidRequestError('"outputs": expected each to have a name.')
-    return [(entry["name"], bool(_parameter(entry, "binary_data"))) for entry in entries]
+    binary = _flag(body, "binary_data_output", False)
+    return [
+        v2.wanted(
+            entry["name"],
+            _parameter(entry, "classification"),
+            _flag(entry, "binary_data", binary),
+        )
+        for entry in entries
+    ]
+
+
+def _flag(entry: dict[str, Any], key: str, default: bool) -> bool:
+    value = _parameter(entry, key)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise InvalidRequestError(f'"{key}": expected true or false, got {value!r}.')
+    return value
 
 
 def _objects(body: dict[str, Any], key: str) -> list[dict[str, Any]]:

@@ -42,14 +42,14 @@ def _count(data: bytes, descriptor: Any) -> None:
             left -= 1
             if left < 0:
                 raise TooLargeError(f"Expected a message of at most {MOST:,} fields, got more.")
-            tag, at = _varint(data, at)
+            tag, at = varint(data, at)
             kind = tag & 7
             if kind == _VARINT:
-                _, at = _varint(data, at)
+                _, at = varint(data, at)
             elif kind in (_EIGHT, _FOUR):
                 at += 8 if kind == _EIGHT else 4
             elif kind == _BYTES:
-                length, at = _varint(data, at)
+                length, at = varint(data, at)
                 field = fields.get(tag >> 3)
                 if field is not None and field.message_type is not None:
                     inside.append((at, min(at + length, end), field.message_type))
@@ -58,8 +58,12 @@ def _count(data: bytes, descriptor: Any) -> None:
                 raise DecodeError("Expected a message without groups.")
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Returns the number, and where it ends."""
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    """Reads a number of Protobuf's; returns it, and where it ends.
+
+    Raises:
+      DecodeError: it is cut off.
+    """
     value = shift = 0
     while True:
         if at >= len(data) or shift > 63:

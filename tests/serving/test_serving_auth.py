@@ -199,7 +199,7 @@ def test_without_a_token_the_document_has_none(tmp_path):
 
 
 def test_the_page_is_open_and_asks_for_it(http):
-    page = http.get("/")
+    page = http.get("/", headers={"accept": "text/html"})
     assert page.status_code == 200
     assert 'type="password"' in page.text
     assert "localStorage" not in page.text and "cookie" not in page.text

@@ -140,7 +140,7 @@ def test_predict_asks_which_model(rest, of_model):
 
 
 def test_the_page_comes_with_a_policy_that_keeps_it_to_itself(rest):
-    page = rest.get("/")
+    page = rest.get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "Drop an image" in page.text

@@ -120,6 +120,52 @@ def test_a_head_of_many_bytes_is_refused_at_once(strict):
     assert any(is_refused_at_once() for _ in range(10))
 
 
+LONG = b"A: " + b"x" * 70_000 + b"\r\n"
+LONG_HEADS = {
+    "one header": b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + LONG + b"\r\n",
+    "many headers": b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 12_000 + b"\r\n",
+    "the address": b"GET /healthz?" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "after a body": b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"1\r\nx\r\n0\r\n" + LONG + b"\r\n",
+    "of a chunk": b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"1;" + b"x" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("kind", LONG_HEADS)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_head_is_refused_however_it_comes(strict, kind, at_once):
+    """Also where the kernel hands it over in one piece, whole."""
+    head = LONG_HEADS[kind]
+    with connect(strict) as connection:
+        try:
+            for at in range(0, len(head), len(head) if at_once else 9000):
+                connection.sendall(head[at:] if at_once else head[at : at + 9000])
+        except OSError:
+            pass
+        _, received = seconds_until_closed(connection)
+    assert b"200 OK" not in received
+    assert not received or b"65536 bytes" in received
+
+
+def test_a_head_of_nearly_as_many_bytes_and_one_after_a_large_body_are_taken(strict, image):
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 65_000 + b"\r\n\r\n"
+    with connect(strict) as connection:
+        connection.sendall(head * 2)
+        received = b""
+        while received.count(b"200 OK") < 2:
+            received += (got := connection.recv(65536))
+            assert got, received
+    body = image + bytes(900_000)
+    post = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with connect(strict) as connection:
+        connection.sendall(post + body + head)
+        received = b""
+        while received.count(b"200 OK") < 2:
+            received += (got := connection.recv(65536))
+            assert got, received
+
+
 def send_a_long_head(running):
     with connect(running) as connection:
         connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n")

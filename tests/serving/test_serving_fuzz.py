@@ -31,7 +31,8 @@ from common.images.headers import count_pixels
 from serving.app import create_app
 from serving.config import LimitsConfig
 from serving.errors import InvalidRequestError
-from serving.protocols import asgi, numbers, signatures, v1, v2, v2_rest
+from serving.protocols import numbers, signatures, v1, v2, v2_rest
+from serving.protocols.base64_text import from_base64
 from serving.protocols.json_reader import read_json_object
 
 FUZZ = settings(
@@ -151,14 +152,22 @@ def test_json_is_an_object_or_refused(data):
 @given(st.binary(max_size=60), st.booleans())
 def test_base64_is_what_was_sent(data, broken_into_lines):
     encode = base64.encodebytes if broken_into_lines else base64.b64encode
-    assert asgi.from_base64(encode(data).decode()) == data
+    assert from_base64(encode(data).decode(), 0) == data
+
+
+@EXAMPLES
+@given(st.binary(max_size=60), st.booleans(), st.booleans(), st.booleans())
+def test_base64_is_what_was_sent_in_every_form_of_it(data, url_safe, unpadded, as_uri):
+    text = (base64.urlsafe_b64encode if url_safe else base64.b64encode)(data).decode()
+    text = text.rstrip("=") if unpadded else text
+    assert from_base64(f"data:image/png;base64,{text}" if as_uri else text, 0) == data
 
 
 @EXAMPLES
 @given(json_values)
 def test_base64_is_text_or_refused(value):
     with contextlib.suppress(InvalidRequestError):
-        assert isinstance(asgi.from_base64(value), bytes)
+        assert isinstance(from_base64(value, 0), bytes)
 
 
 # --- V2's binary form

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from helpers import largest_file, wait_until
 from repository_fakes import Folder, watched
 from serving_server import b64
@@ -138,7 +139,7 @@ def test_every_protocol_has_a_line_with_where_the_time_went(server, samples):
         ("GET", "/v1/models/digits-keras/versions/99", 404),
         ("POST", "/v1/models/none:predict", 404),
         ("POST", "/predict", 400),
-        ("GET", "/healthz", 200),
+        ("HEAD", "/v1/models", 200),
     ],
 )
 def test_every_answer_has_an_id_and_a_line(rest, server, method, path, status):
@@ -148,6 +149,27 @@ def test_every_answer_has_an_id_and_a_line(rest, server, method, path, status):
     assert re.fullmatch("[0-9a-f]{32}", request_id)
     line = logged(server, request_id)
     assert (line["method"], line["path"], line["status"]) == (method, path, status)
+
+
+def test_probes_have_no_line(rest, server):
+    """They have an id, as all have; and the requests after them have lines."""
+    ids = [
+        rest.request(method, path).headers["x-request-id"]
+        for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
+        for method in ("GET", "HEAD")
+    ]
+    with grpc.insecure_channel(server.grpc) as channel:
+        v2 = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        health = health_pb2_grpc.HealthStub(channel)
+        for call, request in (
+            (v2.ServerLive, service_pb2.ServerLiveRequest()),
+            (v2.ServerReady, service_pb2.ServerReadyRequest()),
+            (health.Check, health_pb2.HealthCheckRequest()),
+        ):
+            ids.append(dict(call.with_call(request)[1].trailing_metadata())["x-request-id"])
+    logged(server, rest.get("/v1/models").headers["x-request-id"])
+    text = server.log.read_text()
+    assert not [request_id for request_id in ids if request_id in text]
 
 
 def test_what_grpc_refuses_has_an_id_and_a_line(server):

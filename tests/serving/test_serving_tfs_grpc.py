@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import grpc
 import numpy as np
 import pytest
@@ -79,6 +81,75 @@ def test_predict_takes_pixels_of_any_number_type(prediction, model, of_model, dt
     agree_rows([sample], array(prediction.Predict(request).outputs["scores"]))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64, np.float32, np.float64])
+def test_pixels_that_repeat_may_be_left_out(prediction, model, dtype):
+    """As TensorFlow writes and reads a tensor whose last values are the same."""
+    import tensorflow as tf
+
+    pixels = np.full((3, 16, 16, 3), 200, dtype)
+    pixels[0, :2] = np.arange(96).reshape(2, 16, 3)
+    expected = prediction.Predict(predict_request(model, "serving_tensor", images=pixels))
+    request = predict_request(model, "serving_tensor", images=pixels)
+    tensor = request.inputs["images"]
+    tensor.tensor_content = b""
+    field = {"int64": tensor.int64_val, "float32": tensor.float_val, "float64": tensor.double_val}
+    values = field.get(np.dtype(dtype).name, tensor.int_val)
+    values.extend(pixels.ravel()[:97].tolist())
+    np.testing.assert_array_equal(tf.make_ndarray(tensor), pixels)
+    found = prediction.Predict(request)
+    np.testing.assert_array_equal(array(found.outputs["scores"]), array(expected.outputs["scores"]))
+    del values[:]
+    assert refused(prediction.Predict, request)[0] == "INVALID_ARGUMENT"
+    values.extend(pixels.ravel().tolist())
+    values.append(1)
+    assert refused(prediction.Predict, request)[0] == "INVALID_ARGUMENT"
+
+
+def test_what_a_short_message_announces_is_limited(prediction, model):
+    request = predict_request(model, "serving_tensor", images=np.zeros((1, 16, 16, 3), np.uint8))
+    tensor = request.inputs["images"]
+    tensor.tensor_content = b""
+    tensor.int_val.append(7)
+    for count, why in ((257, "at most 256 images"), (2**62, "at most 256"), (0, "at least one")):
+        tensor.tensor_shape.dim[0].size = count
+        code, text = refused(prediction.Predict, request)
+        assert code == "INVALID_ARGUMENT" and why in text
+    tensor.tensor_shape.dim[0].size = -1
+    assert refused(prediction.Predict, request)[0] == "INVALID_ARGUMENT"
+    tensor.tensor_shape.dim[0].size = 256
+    assert array(prediction.Predict(request).outputs["scores"]).shape == (256, 10)
+
+
+def test_one_string_for_all_and_strings_as_bytes(prediction, model, of_model):
+    import tensorflow as tf
+
+    request = predict_request(model, "serving_bytes", images=[of_model[8].encoded])
+    request.inputs["images"].tensor_shape.dim[0].size = 4
+    agree_rows([of_model[8]] * 4, array(prediction.Predict(request).outputs["scores"]))
+    request.inputs["images"].tensor_shape.dim[0].size = 2**40
+    assert "at most 256" in refused(prediction.Predict, request)[1]
+
+    images = [s.encoded for s in of_model]
+    lengths = b"".join(map(varint, map(len, images)))
+    packed = predict_request(model, "serving_bytes", images=images)
+    tensor = packed.inputs["images"]
+    del tensor.string_val[:]
+    tensor.tensor_content = lengths + b"".join(images)
+    parsed = tf.io.parse_tensor(tensor.SerializeToString(), tf.string)  # by TensorFlow's C++
+    assert parsed.numpy().tolist() == images
+    agree_rows(of_model, array(prediction.Predict(packed).outputs["scores"]))
+    for broken in (lengths, tensor.tensor_content[:-1], tensor.tensor_content + b"x", b"\xff"):
+        tensor.tensor_content = broken
+        assert "10 strings" in refused(prediction.Predict, packed)[1]
+    tensor.string_val.append(b"x")
+    assert "got both" in refused(prediction.Predict, packed)[1]
+
+
+def varint(number):
+    low, rest = number & 127, number >> 7
+    return bytes([low | 128]) + varint(rest) if rest else bytes([low])
+
+
 def test_predict_places_and_filters(prediction, model, of_model):
     request = predict_request(model, "serving_bytes", images=[of_model[0].encoded])
     request.output_filter.append("labels")
@@ -125,6 +196,24 @@ def test_metadata(prediction, model):
     assert set(found.signature_def) == {"serving_default", "serving_bytes", "serving_tensor"}
     pixels = found.signature_def["serving_tensor"].inputs["images"]
     assert [d.size for d in pixels.tensor_shape.dim] == [-1, 16, 16, 3]
+
+
+def test_metadata_have_the_class_names(prediction, rest, model, demo):
+    from tensorflow.core.framework import tensor_pb2
+
+    names = json.loads((demo.serving / model / "1" / "model.json").read_text())["class_names"]
+    for fields in (["class_names"], ["signature_def", "class_names"]):
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
+        request.model_spec.name = model
+        answer = prediction.GetModelMetadata(request)
+        assert set(answer.metadata) == set(fields)
+        found = tensor_pb2.TensorProto()
+        assert answer.metadata["class_names"].Unpack(found)
+        assert [n.decode() for n in array(found)] == names
+    request.metadata_field.append("labels")
+    assert "class_names" in refused(prediction.GetModelMetadata, request)[1]
+    metadata = rest.get(f"/v1/models/{model}/metadata").json()["metadata"]
+    assert metadata["class_names"] == names
 
 
 def test_status(channel, model):

@@ -5,6 +5,8 @@ Every answer is compared with the SavedModel's own for the same image.
 
 from __future__ import annotations
 
+import json
+
 import grpc
 import numpy as np
 import pytest
@@ -131,6 +133,118 @@ def test_triton_reads_health_and_metadata(triton, model):
 
 
 AS_JSON = {"as_json": True}
+
+
+def test_triton_reads_the_class_names(rest, triton, model, demo):
+    client, module = triton
+    names = json.loads((demo.serving / model / "1" / "model.json").read_text())["class_names"]
+    config = client.get_model_config(model, **({} if module is TRITON["http"] else AS_JSON))
+    config = config.get("config", config)
+    assert json.loads(config["parameters"]["class_names"]["string_value"]) == names
+    assert config.get("max_batch_size", 0) == 0
+    assert [i["data_type"] for i in config["input"]] == ["TYPE_STRING"]
+    assert rest.get(f"/v2/models/{model}").json()["parameters"] == {"class_names": names}
+    assert "classification" in rest.get("/v2").json()["extensions"]
+
+
+@pytest.mark.parametrize("count", [1, 3, 10, 99])
+def test_triton_asks_for_classes(triton, model, of_model, count):
+    client, module = triton
+    wanted = module.InferRequestedOutput("scores", class_count=count)
+    for given in (encoded_array(of_model), np.stack([s.pixels for s in of_model])):
+        result = client.infer(model, [infer_input(module, given)], outputs=[wanted])
+        rows = result.as_numpy("scores")
+        assert rows.shape == (10, min(count, 10))
+        for sample, row in zip(of_model, rows, strict=True):
+            texts = [t if isinstance(t, str) else t.decode() for t in row]
+            scores, indices, labels = zip(*[t.split(":") for t in texts], strict=True)
+            k = min(count, len(sample.labels))
+            assert labels[:k] == sample.labels[:k]
+            assert [int(i) for i in indices[:k]] == list(sample.indices[:k])
+            np.testing.assert_allclose([float(s) for s in scores[:k]], sample.scores[:k], atol=1e-4)
+
+
+def test_classes_that_cannot_be_had_are_refused(rest, triton, model, of_model):
+    client, module = triton
+    good = infer_input(module, encoded_array(of_model[:1]))
+    outputs = [module.InferRequestedOutput("labels", class_count=2)]
+    with pytest.raises(InferenceServerException, match="for the output 'scores' alone"):
+        client.infer(model, [good], outputs=outputs)
+    for count in (-1, 1.5, True, False, "3", [3]):
+        body = json_body(of_model[0])
+        body["outputs"] = [{"name": "scores", "parameters": {"classification": count}}]
+        answer = rest.post(f"/v2/models/{model}/infer", json=body)
+        assert answer.status_code == 400 and "classification" in answer.json()["error"]
+
+
+def json_body(sample):
+    data = [b64(sample.encoded)["b64"]]
+    return {"inputs": [{"name": "images", "datatype": "BYTES", "shape": [1], "data": data}]}
+
+
+def test_the_request_says_which_outputs_are_binary_unless_they_do(rest, model, of_model):
+    url = f"/v2/models/{model}/infer"
+    for whole, single, expected in (
+        (None, None, set()),
+        (True, None, {"scores", "labels"}),
+        (True, False, {"labels"}),
+        (False, True, {"scores"}),
+        (None, True, {"scores"}),
+    ):
+        body = json_body(of_model[0])
+        scores = {} if single is None else {"parameters": {"binary_data": single}}
+        body["outputs"] = [{"name": "scores", **scores}, {"name": "labels"}]
+        if whole is not None:
+            body["parameters"] = {"binary_data_output": whole}
+        answer = rest.post(url, json=body)
+        length = int(answer.headers.get("inference-header-content-length", len(answer.content)))
+        outputs = json.loads(answer.content[:length])["outputs"]
+        assert {o["name"] for o in outputs if "data" not in o} == expected
+        if "scores" in expected:
+            row = np.frombuffer(answer.content[length : length + 40], np.float32)
+            agree_rows(of_model[:1], row[None])
+    for flags in ({"parameters": {"binary_data_output": "true"}},
+                  {"outputs": [{"name": "scores", "parameters": {"binary_data": 1}}]}):  # fmt: skip
+        answer = rest.post(url, json=json_body(of_model[0]) | flags)
+        assert answer.status_code == 400 and "true or false" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"inference-header-content-length": "0"},
+        {"inference-header-content-length": "0", "content-type": "application/json"},
+        {"content-type": "application/octet-stream"},
+        {"content-type": "image/png"},
+    ],
+)
+def test_an_image_file_is_a_request_by_itself(rest, model, of_model, headers):
+    sample = of_model[6]
+    answer = rest.post(f"/v2/models/{model}/infer", content=sample.encoded, headers=headers)
+    assert answer.status_code == 200, answer.text
+    outputs = {o["name"]: o["data"] for o in answer.json()["outputs"]}
+    agree(sample, outputs["labels"], outputs["label_scores"])
+
+
+def test_data_that_are_there_twice_or_left_over_are_refused(server, rest, model, of_model):
+    sample = of_model[0]
+    body = json_body(sample)
+    head = {**body["inputs"][0], "parameters": {"binary_data_size": 8}}
+    text = json.dumps({"inputs": [head]}).encode()
+    headers = {"inference-header-content-length": str(len(text))}
+    answer = rest.post(f"/v2/models/{model}/infer", content=text + bytes(8), headers=headers)
+    assert answer.status_code == 400 and "got both" in answer.json()["error"]
+    text = json.dumps(body).encode()
+    headers = {"inference-header-content-length": str(len(text))}
+    answer = rest.post(f"/v2/models/{model}/infer", content=text + bytes(8), headers=headers)
+    assert answer.status_code == 400 and "8 bytes more" in answer.json()["error"]
+    with grpc.insecure_channel(server.grpc) as channel:
+        request = service_pb2.ModelInferRequest(model_name=model)
+        request.inputs.add(name="images", datatype="BYTES", shape=[1])
+        request.inputs[0].contents.bytes_contents.append(sample.encoded)
+        request.raw_input_contents.append(b"\x01\0\0\0x")
+        with pytest.raises(grpc.RpcError, match="got both"):
+            service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request)
 
 
 def test_triton_unloads_and_loads(triton):
