@@ -30,7 +30,7 @@ from common.record.artifacts import Blessing, Erasure, Examples, Model, Pin, Pus
 from common.record.record import Record  # noqa: E402
 from common.record.run import Run  # noqa: E402
 from common.record.steps import Data, Push, Rollback, Step, Training, Trial, Verdict  # noqa: E402
-from components.example_gen.preview import Preview  # noqa: E402
+from components.example_gen.preview.summary import Preview  # noqa: E402
 from lineage.answers import ANSWERS, answer_class, format_name  # noqa: E402
 from pipeline.cli import deploy, run  # noqa: E402
 from pipeline.cli.data import FORMAT as DATA_FORMAT  # noqa: E402

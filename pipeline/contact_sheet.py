@@ -13,9 +13,9 @@ from PIL import Image
 
 from common.errors import ConfigError, RunError
 from common.files import write_atomic
-from components.example_gen.preview import Preview
+from components.example_gen.preview.summary import Preview
+from components.example_gen.preview.thumbnails import SIDE, Thumbnail
 from components.example_gen.records import show
-from components.example_gen.thumbnails import SIDE, Thumbnail
 from pipeline.ui.rendering import contact_sheet
 
 INDEX = "index.html"

@@ -11,7 +11,7 @@ from common.config import strict
 from common.config.ranges import at_least, between, filled, more_than, one_of, require, shown
 from common.errors import ConfigError
 from common.images.plain import DEPTH, MAX_PIXELS
-from components.example_gen.ignore import Ignore
+from components.example_gen.folders.ignore import Ignore
 
 SPLITS = ("train", "val", "test")
 

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from common.errors import DataError
+from components.example_gen.folders.names import is_hidden
 from components.example_gen.manifests import columns, delimited, objects, one_hot
 from components.example_gen.manifests.files import File, Written, find_files
 from components.example_gen.manifests.finder import Finder
 from components.example_gen.manifests.table import Table, check_utf8, read_text
-from components.example_gen.names import is_hidden
 from components.example_gen.records import (
     Record,
     Source,

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TypeVar
 
 from common.errors import DataError
-from components.example_gen.names import SPLIT_NAMES, split_named
+from components.example_gen.folders.names import SPLIT_NAMES, split_named
 
 T = TypeVar("T")
 

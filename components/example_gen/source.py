@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from common.errors import DataError
 from components.example_gen.config import DataConfig
-from components.example_gen.folder import list_folder
-from components.example_gen.ignore import IGNORED, Ignore
+from components.example_gen.folders.ignore import IGNORED, Ignore
+from components.example_gen.folders.listing import list_folder
+from components.example_gen.folders.names import is_hidden
 from components.example_gen.manifest import OTHER_SUFFIXES, SUFFIXES, list_manifest, manifests_in
-from components.example_gen.names import is_hidden
 from components.example_gen.records import Source, alike, show
 from components.example_gen.shards.files import guess, list_shards
 from components.example_gen.shards.formats import NAMES

@@ -15,8 +15,8 @@ from common.config import strict, toml_file
 from common.config.flags import ConfigOption, SetOption
 from common.errors import ConfigError, DataError
 from components.example_gen.config import DataConfig
-from components.example_gen.preview import Preview, Spread, preview
-from components.example_gen.thumbnails import Thumbnails
+from components.example_gen.preview.summary import Preview, Spread, preview
+from components.example_gen.preview.thumbnails import Thumbnails
 from pipeline.cli.options import JsonOption
 from pipeline.terminal import console, print_json, progress_bar, sayer, sections, table
 

@@ -14,12 +14,12 @@ from PIL import Image
 
 from common.errors import ConfigError, DataError
 from components.example_gen.config import DataConfig
-from components.example_gen.folder import list_tree
-from components.example_gen.ignore import to_ignore
-from components.example_gen.names import is_part, is_series, split_named
+from components.example_gen.folders.ignore import to_ignore
+from components.example_gen.folders.listing import list_tree
+from components.example_gen.folders.names import is_part, is_series, split_named
+from components.example_gen.folders.tree import Entry
 from components.example_gen.records import Source
 from components.example_gen.source import list_source
-from components.example_gen.tree import Entry
 
 pytestmark = pytest.mark.quick
 

@@ -15,8 +15,8 @@ from odd_images import encode, smooth, turned
 from PIL import Image
 
 from common.images.pixels import check_image
-from components.example_gen.suspicious import suspicions
-from components.example_gen.thumbnails import SIDE, Thumbnails
+from components.example_gen.preview.suspicious import suspicions
+from components.example_gen.preview.thumbnails import SIDE, Thumbnails
 
 pytestmark = pytest.mark.quick
 

@@ -9,8 +9,8 @@ from heapq import nsmallest
 from itertools import takewhile
 
 from common.errors import DataError
+from components.example_gen.folders.names import is_hidden
 from components.example_gen.manifests.finder import Finder, plain
-from components.example_gen.names import is_hidden
 from components.example_gen.records import show
 
 _MOST_FOLDERS = 64

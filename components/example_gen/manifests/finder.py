@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from common.errors import DataError
+from components.example_gen.folders.names import IMAGE_EXTENSIONS
 from components.example_gen.manifests.table import in_windows_1252
-from components.example_gen.names import IMAGE_EXTENSIONS
 
 _SCHEME = re.compile(rb"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)
 """Of a URL; one letter is a drive of Windows."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from common.errors import DataError
+from components.example_gen.folders.names import image_by_name
 from components.example_gen.manifests import coco, columns, label_studio
 from components.example_gen.manifests.table import Table, read_text
-from components.example_gen.names import image_by_name
 
 SUFFIXES = (".jsonl", ".ndjson", ".json")
 _SHOWN = 60

@@ -20,14 +20,14 @@ from common.errors import DataError
 from common.images.errors import BadImage
 from components.example_gen.config import Columns, DataConfig
 from components.example_gen.digest import MAX_FILE_BYTES
-from components.example_gen.folder import list_tree
+from components.example_gen.folders.listing import list_tree
+from components.example_gen.folders.names import image_by_name, is_hidden
+from components.example_gen.folders.tree import Entry
 from components.example_gen.manifest import SUFFIXES as MANIFESTS
-from components.example_gen.names import image_by_name, is_hidden
 from components.example_gen.records import Quarantined, Record, Shard, Source, show
 from components.example_gen.shards import tar
 from components.example_gen.shards.contract import Image
 from components.example_gen.shards.splits import split_said
-from components.example_gen.tree import Entry
 
 _HEAD_BYTES = 512
 """Kept of a file whose name does not say whether it is an image, and of a link in a zip."""

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 
 from common.errors import DataError
 from components.example_gen.config import Columns, DataConfig
-from components.example_gen.ignore import Ignore
+from components.example_gen.folders.ignore import Ignore
+from components.example_gen.folders.names import image_by_name, is_hidden
 from components.example_gen.manifest import manifests_in
-from components.example_gen.names import image_by_name, is_hidden
 from components.example_gen.records import Shard, Source, show
 from components.example_gen.shards.archive import list_archives
 from components.example_gen.shards.formats import (

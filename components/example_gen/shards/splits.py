@@ -6,7 +6,7 @@ import os
 import re
 
 from common.errors import DataError
-from components.example_gen.names import SPLIT_NAMES
+from components.example_gen.folders.names import SPLIT_NAMES
 
 
 def split_of(path: str, name: str) -> tuple[str | None, str]:

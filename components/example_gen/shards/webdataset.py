@@ -16,7 +16,7 @@ from common.errors import DataError
 from common.images.errors import BadImage
 from components.example_gen.config import Columns
 from components.example_gen.digest import MAX_FILE_BYTES
-from components.example_gen.names import IMAGE_EXTENSIONS, is_hidden, split_named
+from components.example_gen.folders.names import IMAGE_EXTENSIONS, is_hidden, split_named
 from components.example_gen.records import Record, Shard, check_label, show
 from components.example_gen.shards import choice
 from components.example_gen.shards.contract import Image

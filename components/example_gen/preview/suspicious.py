@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from components.example_gen.names import is_part, is_system, split_named
+from components.example_gen.folders.names import is_part, is_system, split_named
 
 IMBALANCE = 20
 """A class with so many times the images of another is mentioned."""

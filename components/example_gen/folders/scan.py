@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
 from common.images.signatures import HEAD, begins_as_image
-from components.example_gen.ignore import IGNORED, Ignore
-from components.example_gen.names import (
+from components.example_gen.folders.ignore import IGNORED, Ignore
+from components.example_gen.folders.names import (
     MARKERS,
     extension,
     image_by_name,
@@ -16,8 +16,8 @@ from components.example_gen.names import (
     is_system,
     may_hold_labels,
 )
+from components.example_gen.folders.tree import Entry, Tree
 from components.example_gen.records import show
-from components.example_gen.tree import Entry, Tree
 
 HIDDEN = "hidden or system files"
 LINKED = "folders linked more than once"

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from common.errors import DataError, nearest
-from components.example_gen.ignore import to_ignore
-from components.example_gen.names import (
+from components.example_gen.folders.ignore import to_ignore
+from components.example_gen.folders.names import (
     SPLIT_NAMES,
     is_masks,
     is_part,
@@ -22,8 +22,8 @@ from components.example_gen.names import (
     split_named,
     splits_named,
 )
+from components.example_gen.folders.scan import Folder
 from components.example_gen.records import printable, show
-from components.example_gen.scan import Folder
 
 _CLASSES, _SPLITS = 'data.layout = "classes"', 'data.layout = "splits"'
 """What to write where folders are classes, whatever they are called."""

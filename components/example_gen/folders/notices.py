@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from components.example_gen.layout import Layout, bottom
-from components.example_gen.names import image_by_name, is_series, may_hold_labels, split_named
+from components.example_gen.folders.layout import Layout, bottom
+from components.example_gen.folders.names import (
+    image_by_name,
+    is_series,
+    may_hold_labels,
+    split_named,
+)
+from components.example_gen.folders.scan import HIDDEN, LINKED, Folder
+from components.example_gen.folders.tree import Tree
 from components.example_gen.records import show
-from components.example_gen.scan import HIDDEN, LINKED, Folder
-from components.example_gen.tree import Tree
 
 _NAMED = 5
 """Of what a notice is about, so many are named."""

@@ -11,10 +11,12 @@ from dataclasses import replace
 
 from common.errors import DataError
 from components.example_gen.config import DataConfig
-from components.example_gen.folder_notices import folder_notices
-from components.example_gen.ignore import Ignore
-from components.example_gen.layout import Layout, Reader
-from components.example_gen.names import IMAGE_EXTENSIONS, extension
+from components.example_gen.folders.ignore import Ignore
+from components.example_gen.folders.layout import Layout, Reader
+from components.example_gen.folders.names import IMAGE_EXTENSIONS, extension
+from components.example_gen.folders.notices import folder_notices
+from components.example_gen.folders.scan import Folder, Scan
+from components.example_gen.folders.tree import LocalTree, Tree
 from components.example_gen.records import (
     OUTSIDE,
     Quarantined,
@@ -25,8 +27,6 @@ from components.example_gen.records import (
     printable,
     show,
 )
-from components.example_gen.scan import Folder, Scan
-from components.example_gen.tree import LocalTree, Tree
 
 
 def list_folder(path: str, config: DataConfig) -> Source:

@@ -13,12 +13,12 @@ from common.errors import DataError
 from common.images.pixels import open_image
 from components.example_gen import spans
 from components.example_gen.config import DataConfig, evaluation_split, from_json, to_json
+from components.example_gen.preview.suspicious import Suspicion, suspicions
+from components.example_gen.preview.thumbnails import Thumbnails
 from components.example_gen.reading import BATCH, Reader, note_of
 from components.example_gen.records import Note, Notes, Quarantined, Record, Source, batches, show
 from components.example_gen.report import Outcome, check_listed, conclude
 from components.example_gen.source import list_source
-from components.example_gen.suspicious import Suspicion, suspicions
-from components.example_gen.thumbnails import Thumbnails
 
 Progress = Callable[[str, int, int], None]
 """Is told what is done, how many of it are, and how many there are; 0: not known."""

@@ -1,0 +1,1 @@
+"""Image folders: which files are images, and which folders are classes or splits."""

@@ -1,0 +1,1 @@
+"""What a run would read, told and drawn without one."""
