@@ -18,13 +18,13 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns(strict.Checked):
-    """Which columns of shards hold what.
+    """Which columns of a manifest or of shards hold what.
 
     Of TFRecords: features; of WebDataset: endings of files, or json.NAME.
     """
 
     image: str | None = None
-    """The encoded image; None: the one that holds images."""
+    """The encoded image, of a manifest its path; None: the one that holds images."""
     label: str | None = None
     """The class, as text or number; None: label, or what is known to be another name of it."""
     split: str | None = None
@@ -45,7 +45,7 @@ class DataConfig(strict.Checked):
     (CSV, COCO, Label Studio and others), or files of many images; see docs/data.md. auto tells by
     names and contents."""
     columns: Columns = field(default_factory=Columns)
-    """Which columns of files of many images hold what."""
+    """Which columns of a manifest, or of files of many images, hold what."""
     class_names: tuple[str, ...] | str | None = None
     """Names of the classes where labels are numbers, beginning with that of 0; or a file with
     one a line."""

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from common.errors import DataError
+from components.example_gen.class_names import class_name, config_names
+from components.example_gen.config import Columns, DataConfig
 from components.example_gen.folders.names import is_hidden
 from components.example_gen.manifests import columns, delimited, objects, one_hot
 from components.example_gen.manifests.files import File, Written, find_files
@@ -36,19 +38,26 @@ _NO_VALUE = re.compile(r"nan|NaN|<NA>|NaT|#(N/A|REF!|VALUE!|NAME\?|DIV/0!|NULL!|
 _Rows = Sequence[tuple[str, dict[str, str]]]
 
 
-def list_manifest(path: str) -> Source:
+def list_manifest(path: str, config: DataConfig) -> Source:
     """Lists the images that a manifest names; missing files show when read.
+
+    Args:
+      config: `columns` and `class_names` count.
 
     Raises:
       DataError: naming the line, for anything that cannot be understood, and
         for one file with two labels.
     """
-    table = one_hot.with_labels(_read(path), path)
+    table = _read(path, config.columns.image)
+    if config.columns.label is None:
+        table = one_hot.with_labels(table, path)
     if not table.rows:
         raise DataError(f"{path}: expected a line for each image, found none.")
     names = tuple(dict.fromkeys(c for _, row in table.rows for c in row))
-    roles = _roles(names, table.rows, path)
-    extra_columns = tuple(c for c in names if c not in roles.values())
+    roles = _roles(names, table.rows, path, config.columns)
+    named = config_names(config)
+    # One that is called so where the config names another is left aside.
+    extra_columns = tuple(c for c in names if c not in (*roles.values(), *columns.ROLES))
     _check_columns(extra_columns, path)
     base = os.path.dirname(os.path.abspath(os.fsencode(path)))
     finder = Finder(base)
@@ -57,7 +66,7 @@ def list_manifest(path: str) -> Source:
     seen: dict[bytes, tuple[Record, str]] = {}
     repeated = 0
     for (where, row), file in zip(rows, files, strict=True):
-        record = _record(row, extra_columns, file, where)
+        record = _record(row, extra_columns, file, where, named)
         first, first_where = seen.setdefault(finder.identity(record.path), (record, where))
         if first is not record:
             _check_same(first, record, first_where, where)
@@ -77,7 +86,7 @@ def list_manifest(path: str) -> Source:
         quarantined=tuple(table.quarantined),
         ignored=dict(table.ignored) | ({"repeated lines": repeated} if repeated else {}),
         extra_columns=extra_columns,
-        notices=(*_renamed(roles, path), *table.notices, *notices),
+        notices=(*_renamed(roles, path, config.columns), *table.notices, *notices),
     )
 
 
@@ -92,25 +101,28 @@ def manifests_in(folder: str) -> list[str]:
     )
 
 
-def _read(path: str) -> Table:
+def _read(path: str, image: str | None) -> Table:
     text = read_text(path)
     name = path.lower()
     if name.endswith((".jsonl", ".ndjson")):
         return objects.read_lines(text, path)
     if name.endswith(".json") or text.lstrip()[:1] in ("{", "["):
         return objects.read_json(text, path)
-    return delimited.read_table(text, path)
+    return delimited.read_table(text, path, image)
 
 
-def _roles(names: Sequence[str], rows: _Rows, path: str) -> dict[str, str]:
+def _roles(names: Sequence[str], rows: _Rows, path: str, chosen: Columns) -> dict[str, str]:
     """Returns the column of each role; `split` only where there is one."""
-    roles = {role: columns.column_of(role, names, path) for role in ("path", "label")}
     splits = [
         column
         for column in columns.candidates("split", names)
         if columns.is_by_name("split", column) or _holds_splits(column, rows)
     ]
-    roles["split"] = columns.column_of("split", splits, path)
+    roles = {
+        "path": columns.column_of("path", names, path, chosen.image),
+        "label": columns.column_of("label", names, path, chosen.label),
+        "split": columns.column_of("split", names if chosen.split else splits, path, chosen.split),
+    }
     if roles["path"] is None or roles["label"] is None:
         raise columns.missing([show(name) for name in names], path)
     return {role: column for role, column in roles.items() if column is not None}
@@ -126,11 +138,12 @@ def _holds_splits(column: str, rows: _Rows) -> bool:
     return True
 
 
-def _renamed(roles: dict[str, str], path: str) -> Iterator[str]:
+def _renamed(roles: dict[str, str], path: str, chosen: Columns) -> Iterator[str]:
+    told = (chosen.image, chosen.label, chosen.split)
     renamed = [
         f"{column!r} as the {role}"
         for role, column in roles.items()
-        if not columns.is_by_name(role, column)
+        if not columns.is_by_name(role, column) and column not in told
     ]
     if renamed:
         yield f"{path}: columns are read by their common names: {', '.join(renamed)}."
@@ -158,7 +171,9 @@ def _written(row: dict[str, str], where: str) -> Written:
         raise DataError(f"{where}: expected text in UTF-8, got {row!a}.") from None
 
 
-def _record(row: dict[str, str], extra_columns: Sequence[str], file: File, where: str) -> Record:
+def _record(
+    row: dict[str, str], extra_columns: Sequence[str], file: File, where: str, named: Sequence[str]
+) -> Record:
     split = row.get("split", "")
     extra = tuple((column, row.get(column, "")) for column in extra_columns)
     for _, value in extra:
@@ -171,7 +186,7 @@ def _record(row: dict[str, str], extra_columns: Sequence[str], file: File, where
         )
     return Record(
         path=file.path,
-        label=check_label(row["label"], where),
+        label=class_name(row["label"], named, where) if named else check_label(row["label"], where),
         split=check_split(split, where) if split.strip() else None,
         extra=extra,
         hint=file.hint,

@@ -6,14 +6,14 @@ import os
 from dataclasses import replace
 
 from common.errors import DataError
-from components.example_gen.config import DataConfig
+from components.example_gen.config import Columns, DataConfig
 from components.example_gen.folders.ignore import IGNORED, Ignore
 from components.example_gen.folders.listing import list_folder
 from components.example_gen.folders.names import is_hidden
 from components.example_gen.manifest import OTHER_SUFFIXES, SUFFIXES, list_manifest, manifests_in
 from components.example_gen.records import Source, alike, show
 from components.example_gen.shards.files import guess, list_shards
-from components.example_gen.shards.formats import NAMES
+from components.example_gen.shards.formats import ARCHIVE, NAMES
 from components.example_gen.splits import no_share
 
 
@@ -36,11 +36,16 @@ def list_source(config: DataConfig, path: str) -> Source:
     elif os.path.isdir(path):
         source = list_folder(path, config)
         if config.format == "auto":
-            _check_manifests(path, source, Ignore(config.ignore))
+            _check_manifests(path, source, config)
     else:
         raise DataError(
             f"{path}: expected a folder, an archive of one (.zip, .tar, .tar.gz), a manifest "
             f"({', '.join(SUFFIXES)}), or *.parquet, *.tfrecord or WebDataset's *.tar."
+        )
+    if kind in ("folder", ARCHIVE) and (config.columns != Columns() or config.class_names):
+        raise DataError(
+            f"{path}: class folders have no columns, and their names are the labels; remove "
+            "data.columns and data.class_names, or give a manifest as data.path."
         )
     if kind == "manifest":
         source = _without(Ignore(config.ignore), source)
@@ -65,7 +70,7 @@ def _without(ignore: Ignore, source: Source) -> Source:
 
 def _list_manifest(path: str, config: DataConfig) -> Source:
     try:
-        return list_manifest(_manifest_of(path))
+        return list_manifest(_manifest_of(path), config)
     except DataError as e:
         if config.format == "manifest" or os.path.isfile(path):
             raise
@@ -76,14 +81,15 @@ def _list_manifest(path: str, config: DataConfig) -> Source:
         raise DataError(f'{e} To read the class folders write data.format = "folder".') from None
 
 
-def _check_manifests(path: str, source: Source, ignore: Ignore) -> None:
+def _check_manifests(path: str, source: Source, config: DataConfig) -> None:
     """Refuses class folders beside a manifest that says otherwise; any other is only told of."""
+    ignore = Ignore(config.ignore)
     labels = {os.path.normpath(r.path): (r.label, r.split) for r in source.records}
     for name in manifests_in(path):
         if ignore(name):
             continue
         try:
-            records = list_manifest(os.path.join(path, name)).records
+            records = list_manifest(os.path.join(path, name), config).records
         except DataError:  # a table of another kind
             continue
         for record in records:

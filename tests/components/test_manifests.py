@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import DataError
-from components.example_gen.config import DataConfig
+from components.example_gen.config import Columns, DataConfig
 from components.example_gen.digest import fingerprint
 from components.example_gen.records import Source
 from components.example_gen.report import check_listed
@@ -45,6 +45,11 @@ def of(folder: Path, text: str | bytes, name: str = "m.csv") -> Source:
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
     (folder / name).write_bytes(data)
     return listed(folder / name)
+
+
+def of_text(folder: Path, text: str, name: str = "m.csv") -> str:
+    (folder / name).write_text(text)
+    return name
 
 
 def of_json(folder: Path, data: object, name: str = "m.json") -> Source:
@@ -167,6 +172,50 @@ def test_columns_under_common_names_are_told(folder: Path) -> None:
     (notice,) = source.notices
     assert "'Image' as the path, 'Category' as the label, 'subset' as the split" in notice
     assert {split for *_, split in rows(source)} == {"train"} and source.extra_columns == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("id;breed\na;cat\nb;dog\n", {"image": "id", "label": "breed"}),
+        ("Pfad,Klasse\na.png,cat\nb.png,dog\n", {"image": "Pfad", "label": "Klasse"}),
+        ("path,label,genus\na.png,x,cat\nb.png,y,dog\n", {"label": "genus"}),
+        ("path,cat,dog,name\na.png,1,0,cat\nb.png,0,1,dog\n", {"label": "name"}),
+    ],
+)
+def test_columns_are_those_that_the_config_names(folder: Path, text: str, columns: dict) -> None:
+    (folder / "m.csv").write_text(text)
+    source = listed(folder / "m.csv", columns=Columns(**columns))
+    assert rows(source) == TWO
+    assert not any("common names" in notice for notice in source.notices)
+
+
+def test_a_column_that_splits_is_the_one_the_config_names(folder: Path) -> None:
+    (folder / "m.csv").write_text("path,label,use\na.png,cat,train\nb.png,dog,test\n")
+    source = listed(folder / "m.csv", columns=Columns(split="use"))
+    assert [r.split for r in source.records] == ["train", "test"]
+
+
+def test_a_refusal_says_how_to_name_the_columns(folder: Path) -> None:
+    message = r'got \'id\', \'breed\'; .*data\.columns = \{image = "id", label = "breed"\}'
+    with pytest.raises(DataError, match=message):
+        of(folder, "id,breed\na,cat\nb,dog\n")
+    with pytest.raises(DataError, match=r"columns.label is 'lable', got .*Did you mean 'label'"):
+        listed(folder / of_text(folder, TABLE), columns=Columns(label="lable"))
+
+
+def test_numbers_are_called_by_the_class_names_of_the_config(folder: Path) -> None:
+    name = of_text(folder, "Path,ClassId\na.png,0\nb.png,1\n")
+    assert rows(listed(folder / name, class_names=("cat", "dog"))) == TWO
+    with pytest.raises(DataError, match="the label 2 has no name"):
+        listed(folder / of_text(folder, "path,label\na.png,0\nb.png,2\n"), class_names=("x", "y"))
+
+
+def test_class_folders_have_no_columns(tmp_path: Path) -> None:
+    files(tmp_path, "cat/a.png", "dog/b.png")
+    for config in ({"columns": Columns(label="x")}, {"class_names": ("a", "b")}):
+        with pytest.raises(DataError, match="class folders have no columns"):
+            listed(tmp_path, **config)
 
 
 def test_a_column_that_is_called_set_and_holds_no_splits_is_an_extra_one(folder: Path) -> None:

@@ -25,8 +25,11 @@ _HEADER_SIZE = 1 << 16
 _Line = tuple[int, list[str]]
 
 
-def read_table(text: str, path: str) -> Table:
+def read_table(text: str, path: str, image: str | None = None) -> Table:
     """Reads the rows of a table whose first line names its columns.
+
+    Args:
+      image: the column that the config names for the paths.
 
     Raises:
       DataError: naming the line, for what cannot be understood.
@@ -34,7 +37,7 @@ def read_table(text: str, path: str) -> Table:
     sep = _SEP.match(text)
     skipped = 1 if sep else 0
     text = text[sep.end() :] if sep else text
-    delimiter = _delimiter(text, sep[1] if sep else _DELIMITERS, path)
+    delimiter = _delimiter(text, sep[1] if sep else _DELIMITERS, path, image)
     lines = [(number + skipped, values) for number, values in _lines(text, delimiter, path)]
     (_, header), *lines = lines
     table = Table()
@@ -52,10 +55,14 @@ def read_table(text: str, path: str) -> Table:
     return table
 
 
-def _delimiter(text: str, possible: str, path: str) -> str:
+def _delimiter(text: str, possible: str, path: str, image: str | None) -> str:
     """Returns the delimiter that makes columns of the header."""
     headers = {d: _header(text, d) for d in possible}
-    found = [d for d, h in headers.items() if len(h) > 1 and columns.candidates("path", h)]
+    found = [
+        d
+        for d, h in headers.items()
+        if len(h) > 1 and (image in h if image else columns.candidates("path", h))
+    ]
     if len(found) == 1:
         return found[0]
     header = max(headers.values(), key=len)

@@ -1,14 +1,12 @@
-"""Which of a shard's columns is the image and which the label, and what a label is called."""
+"""Which of a shard's columns is the image, and which the label."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from common.errors import DataError, nearest
-from components.example_gen.records import check_label, check_split
+from components.example_gen.records import check_split
 from modelstore.raw_example import RESERVED, TAKEN
 
 Kind = Literal["named", "text", "number"]
@@ -94,62 +92,6 @@ def _wanted(what: str, wanted: str, there: Collection[str], where: str) -> str:
             f"{nearest(wanted, there)}"
         )
     return wanted
-
-
-def class_name(value: Any, names: Sequence[str], where: str) -> str:
-    """Returns the class's name of a label as it was found.
-
-    Args:
-      value: text, or a number: then `names` has its name, or without names it is its own.
-      names: the classes' names by number; empty where there are none.
-
-    Raises:
-      DataError: there is no label, its number has no name, or it is no class at all.
-    """
-    if isinstance(value, list | tuple) and len(value) == 1:
-        (value,) = value
-    if isinstance(value, list | tuple | dict):
-        raise DataError(
-            f"{where}: expected one class, got {str(value)[:_SHOWN]}; an image has exactly one."
-        )
-    if isinstance(value, bytes | str):
-        text = _text(value, where)
-        if names and text not in names and re.fullmatch(r"-?\d+", text):
-            return _named(int(text), names, where)
-        if names and text not in names:
-            raise DataError(f"{where}: the label {text!r} is none of the {len(names)} class names.")
-        return check_label(text, where)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        raise DataError(f"{where}: there is no label; add it, or remove what has none.")
-    if isinstance(value, bool) and not names:
-        return "true" if value else "false"
-    if isinstance(value, float) and not value.is_integer():
-        raise DataError(f"{where}: expected a class, got the number {value:g}.")
-    return _named(int(value), names, where)
-
-
-def _named(number: int, names: Sequence[str], where: str) -> str:
-    if number < 0:
-        raise DataError(
-            f"{where}: the label {number} means that there is none (as in a test set for a "
-            "contest); remove what has none."
-        )
-    if names and number >= len(names):
-        raise DataError(
-            f"{where}: the label {number} has no name: there are {len(names)} class names "
-            f"(0 to {len(names) - 1}); name it, in data.class_names if nowhere else."
-        )
-    return check_label(names[number] if names else str(number), where)
-
-
-def _text(value: bytes | str, where: str) -> str:
-    try:
-        text = value.decode() if isinstance(value, bytes) else value
-    except UnicodeDecodeError:
-        raise DataError(f"{where}: expected a label in UTF-8, got {value[:_SHOWN]!r}.") from None
-    if not text.strip():
-        raise DataError(f"{where}: there is no label; add it, or remove what has none.")
-    return text.strip()
 
 
 def split_of(value: Any, given: str | None, where: str) -> str:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from common.errors import DataError
+from components.example_gen.class_names import config_names, read_names
 from components.example_gen.config import Columns, DataConfig
 from components.example_gen.folders.ignore import Ignore
 from components.example_gen.folders.names import image_by_name, is_hidden
@@ -139,7 +140,7 @@ def list_shards(path: str, kind: str, config: DataConfig) -> Source:
     if kind == ARCHIVE:
         return list_archives(base, found, config)
     splits = {} if names else _splits(path, found)
-    class_names = _config_names(config)
+    class_names = config_names(config)
     shards = tuple(
         Shard(
             path=os.fsencode(name),
@@ -235,27 +236,6 @@ def _incomplete(path: str, names: Sequence[str]) -> Iterator[str]:
                 f"{path}: {len(there)} of the {count} files {before}-*-of-{count:05} are there; "
                 "the others' images are missing."
             )
-
-
-def _config_names(config: DataConfig) -> tuple[str, ...]:
-    """Returns `data.class_names`, read from its file where it names one."""
-    names = config.class_names
-    if not isinstance(names, str):
-        return names or ()
-    return read_names(names)
-
-
-def read_names(file: str) -> tuple[str, ...]:
-    """Reads class names, one a line; raises DataError."""
-    try:
-        with open(file, encoding="utf-8-sig") as f:
-            lines = tuple(line.strip() for line in f.read().splitlines())
-    except (OSError, UnicodeDecodeError) as e:
-        raise DataError(f"{file}: expected class names, one a line: {e}.") from None
-    lines = lines[: len(lines) - next((i for i, n in enumerate(reversed(lines)) if n), 0)]
-    if not all(lines) or len(set(lines)) != len(lines) or not lines:
-        raise DataError(f"{file}: expected class names, one a line, each different and none empty.")
-    return lines
 
 
 def _names_beside(file: str, columns: Columns) -> tuple[str, ...]:

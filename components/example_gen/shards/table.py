@@ -17,6 +17,7 @@ import pyarrow.types as kinds
 from common.errors import DataError
 from common.images.errors import BadImage
 from common.images.signatures import begins_as_image
+from components.example_gen.class_names import class_name
 from components.example_gen.config import Columns
 from components.example_gen.records import Record, Shard
 from components.example_gen.shards import choice
@@ -161,7 +162,7 @@ def _image(row: dict[str, Any], number: int, layout: Layout, shard: Shard, where
         split = choice.split_of(row[layout.split], split, where)
     record = Record(
         path=shard.path + b"#%d" % number,
-        label=choice.class_name(row[layout.label], layout.names, where),
+        label=class_name(row[layout.label], layout.names, where),
         split=split,
         extra=tuple((n, _text(row[n])) for n in layout.extra if row[n] is not None),
     )

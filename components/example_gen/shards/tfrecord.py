@@ -13,6 +13,7 @@ from typing import Any
 from common.errors import DataError
 from common.images.errors import BadImage
 from common.images.signatures import begins_as_image
+from components.example_gen.class_names import class_name
 from components.example_gen.config import Columns
 from components.example_gen.records import Record, Shard
 from components.example_gen.shards import choice
@@ -111,7 +112,7 @@ def _image(
     ]
     record = Record(
         path=path or shard.path + b"#%d" % index,
-        label=choice.class_name(one(layout.label), shard.names, where),
+        label=class_name(one(layout.label), shard.names, where),
         split=split,
         extra=tuple(extra),
     )

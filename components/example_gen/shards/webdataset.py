@@ -14,6 +14,7 @@ from typing import Any
 
 from common.errors import DataError
 from common.images.errors import BadImage
+from components.example_gen.class_names import class_name
 from components.example_gen.config import Columns
 from components.example_gen.digest import MAX_FILE_BYTES
 from components.example_gen.folders.names import IMAGE_EXTENSIONS, is_hidden, split_named
@@ -198,7 +199,7 @@ def _record(sample: _Sample, ending: str, found: _Label, shard: Shard, where: st
     name = (sample.key + ending).encode("utf-8", "surrogateescape")
     return Record(
         path=shard.path + b"#" + name,
-        label=choice.class_name(found.value, shard.names, show(where)),
+        label=class_name(found.value, shard.names, show(where)),
         split=split,
         extra=found.extra,
     )
