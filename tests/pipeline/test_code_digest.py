@@ -51,7 +51,7 @@ def change(copied: Path, monkeypatch: pytest.MonkeyPatch):
         ("trainers/data.py", "the split has no image.", "there is no image in the split."),
         ("common/errors.py", "Did you mean", "Do you mean"),
         ("trainers/torch_backend/models.py", "PyTorch has no model", "PyTorch lacks the model"),
-        ("trainers/keras_backend/learner.py", "tf.equal(", "tf.not_equal("),
+        ("trainers/keras_backend/tasks.py", "tf.equal(", "tf.not_equal("),
         ("pipeline/cli/main.py", "import", "import os\nimport"),
         ("components/pusher.py", "import", "import os\nimport"),
     ],
@@ -81,7 +81,7 @@ def test_what_makes_another_model_makes_the_training_new(change, path, old, new)
 
 def test_a_frameworks_training_is_new_when_its_backend_changes(change):
     before = training_code(KERAS)
-    change("trainers/keras_backend/learner.py", "tf.equal(", "tf.not_equal(")
+    change("trainers/keras_backend/tasks.py", "tf.equal(", "tf.not_equal(")
     assert training_code(KERAS) != before
 
 
