@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import tensorflow as tf
 
 # TFDV cannot be imported before TFX, which mends it.
 from tfx.components.statistics_gen import component
 from tfx.components.statistics_gen import executor as base
 from tfx.dsl.components.base import executor_spec
-from tfx.types import standard_component_specs
+from tfx.types import artifact_utils, standard_component_specs
+from tfx_bsl.coders import example_coder
 
 import tensorflow_data_validation as tfdv  # isort: skip
+from tensorflow_data_validation.statistics import stats_impl  # isort: skip
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2  # isort: skip
 
+from common.files import walk_files
 from common.record.artifacts import Examples
 from common.record.record import name_of
-from components.executor_io import Artifacts, Properties, one
+from components.executor_io import Artifacts, Properties, one, split
 from modelstore import raw_example as features
 
 TEXTS = (features.LABEL, features.FORMAT)
@@ -24,6 +31,10 @@ NUMBERS = (features.WIDTH, features.HEIGHT, features.CHANNELS, features.BYTES)
 _MOST_CLASSES = 16_384
 """Values of a text feature that TFDV's sketch counts exactly; the schema's
 class list comes from these counts."""
+MOST_BYTES = 2 << 30
+"""Of examples that are described without Beam."""
+_BATCH = 32
+"""Examples that are held at a time, with their images."""
 
 
 def stats_options(extra_columns: Iterable[str] = ()) -> tfdv.StatsOptions:
@@ -55,16 +66,38 @@ def value_counts(
 
 
 class Executor(base.Executor):
-    """Adds the extra columns, which only the examples know."""
+    """Adds the extra columns, which only the examples know; does without Beam for few bytes."""
 
     def Do(
         self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         examples = one(input_dict, standard_component_specs.EXAMPLES_KEY)
         columns = examples.get_json_value_custom_property(name_of(Examples.extra_columns))
-        options = stats_options(columns or []).to_json()
-        properties = exec_properties | {standard_component_specs.STATS_OPTIONS_JSON_KEY: options}
-        super().Do(input_dict, output_dict, properties)
+        options = stats_options(columns or [])
+        if sum(f.stat().st_size for f in walk_files(Path(examples.uri))) > MOST_BYTES:
+            json_ = {standard_component_specs.STATS_OPTIONS_JSON_KEY: options.to_json()}
+            super().Do(input_dict, output_dict, exec_properties | json_)
+            return
+        statistics = one(output_dict, standard_component_specs.STATISTICS_KEY)
+        statistics.split_names, statistics.span = examples.split_names, examples.span
+        for name in artifact_utils.decode_split_names(examples.split_names):
+            files = walk_files(split(input_dict, standard_component_specs.EXAMPLES_KEY, name))
+            folder = split(output_dict, standard_component_specs.STATISTICS_KEY, name)
+            folder.mkdir(parents=True, exist_ok=True)
+            described = describe(files, options)
+            (folder / base.DEFAULT_FILE_NAME).write_bytes(described.SerializeToString())
+
+
+def describe(
+    files: Iterable[Path], options: tfdv.StatsOptions
+) -> statistics_pb2.DatasetFeatureStatisticsList:
+    """Computes the statistics of gzipped TFRecords by TFDV's own generators, in this process."""
+    decoder = example_coder.ExamplesToRecordBatchDecoder(options.schema.SerializeToString())
+    records = tf.data.TFRecordDataset([str(f) for f in files], "GZIP").batch(_BATCH)
+    batches = [decoder.DecodeBatch(list(batch)) for batch in records.as_numpy_iterator()]
+    empty = decoder.DecodeBatch([])
+    whole = pa.Table.from_batches(batches, empty.schema).combine_chunks().to_batches()
+    return stats_impl.generate_statistics_in_memory(whole[0] if whole else empty, options)
 
 
 class StatisticsGen(component.StatisticsGen):
