@@ -38,11 +38,10 @@ FIT = "of which fit"
 IMPORTS = "imports and the rest"
 WHOLE = "**whole process**"
 CPU = "CPU time of it"
-INTERVALS = "Evaluator with confidence intervals"
 ACCURACY = "accuracy on held-out images"
 ROWS = (
     *(RECORDS, "ExampleGen", INGESTION, "StatisticsGen", "SchemaGen", "ExampleValidator"),
-    *("Transform", "Trainer", FIT, "Evaluator", "Pusher", IMPORTS, WHOLE, CPU, INTERVALS),
+    *("Transform", "Trainer", FIT, "Evaluator", "Pusher", IMPORTS, WHOLE, CPU),
 )
 
 Seconds = dict[str, float]
@@ -120,14 +119,10 @@ def run_visionline(
     # The stock pipeline has plain Adam and no augmentation.
     arguments += ["--set", "train.augment.horizontal_flip=false"]
     arguments += ["--set", "train.augment.crop_padding=0.0", "--set", "train.weight_decay=0.0"]
-    intervals = "evaluate.confidence_intervals={}".format
-    spent = timed("pipeline.cli.main", *arguments, "--set", intervals("false"), log=log)
+    spent = timed("pipeline.cli.main", *arguments, log=log)
     summary = json.loads(next(output.glob("runs/*/summary.json")).read_text("utf-8"))
     seconds = executions(output / "metadata.sqlite")
     seconds = _completed(seconds, spent, summary["train_seconds"], summary["accuracy"])
-    if options.intervals:  # all but Evaluator and Pusher comes from the cache
-        timed("pipeline.cli.main", *arguments, "--set", intervals("true"), log=log)
-        seconds[INTERVALS] = executions(output / "metadata.sqlite")["Evaluator"]
     return seconds
 
 
@@ -215,8 +210,7 @@ def table(results: dict[str, Seconds]) -> str:
     for row in ROWS:
         if not any(row in seconds for seconds in results.values()):
             continue
-        # Confidence intervals have no peer but the stock Evaluator without them.
-        peer = results[stock].get("Evaluator" if row == INTERVALS else row)
+        peer = results[stock].get(row)
         cells = [_number(results[stock].get(row))]
         for name in ours:
             own = results[name].get(row)
@@ -247,9 +241,6 @@ def _options() -> argparse.Namespace:
         "--frameworks", nargs="+", default=["keras", "pytorch"], choices=["keras", "pytorch"]
     )
     parser.add_argument("--repeats", type=int, default=1, help="runs of each; medians are printed")
-    parser.add_argument(
-        "--intervals", action="store_true", help="also time visionline's confidence intervals"
-    )
     parser.add_argument("--work", type=Path, required=True, help="where everything is written")
     return parser.parse_args()
 

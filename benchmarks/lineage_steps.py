@@ -199,7 +199,7 @@ def config(plan: Plan) -> dict[str, Any]:
     return {
         "data": _data_config(plan),
         "evaluate": {
-            **{"confidence_intervals": True, "max_regression": 0.01, "min_accuracy": 0.8},
+            **{"max_regression": 0.01, "min_accuracy": 0.8},
             **{"min_class_accuracy": None, "slices": [], "top_k": 5},
         },
         "name": plan.name,

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow_model_analysis as tfma
 from absl import logging
-from google.protobuf.wrappers_pb2 import BoolValue, DoubleValue
+from google.protobuf.wrappers_pb2 import DoubleValue
 from tensorflow_model_analysis.proto import config_pb2
 from tfx.components.evaluator import executor as tfx_executor
 from tfx.dsl.components.base import base_beam_component, executor_spec
@@ -142,12 +142,6 @@ def eval_config(config: EvaluateConfig, task: Task) -> tfma.EvalConfig:
             *map(_plot, task.PLOTS),
         ],
         slicing_specs=[tfma.SlicingSpec(feature_keys=keys) for keys in slices],
-        options=config_pb2.Options(
-            compute_confidence_intervals=BoolValue(value=config.confidence_intervals),
-            confidence_intervals=config_pb2.ConfidenceIntervalOptions(
-                method=config_pb2.ConfidenceIntervalOptions.JACKKNIFE
-            ),
-        ),
     )
 
 

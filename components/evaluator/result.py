@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, Literal
 
 import tensorflow_model_analysis as tfma
@@ -91,8 +92,8 @@ def read_evaluation(directory: Path, card: ModelCard) -> Evaluation:
         headline=task.HEADLINE,
         metrics=_of_task(task, overall),
         interval=_interval(task, overall),
-        baseline_value=baseline.value if baseline else None,
-        examples=int(overall["example_count"].value),
+        baseline_value=baseline,
+        examples=int(overall["example_count"]),
         expected_calibration_error=_calibration_error(calibration),
         calibration=calibration,
         classes=tuple(_classes(confusion, card.class_names)),
@@ -100,7 +101,7 @@ def read_evaluation(directory: Path, card: ModelCard) -> Evaluation:
             SliceMetrics(
                 feature=key[0][0],
                 value=key[0][1],
-                examples=int(values["example_count"].value),
+                examples=int(values["example_count"]),
                 metrics=_of_task(task, values),
                 interval=_interval(task, values),
             )
@@ -111,13 +112,7 @@ def read_evaluation(directory: Path, card: ModelCard) -> Evaluation:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
-    value: float
-    interval: Interval | None
-
-
-def _metrics(directory: Path) -> dict[Slice, dict[Any, _Value]]:
+def _metrics(directory: Path) -> dict[Slice, dict[Any, float]]:
     """Reads what was computed, by slice and name."""
     return {
         _slice(of_slice.slice_key): _by_name(of_slice.metric_keys_and_values)
@@ -125,17 +120,24 @@ def _metrics(directory: Path) -> dict[Slice, dict[Any, _Value]]:
     }
 
 
-def _of_task(task: Task, values: Mapping[Any, _Value]) -> dict[str, float]:
-    return {metric.name: values[metric.name].value for metric in task.METRICS}
+def _of_task(task: Task, values: Mapping[Any, float]) -> dict[str, float]:
+    return {metric.name: values[metric.name] for metric in task.METRICS}
 
 
-def _interval(task: Task, values: Mapping[Any, _Value]) -> Interval | None:
-    """Returns the headline's: the jackknife assumes a normal distribution, which has no bounds."""
+def _interval(task: Task, values: Mapping[Any, float]) -> Interval | None:
+    """Returns the headline's, where it is a share of the images."""
     headline = task.METRICS[0]
-    interval = values[headline.name].interval
-    if interval is None or not headline.is_share:
-        return interval
-    return max(interval[0], 0.0), min(interval[1], 1.0)
+    if not headline.is_share:
+        return None
+    return wilson(values[headline.name], values["example_count"])
+
+
+def wilson(share: float, count: float) -> Interval:
+    """Returns the 95 % score interval of a share (Wilson, 1927), which stays within 0 and 1."""
+    z = NormalDist().inv_cdf(0.975)
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def _slice(key: Any) -> Slice:
@@ -146,20 +148,15 @@ def _slice(key: Any) -> Slice:
     return tuple((single.column, text(single)) for single in key.single_slice_keys)
 
 
-def _by_name(pairs: Iterable[Any]) -> dict[Any, _Value]:
+def _by_name(pairs: Iterable[Any]) -> dict[Any, float]:
     """Returns values by name; those of the baseline by (BASELINE, name)."""
-    values: dict[Any, _Value] = {}
+    values: dict[Any, float] = {}
     for pair in pairs:
         if pair.key.is_diff or pair.value.WhichOneof("type") != "double_value":
             continue
         name = pair.key.name
-        interval = None
-        if pair.HasField("confidence_interval"):
-            low = pair.confidence_interval.lower_bound.double_value.value
-            high = pair.confidence_interval.upper_bound.double_value.value
-            interval = (low, high)
         key = (BASELINE, name) if pair.key.model_name == BASELINE else name
-        values[key] = _Value(pair.value.double_value.value, interval)
+        values[key] = pair.value.double_value.value
     return values
 
 
@@ -213,7 +210,7 @@ def read_failures(directory: Path) -> tuple[str, ...]:
     return failures
 
 
-def _judged(directory: Path, metrics: Mapping[Slice, Mapping[Any, _Value]]) -> dict[str, Any]:
+def _judged(directory: Path, metrics: Mapping[Slice, Mapping[Any, float]]) -> dict[str, Any]:
     """Reads the part of an `Evaluation` that says why a model is not blessed, if so."""
     validation = tfma.load_validation_result(str(directory))
     compared = parse(Baseline, read_json(directory / BASELINE_FILE))
@@ -240,13 +237,13 @@ def _judged(directory: Path, metrics: Mapping[Slice, Mapping[Any, _Value]]) -> d
     }
 
 
-def _failure(failure: Any, key: Slice, values: Mapping[Any, _Value]) -> FailedThreshold:
+def _failure(failure: Any, key: Slice, values: Mapping[Any, float]) -> FailedThreshold:
     metric = failure.metric_key.name
     value = failure.metric_value.double_value.value
     kind: Literal["min", "regression"] = "min"
     baseline = None
     if failure.metric_key.is_diff:
-        kind, baseline = "regression", values[BASELINE, metric].value
+        kind, baseline = "regression", values[BASELINE, metric]
         value += baseline
         threshold = -failure.metric_threshold.change_threshold.absolute.value
         bound = baseline - threshold

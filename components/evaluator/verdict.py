@@ -36,8 +36,6 @@ class EvaluateConfig(Checked):
     """The k of the top-k accuracy that is reported."""
     slices: tuple[str, ...] = ()
     """Extra manifest columns to report on, besides the class."""
-    confidence_intervals: bool = True
-    """95 % intervals by jackknife (costs time: 20 partial evaluations)."""
 
 
 def too_fine(

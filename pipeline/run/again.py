@@ -183,6 +183,7 @@ def compare_weights(then: Recorded, model: Path) -> str:
 def _placed(config: Mapping[str, Any], directory: Path, then: Recorded) -> dict[str, Any]:
     """Returns a recorded config for use elsewhere: its paths are those of where it was run."""
     placed: dict[str, Any] = json.loads(json.dumps(config))
+    placed.get("evaluate", {}).pop("confidence_intervals", None)  # they cost time once
     places = (("data", "path"), ("data", "class_names"), ("schema", "frozen"))
     for table, key in (*places, ("train", "pretrained")):
         if isinstance(path := placed.get(table, {}).get(key), str):

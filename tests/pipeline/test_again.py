@@ -53,6 +53,22 @@ def test_a_run_is_read_back_by_whatever_names_it(demo: Demo, read_back: Any) -> 
         assert not found.config.output.exists()
 
 
+def test_a_run_of_when_intervals_were_optional_is_read_back(
+    demo: Demo, read_back: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = again.recorded
+
+    def older(reader: Any, ref: str) -> Any:
+        then = recorded(reader, ref)
+        evaluate = {**then.run.config["evaluate"], "confidence_intervals": False}
+        config = {**then.run.config, "evaluate": evaluate}
+        return dataclasses.replace(then, run=dataclasses.replace(then.run, config=config))
+
+    expected = read_back("digits-keras@1").config.evaluate
+    monkeypatch.setattr(again, "recorded", older)
+    assert read_back("digits-keras@1").config.evaluate == expected
+
+
 def test_nothing_differs_or_it_is_said(demo: Demo, read_back: Any, tmp_path: Path) -> None:
     found = read_back("digits-keras@1")
     assert not [d for d in again.differences(found) if "images" in d or "packages" in d]
