@@ -60,6 +60,8 @@ _TURNS = {
 }
 """By orientation."""
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
+_PARTS = ((273, 279), (324, 325))
+"""A TIFF's tags of where its strips and its tiles are, and of their bytes."""
 
 # `open_image` judges sizes, by a limit that Pillow's, the same for all threads, cannot be.
 Image.MAX_IMAGE_PIXELS = None
@@ -130,6 +132,7 @@ def open_image(data: bytes, *, max_pixels: int) -> Iterator[Image.Image]:
 def _opened(data: bytes, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, Bare]]:
     if not data:
         raise BadImage("empty", "0 bytes")
+    image = None
     try:
         file = lay_bare(data)
         with Image.open(io.BytesIO(file.data), formats=READABLE) as image:
@@ -143,9 +146,23 @@ def _opened(data: bytes, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile,
         # Pillow's decoders raise whatever broken bytes lead them to: OSError,
         # SyntaxError, ValueError, struct.error, MemoryError and more.
         detail = str(e) or type(e).__name__
-        raise BadImage(
-            "truncated" if "truncated" in detail.lower() else "undecodable", detail
-        ) from None
+        cut_off = "truncated" in detail.lower() or _is_cut_off(data, image)
+        raise BadImage("truncated" if cut_off else "undecodable", detail) from None
+
+
+def _is_cut_off(data: bytes, image: Image.Image | None) -> bool:
+    """Says whether a file ends before it says that it does; of JPEG 2000, TIFF and WebP."""
+    if image is not None and image.format == "JPEG2000":
+        return not data.endswith(b"\xff\xd9")
+    if data[:4] == b"RIFF":
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    tags = getattr(image, "tag_v2", {})
+    ends = (
+        offset + count
+        for offsets, counts in _PARTS
+        for offset, count in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)
+    )
+    return max(ends, default=0) > len(data)
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:

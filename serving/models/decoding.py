@@ -73,7 +73,7 @@ def refusal(index: int, data: bytes, error: BadImage) -> ServingError:
     """Returns what a client is told of an image that cannot be used."""
     if error.reason == "too-large":
         return TooLargeError(f"Image {index}: {error.detail}.")
-    if _is_cut_off(data, error):
+    if error.reason == "truncated":
         return InvalidRequestError(
             f"Image {index}: the image file is cut off: {len(data):,} bytes are there "
             f"({error.detail})."
@@ -85,12 +85,6 @@ def refusal(index: int, data: bytes, error: BadImage) -> ServingError:
     return InvalidRequestError(
         f"Image {index}: the image file cannot be used: {error.reason} ({error.detail})."
     )
-
-
-def _is_cut_off(data: bytes, error: BadImage) -> bool:
-    """Returns whether the rest of the file is missing; of a WebP, by the size that it announces."""
-    webp = data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") + 8 > len(data)
-    return webp or error.reason == "truncated" or "truncated" in error.detail.lower()
 
 
 def _instead(data: bytes, error: BadImage) -> str:

@@ -265,3 +265,11 @@ def test_any_file_is_refused_or_has_the_same_pixels_wherever_it_goes(data):
     assert found.shape == (checked.height, checked.width, 3)
     difference = np.abs(tensorflow_pixels(checked.encoded) - found)
     assert difference.max() <= (JPEG_DECODERS if checked.format == "jpeg" else 0)
+
+
+@pytest.mark.parametrize("format_", ["TIFF", "WEBP", "GIF", "BMP", "JPEG2000", "PNG"])
+def test_a_file_that_is_cut_off_is_truncated(format_):
+    whole = encode(format_, np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
+    with pytest.raises(BadImage) as e:
+        check(whole[: len(whole) // 2])
+    assert e.value.reason == "truncated"

@@ -13,7 +13,7 @@ from tfx.proto import transform_pb2
 
 from common.errors import DataError
 from components import transform, transformer
-from components.example_gen import ingest
+from components.example_gen import reading
 from components.example_gen.component import ImageExampleGen
 from components.example_gen.config import DataConfig
 from components.schema_gen import SchemaGen
@@ -55,7 +55,7 @@ def test_a_run_ends_with_its_name_and_without_its_bytes(tmp_path, monkeypatch):
         path = tmp_path / "data" / ("cat", "dog")[n % 2] / f"{n}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode("PNG", smooth()[:, : 10 + n // 2]))
-    checked = ingest.check_image
+    checked = reading.check_image
 
     def without_a_check(data, **options):
         image = checked(data, **options)
@@ -63,7 +63,7 @@ def test_a_run_ends_with_its_name_and_without_its_bytes(tmp_path, monkeypatch):
             object.__setattr__(image, "encoded", BROKEN)
         return image
 
-    monkeypatch.setattr(ingest, "check_image", without_a_check)
+    monkeypatch.setattr(reading, "check_image", without_a_check)
     examples = ImageExampleGen(DataConfig(path=str(tmp_path / "data")))
     statistics = StatisticsGen(examples.outputs["examples"])
     schema = SchemaGen(statistics.outputs["statistics"])
