@@ -15,7 +15,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.process import lean_imports
+from components import tfx_private
 
 _HARMLESS = {"submission_environment_dependencies.txt"}
 """What runners hand over besides packages to install."""
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name}_endpoint", help="HOST:PORT, instead of what is told there")
     parser.add_argument("--semi_persist_dir", default="/tmp")
     args, _ = parser.parse_known_args(arguments)
-    lean_imports.install(lean_imports.PIPELINE)
+    tfx_private.install_pipeline()
     import tfx  # noqa: F401  mends TFDV, so it comes first
     from apache_beam.runners.worker import sdk_worker_main
 

@@ -23,9 +23,11 @@ from typing import Any
 
 from common.process import lean_imports
 
-TFX_ALONE = lean_imports.PIPELINE | {
+_UNUSED = lean_imports.PIPELINE | {"IPython", "ipywidgets", "kubernetes", "pymongo"}
+"""What a process does without that runs a pipeline or a part of it."""
+TFX_ALONE = _UNUSED | {
     *("tensorflow", "apache_beam", "keras", "tf_keras"),
-    *("pandas", "pyarrow", "matplotlib", "scipy", "IPython"),
+    *("pandas", "pyarrow", "matplotlib", "scipy"),
 }
 """What a process does without whose executor moves files: TFX itself asks for them, and takes
 its own file system where there is no TensorFlow."""
@@ -36,20 +38,35 @@ _STAND_INS = (
     "tensorflow_transform",
 )
 """Whose classes TFX names among the parameters of its standard components."""
+_NOTEBOOK = "tensorflow_model_analysis.notebook"
+"""It brings IPython, to draw in a notebook."""
 _MOST_EXAMPLES = 1000
 
 Artifacts = Mapping[str, Sequence[Any]]
 """By key of an input or output."""
 
 
-def install_tfx_alone() -> None:
-    """Replaces `tfx.components` by one without what its `__init__` brings.
+def install_pipeline() -> None:
+    """Keeps out of a process what TFX, Beam and TFMA import and a pipeline never uses.
 
-    That is every component of TFX's: half a second and not ten, where the executor moves files.
-    Call instead of `lean_imports.install`.
+    Call before the first import of any of them.
+    """
+    lean_imports.install(_UNUSED)
+    _install_bare_components(_NOTEBOOK, f"{_NOTEBOOK}.visualization")
+
+
+def install_tfx_alone() -> None:
+    """Keeps out all but TFX itself: half a second and not ten, where the executor moves files.
+
+    Call instead of `install_pipeline`.
     """
     lean_imports.install(TFX_ALONE)
-    for name in _STAND_INS:
+    _install_bare_components(*_STAND_INS)
+
+
+def _install_bare_components(*stand_ins: str) -> None:
+    """Replaces `tfx.components` by one without what its `__init__` brings: every component."""
+    for name in stand_ins:
         sys.modules[name] = _StandIn(name)
     spec = importlib.util.find_spec("tfx.components")
     assert spec is not None and spec.submodule_search_locations is not None
@@ -73,6 +90,20 @@ class _StandIn(ModuleType):
 
     __path__: list[str] = []
     __getattr__ = _placeholder
+
+
+def name_tfma_protos() -> None:
+    """Gives TFMA the names that TFX's Evaluator knows its messages by.
+
+    TFMA has them where it finds all it asks for; else `tfx.components` adds them.
+    """
+    import tensorflow_model_analysis as tfma
+    from tensorflow_model_analysis.proto import config_pb2
+
+    file = config_pb2.DESCRIPTOR
+    for name in (*file.message_types_by_name, *file.enum_types_by_name):
+        if not hasattr(tfma, name):
+            setattr(tfma, name, getattr(config_pb2, name))
 
 
 def bound_batches() -> None:

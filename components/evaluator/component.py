@@ -21,7 +21,7 @@ from common.files import write_json
 from common.record.artifacts import Blessing
 from common.record.record import annotate
 from common.record.steps import Verdict
-from components import details, executor_io
+from components import details, executor_io, tfx_private
 from components.component import Component, texts
 from components.evaluator.baseline import RESOLVED, EvaluatorDriver
 from components.evaluator.result import read_failures
@@ -32,6 +32,8 @@ from modelstore.baseline import BASELINE_FILE, Baseline
 from modelstore.savedmodel import LABEL_ID, SCORES, SIGNATURE_EXAMPLES, SIGNATURE_LABELS
 from modelstore.tasks import TASKS
 from modelstore.tasks.contract import Metric, Plot, Task
+
+tfx_private.name_tfma_protos()
 
 CANDIDATE = "candidate"
 _MODEL = standard_component_specs.BASELINE_MODEL_KEY

@@ -51,9 +51,10 @@ def main(*requests: str) -> int:
     Raises:
       StoreError: the metadata store cannot be written to.
     """
-    from common.process import cpus, lean_imports
+    from common.process import cpus
+    from components import tfx_private
 
-    lean_imports.install(lean_imports.PIPELINE)
+    tfx_private.install_pipeline()
     cpus.size_pools()
     from lineage.store.mlmd import mended
     from lineage.store.setup import make_ready

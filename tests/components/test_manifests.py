@@ -461,6 +461,14 @@ def test_names_without_extension_in_one_folder_are_found(tmp_path: Path) -> None
     assert paths(source) == ["train/a.jpg", "train/b.jpg"]
 
 
+@pytest.mark.parametrize("name", ["train.csv", "Train.csv", "train_labels.csv", "labels-train.csv"])
+def test_a_manifest_is_of_the_folder_that_it_is_named_for(tmp_path: Path, name: str) -> None:
+    files(tmp_path, "train/a.png", "train/b.png", "test/a.png", "test/b.png")
+    source = of(tmp_path, "path,label\na,cat\nb,dog\n", name)
+    assert paths(source) == ["train/a.png", "train/b.png"]
+    assert any("'a' is read as train/a.png" in notice for notice in source.notices)
+
+
 def test_names_that_two_folders_have_are_not_guessed(tmp_path: Path) -> None:
     files(tmp_path, "u/a.png", "v/a.png", "u/b.png")
     source = of(tmp_path, "path,label\na.png,cat\nb.png,dog\n")

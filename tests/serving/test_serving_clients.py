@@ -162,8 +162,8 @@ def test_the_client_of_tfx_finds_the_server_good(server, samples, tmp_path):
 
 TFX_CLIENT = """
 import sys, time
-from common.process import lean_imports
-lean_imports.install(lean_imports.PIPELINE)
+from components import tfx_private
+tfx_private.install_pipeline()
 import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2, predict_pb2
 from tfx.components.infra_validator import error_types

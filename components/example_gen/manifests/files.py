@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
@@ -67,7 +68,7 @@ def find_files(
       DataError: a path is a URL.
     """
     found = [_find(w, finder) for w in paths]
-    if not any(found) and len(useful := _useful(paths, finder)) == 1:
+    if not any(found) and len(useful := _useful(paths, finder, manifest)) == 1:
         found = [_shifted(w.path, useful[0], finder) for w in paths]
         notices = [_moved(manifest, paths, found)]
     else:
@@ -133,14 +134,21 @@ def _inside(folder: bytes) -> list[bytes]:
         return []
 
 
-def _useful(paths: Sequence[Written], finder: Finder) -> list[_Shift]:
-    """Returns the shifts by which any of some paths is found."""
+def _useful(paths: Sequence[Written], finder: Finder, manifest: str) -> list[_Shift]:
+    """Returns the shifts by which any of some paths is found.
+
+    Of several the one counts that leads into the folder that the manifest is named for, as
+    train.csv and train_labels.csv are for train/.
+    """
     sample = paths[:: max(1, len(paths) // _SAMPLE)]
-    return [
+    useful = [
         shift
         for shift in _shifts(paths, finder)
         if any(_shifted(w.path, shift, finder) for w in sample)
     ]
+    words = re.split(r"[\W_]+", os.path.splitext(os.path.basename(manifest))[0].casefold())
+    named = [s for s in useful if os.fsdecode(os.path.basename(s.added[:-1])).casefold() in words]
+    return named if len(named) == 1 else useful
 
 
 def _shifted(path: bytes, shift: _Shift, finder: Finder) -> list[bytes]:

@@ -51,14 +51,13 @@ def run_step(text: str, io: TaskIO) -> None:
     Raises:
       RunError: it failed; the reason is meant for people.
     """
-    from common.process import lean_imports
     from components import tfx_private
 
     step = parse(Step, json.loads(unpacked(text)))
     if step.executor.get("classPath") in _MOVE_FILES:
         tfx_private.install_tfx_alone()
     else:
-        lean_imports.install(lean_imports.PIPELINE)
+        tfx_private.install_pipeline()
     with tempfile.TemporaryDirectory(prefix="visionline-") as scratch:
         _Task(step, io, Path(scratch)).run()
 
