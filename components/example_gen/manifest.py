@@ -48,6 +48,16 @@ def list_manifest(path: str, config: DataConfig) -> Source:
       DataError: naming the line, for anything that cannot be understood, and
         for one file with two labels.
     """
+    source = read_manifest(path, config)
+    splits = {r.split for r in source.records}
+    if not splits & {None, "train"}:
+        raise DataError(f"{path}: no line has the split train; some images are needed to train on.")
+    check_labels((r.label for r in source.records), path)
+    return source
+
+
+def read_manifest(path: str, config: DataConfig) -> Source:
+    """Lists the images of a manifest, be it of one split or one class; see `list_manifest`."""
     table = _read(path, config.columns.image)
     if config.columns.label is None:
         table = one_hot.with_labels(table, path)
@@ -75,10 +85,7 @@ def list_manifest(path: str, config: DataConfig) -> Source:
     splits = {r.split for r in records}
     if None in splits and len(splits) > 1:
         raise DataError(f"{path}: the column split is filled in some lines only; fill all or none.")
-    if not splits & {None, "train"}:
-        raise DataError(f"{path}: no line has the split train; some images are needed to train on.")
     _check_alike((r.label, where) for r, where in seen.values())
-    check_labels((r.label for r in records), path)
     return Source(
         kind="manifest",
         base=base,

@@ -14,6 +14,7 @@ from components.example_gen.manifest import OTHER_SUFFIXES, SUFFIXES, list_manif
 from components.example_gen.records import Source, alike, show
 from components.example_gen.shards.files import guess, list_shards
 from components.example_gen.shards.formats import ARCHIVE, NAMES
+from components.example_gen.split_manifests import list_split_manifests, split_manifests
 from components.example_gen.splits import no_share
 
 
@@ -69,6 +70,8 @@ def _without(ignore: Ignore, source: Source) -> Source:
 
 
 def _list_manifest(path: str, config: DataConfig) -> Source:
+    if os.path.isdir(path) and (splits := split_manifests(path, config)):
+        return list_split_manifests(path, splits, config)
     try:
         return list_manifest(_manifest_of(path), config)
     except DataError as e:
@@ -118,6 +121,11 @@ def _guess(path: str, config: DataConfig) -> str:
     # One folder at most: the images themselves, beside the manifest.
     if len(folders) < 2 and manifests_in(path):
         return "manifest"
+    if config.layout == "auto" and split_manifests(path, config):
+        try:
+            list_folder(path, config)
+        except DataError:
+            return "manifest"
     return "folder"
 
 

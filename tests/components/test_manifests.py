@@ -476,6 +476,67 @@ def test_names_that_two_folders_have_are_not_guessed(tmp_path: Path) -> None:
     assert "there are u/a.png and v/a.png" in hint(source)
 
 
+# --- A manifest for each split
+
+
+def of_splits(root: Path, *names: str, text: str = TABLE) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+        files((root / name).parent, "a.png", "b.png")
+
+
+@pytest.mark.parametrize("name", ["_classes.csv", "metadata.csv", "labels.txt.csv"])
+def test_a_manifest_in_the_folder_of_each_split(tmp_path: Path, name: str) -> None:
+    of_splits(tmp_path, f"train/{name}", f"valid/{name}", f"test/{name}")
+    assert rows(listed(tmp_path)) == [
+        (f"{folder}/{file}", label, split)
+        for folder, split in (("test", "test"), ("train", "train"), ("valid", "val"))
+        for file, label, _ in TWO
+    ]
+
+
+def test_a_manifest_of_each_split_beside_the_others(tmp_path: Path) -> None:
+    of_splits(tmp_path, "train.csv")
+    of_splits(tmp_path, "val.csv", text="path,label,site\nc.png,cat,north\n")
+    files(tmp_path, "c.png")
+    source = listed(tmp_path)
+    assert rows(source) == [*((f, x, "train") for f, x, _ in TWO), ("c.png", "cat", "val")]
+    assert source.extra_columns == ("site",)
+    assert [r.extra for r in source.records] == [(("site", s),) for s in ("", "", "north")]
+
+
+def test_a_split_that_no_manifest_tells_of_is_named(tmp_path: Path) -> None:
+    of_splits(tmp_path, "train/labels.csv", "valid/labels.csv")
+    files(tmp_path, "test/a.png")
+    with pytest.raises(
+        DataError, match=r'no manifest says so of test/; .*ignore = \["test/\*\*"\]'
+    ):
+        listed(tmp_path)
+    source = listed(tmp_path, ignore=("test/**",))
+    assert {r.split for r in source.records} == {"train", "val"}
+
+
+def test_manifests_of_splits_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
+    of_splits(tmp_path, "train/m.csv", text="path,label,split\na.png,cat,train\nb.png,dog,test\n")
+    of_splits(tmp_path, "val/m.csv")
+    with pytest.raises(DataError, match=r"its name says train, .*says test of b\.png"):
+        listed(tmp_path)
+
+
+def test_manifests_of_splits_without_train_are_refused(tmp_path: Path) -> None:
+    of_splits(tmp_path, "test/m.csv", "val/m.csv")
+    with pytest.raises(DataError, match="none is of train"):
+        listed(tmp_path)
+
+
+def test_class_folders_win_over_manifests_of_splits_that_agree(tmp_path: Path) -> None:
+    files(tmp_path, "train/cat/a.png", "train/dog/b.png", "val/cat/c.png", "val/dog/d.png")
+    (tmp_path / "train.csv").write_text("path,label\ntrain/cat/a.png,cat\ntrain/dog/b.png,dog\n")
+    (tmp_path / "val.csv").write_text("path,label\nval/cat/c.png,cat\nval/dog/d.png,dog\n")
+    assert listed(tmp_path).kind == "folder"
+
+
 # --- JSON
 
 
