@@ -569,6 +569,22 @@ def test_a_damaged_member_is_quarantined(tmp_path):
     assert [r.path for r, d in found if isinstance(d, BadImage)] == [b"cat/0.png"]
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_whose_packing_is_damaged_is_quarantined(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as archive:
+        for name, data in PICTURES.items():
+            archive.writestr(name, data)
+        first = archive.infolist()[0]
+    raw = bytearray((tmp_path / "x.zip").read_bytes())
+    begin = first.header_offset + 30 + len(first.filename) + 12
+    raw[begin : first.header_offset + 30 + len(first.filename) + first.compress_size] = bytes(
+        b ^ 0xA5 for b in raw[begin : begin - 12 + first.compress_size]
+    )
+    (tmp_path / "x.zip").write_bytes(raw)
+    found = images(tmp_path / "x.zip")
+    assert [r.path for r, d in found if isinstance(d, BadImage)] == [os.fsencode(first.filename)]
+
+
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr("components.example_gen.shards.archive.MAX_FILE_BYTES", 1000)
     bomb = [*PICTURES.items(), ("cat/bomb.png", bytes(5000))]

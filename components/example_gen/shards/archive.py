@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from lzma import LZMAError
 
 from common.errors import DataError
 from common.images.errors import BadImage
@@ -265,7 +266,7 @@ def _zip_data(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> byt
     try:
         with archive.open(info) as f:
             return f.read(most)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as e:
+    except (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, OSError, ValueError) as e:
         raise BadImage("damaged", f"in the zip: {e}") from None
 
 
