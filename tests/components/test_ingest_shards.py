@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import tarfile
 import zipfile
 
@@ -436,6 +437,18 @@ def test_a_tar_that_is_cut_off(tmp_path, ending, kept):
         size = path.stat().st_size
         os.truncate(path, int(size * kept) if mode != "w:" else 1024 * max(1, int(8 * kept)))
         assert "the tar is cut off or damaged" in refusal(path)
+
+
+def test_a_tar_that_is_cut_off_anywhere(tmp_path):
+    noise = random.Random(0).randbytes(1500)
+    whole = write_tar(
+        tmp_path / "whole.tar",
+        [("1.cls", b"x"), ("1.jpg", A + noise), ("2.cls", b"y"), ("2.jpg", A)],
+    ).read_bytes()
+    end = len(whole.rstrip(b"\0"))
+    for kept in range(1, end, 97):
+        (tmp_path / "x.tar").write_bytes(whole[:kept])
+        assert refusal(tmp_path / "x.tar")
 
 
 def test_tars_that_were_appended_to_one_another(tmp_path):

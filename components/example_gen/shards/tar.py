@@ -12,6 +12,7 @@ import lzma
 import tarfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO, Any
 
 from common.errors import DataError
@@ -41,7 +42,24 @@ class _Header(tarfile.TarInfo):
             raise _CutOffError from None
 
 
-def members(file: str) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is in a member."""
+
+    file: str
+    last: str
+    """The member before it."""
+    stream: IO[bytes]
+
+    def read(self, most: int = -1) -> bytes:
+        """Returns the first bytes, or all; raises DataError where the tar ends before them."""
+        try:
+            return self.stream.read(most)
+        except _BROKEN as e:
+            raise DataError(_broken(self.file, self.last, str(e) or type(e).__name__)) from None
+
+
+def members(file: str) -> Iterator[tuple[tarfile.TarInfo, Contents | None]]:
     """Yields each member and its contents, to be read before the next; None where it has none.
 
     Raises:
@@ -53,7 +71,8 @@ def members(file: str) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
             with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as tar:
                 while (member := tar.next()) is not None:
                     tar.members.clear()  # type: ignore[attr-defined]  # they would add up
-                    yield member, tar.extractfile(member) if member.isreg() else None
+                    data = tar.extractfile(member) if member.isreg() else None
+                    yield member, Contents(file, last, data) if data else None
                     last = member.name
             _check_end(file, stream)
     except _CutOffError:
