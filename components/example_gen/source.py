@@ -29,6 +29,8 @@ def list_source(config: DataConfig, path: str) -> Source:
     """
     if not os.path.exists(path):
         raise DataError(f"{path}: no such file or folder; check data.path.")
+    if not os.path.isdir(path) and not os.path.isfile(path):
+        raise DataError(f"{path}: expected a folder or a file, got a device, pipe or socket.")
     kind = _guess(path, config) if config.format == "auto" else config.format
     if kind in NAMES:
         source = list_shards(path, kind, config)

@@ -403,3 +403,11 @@ def test_other_class_names_are_kept_as_they_are(tmp_path):
     write(tmp_path / "m.jsonl", "\n".join(lines))
     for name in ("m.csv", "m.jsonl"):
         assert [r.label for r in listed(tmp_path / name).records] == EXACT
+
+
+@pytest.mark.parametrize("format_", ["auto", "manifest", "tfrecord"])
+def test_what_is_neither_a_folder_nor_a_file_is_refused_unread(tmp_path, format_):
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path in (os.devnull, str(tmp_path / "pipe.csv")):
+        with pytest.raises(DataError, match="expected a folder or a file, got a device, pipe"):
+            list_source(DataConfig(path=path, format=format_), path)
