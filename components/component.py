@@ -4,9 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfx.dsl.components.base import base_component
+from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types.channel import OutputChannel
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+
+
+class PythonExecutor(executor_spec.ExecutorClassSpec):  # type: ignore[misc]
+    """An executor by its dotted path, so that who declares a component imports none of it."""
+
+    def __init__(self, class_path: str) -> None:
+        self._class_path = class_path
+        self.extra_flags: list[str] = []
+
+
+class BeamExecutor(executor_spec.BeamExecutorSpec):  # type: ignore[misc]
+    """The same of an executor that runs Beam pipelines."""
+
+    def __init__(self, class_path: str) -> None:
+        self._class_path = class_path
+        self.extra_flags: list[str] = []
+        self.beam_pipeline_args: list[str] = []
 
 
 class Component(base_component.BaseComponent):

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import inspect
 
-from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.dsl.components.base import base_beam_component
 from tfx.types.component_spec import ComponentSpec
 from tfx.types.standard_artifacts import Examples
 
 from common.files import digest
 from common.images import bare, deep, exif, pixels, plain, png_pixels, segments
 from components.artifacts import IngestionReport
-from components.component import Component, channels, texts
+from components.component import BeamExecutor, Component, channels, texts
 from components.example_gen.config import DataConfig, to_json
 from components.example_gen.driver import CONFIG, Driver
-from components.example_gen.executor import Executor
 
 _PIXELS = (bare, deep, exif, pixels, plain, png_pixels, segments)
 """What is done to a file's bytes."""
@@ -33,7 +32,7 @@ class ImageExampleGen(Component, base_beam_component.BaseBeamComponent):
     """
 
     SPEC_CLASS = ImageExampleGenSpec
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+    EXECUTOR_SPEC = BeamExecutor("components.example_gen.executor.Executor")
     DRIVER_CLASS = Driver
 
     def __init__(self, config: DataConfig) -> None:

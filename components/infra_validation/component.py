@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tfx.dsl.components.base import executor_spec
 from tfx.types.component_spec import ComponentSpec
 from tfx.types.standard_artifacts import Examples, InfraBlessing, Model, ModelBlessing
 
 from common.config.strict import dump
-from components.component import Component, channels, texts
+from components.component import Component, PythonExecutor, channels, texts
 from components.infra_validation.config import InfraValidationConfig
-from components.infra_validation.executor import InfraValidatorExecutor
 
 
 class InfraValidatorSpec(ComponentSpec):
@@ -38,7 +36,7 @@ class InfraValidator(Component):
     """
 
     SPEC_CLASS = InfraValidatorSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(InfraValidatorExecutor)
+    EXECUTOR_SPEC = PythonExecutor("components.infra_validation.executor.InfraValidatorExecutor")
 
     def __init__(self, *, config: InfraValidationConfig, **values: Any) -> None:
         super().__init__(config=json.dumps(dump(config), sort_keys=True), **values)

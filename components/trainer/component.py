@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tfx.dsl.components.base import executor_spec
 from tfx.types.component_spec import ComponentSpec
 from tfx.types.standard_artifacts import Examples, Model, ModelRun, TransformGraph
 
-from components.component import Component, channels, texts
-from components.trainer.executor import TrainerExecutor
+from components.component import Component, PythonExecutor, channels, texts
 
 
 class TrainerSpec(ComponentSpec):
@@ -34,7 +32,7 @@ class Trainer(Component):
     """
 
     SPEC_CLASS = TrainerSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(TrainerExecutor)
+    EXECUTOR_SPEC = PythonExecutor("components.trainer.executor.TrainerExecutor")
 
     def __init__(self, *, image_size: tuple[int, int], **values: Any) -> None:
         super().__init__(image_size=json.dumps(image_size), **values)
