@@ -13,7 +13,6 @@ from typing import Any
 
 from absl import logging
 from tfx.components.pusher import executor as tfx_executor
-from tfx.dsl.components.base import executor_spec
 from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import standard_artifacts as types
@@ -26,7 +25,7 @@ from common.record.artifacts import Blessing, Pushed
 from common.record.record import annotate, annotated, lines, name_of, value_of
 from common.record.steps import Parameters, Push, PushOutcome
 from components import details, executor_io
-from components.component import Component, channels, texts
+from components.component import Component, PythonExecutor, channels, texts
 from components.driver import Driver, driven
 from components.evaluator.verdict import WHY_NOT_FILE
 from components.executor_io import Artifacts, Properties, one
@@ -160,7 +159,7 @@ class Pusher(Component):
     """
 
     SPEC_CLASS = PusherSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(PusherExecutor)
+    EXECUTOR_SPEC = PythonExecutor("components.pusher.PusherExecutor")
     DRIVER_CLASS = PusherDriver
 
 

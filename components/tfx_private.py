@@ -12,6 +12,7 @@ What only a subclass can have stays with that: `MetadataStore._call` (`lineage.s
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,54 +26,65 @@ from common.process import lean_imports
 
 _UNUSED = lean_imports.PIPELINE | {"IPython", "ipywidgets", "kubernetes", "pymongo"}
 """What a process does without that runs a pipeline or a part of it."""
-TFX_ALONE = _UNUSED | {
-    *("tensorflow", "apache_beam", "keras", "tf_keras"),
-    *("pandas", "pyarrow", "matplotlib", "scipy"),
-}
-"""What a process does without whose executor moves files: TFX itself asks for them, and takes
-its own file system where there is no TensorFlow."""
-_STAND_INS = (
+_EXECUTORS_OWN = frozenset(
+    {"tensorflow", "keras", "tf_keras", "matplotlib", "scipy", "pandas", "pyarrow", "apache_beam"}
+)
+"""What TFX itself asks for, and does without: it takes its own file system where there is no
+TensorFlow."""
+_DECLARED = (
     "tensorflow_model_analysis",
     "tensorflow_model_analysis.sdk",
     "tensorflow_data_validation",
     "tensorflow_transform",
 )
 """Whose classes TFX names among the parameters of its standard components."""
-_NOTEBOOK = "tensorflow_model_analysis.notebook"
-"""It brings IPython, to draw in a notebook."""
+_NOTEBOOK = "tensorflow_model_analysis.notebook", "tensorflow_model_analysis.notebook.visualization"
+"""They bring IPython, to draw in a notebook."""
 _MOST_EXAMPLES = 1000
 
 Artifacts = Mapping[str, Sequence[Any]]
 """By key of an input or output."""
 
 
-def install_pipeline() -> None:
-    """Keeps out of a process what TFX, Beam and TFMA import and a pipeline never uses.
-
-    Call before the first import of any of them.
-    """
-    lean_imports.install(_UNUSED)
-    _install_bare_components(_NOTEBOOK, f"{_NOTEBOOK}.visualization")
-
-
 def install_tfx_alone() -> None:
-    """Keeps out all but TFX itself: half a second and not ten, where the executor moves files.
+    """Keeps out all but TFX itself: half a second and not ten, until `complete` is called.
 
-    Call instead of `install_pipeline`.
+    Call before the first import of any of what is kept out.
     """
-    lean_imports.install(TFX_ALONE)
-    _install_bare_components(*_STAND_INS)
-
-
-def _install_bare_components(*stand_ins: str) -> None:
-    """Replaces `tfx.components` by one without what its `__init__` brings: every component."""
-    for name in stand_ins:
+    global _absent
+    lean_imports.install(_UNUSED)
+    _absent = lean_imports.install(_EXECUTORS_OWN)
+    for name in (*_DECLARED, *_NOTEBOOK):
         sys.modules[name] = _StandIn(name)
+    # Without what its `__init__` brings: every component.
     spec = importlib.util.find_spec("tfx.components")
     assert spec is not None and spec.submodule_search_locations is not None
     bare = ModuleType(spec.name)
     bare.__spec__, bare.__path__ = spec, list(spec.submodule_search_locations)
     sys.modules[spec.name] = bare
+
+
+def complete() -> None:
+    """Lets in, as it is asked for, what executors import; of it all is there from now on.
+
+    What has been imported by then goes on with the real modules, but for the classes that
+    it took from a stand-in as it was imported.
+    """
+    global _absent
+    if _absent is not None:
+        _absent.allow()
+        _absent = None
+        for name in _DECLARED:
+            del sys.modules[name]
+
+
+def install_pipeline() -> None:
+    """Keeps out of a process what TFX, Beam and TFMA import and a pipeline never uses."""
+    install_tfx_alone()
+    complete()
+
+
+_absent: lean_imports.Absent | None = None
 
 
 def _placeholder(_: object, name: str) -> type:
@@ -86,10 +98,14 @@ class _Nothing(type):
 
 
 class _StandIn(ModuleType):
-    """A module whose every attribute is a class without meaning."""
+    """A module whose every attribute is a class without meaning; the real one, once it may be."""
 
     __path__: list[str] = []
-    __getattr__ = _placeholder
+
+    def __getattr__(self, name: str) -> Any:
+        if _absent is None and self.__name__ in _DECLARED:
+            return getattr(importlib.import_module(self.__name__), name)
+        return _placeholder(self, name)
 
 
 def name_tfma_protos() -> None:
@@ -223,6 +239,7 @@ def launches_watched(
 
         def _run_executor(self, execution_info: Any) -> Any:
             before(self._pipeline_node.node_info.id)
+            complete()
             return super()._run_executor(execution_info)
 
     with _replaced(launcher, Launcher=Launcher):

@@ -23,14 +23,22 @@ SERVER = PIPELINE | {
 """What a serving process does without: TensorFlow asks for most of them."""
 
 
-def install(unused: frozenset[str]) -> None:
+def install(unused: frozenset[str]) -> Absent:
     """Call before the first import of tfx or tensorflow; not in a process that trains."""
-    sys.meta_path.insert(0, _Absent(unused))
+    absent = Absent(unused)
+    sys.meta_path.insert(0, absent)
+    return absent
 
 
-class _Absent(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class Absent(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Says of modules that they are not there, until they are allowed."""
+
     def __init__(self, unused: frozenset[str]) -> None:
         self._unused = unused
+
+    def allow(self) -> None:
+        """Lets them be imported from now on."""
+        sys.meta_path.remove(self)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

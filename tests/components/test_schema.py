@@ -12,9 +12,9 @@ from tensorflow_metadata.proto.v0 import statistics_pb2  # isort: skip
 
 from common.errors import DataError
 from components import schema as schemas
-from components.example_validator import class_anomalies
-from components.schema_gen import infer
-from components.statistics import value_counts
+from components.example_validator.executor import class_anomalies
+from components.schema_gen.executor import infer
+from components.statistics.executor import value_counts
 from modelstore import raw_example as features
 
 

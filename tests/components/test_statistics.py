@@ -11,7 +11,7 @@ from PIL import Image
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
-from components import statistics
+from components.statistics import executor as statistics
 
 SPLITS = ("train", "val", "test")
 

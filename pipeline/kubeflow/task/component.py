@@ -54,10 +54,9 @@ def run_step(text: str, io: TaskIO) -> None:
     from components import tfx_private
 
     step = parse(Step, json.loads(unpacked(text)))
-    if step.executor.get("classPath") in _MOVE_FILES:
-        tfx_private.install_tfx_alone()
-    else:
-        tfx_private.install_pipeline()
+    tfx_private.install_tfx_alone()
+    if step.executor.get("classPath") not in _MOVE_FILES:
+        tfx_private.complete()
     with tempfile.TemporaryDirectory(prefix="visionline-") as scratch:
         _Task(step, io, Path(scratch)).run()
 

@@ -1,27 +1,18 @@
-"""SchemaGen: what the train split looks like, written down to hold others to."""
+"""A schema, inferred from statistics."""
 
 from __future__ import annotations
 
-from tfx import types
 from tfx.components.statistics_gen import stats_artifact_utils
-from tfx.dsl.components.base import base_executor, executor_spec
-from tfx.types import standard_artifacts
-from tfx.types.component_spec import ComponentSpec, ExecutionParameter
+from tfx.dsl.components.base import base_executor
 from tfx.utils import io_utils
 
 import tensorflow_data_validation as tfdv  # isort: skip
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2  # isort: skip
 
 from components import schema as schemas
-from components.component import Component, channels
 from components.executor_io import Artifacts, Properties, folder, one
-from components.statistics import value_counts
+from components.statistics.executor import value_counts
 from modelstore import raw_example as features
-
-CLASS_BALANCE_THRESHOLD = 0.1
-"""Largest change of a class's share of the train images (L-infinity norm)."""
-
-_STATISTICS, _SCHEMA, _THRESHOLD = "statistics", "schema", "class_balance_threshold"
 
 
 def infer(
@@ -48,33 +39,8 @@ class Executor(base_executor.BaseExecutor):
     def Do(
         self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
-        statistics = one(input_dict, _STATISTICS)
+        statistics = one(input_dict, "statistics")
         train = stats_artifact_utils.load_statistics(statistics, "train").proto()
-        schema = infer(train, exec_properties[_THRESHOLD])
-        path = folder(output_dict, _SCHEMA) / schemas.FILE_NAME
+        schema = infer(train, exec_properties["class_balance_threshold"])
+        path = folder(output_dict, "schema") / schemas.FILE_NAME
         io_utils.write_pbtxt_file(str(path), schema)
-
-
-class SchemaGenSpec(ComponentSpec):
-    PARAMETERS = {_THRESHOLD: ExecutionParameter(type=float)}
-    INPUTS = channels(statistics=standard_artifacts.ExampleStatistics)
-    OUTPUTS = channels(schema=standard_artifacts.Schema)
-
-
-class SchemaGen(Component):
-    """Infers the schema from the train split's statistics.
-
-    The label's classes are its domain, however many; their counts and the
-    balance threshold are part of the schema, so that a frozen one is enough
-    to validate later data.
-    """
-
-    SPEC_CLASS = SchemaGenSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        statistics: types.BaseChannel,
-        class_balance_threshold: float = CLASS_BALANCE_THRESHOLD,
-    ) -> None:
-        super().__init__(statistics=statistics, class_balance_threshold=class_balance_threshold)

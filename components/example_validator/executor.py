@@ -1,4 +1,4 @@
-"""ExampleValidator that knows classes, and stops on what nobody has accepted."""
+"""What is wrong with the examples: TFDV's anomalies and those of classes and labels."""
 
 from __future__ import annotations
 
@@ -8,28 +8,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tfx import types
-from tfx.components.example_validator import component, labels
 from tfx.components.example_validator import executor as base
-from tfx.dsl.components.base import executor_spec
+from tfx.components.example_validator import labels
 from tfx.proto.orchestration import execution_result_pb2
-from tfx.types import standard_artifacts, standard_component_specs
-from tfx.types.component_spec import ComponentSpec
+from tfx.types import standard_component_specs
 from tfx.utils import writer_utils
 
 import tensorflow_data_validation as tfdv  # isort: skip
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2  # isort: skip
 
-from common.config.ranges import require
 from common.errors import DataError, nearest
 from common.files import read_json
 from components import schema as schemas
-from components.artifacts import IngestionReport
-from components.component import channels, texts
 from components.example_gen.duplicates import first_pair
 from components.example_gen.report import REPORT_FILE
 from components.executor_io import Artifacts, Properties, folder
-from components.statistics import value_counts
+from components.statistics.executor import value_counts
 from modelstore import raw_example as features
 
 UNSEEN_CLASS = "unseen-class"
@@ -39,10 +33,6 @@ CONFLICTING_LABELS = "conflicting-labels"
 COPIED_CLASS = "copied-class"
 KINDS = (UNSEEN_CLASS, VANISHED_CLASS, CLASS_BALANCE, CONFLICTING_LABELS, COPIED_CLASS)
 
-_REPORT = "report"
-_ACCEPTED = "accepted"
-_MOST_CONFLICTING = "max_conflicting_fraction"
-_SLICES = "slices"
 _LISTED = 20
 
 
@@ -134,16 +124,16 @@ class Executor(base.Executor):
         self._features: set[str] = set()
         self._classes: dict[str, set[str]] = {}
         self._of_labels = label_anomalies(
-            read_json(folder(input_dict, _REPORT) / REPORT_FILE),
-            json.loads(exec_properties[_MOST_CONFLICTING]),
+            read_json(folder(input_dict, "report") / REPORT_FILE),
+            json.loads(exec_properties["max_conflicting_fraction"]),
         )
         output = super().Do(input_dict, output_dict, exec_properties)
-        accepted = set(json.loads(exec_properties[_ACCEPTED]))
+        accepted = set(json.loads(exec_properties["accepted"]))
         refused = [a for a in self._anomalies if a.kind not in accepted]
         if refused:
             raise DataError(_message(refused))
         self._check_trained()
-        for column in json.loads(exec_properties[_SLICES]):
+        for column in json.loads(exec_properties["slices"]):
             if column not in self._features:
                 raise DataError(
                     f"evaluate.slices: the images have no column {column!r}."
@@ -231,57 +221,3 @@ def _message(refused: list[Anomaly]) -> str:
         + "\n".join(lines)
         + "\nCorrect the images, accept these kinds in the config, or freeze a new schema."
     )
-
-
-class ExampleValidatorSpec(ComponentSpec):
-    PARAMETERS = {
-        **standard_component_specs.ExampleValidatorSpec.PARAMETERS,
-        **texts(_ACCEPTED, _SLICES, _MOST_CONFLICTING),
-    }
-    INPUTS = {
-        **standard_component_specs.ExampleValidatorSpec.INPUTS,
-        **channels(report=IngestionReport),
-    }
-    OUTPUTS = standard_component_specs.ExampleValidatorSpec.OUTPUTS
-
-
-class ExampleValidator(component.ExampleValidator):
-    """Holds every split to the schema.
-
-    Output: `anomalies` (ExampleAnomalies), as of TFX's ExampleValidator.
-    """
-
-    SPEC_CLASS = ExampleValidatorSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        statistics: types.BaseChannel,
-        schema: types.BaseChannel,
-        report: types.BaseChannel,
-        accepted: Iterable[str] = (),
-        slices: Iterable[str] = (),
-        max_conflicting_fraction: float = 0.05,
-    ) -> None:
-        """Makes the component.
-
-        Args:
-          report: what ingestion found.
-          accepted: anomalies that do not stop the run: KINDS, or feature names.
-          slices: columns that must be there, since the evaluation looks at them.
-          max_conflicting_fraction: of the images, that may be there under more than one label.
-        """
-        require(not isinstance(accepted, str), f"accepted: expected a list, got {accepted!r}.")
-        # The parent's constructor makes a spec without `accepted`.
-        super(component.ExampleValidator, self).__init__(
-            spec=ExampleValidatorSpec(
-                statistics=statistics,
-                schema=schema,
-                report=report,
-                exclude_splits=json.dumps([]),
-                accepted=json.dumps(sorted(accepted)),
-                slices=json.dumps(sorted(slices)),
-                max_conflicting_fraction=json.dumps(max_conflicting_fraction),
-                anomalies=types.Channel(type=standard_artifacts.ExampleAnomalies),
-            )
-        )

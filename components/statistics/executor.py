@@ -1,4 +1,4 @@
-"""StatisticsGen over the features that mean something, the image bytes left out."""
+"""The statistics of raw examples, by TFDV's own generators."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 # TFDV cannot be imported before TFX, which mends it.
-from tfx.components.statistics_gen import component
 from tfx.components.statistics_gen import executor as base
-from tfx.dsl.components.base import executor_spec
 from tfx.types import artifact_utils, standard_component_specs
 from tfx_bsl.coders import example_coder
 
@@ -98,9 +96,3 @@ def describe(
     empty = decoder.DecodeBatch([])
     whole = pa.Table.from_batches(batches, empty.schema).combine_chunks().to_batches()
     return stats_impl.generate_statistics_in_memory(whole[0] if whole else empty, options)
-
-
-class StatisticsGen(component.StatisticsGen):
-    """TFX's StatisticsGen for the raw examples of ImageExampleGen."""
-
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
