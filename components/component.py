@@ -37,6 +37,16 @@ class Component(base_component.BaseComponent):
         super().__init__(self.SPEC_CLASS(**values, **outputs))
 
 
+def declared() -> set[str]:
+    """Returns the executors of all components that are declared by now, as dotted paths."""
+    found, classes = set(), [base_component.BaseComponent]
+    while classes:
+        classes += (class_ := classes.pop()).__subclasses__()
+        if isinstance(class_.EXECUTOR_SPEC, executor_spec.ExecutorClassSpec):
+            found.add(class_.EXECUTOR_SPEC.class_path)
+    return found
+
+
 def texts(*names: str) -> dict[str, ExecutionParameter]:
     """Makes parameters that are texts."""
     return {name: ExecutionParameter(type=str) for name in names}

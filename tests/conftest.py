@@ -27,6 +27,7 @@ ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ["VISIONLINE_KEEP_MINUTES"] = "0"  # but for the tests of what is kept
 # In the background of a script it is ignored, and so it would be by what tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

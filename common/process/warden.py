@@ -20,102 +20,132 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 GRACE_SECONDS = 8.0
 """For the command to end by itself; `docker stop` allows ten seconds for all."""
-_SPARE_SECONDS = 10.0
+SPARE_SECONDS = 10.0
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def start(
-    command: Sequence[str], *, cleanup: Sequence[str] = (), **options: Any
-) -> subprocess.Popen[bytes]:
-    """Starts a command under a warden, in a session of its own; see `wait` and `stop`.
+class Guarded:
+    """A command under a warden, which is `process`."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.returncode
+
+    def wait(self) -> int:
+        """Waits until nothing is left of the command; returns its exit code, or minus a signal."""
+        if self._process.returncode is None:
+            # Not reaped before its group is gone, so that its number means no other.
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            self._kill_group()
+        return self._process.wait()
+
+    def stop(self) -> None:
+        """Ends the command and what belongs to it; a Ctrl-C meanwhile does so at once."""
+        assert self._process.stdin is not None
+        deadline = time.monotonic() + GRACE_SECONDS + SPARE_SECONDS
+        with contextlib.suppress(KeyboardInterrupt):
+            self._process.stdin.close()
+            while not self._has_ended() and time.monotonic() < deadline:
+                time.sleep(0.02)
+        if self._process.returncode is None:
+            self._kill_group()
+            self._process.wait()
+
+    def _has_ended(self) -> bool:
+        if self._process.returncode is not None:
+            return True
+        options = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        return os.waitid(os.P_PID, self.pid, options) is not None
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+def start(command: Sequence[str], *, cleanup: Sequence[str] = (), **options: Any) -> Guarded:
+    """Starts a command under a warden, in a session of its own.
 
     Args:
       cleanup: a command that ends what the command has started elsewhere, such as a
         container; run where the command did not end by itself.
       options: further ones of `subprocess.Popen`; the command inherits `pass_fds`.
     """
-    return subprocess.Popen(
+    process = subprocess.Popen(
         # -I -S: no time, and nothing of the user's, goes into its start.
         [sys.executable, "-I", "-S", __file__, json.dumps(list(cleanup)), *command],
         stdin=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C reaches it through us alone
         **options,
     )
-
-
-def wait(warden: subprocess.Popen[bytes]) -> int:
-    """Waits until nothing is left of the command; returns its exit code, or minus a signal."""
-    if warden.returncode is None:
-        # Not reaped before its group is gone, so that its number means no other.
-        os.waitid(os.P_PID, warden.pid, os.WEXITED | os.WNOWAIT)
-        _kill_group(warden)
-    return warden.wait()
-
-
-def stop(warden: subprocess.Popen[bytes]) -> None:
-    """Ends the command and what belongs to it; a Ctrl-C meanwhile does so at once."""
-    assert warden.stdin is not None
-    deadline = time.monotonic() + GRACE_SECONDS + _SPARE_SECONDS
-    with contextlib.suppress(KeyboardInterrupt):
-        warden.stdin.close()
-        while not _has_ended(warden) and time.monotonic() < deadline:
-            time.sleep(0.02)
-    if warden.returncode is None:
-        _kill_group(warden)
-        warden.wait()
-
-
-def _has_ended(warden: subprocess.Popen[bytes]) -> bool:
-    if warden.returncode is not None:
-        return True
-    options = os.WEXITED | os.WNOWAIT | os.WNOHANG
-    return os.waitid(os.P_PID, warden.pid, options) is not None
-
-
-def _kill_group(warden: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(warden.pid, signal.SIGKILL)
+    return Guarded(process)
 
 
 def main(cleanup: str, *command: str) -> int:
     """The warden itself; returns the command's exit code, or minus a signal."""
-    wake = _signals()
+    wake = signals()
     alone = json.loads(cleanup)
     if not alone:  # a container's engine has processes that are to outlive its client
-        _prctl(_SET_CHILD_SUBREAPER, 1)
+        adopt_descendants()
     try:
         child = _start(command)
     except OSError as e:
         print(f"visionline: Cannot start {command[0]}: {e.strerror}.", file=sys.stderr)
         return 127
-    is_ending = False
-    deadline = 0.0
-    while child.poll() is None:
-        seconds = max(deadline - time.monotonic(), 0.0) if is_ending else None
-        ready, _, _ = select.select([wake] if is_ending else [wake, 0], [], [], seconds)
-        numbers = os.read(wake, 4096) if wake in ready else b""
-        if not is_ending and (0 in ready or any(n in _ENDING for n in numbers)):
-            is_ending, deadline = True, time.monotonic() + GRACE_SECONDS
-            child.terminate()
-        elif is_ending and time.monotonic() >= deadline:
-            child.kill()
-            child.wait()
-    if alone and is_ending:
+    told_to = watch(child, 0, wake)
+    if alone and told_to:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(
                 alone, stdin=subprocess.DEVNULL, capture_output=True, timeout=GRACE_SECONDS
             )
     elif not alone:
-        _end_descendants()
+        end_descendants()
     return child.returncode
 
 
-def _signals() -> int:
+class Child(Protocol):
+    """What is watched, as of `subprocess.Popen`."""
+
+    def poll(self) -> int | None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+    def wait(self) -> int: ...
+
+
+def watch(child: Child, asked: int, wake: int) -> bool:
+    """Waits for a child's end, and ends it where that is asked for.
+
+    Args:
+      asked: a file descriptor that can be read once it is to end, as of a closed pipe.
+      wake: see `signals`.
+
+    Returns:
+      Whether it was told to end.
+    """
+    is_ending = False
+    deadline = 0.0
+    while child.poll() is None:
+        seconds = max(deadline - time.monotonic(), 0.0) if is_ending else None
+        ready, _, _ = select.select([wake] if is_ending else [wake, asked], [], [], seconds)
+        numbers = os.read(wake, 4096) if wake in ready else b""
+        if not is_ending and (asked in ready or any(n in _ENDING for n in numbers)):
+            is_ending, deadline = True, time.monotonic() + GRACE_SECONDS
+            child.terminate()
+        elif is_ending and time.monotonic() >= deadline:
+            child.kill()
+            child.wait()
+    return is_ending
+
+
+def signals() -> int:
     """Takes note of signals; returns where their numbers can be read."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
@@ -129,18 +159,24 @@ def _signals() -> int:
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
     us = os.getpid()
-
-    def die_with_us() -> None:
-        _prctl(_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != us:  # it died before we could ask
-            os._exit(1)
-
     return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, close_fds=False, preexec_fn=die_with_us
+        command, stdin=subprocess.DEVNULL, close_fds=False, preexec_fn=lambda: die_with(us)
     )
 
 
-def _end_descendants() -> None:
+def die_with(parent: int) -> None:
+    """Has Linux kill this process when the thread that started it ends."""
+    _prctl(_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we could ask
+        os._exit(1)
+
+
+def adopt_descendants() -> None:
+    """Has Linux hand this process the children of its descendants that are gone."""
+    _prctl(_SET_CHILD_SUBREAPER, 1)
+
+
+def end_descendants() -> None:
     """Kills what the command left; the children of what is killed become ours."""
     deadline = time.monotonic() + GRACE_SECONDS
     while time.monotonic() < deadline:

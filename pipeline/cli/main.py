@@ -35,6 +35,7 @@ class Commands(Group):
         ),
         "ui": ("pipeline.cli.ui:ui", "Show runs, models and lineage in a browser."),
         "erase": ("pipeline.cli.erase:erase", "Remove withdrawn images, and say who used them."),
+        "stop": ("pipeline.cli.stop:stop", "End the processes that runs left behind."),
         "relocate": ("pipeline.cli.relocate:relocate", "Tell an output folder that it was moved."),
         "kubeflow": (
             "pipeline.cli.kubeflow.group:Kubeflow",

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from common.config.ranges import require
 from common.errors import ConfigError, DataError, RunError, TrainingError
 from common.files import digest, sha256_file, tree_digest
-from pipeline.recording.imports import imported_names, name_of, parsed
+from pipeline.recording.imports import imported_names, name_of
 from pipeline.recording.own_code import own_code, package_code
 from trainers.config import TrainConfig
 from trainers.frameworks import get_framework
@@ -56,6 +57,11 @@ def serving_code() -> str:
     return digest(_code(_modules("serving")))
 
 
+def read_ahead() -> None:
+    """Reads what both are made of, so that later only what is new has to be parsed."""
+    _code([*_modules("serving"), *_modules("trainers"), _TRAINER])
+
+
 def _modules(package: str) -> list[str]:
     """Returns all modules of a package of visionline's."""
     files = (_ROOT / package.replace(".", "/")).rglob("*.py")
@@ -74,10 +80,17 @@ def _code(entries: Iterable[str], *, without: Collection[str] = ()) -> dict[str,
         path = _ROOT.joinpath(*module.split("."))
         for file in (path / "__init__.py", path.with_suffix(".py")):
             if file.is_file():
-                tree = parsed(file)
-                waiting += [module.rpartition(".")[0], *imported_names(module, file, tree)]
-                code[module] = ast.dump(_Wordless().visit(tree))
+                code[module], imports = _read(module, file.name, file.read_bytes())
+                waiting += [module.rpartition(".")[0], *imports]
     return code
+
+
+@functools.cache
+def _read(module: str, name: str, source: bytes) -> tuple[str, tuple[str, ...]]:
+    """Returns a file's code without its words, and what it imports."""
+    tree = ast.parse(source)
+    imports = tuple(imported_names(module, Path(name), tree))
+    return ast.dump(_Wordless().visit(tree)), imports
 
 
 class _Wordless(ast.NodeTransformer):

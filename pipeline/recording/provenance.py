@@ -78,11 +78,12 @@ def installed_packages() -> dict[str, str]:
 
     They are found once something has imported setuptools, and then hide real ones.
     """
-    return {
-        d.metadata["Name"]: d.version
+    found = [
+        d.metadata  # read and parsed anew each time that it is asked for
         for d in importlib.metadata.distributions()
-        if d.metadata["Name"] and Path(str(d.locate_file(""))).name != "_vendor"
-    }
+        if Path(str(d.locate_file(""))).name != "_vendor"
+    ]
+    return {metadata["Name"]: metadata["Version"] for metadata in found if metadata["Name"]}
 
 
 def _code(patch: Path | None) -> _Git:

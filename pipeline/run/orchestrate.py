@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -206,14 +207,35 @@ def _cancellable(cancel: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-if __name__ == "__main__":
-    requests = sys.argv[1:]
+def preload() -> None:
+    """Imports what a run needs, for `common.process.warm.server`."""
+    from common.process import cpus
+    from components import tfx_private
+
+    cpus.size_pools()
+    tfx_private.install_pipeline()
+    import pipeline.dag
+    import pipeline.run.results  # noqa: F401
+    from components.component import declared
+    from pipeline.recording import code_digest
+
+    code_digest.read_ahead()
+    for path in declared():
+        import_module(path.rpartition(".")[0])
+
+
+def command(*requests: str) -> int:
+    """Runs the requests as a process's only work; what is unforeseen is told as a failure."""
     # Beam takes options that it is not given from the command line.
     sys.argv[1:] = [NO_PRISM]
     try:
-        sys.exit(main(*requests))
+        return main(*requests)
     except Exception as e:
         traceback.print_exc()
         reason = str(e) if isinstance(e, VisionlineError) else f"{type(e).__name__}: {e}"
         emit({"kind": "result", "state": "failed", "error": reason})
-        sys.exit(Exit.FAILED)
+        return Exit.FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(command(*sys.argv[1:]))

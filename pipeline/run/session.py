@@ -24,6 +24,7 @@ from common.process import progress, warden
 from common.process.children import inherited
 from common.process.endings import leave_dead_outputs
 from common.process.timed_log import timed_logs
+from common.process.warm import client
 from components.evaluator.verdict import too_fine
 from components.example_gen import spans
 from components.example_gen.config import evaluation_split
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from pipeline.run.display import Display
 
 CONFIG = "config.json"
+ORCHESTRATE = client.Target("pipeline.run.orchestrate")
 _ROOT = Path(__file__).parents[2]
 _OF_RESULT = ("kind", "state", "error")
 _NO_OUTPUT = (OSError, SystemExit)
@@ -153,13 +155,20 @@ class _Child:
         reading, writing = os.pipe()
         requests = [self._workspace.run_dir(r) / "request.json" for r in self._runs]
         words = [f"{log}:{request}" for log, request in zip(logs, requests, strict=True)]
-        child = warden.start(
+        environment = _environment(writing)
+        descriptors = (writing, *logs, *inherited())
+        child = client.start(
+            ORCHESTRATE,
+            words,
+            environment,
+            {1: logs[0], 2: logs[0], **{number: number for number in descriptors}},
+        ) or warden.start(
             # -P: a folder named pipeline/ where we are run must not hide ours.
-            [sys.executable, "-P", "-m", "pipeline.run.orchestrate", *words],
+            [sys.executable, "-P", "-m", ORCHESTRATE.module, *words],
             stdout=logs[0],
             stderr=logs[0],
-            env=_environment(writing),
-            pass_fds=(writing, *logs, *inherited()),
+            env=environment,
+            pass_fds=descriptors,
         )
         os.close(writing)
         index = 0
@@ -175,16 +184,17 @@ class _Child:
                     log, error = self._log(index), event.get("error", "")
                     self._finished.append(Finished(event["state"], summary, error, log))
                 self._shown.handle(event)
-            code = warden.wait(child)
+            code = child.wait()
+            client.keep(ORCHESTRATE, environment)
         except (KeyboardInterrupt, SystemExit, OSError) as e:
             code = _exit_code(e)
             with contextlib.suppress(*_NO_OUTPUT):
                 self._display.handle({"kind": "interrupted"})
-            warden.stop(child)
+            child.stop()
             self._finished.append(Finished("interrupted", {}, "", self._log(index), exit_code=code))
             return self._finished
         finally:
-            warden.stop(child)
+            child.stop()
             with contextlib.suppress(*_NO_OUTPUT):
                 self._display.stop()
         explained = self._finished and self._finished[-1].state != "complete"

@@ -26,7 +26,7 @@ import os, sys
 from common.process import warden
 child = warden.start(sys.argv[2:], cleanup=[w for w in sys.argv[1].split(" ") if w])
 print(child.pid, flush=True)
-print(warden.wait(child), flush=True)
+print(child.wait(), flush=True)
 """
 
 
@@ -87,7 +87,7 @@ def test_a_command_that_will_not_end_is_killed(mark):
     child = warden.start(["sh", "-c", "trap '' TERM HUP; while :; do sleep 600; done"])
     wait_until(lambda: sleeping(mark) == 1)
     began = time.monotonic()
-    warden.stop(child)
+    child.stop()
     assert time.monotonic() - began >= warden.GRACE_SECONDS
     assert child.returncode == -signal.SIGKILL
     assert not marked(mark)
@@ -98,7 +98,7 @@ def test_another_ctrl_c_does_not_wait(mark):
     wait_until(lambda: sleeping(mark) == 1)
     interrupt = "import os, signal, sys, time; time.sleep(0.5); os.kill(int(sys.argv[1]), 2)"
     hurried = subprocess.Popen([sys.executable, "-c", interrupt, str(os.getpid())])
-    warden.stop(child)
+    child.stop()
     hurried.wait()
     wait_until(lambda: not marked(mark))
 

@@ -181,6 +181,6 @@ def _wait(
             pass_fds=inherited(),
         )
         try:
-            return warden.wait(child)
+            return child.wait()
         finally:
-            warden.stop(child)
+            child.stop()
