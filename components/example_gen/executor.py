@@ -6,13 +6,11 @@ import dataclasses
 import errno
 import json
 import os
-import random
 import uuid
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 from absl import logging
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
@@ -20,19 +18,17 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from common import files
 from common.errors import DataError, RunError
 from common.process.progress import emit
 from common.record.artifacts import Examples
 from common.record.record import annotate, name_of
 from common.record.steps import Data
 from components import details
-from components.example_gen import ingest
 from components.example_gen.config import DataConfig, from_json
 from components.example_gen.driver import CONFIG, EXAMPLES
+from components.example_gen.gather import gather
 from components.example_gen.image_index import IMAGES_FILE, to_lines
-from components.example_gen.reading import BATCH
-from components.example_gen.records import Source, batches
+from components.example_gen.records import Source
 from components.example_gen.report import QUARANTINE_FILE, REPORT_FILE, Outcome, conclude
 from components.example_gen.resolve import FINGERPRINT, RESOLVED_PATH, SPAN, VERSION, resolve
 from components.example_gen.source import list_source
@@ -66,11 +62,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         spool = Spool(path=Path(examples.uri, f".spool-{uuid.uuid4().hex}"), plan=plan)
         spool.path.mkdir(parents=True)
         try:
-            with self._make_beam_pipeline() as pipeline:
-                _build(pipeline, source, config, spool)
-            bundles = json.loads((spool.path / _BUNDLES).read_bytes())
+            bundles = self._gather(source, config, spool)
             notes = chain.from_iterable(map(spool.notes, bundles))
-            outcome = conclude(dataclasses.replace(source, records=(), shards=()), config, notes)
+            listed = dataclasses.replace(source, records=(), shards=())
+            outcome = conclude(listed, config, notes, spool.path)
             if outcome.fingerprint != exec_properties[FINGERPRINT]:
                 path = exec_properties[RESOLVED_PATH]
                 raise DataError(f"{path} changed while it was being read; run again.")
@@ -94,36 +89,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         logging.info("Ingested %d images", contents["images"])
 
-
-def _build(pipeline: beam.Pipeline, source: Source, config: DataConfig, spool: Spool) -> None:
-    """The pipeline: records → bundles in the spool, whose names are all that comes back.
-
-    No image may pass from one step to another: runners on one machine keep in memory
-    what does, until the pipeline ends.
-    """
-    common = source.base, config.max_pixels, spool, config.depth
-    step: ingest.Ingest
-    if source.shards:
-        step = ingest.IngestShards(*common, source.kind, config.columns)
-        packed = map(ingest.pack, source.shards)
-    else:
-        step = ingest.IngestImages(*common)
-        # Written class after class, a file would be useless to whoever streams it.
-        shuffled = random.Random(0).sample(source.records, len(source.records))
-        packed = map(ingest.pack, batches(shuffled, BATCH))
-    _ = (
-        pipeline
-        | "List" >> beam.Create(list(packed), reshuffle=False)
-        | "Distribute" >> beam.Reshuffle()
-        | "Ingest" >> beam.ParDo(step)
-        | "AllBundles" >> beam.combiners.ToList()
-        | "Write" >> beam.Map(_write_bundles, spool.path)
-    )
-
-
-def _write_bundles(names: list[str], folder: Path) -> None:
-    """Writes down which bundles count; an attempt that failed has others."""
-    files.write_json(folder / _BUNDLES, sorted(names))
+    def _gather(self, source: Source, config: DataConfig, spool: Spool) -> list[str]:
+        """Reads all images into the spool; returns the names of its bundles."""
+        return gather(source, config, spool)
 
 
 def _write_report(uri: str, outcome: Outcome, properties: dict[str, Any]) -> None:
@@ -135,7 +103,8 @@ def _write_report(uri: str, outcome: Outcome, properties: dict[str, Any]) -> Non
     with fileio.open(os.path.join(uri, QUARANTINE_FILE), "w") as f:
         f.write("".join(outcome.quarantine_lines()))
     with fileio.open(os.path.join(uri, IMAGES_FILE), "wb") as f:
-        f.write(to_lines(outcome.images))
+        for images in outcome.images():
+            f.write(to_lines(images))
 
 
 def _set_properties(

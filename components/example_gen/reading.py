@@ -113,8 +113,8 @@ class Reader(Generic[T]):
             data = digest.read_file(file)
         except digest.Unreadable as e:
             return digest.file_digest(record, digest.hash_file(file)), _quarantine(record, e)
-        read = digest.file_digest(record, hashlib.sha256(data).hexdigest())
-        return read, self._checked(record, data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        return digest.file_digest(record, sha256), self._checked(record, data, sha256)
 
     def _look(self, image: Image) -> tuple[list[str], Quarantined | tuple[Note, T]]:
         """Returns the extra columns of an image, and what became of it."""
@@ -124,11 +124,11 @@ class Reader(Generic[T]):
             raise address_error(show(record.path), data.decode("utf-8", "replace"))
         if isinstance(data, BadImage):
             return extra_columns, _quarantine(record, data)
-        return extra_columns, self._checked(record, data)
+        return extra_columns, self._checked(record, data, hashlib.sha256(data).hexdigest())
 
-    def _checked(self, record: Record, data: bytes) -> Quarantined | tuple[Note, T]:
+    def _checked(self, record: Record, data: bytes, sha256: str) -> Quarantined | tuple[Note, T]:
         try:
-            return self._check(record, data, hashlib.sha256(data).hexdigest())
+            return self._check(record, data, sha256)
         except BadImage as e:
             return _quarantine(record, e)
 

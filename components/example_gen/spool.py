@@ -1,12 +1,12 @@
 """Where ingested images wait until all are seen: files beside the splits to come.
 
 The split of an image is its hash's, but for the few that small data makes move, and
-those are known only at the end.  So each bundle of Beam writes its examples where
+those are known only at the end.  So each bundle of images writes its examples where
 their hashes say, into files of its own that hold them as they will stay.  At the end
 the files of the bundles that count take their final names; only where an image moves
 are some written anew.
 
-A bundle that failed and was tried again leaves files that nobody asks for: they go
+A bundle of Beam's that failed and was tried again leaves files that nobody asks for: they go
 with the spool.
 """
 
@@ -16,20 +16,15 @@ import os
 import pickle
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from common.files import sync_directory
-from components import tfx_private
+from components.example_gen import tfrecords
 from components.example_gen.records import Note, Notes
 from components.example_gen.splits import SplitPlan
 
-tfrecord = tfx_private.tfrecords()
 _FILE_NAME = "data_tfrecord-{:05d}-of-{:05d}.gz"
 """As TFX's own ExampleGen names them."""
 
@@ -57,20 +52,23 @@ class Spool:
 
 
 class Bundle:
-    """The files that one bundle of Beam writes; another attempt has another name."""
+    """The files that one bundle of images is written to; another attempt has another name."""
 
     def __init__(self, spool: Spool) -> None:
         self.name = uuid.uuid4().hex
+        self.size = 0
+        """Bytes of the examples so far."""
         self._spool = spool
-        self._writers: dict[str, Any] = {}
+        self._writers: dict[str, tfrecords.Writer] = {}
         self._notes = open(spool.path / f"{self.name}.notes", "wb")  # noqa: SIM115
 
     def add(self, note: Note, example: bytes) -> None:
-        """Writes an image; its note is to follow in `note`, in the same order."""
+        """Writes a framed example; its image's note is to follow in `note`, in the same order."""
         split = self._spool.plan.split_of(note.sha256, note.given_split)
         if split not in self._writers:
-            self._writers[split] = _create(self._spool.examples(self.name, split))
-        tfrecord.write_record(self._writers[split], example)
+            self._writers[split] = tfrecords.Writer(self._spool.examples(self.name, split))
+        self._writers[split].write(example)
+        self.size += len(example)
 
     def note(self, notes: Notes) -> None:
         pickle.dump(notes, self._notes, pickle.HIGHEST_PROTOCOL)
@@ -90,7 +88,7 @@ def settle(spool: Spool, bundles: list[str], plan: SplitPlan, folders: Mapping[s
     """
     files: dict[str, list[Path]] = {split: [] for split in folders}
     for bundle in sorted(bundles, key=lambda b: _first_path(spool, b)):
-        for split, file in _settled(spool, bundle, plan).items():
+        for split, file in _settled(spool, bundle, plan, folders).items():
             files[split].append(file)
     for split, folder in folders.items():
         shutil.rmtree(folder, ignore_errors=True)
@@ -107,8 +105,10 @@ def _first_path(spool: Spool, bundle: str) -> bytes:
     return next((n.path for notes in spool.notes(bundle) for n in notes.images), b"")
 
 
-def _settled(spool: Spool, bundle: str, plan: SplitPlan) -> dict[str, Path]:
+def _settled(spool: Spool, bundle: str, plan: SplitPlan, splits: Iterable[str]) -> dict[str, Path]:
     """Split → file with a bundle's examples; writes anew those that gain or lose some."""
+    if plan == spool.plan:  # as in all but small data
+        return {s: f for s in splits if (f := spool.examples(bundle, s)).exists()}
     places = set(_places(spool, bundle, plan))
     now, then = {old for old, _ in places}, {new for _, new in places}
     changed = {split for old, new in places if old != new for split in (old, new)}
@@ -130,16 +130,12 @@ def _rewrite(
     spool: Spool, bundle: str, plan: SplitPlan, old: set[str], new: set[str]
 ) -> dict[str, Path]:
     """Reads the files of the old splits and writes those of the new, keeping the order."""
-    readers = {s: FileSystems.open(str(spool.examples(bundle, s))) for s in sorted(old)}
+    readers = {s: tfrecords.read(spool.examples(bundle, s)) for s in sorted(old)}
     files = {s: spool.path / f"{bundle}.{s}.settled.gz" for s in sorted(new)}
-    writers = {s: _create(f) for s, f in files.items()}
+    writers = {s: tfrecords.Writer(f) for s, f in files.items()}
     for source, target in _places(spool, bundle, plan):
         if source in readers:
-            tfrecord.write_record(writers[target], tfrecord.read_record(readers[source]))
-    for file in (*readers.values(), *writers.values()):
-        file.close()
+            writers[target].write(next(readers[source]))
+    for writer in writers.values():
+        writer.close()
     return files
-
-
-def _create(path: Path) -> Any:
-    return FileSystems.create(str(path), compression_type=CompressionTypes.GZIP)
