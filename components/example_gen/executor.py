@@ -1,13 +1,9 @@
-"""Reads, checks and writes the images: the Beam pipeline of ImageExampleGen."""
+"""Reads, checks and writes the images: the executor of ImageExampleGen."""
 
 from __future__ import annotations
 
-import dataclasses
-import errno
 import json
 import os
-import uuid
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +14,23 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from common.errors import DataError, RunError
+from common.errors import DataError
 from common.process.progress import emit
 from common.record.artifacts import Examples
 from common.record.record import annotate, name_of
 from common.record.steps import Data
 from components import details
-from components.example_gen.config import DataConfig, from_json
-from components.example_gen.driver import CONFIG, EXAMPLES
+from components.example_gen.config import from_json
+from components.example_gen.driver import BEAM, CONFIG, ENGINE, EXAMPLES
 from components.example_gen.gather import gather
 from components.example_gen.image_index import IMAGES_FILE, to_lines
-from components.example_gen.records import Source
 from components.example_gen.report import QUARANTINE_FILE, REPORT_FILE, Outcome, conclude
-from components.example_gen.resolve import FINGERPRINT, RESOLVED_PATH, SPAN, VERSION, resolve
+from components.example_gen.resolve import FINGERPRINT, RESOLVED_PATH, SPAN, VERSION, place_of
 from components.example_gen.source import list_source
-from components.example_gen.splits import plan_by_hash
-from components.example_gen.spool import Spool, settle
+from components.example_gen.spool import Gathered, Spool, remove_spools, settle, told_if_full
 from components.executor_io import Artifacts, Properties, one, split
 
 REPORT = "report"
-_BUNDLES = "bundles.json"
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -50,33 +43,27 @@ class Executor(base_beam_executor.BaseBeamExecutor):
           DataError: what is wrong with the images.
           RunError: the disk is full.
         """
-        if FINGERPRINT not in exec_properties:  # an orchestrator that runs no drivers
-            exec_properties |= resolve(exec_properties[CONFIG])
         examples = one(output_dict, EXAMPLES)
         report = one(output_dict, REPORT)
         config = from_json(exec_properties[CONFIG])
+        if RESOLVED_PATH not in exec_properties:  # an orchestrator that runs no drivers
+            exec_properties |= place_of(config)
         examples.split_names = artifact_utils.encode_split_names(list(config.split_names))
-        source = list_source(config, exec_properties[RESOLVED_PATH])
-        listed = source.records or source.shards
-        plan = plan_by_hash((each.split for each in listed), config.splits)
-        spool = Spool(path=Path(examples.uri, f".spool-{uuid.uuid4().hex}"), plan=plan)
-        spool.path.mkdir(parents=True)
+        folder = Path(examples.uri)
         try:
-            bundles = self._gather(source, config, spool)
-            notes = chain.from_iterable(map(spool.notes, bundles))
-            listed = dataclasses.replace(source, records=(), shards=())
-            outcome = conclude(listed, config, notes, spool.path)
-            if outcome.fingerprint != exec_properties[FINGERPRINT]:
-                path = exec_properties[RESOLVED_PATH]
-                raise DataError(f"{path} changed while it was being read; run again.")
-            _write_report(report.uri, outcome, exec_properties)
-            folders = {s: split(output_dict, EXAMPLES, s) for s in config.split_names}
-            settle(spool, bundles, outcome.plan, folders)
-        except Exception as e:
-            _raise_if_full(e, examples.uri)
-            raise
+            with told_if_full(folder):
+                gathered = Gathered.found(folder) or self._gather(exec_properties, folder)
+                notes, scratch = gathered.notes(), gathered.spool.path
+                outcome = conclude(gathered.source, config, notes, scratch)
+                read = outcome.fingerprint
+                if read != exec_properties.setdefault(FINGERPRINT, read):
+                    path = exec_properties[RESOLVED_PATH]
+                    raise DataError(f"{path} changed while it was being read; run again.")
+                _write_report(report.uri, outcome, exec_properties)
+                folders = {s: split(output_dict, EXAMPLES, s) for s in config.split_names}
+                settle(gathered.spool, gathered.bundles, outcome.plan, folders)
         finally:
-            spool.remove()
+            remove_spools(folder)
         contents = outcome.report
         for notice in contents["notices"]:
             emit({"kind": "note", "text": notice})
@@ -89,9 +76,16 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         logging.info("Ingested %d images", contents["images"])
 
-    def _gather(self, source: Source, config: DataConfig, spool: Spool) -> list[str]:
-        """Reads all images into the spool; returns the names of its bundles."""
-        return gather(source, config, spool)
+    def _gather(self, properties: Properties, folder: Path) -> Gathered:
+        """Reads all images."""
+        config = from_json(properties[CONFIG])
+        source = list_source(config, properties[RESOLVED_PATH])
+        spool = Spool.new(folder, source, config.splits)
+        if properties.get(ENGINE) != BEAM:
+            return spool.finish(source, gather(source, config, spool))
+        from components.example_gen.ingest import ingest  # Beam takes a second
+
+        return spool.finish(source, ingest(self._make_beam_pipeline(), source, config, spool))
 
 
 def _write_report(uri: str, outcome: Outcome, properties: dict[str, Any]) -> None:
@@ -123,14 +117,3 @@ def _set_properties(
     )
     columns = name_of(Examples.extra_columns)
     examples.set_json_value_custom_property(columns, contents["extra_columns"])
-
-
-def _raise_if_full(error: BaseException, uri: str) -> None:
-    """Raises RunError where a full disk ended the pipeline.
-
-    Beam keeps a worker's exception only as text.
-    """
-    if os.strerror(errno.ENOSPC) in str(error):
-        raise RunError(
-            f"No space left on the disk of {uri}. Free some, or move the pipeline root."
-        ) from None

@@ -37,8 +37,17 @@ def pieces(source: Source) -> Iterator[Piece]:
     yield from batches(map(source.records.__getitem__, order), BATCH)
 
 
-def gather(source: Source, config: DataConfig, spool: Spool) -> list[str]:
-    """Reads all images of a source; returns the names of the spool's bundles with them."""
+def gather(
+    source: Source,
+    config: DataConfig,
+    spool: Spool,
+    note: Callable[[Notes], None] = lambda notes: None,
+) -> list[str]:
+    """Reads all images of a source; returns the names of the spool's bundles with them.
+
+    Args:
+      note: is told what is known of images, as it is written down.
+    """
     reader = reader_of(source.base, config.max_pixels, config.depth)
     waiting = pieces(source)
     bundles = []
@@ -48,6 +57,7 @@ def gather(source: Source, config: DataConfig, spool: Spool) -> list[str]:
                 while piece is not None:
                     for notes in read(reader, piece, source.kind, config.columns, bundle.add):
                         bundle.note(notes)
+                        note(notes)
                     piece = next(waiting, None) if bundle.size < _BUNDLE_BYTES else None
             bundles.append(bundle.name)
     finally:

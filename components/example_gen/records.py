@@ -126,6 +126,8 @@ class Notes:
 
     read: list[bytes] = field(default_factory=list)
     """Digests of the files that were read."""
+    seen: list[bytes] = field(default_factory=list)
+    """What `Seen` keeps of them."""
     images: list[Note] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     extra_columns: set[str] = field(default_factory=set)

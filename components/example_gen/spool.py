@@ -12,21 +12,29 @@ with the spool.
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
+from common.errors import RunError
 from common.files import sync_directory
 from components.example_gen import tfrecords
-from components.example_gen.records import Note, Notes
-from components.example_gen.splits import SplitPlan
+from components.example_gen.records import Note, Notes, Source
+from components.example_gen.splits import SplitPlan, plan_by_hash
 
 _FILE_NAME = "data_tfrecord-{:05d}-of-{:05d}.gz"
 """As TFX's own ExampleGen names them."""
+
+
+_GATHERED = "gathered"
+_FOLDER = ".spool-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +44,23 @@ class Spool:
     path: Path
     plan: SplitPlan
     """Where examples go for now."""
+
+    @classmethod
+    def new(cls, folder: Path, source: Source, shares: Mapping[str, float]) -> Spool:
+        """Makes an empty one in a folder, for the images of a source."""
+        brought = (each.split for each in source.records or source.shards)
+        spool = cls(
+            path=folder / f"{_FOLDER}{uuid.uuid4().hex}", plan=plan_by_hash(brought, shares)
+        )
+        spool.path.mkdir(parents=True)
+        return spool
+
+    def finish(self, source: Source, bundles: list[str]) -> Gathered:
+        """Keeps what is in it for `Gathered.found`, should that be another process."""
+        listed = replace(source, records=(), shards=())
+        gathered = Gathered(spool=self, source=listed, bundles=bundles)
+        (self.path / _GATHERED).write_bytes(pickle.dumps(gathered))
+        return gathered
 
     def notes(self, bundle: str) -> Iterator[Notes]:
         """Yields a closed bundle's notes, in the order they were taken."""
@@ -47,8 +72,26 @@ class Spool:
         """Returns the file with a bundle's examples of a split."""
         return self.path / f"{bundle}.{split}.gz"
 
-    def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """All images of a source, in a spool."""
+
+    spool: Spool
+    source: Source
+    """What is known of it besides the images."""
+    bundles: list[str]
+
+    @classmethod
+    def found(cls, folder: Path) -> Gathered | None:
+        """Returns what was gathered in a folder, if it was."""
+        for file in folder.glob(f"{_FOLDER}*/{_GATHERED}"):
+            gathered: Gathered = pickle.loads(file.read_bytes())
+            return gathered
+        return None
+
+    def notes(self) -> Iterator[Notes]:
+        return chain.from_iterable(map(self.spool.notes, self.bundles))
 
 
 class Bundle:
@@ -74,8 +117,29 @@ class Bundle:
         pickle.dump(notes, self._notes, pickle.HIGHEST_PROTOCOL)
 
     def close(self) -> None:
-        for file in (*self._writers.values(), self._notes):
-            file.close()
+        for writer in self._writers.values():
+            writer.close()
+        self._notes.close()
+
+
+def remove_spools(folder: Path) -> None:
+    """Removes all spools in a folder."""
+    for path in folder.glob(f"{_FOLDER}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def told_if_full(folder: Path) -> Iterator[None]:
+    """Raises RunError where what is done ends for a full disk."""
+    try:
+        yield
+    except Exception as e:
+        # Beam keeps a worker's exception only as text.
+        if os.strerror(errno.ENOSPC) in str(e):
+            raise RunError(
+                f"No space left on the disk of {folder}. Free some, or move the pipeline root."
+            ) from None
+        raise
 
 
 def settle(spool: Spool, bundles: list[str], plan: SplitPlan, folders: Mapping[str, Path]) -> None:
