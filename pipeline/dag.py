@@ -23,6 +23,7 @@ from components.evaluator.baseline import ServedModel
 from components.evaluator.component import Evaluator
 from components.example_gen.component import ImageExampleGen
 from components.example_gen.config import evaluation_split
+from components.example_gen.driver import BEAM, THREADS
 from components.example_validator import ExampleValidator
 from components.infra_validation.component import InfraValidator
 from components.pusher import Pusher
@@ -41,7 +42,8 @@ BEFORE_INFRA_VALIDATOR = EVALUATOR
 
 def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
     """Builds the TFX pipeline of a config; runs nothing."""
-    example_gen = ImageExampleGen(config=config.data)
+    engine = BEAM if config.run.beam_args else THREADS
+    example_gen = ImageExampleGen(config=config.data, engine=engine)
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
     schema_gen = _schema(config, workspace, statistics_gen)
     schema = schema_gen.outputs["schema"]

@@ -19,6 +19,8 @@ from common.images.segments import JPEG, PNG, SCAN, jpeg_segments, png_chunks
 _NEEDED_SEGMENTS = {*range(0x00, 0xE1), 0xEE} | {*range(0xF0, 0xFE)}
 """Markers of a JPEG's picture: all but those of applications, without JFIF's and Adobe's,
 which tell its colours, and of comments."""
+_SMALL, _METADATA = 1 << 14, re.compile(rb"\xff[\xe1-\xed\xef\xfe\xff]")
+"""Of a small JPEG all is searched for markers of other segments, and for what fills up."""
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 _PROFILE, _PNG_XMP = b"Raw profile type exif", b"XML:com.adobe.xmp"
 _MOST_TEXT = 1 << 20
@@ -69,6 +71,8 @@ def _joined(data: bytes, parts: list[tuple[int, int]]) -> bytes:
 
 
 def _bare_jpeg(data: bytes) -> Bare:
+    if len(data) < _SMALL and not _METADATA.search(data):
+        return Bare(data, 1)
     exif, xmp = b"", b""
     kept = [(0, 2)]
     last = 2

@@ -56,6 +56,9 @@ def load(image: ImageFile.ImageFile, data: bytes, depth: int) -> Picture:
     Raises:
       BadImage: its samples are of a kind that has no agreed black and white.
     """
+    if image.format == "JPEG":  # those of other than 8 bits are not read
+        image.load()
+        return Picture(image)
     _check_range(image)
     if image.format == "PPM":
         _read_high_bytes(image)

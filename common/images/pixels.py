@@ -16,7 +16,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from common.images import deep
 from common.images.bare import Bare, lay_bare
 from common.images.errors import BadImage
 from common.images.exif import TURNED, exif_orientation, xmp_orientation
-from common.images.plain import DEPTH, MAX_SIDE, look
+from common.images.plain import DEPTH, MAX_SIDE, Plain, look
 from common.images.png_pixels import has_all_pixels
 from common.images.segments import png_chunks
 from common.images.unread import why_unread
@@ -167,11 +167,11 @@ def _is_cut_off(data: bytes, image: Image.Image | None) -> bool:
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
-    tags = getattr(image, "tag_v2", {})
-    tile = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)
-    # A tile is decoded whole, however small the image.
-    if all(isinstance(side, int) for side in tile) and tile[0] * tile[1] > width * height:
-        width, height = tile
+    if tags := getattr(image, "tag_v2", None):
+        tile = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)
+        # A tile is decoded whole, however small the image.
+        if all(isinstance(side, int) for side in tile) and tile[0] * tile[1] > width * height:
+            width, height = tile
     if width * height > max_pixels:
         raise BadImage("too-large", f"{width}×{height} pixels, at most {max_pixels}")
     if max(width, height) > MAX_SIDE:
@@ -193,16 +193,26 @@ def _check_png(data: bytes) -> None:
 
 
 def _plain(data: bytes) -> CheckedImage | None:
-    plain = look(data)
-    return CheckedImage(encoded=data, normalised=None, **asdict(plain)) if plain else None
+    return _used(data, look(data), None)
 
 
 def _stripped(file: Bare) -> CheckedImage | None:
     """The file without its metadata, if they alone keep it from being plain."""
     plain = None if file.orientation in TURNED else look(file.data)
+    return _used(file.data, plain, "metadata")
+
+
+def _used(data: bytes, plain: Plain | None, normalised: str | None) -> CheckedImage | None:
     if plain is None:
         return None
-    return CheckedImage(encoded=file.data, normalised="metadata", **asdict(plain))
+    return CheckedImage(
+        encoded=data,
+        format=plain.format,
+        width=plain.width,
+        height=plain.height,
+        channels=plain.channels,
+        normalised=normalised,
+    )
 
 
 def _orientation(image: Image.Image, file: Bare) -> int:

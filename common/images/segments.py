@@ -9,6 +9,7 @@ JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 """What their files begin with."""
 SCAN = 0xDA
 """The marker of a JPEG before its pixels."""
+_SEGMENT = struct.Struct(">BBH")
 _BARE = {0x00, 0x01, *range(0xD0, 0xDA)}
 """Second bytes that no segment begins with."""
 
@@ -19,18 +20,21 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     Bytes may stand before a marker to fill up: then it is more than four bytes after the
     end of the segment before it.
     """
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] not in _BARE:
-        if data[at + 1] == 0xFF:
+    at, size = 2, len(data)
+    while at + 4 <= size:
+        first, marker, length = _SEGMENT.unpack_from(data, at)
+        if first != 0xFF or marker in _BARE:
+            return
+        if marker == 0xFF:
             at += 1
             continue
-        (length,) = struct.unpack_from(">H", data, at + 2)
-        if length < 2 or at + 2 + length > len(data):
+        end = at + 2 + length
+        if length < 2 or end > size:
             return
-        yield data[at + 1], at + 4, at + 2 + length
-        if data[at + 1] == SCAN:
+        yield marker, at + 4, end
+        if marker == SCAN:
             return
-        at += 2 + length
+        at = end
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

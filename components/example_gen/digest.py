@@ -15,11 +15,13 @@ import os
 import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from typing import Any
+
+import numpy as np
 
 from common.images.errors import BadImage
 from common.process.cpus import available_cpus
+from components.example_gen import seen
 from components.example_gen.records import Record, Shard, Source, batches, show
 
 MAX_FILE_BYTES = 1 << 29
@@ -30,28 +32,62 @@ class Unreadable(BadImage):
     """A file that cannot be read."""
 
 
-def read_file(path: bytes) -> bytes:
-    """Reads a regular file; raises Unreadable."""
-    size = _size(path)
-    if size > MAX_FILE_BYTES:
-        raise Unreadable("too-large", f"{size} bytes, at most {MAX_FILE_BYTES}")
+def read_file(path: bytes) -> tuple[bytes, bytes]:
+    """Reads a regular file; returns its content and its stamp; raises Unreadable."""
+    file, status = _open(path)
+    size = status.st_size
     try:
-        with open(path, "rb") as f:
-            return f.read()
+        if size > MAX_FILE_BYTES:
+            raise Unreadable("too-large", f"{size} bytes, at most {MAX_FILE_BYTES}")
+        content = os.read(file, size + 1)
+        if len(content) != size:  # it grows, or comes in pieces
+            with open(file, "rb", closefd=False) as f:
+                content += f.read()
+        return content, seen.stamp(path, status)
     except OSError as e:
         raise Unreadable("unreadable", e.strerror or str(e)) from None
+    finally:
+        os.close(file)
 
 
-def hash_file(path: bytes) -> str:
-    """Returns the SHA-256 of a file in hexadecimal, or "" where it cannot be read."""
+def hash_file(path: bytes) -> tuple[str, bytes]:
+    """Returns the SHA-256 of a file in hexadecimal, and its stamp; "" where it cannot be read."""
     try:
-        small = _size(path) < 1 << 20
-        with open(path, "rb", buffering=0) as f:
+        file, status = _open(path)
+        with open(file, "rb", buffering=0) as f:
             # file_digest sets up a buffer of 256 KiB for each file.
+            small = status.st_size < 1 << 20
             content = hashlib.sha256(f.read()) if small else hashlib.file_digest(f, "sha256")
-            return content.hexdigest()
+            return content.hexdigest(), seen.stamp(path, status)
     except (Unreadable, OSError):
-        return ""
+        return "", b""
+
+
+def _stamp_of(path: bytes) -> bytes:
+    try:
+        # Opened: a network file system may answer for one that is not from memory.
+        file, status = _open(path)
+    except Unreadable:
+        return b""
+    os.close(file)
+    return seen.stamp(path, status)
+
+
+def _open(path: bytes) -> tuple[int, os.stat_result]:
+    """Opens a regular file; raises Unreadable."""
+    try:
+        # In place of `open`, which costs more than all the rest; a named pipe would wait for ever.
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as e:
+        _size(path)
+        raise Unreadable("unreadable", getattr(e, "strerror", None) or str(e)) from None
+    try:
+        status = os.fstat(file)
+        _regular_size(status)
+    except BaseException:
+        os.close(file)
+        raise
+    return file, status
 
 
 def size_of(path: bytes) -> int:
@@ -71,6 +107,10 @@ def _size(path: bytes) -> int:
         raise Unreadable("missing", "dangling symbolic link" if dangling else "") from None
     except (OSError, ValueError) as e:
         raise Unreadable("unreadable", getattr(e, "strerror", None) or str(e)) from None
+    return _regular_size(status)
+
+
+def _regular_size(status: os.stat_result) -> int:
     if stat.S_ISDIR(status.st_mode):
         raise Unreadable("directory")
     if not stat.S_ISREG(status.st_mode):
@@ -97,17 +137,45 @@ def _digest(*values: Any) -> bytes:
     return hashlib.sha256(json.dumps(values).encode()).digest()
 
 
-def digest_of_all(digests: Iterable[bytes]) -> str:
-    """Returns the SHA-256 over sorted digests, in hexadecimal."""
-    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+class Digests:
+    """Digests of 32 bytes, side by side: as objects those of ten million images take a gigabyte."""
+
+    def __init__(self) -> None:
+        self._together = bytearray()
+
+    def add(self, digests: Iterable[bytes]) -> None:
+        self._together += b"".join(digests)
+
+    def of_all(self) -> str:
+        """Returns the SHA-256 over all, sorted, in hexadecimal."""
+        np.frombuffer(self._together, "S32").sort()
+        return hashlib.sha256(self._together).hexdigest()
 
 
-def fingerprint(source: Source, threads: int | None = None) -> str:
-    """Returns what identifies the files of a listed source; reads every one."""
+def fingerprint(source: Source, known: seen.Seen | None = None, threads: int | None = None) -> str:
+    """Returns what identifies the files of a listed source; reads every one that is not known.
 
-    def some(files: list[Record | Shard]) -> list[bytes]:
-        return [file_digest(f, hash_file(source.file(f))) for f in files]
+    Args:
+      known: is given what is there now, to be written.
+    """
+
+    def some(files: list[Record | Shard]) -> tuple[list[bytes], list[bytes]]:
+        paths = [source.file(f) for f in files]
+        stamps = [_stamp_of(p) for p in paths] if known else [b""] * len(paths)
+        contents = known.known(stamps) if known else [""] * len(paths)
+        for n, path in enumerate(paths):
+            if not contents[n]:
+                contents[n], stamps[n] = hash_file(path)
+        digests = [file_digest(f, c) for f, c in zip(files, contents, strict=True)]
+        return digests, [seen.entry(s, c) for s, c in zip(stamps, contents, strict=True)]
 
     files: Iterable[Record | Shard] = source.shards or source.records
+    all_digests = Digests()
     with ThreadPoolExecutor(threads or 2 * available_cpus()) as pool:
-        return digest_of_all(chain.from_iterable(pool.map(some, batches(files, 64))))
+        # As many at a time as keep the threads busy: a pool takes all that it is given.
+        for many in batches(batches(files, 64), 256):
+            for digests, entries in pool.map(some, many):
+                all_digests.add(digests)
+                if known:
+                    known.keep(entries)
+    return all_digests.of_all()

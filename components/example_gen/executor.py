@@ -1,18 +1,12 @@
-"""Reads, checks and writes the images: the Beam pipeline of ImageExampleGen."""
+"""Reads, checks and writes the images: the executor of ImageExampleGen."""
 
 from __future__ import annotations
 
-import dataclasses
-import errno
 import json
 import os
-import random
-import uuid
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 from absl import logging
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
@@ -20,28 +14,23 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from common import files
-from common.errors import DataError, RunError
+from common.errors import DataError
 from common.process.progress import emit
 from common.record.artifacts import Examples
 from common.record.record import annotate, name_of
 from common.record.steps import Data
 from components import details
-from components.example_gen import ingest
-from components.example_gen.config import DataConfig, from_json
-from components.example_gen.driver import CONFIG, EXAMPLES
+from components.example_gen.config import from_json
+from components.example_gen.driver import BEAM, CONFIG, ENGINE, EXAMPLES
+from components.example_gen.gather import gather
 from components.example_gen.image_index import IMAGES_FILE, to_lines
-from components.example_gen.reading import BATCH
-from components.example_gen.records import Source, batches
 from components.example_gen.report import QUARANTINE_FILE, REPORT_FILE, Outcome, conclude
-from components.example_gen.resolve import FINGERPRINT, RESOLVED_PATH, SPAN, VERSION, resolve
+from components.example_gen.resolve import FINGERPRINT, RESOLVED_PATH, SPAN, VERSION, place_of
 from components.example_gen.source import list_source
-from components.example_gen.splits import plan_by_hash
-from components.example_gen.spool import Spool, settle
+from components.example_gen.spool import Gathered, Spool, remove_spools, settle, told_if_full
 from components.executor_io import Artifacts, Properties, one, split
 
 REPORT = "report"
-_BUNDLES = "bundles.json"
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -54,34 +43,27 @@ class Executor(base_beam_executor.BaseBeamExecutor):
           DataError: what is wrong with the images.
           RunError: the disk is full.
         """
-        if FINGERPRINT not in exec_properties:  # an orchestrator that runs no drivers
-            exec_properties |= resolve(exec_properties[CONFIG])
         examples = one(output_dict, EXAMPLES)
         report = one(output_dict, REPORT)
         config = from_json(exec_properties[CONFIG])
+        if RESOLVED_PATH not in exec_properties:  # an orchestrator that runs no drivers
+            exec_properties |= place_of(config)
         examples.split_names = artifact_utils.encode_split_names(list(config.split_names))
-        source = list_source(config, exec_properties[RESOLVED_PATH])
-        listed = source.records or source.shards
-        plan = plan_by_hash((each.split for each in listed), config.splits)
-        spool = Spool(path=Path(examples.uri, f".spool-{uuid.uuid4().hex}"), plan=plan)
-        spool.path.mkdir(parents=True)
+        folder = Path(examples.uri)
         try:
-            with self._make_beam_pipeline() as pipeline:
-                _build(pipeline, source, config, spool)
-            bundles = json.loads((spool.path / _BUNDLES).read_bytes())
-            notes = chain.from_iterable(map(spool.notes, bundles))
-            outcome = conclude(dataclasses.replace(source, records=(), shards=()), config, notes)
-            if outcome.fingerprint != exec_properties[FINGERPRINT]:
-                path = exec_properties[RESOLVED_PATH]
-                raise DataError(f"{path} changed while it was being read; run again.")
-            _write_report(report.uri, outcome, exec_properties)
-            folders = {s: split(output_dict, EXAMPLES, s) for s in config.split_names}
-            settle(spool, bundles, outcome.plan, folders)
-        except Exception as e:
-            _raise_if_full(e, examples.uri)
-            raise
+            with told_if_full(folder):
+                gathered = Gathered.found(folder) or self._gather(exec_properties, folder)
+                notes, scratch = gathered.notes(), gathered.spool.path
+                outcome = conclude(gathered.source, config, notes, scratch)
+                read = outcome.fingerprint
+                if read != exec_properties.setdefault(FINGERPRINT, read):
+                    path = exec_properties[RESOLVED_PATH]
+                    raise DataError(f"{path} changed while it was being read; run again.")
+                _write_report(report.uri, outcome, exec_properties)
+                folders = {s: split(output_dict, EXAMPLES, s) for s in config.split_names}
+                settle(gathered.spool, gathered.bundles, outcome.plan, folders)
         finally:
-            spool.remove()
+            remove_spools(folder)
         contents = outcome.report
         for notice in contents["notices"]:
             emit({"kind": "note", "text": notice})
@@ -94,36 +76,16 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         logging.info("Ingested %d images", contents["images"])
 
+    def _gather(self, properties: Properties, folder: Path) -> Gathered:
+        """Reads all images."""
+        config = from_json(properties[CONFIG])
+        source = list_source(config, properties[RESOLVED_PATH])
+        spool = Spool.new(folder, source, config.splits)
+        if properties.get(ENGINE) != BEAM:
+            return spool.finish(source, gather(source, config, spool))
+        from components.example_gen.ingest import ingest  # Beam takes a second
 
-def _build(pipeline: beam.Pipeline, source: Source, config: DataConfig, spool: Spool) -> None:
-    """The pipeline: records → bundles in the spool, whose names are all that comes back.
-
-    No image may pass from one step to another: runners on one machine keep in memory
-    what does, until the pipeline ends.
-    """
-    common = source.base, config.max_pixels, spool, config.depth
-    step: ingest.Ingest
-    if source.shards:
-        step = ingest.IngestShards(*common, source.kind, config.columns)
-        packed = map(ingest.pack, source.shards)
-    else:
-        step = ingest.IngestImages(*common)
-        # Written class after class, a file would be useless to whoever streams it.
-        shuffled = random.Random(0).sample(source.records, len(source.records))
-        packed = map(ingest.pack, batches(shuffled, BATCH))
-    _ = (
-        pipeline
-        | "List" >> beam.Create(list(packed), reshuffle=False)
-        | "Distribute" >> beam.Reshuffle()
-        | "Ingest" >> beam.ParDo(step)
-        | "AllBundles" >> beam.combiners.ToList()
-        | "Write" >> beam.Map(_write_bundles, spool.path)
-    )
-
-
-def _write_bundles(names: list[str], folder: Path) -> None:
-    """Writes down which bundles count; an attempt that failed has others."""
-    files.write_json(folder / _BUNDLES, sorted(names))
+        return spool.finish(source, ingest(self._make_beam_pipeline(), source, config, spool))
 
 
 def _write_report(uri: str, outcome: Outcome, properties: dict[str, Any]) -> None:
@@ -135,7 +97,8 @@ def _write_report(uri: str, outcome: Outcome, properties: dict[str, Any]) -> Non
     with fileio.open(os.path.join(uri, QUARANTINE_FILE), "w") as f:
         f.write("".join(outcome.quarantine_lines()))
     with fileio.open(os.path.join(uri, IMAGES_FILE), "wb") as f:
-        f.write(to_lines(outcome.images))
+        for images in outcome.images():
+            f.write(to_lines(images))
 
 
 def _set_properties(
@@ -154,14 +117,3 @@ def _set_properties(
     )
     columns = name_of(Examples.extra_columns)
     examples.set_json_value_custom_property(columns, contents["extra_columns"])
-
-
-def _raise_if_full(error: BaseException, uri: str) -> None:
-    """Raises RunError where a full disk ended the pipeline.
-
-    Beam keeps a worker's exception only as text.
-    """
-    if os.strerror(errno.ENOSPC) in str(error):
-        raise RunError(
-            f"No space left on the disk of {uri}. Free some, or move the pipeline root."
-        ) from None

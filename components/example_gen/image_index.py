@@ -58,7 +58,7 @@ def from_line(line: bytes) -> IndexedImage:
 
 
 def to_lines(images: Iterable[IndexedImage]) -> bytes:
-    """Makes a whole index, of images in any order."""
+    """Makes an index of images in any order, or a part of one, by the beginning of the SHA-256."""
     return b"".join(line + b"\n" for line in sorted(map(to_line, images)))
 
 

@@ -1,4 +1,4 @@
-"""Ingesting images in Beam: read, checked, serialised, written.
+"""Ingesting images in Beam, where its options say so; without them `gather` does.
 
 Works on batches of files, so that Beam's cost per element does not matter.
 What is read goes to the bundle's own files at once, since Beam's runners on one
@@ -8,42 +8,74 @@ worker processes load this module.
 
 from __future__ import annotations
 
-import abc
+import json
 import pickle
 from collections.abc import Iterator
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 
+from common import files
 from common.images.plain import DEPTH
-from components.example_gen.config import Columns
-from components.example_gen.reading import Reader, note_of
-from components.example_gen.records import Note, Notes, Record, Shard
+from components.example_gen.config import Columns, DataConfig
+from components.example_gen.gather import Piece, pieces, read, reader_of
+from components.example_gen.records import Source
 from components.example_gen.spool import Bundle, Spool
-from modelstore import raw_example as features
+
+_BUNDLES = "bundles.json"
 
 
-def pack(batch: Any) -> bytes:
-    """Pickles a batch as one; Beam would pickle each of its objects alone."""
-    return pickle.dumps(batch, pickle.HIGHEST_PROTOCOL)
+def ingest(pipeline: beam.Pipeline, source: Source, config: DataConfig, spool: Spool) -> list[str]:
+    """Runs a pipeline that reads all images; returns the names of the spool's bundles with them.
+
+    No image may pass from one step to another: runners on one machine keep in memory
+    what does, until the pipeline ends.
+    """
+    step = Ingest(source.base, config.max_pixels, spool, config.depth, source.kind, config.columns)
+    with pipeline:
+        _ = (
+            pipeline
+            | "List" >> beam.Create(list(map(pack, pieces(source))), reshuffle=False)
+            | "Distribute" >> beam.Reshuffle()
+            | "Ingest" >> beam.ParDo(step)
+            | "AllBundles" >> beam.combiners.ToList()
+            | "Write" >> beam.Map(_write_bundles, spool.path)
+        )
+    bundles: list[str] = json.loads((spool.path / _BUNDLES).read_bytes())
+    return bundles
 
 
-class Ingest(beam.DoFn, abc.ABC):
-    """Packed files → names of bundles; the examples and notes are in the spool."""
+def _write_bundles(names: list[str], folder: Path) -> None:
+    """Writes down which bundles count; an attempt that failed has others."""
+    files.write_json(folder / _BUNDLES, sorted(names))
 
-    def __init__(self, base: bytes, max_pixels: int, spool: Spool, depth: int = DEPTH) -> None:
-        self._base = base
-        self._max_pixels = max_pixels
-        self._depth = depth
+
+def pack(piece: Piece) -> bytes:
+    """Pickles a piece as one; Beam would pickle each of its objects alone."""
+    return pickle.dumps(piece, pickle.HIGHEST_PROTOCOL)
+
+
+class Ingest(beam.DoFn):
+    """Packed pieces → names of bundles; the examples and notes are in the spool."""
+
+    def __init__(
+        self,
+        base: bytes,
+        max_pixels: int,
+        spool: Spool,
+        depth: int = DEPTH,
+        kind: str = "folder",
+        columns: Columns = Columns(),  # noqa: B008
+    ) -> None:
+        self._reading = base, max_pixels, depth
         self._spool = spool
+        self._of_shards = kind, columns
         self._ingested = beam.metrics.Metrics.counter("visionline", "images_ingested")
         self._quarantined = beam.metrics.Metrics.counter("visionline", "images_quarantined")
 
     def setup(self) -> None:
-        self._reader = Reader(
-            self._base, partial(example_of, max_pixels=self._max_pixels, depth=self._depth)
-        )
+        self._reader = reader_of(*self._reading)
 
     def teardown(self) -> None:
         self._reader.close()
@@ -54,7 +86,8 @@ class Ingest(beam.DoFn, abc.ABC):
     def process(self, packed: bytes) -> None:
         if self._bundle is None:
             self._bundle = Bundle(self._spool)
-        for notes in self._ingest(pickle.loads(packed), self._bundle):
+        piece = pickle.loads(packed)
+        for notes in read(self._reader, piece, *self._of_shards, self._bundle.add):
             self._bundle.note(notes)
             self._ingested.inc(len(notes.images))
             self._quarantined.inc(len(notes.quarantined))
@@ -63,54 +96,3 @@ class Ingest(beam.DoFn, abc.ABC):
         if self._bundle is not None:
             self._bundle.close()
             yield beam.transforms.window.GlobalWindows.windowed_value(self._bundle.name)
-
-    @abc.abstractmethod
-    def _ingest(self, packed: Any, bundle: Bundle) -> Iterator[Notes]:
-        """Adds the examples of what was packed to the bundle; yields what is known of them."""
-
-
-class IngestImages(Ingest):
-    """Ingests image files; records are packed."""
-
-    def _ingest(self, packed: list[Record], bundle: Bundle) -> Iterator[Notes]:
-        return self._reader.files(packed, bundle.add)
-
-
-class IngestShards(Ingest):
-    """Ingests files that hold many images each; one is packed."""
-
-    def __init__(
-        self,
-        base: bytes,
-        max_pixels: int,
-        spool: Spool,
-        depth: int,
-        kind: str,
-        columns: Columns,
-    ) -> None:
-        super().__init__(base, max_pixels, spool, depth)
-        self._kind = kind
-        self._columns = columns
-
-    def _ingest(self, packed: Shard, bundle: Bundle) -> Iterator[Notes]:
-        return self._reader.shard(packed, self._kind, self._columns, bundle.add)
-
-
-def example_of(
-    record: Record, data: bytes, sha256: str, max_pixels: int, depth: int = DEPTH
-) -> tuple[Note, bytes]:
-    """Makes a note and a serialised raw example of an image; raises BadImage."""
-    note, image = note_of(record, data, sha256, max_pixels, depth)
-    example = features.serialise(
-        encoded=image.encoded,
-        format=image.format,
-        path=record.path,
-        sha256=sha256,
-        width=image.width,
-        height=image.height,
-        channels=image.channels,
-        size=len(data),
-        label=record.label,
-        extra={name: value.encode() for name, value in record.extra},
-    )
-    return note, example

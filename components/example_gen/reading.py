@@ -13,7 +13,7 @@ from common.errors import DataError
 from common.images.errors import BadImage
 from common.images.pixels import CheckedImage, check_image
 from common.process.cpus import available_cpus
-from components.example_gen import digest
+from components.example_gen import digest, seen
 from components.example_gen.config import Columns
 from components.example_gen.records import Note, Notes, Quarantined, Record, Shard, batches, show
 from components.example_gen.shards.choice import address_error
@@ -56,8 +56,9 @@ class Reader(Generic[T]):
         """Reads image files; yields what is known of them."""
         notes = Notes()
         sized = ((r, digest.size_of(self._file(r))) for r in records)
-        for read, outcome in self._each(self._read, sized):
+        for read, entry, outcome in self._each(self._read, sized):
             notes.read.append(read)
+            notes.seen.append(entry)
             _note(outcome, notes, take)
         yield notes
 
@@ -79,7 +80,8 @@ class Reader(Generic[T]):
         except DataError as e:
             yield Notes(errors=[str(e)])
         # Looked at last: whatever was read had been there until now.
-        yield Notes(read=[digest.file_digest(shard, digest.hash_file(file))])
+        sha256, stamp = digest.hash_file(file)
+        yield Notes(read=[digest.file_digest(shard, sha256)], seen=[seen.entry(stamp, sha256)])
 
     def _file(self, listed: Record | Shard) -> bytes:
         return os.path.join(self._base, listed.path)
@@ -106,15 +108,18 @@ class Reader(Generic[T]):
         if slice_:
             yield slice_
 
-    def _read(self, record: Record) -> tuple[bytes, Quarantined | tuple[Note, T]]:
-        """Returns the file's digest, and what became of it."""
+    def _read(self, record: Record) -> tuple[bytes, bytes, Quarantined | tuple[Note, T]]:
+        """Returns the file's digest, its entry in `Seen`, and what became of it."""
         file = self._file(record)
         try:
-            data = digest.read_file(file)
+            data, stamp = digest.read_file(file)
         except digest.Unreadable as e:
-            return digest.file_digest(record, digest.hash_file(file)), _quarantine(record, e)
-        read = digest.file_digest(record, hashlib.sha256(data).hexdigest())
-        return read, self._checked(record, data)
+            sha256, stamp = digest.hash_file(file)  # of one that is too large
+            read = digest.file_digest(record, sha256)
+            return read, seen.entry(stamp, sha256), _quarantine(record, e)
+        sha256 = hashlib.sha256(data).hexdigest()
+        read = digest.file_digest(record, sha256)
+        return read, seen.entry(stamp, sha256), self._checked(record, data, sha256)
 
     def _look(self, image: Image) -> tuple[list[str], Quarantined | tuple[Note, T]]:
         """Returns the extra columns of an image, and what became of it."""
@@ -124,11 +129,11 @@ class Reader(Generic[T]):
             raise address_error(show(record.path), data.decode("utf-8", "replace"))
         if isinstance(data, BadImage):
             return extra_columns, _quarantine(record, data)
-        return extra_columns, self._checked(record, data)
+        return extra_columns, self._checked(record, data, hashlib.sha256(data).hexdigest())
 
-    def _checked(self, record: Record, data: bytes) -> Quarantined | tuple[Note, T]:
+    def _checked(self, record: Record, data: bytes, sha256: str) -> Quarantined | tuple[Note, T]:
         try:
-            return self._check(record, data, hashlib.sha256(data).hexdigest())
+            return self._check(record, data, sha256)
         except BadImage as e:
             return _quarantine(record, e)
 

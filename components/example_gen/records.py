@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar, overload
 
 from common.errors import DataError
 from components.example_gen.folders.names import SPLIT_NAMES, split_named
@@ -27,8 +28,7 @@ _SHOWN = 60
 """Characters of a class name in a message."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """One image of a source."""
 
     path: bytes
@@ -40,6 +40,40 @@ class Record:
     """Further columns, in the order of `Source.extra_columns`."""
     hint: str = ""
     """What to say where the file is missing."""
+
+
+class Records(Sequence[Record]):
+    """Records side by side, in some 60 bytes each; as objects they would take four times that."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._paths = bytearray()
+        self._ends = array("Q", [0])
+        self._said = array("I")
+        """Of each record the place of what is said of it in `_rest`."""
+        places: dict[tuple[Any, ...], int] = {}
+        for path, *rest in records:
+            self._paths += path
+            self._ends.append(len(self._paths))
+            self._said.append(places.setdefault(tuple(rest), len(places)))
+        self._rest = tuple(places)
+
+    def __len__(self) -> int:
+        return len(self._said)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Records: ...
+    def __getitem__(self, index: int | slice) -> Record | Records:
+        if isinstance(index, slice):
+            return Records(self[i] for i in range(*index.indices(len(self))))
+        said = self._said[index]  # raises IndexError
+        index %= len(self)
+        path = bytes(self._paths[self._ends[index] : self._ends[index + 1]])
+        return Record(path, *self._rest[said])
+
+    def __iter__(self) -> Iterator[Record]:
+        return map(self.__getitem__, range(len(self)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +101,8 @@ class Quarantined:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """What the report keeps of an ingested image."""
+class Note(NamedTuple):
+    """What the report keeps of an ingested image; made and pickled by the million."""
 
     path: bytes
     label: str
@@ -93,6 +126,8 @@ class Notes:
 
     read: list[bytes] = field(default_factory=list)
     """Digests of the files that were read."""
+    seen: list[bytes] = field(default_factory=list)
+    """What `Seen` keeps of them."""
     images: list[Note] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     extra_columns: set[str] = field(default_factory=set)
@@ -108,7 +143,7 @@ class Source:
     """As in `data.format`."""
     base: bytes
     """Folder that relative paths start from."""
-    records: tuple[Record, ...]
+    records: Sequence[Record]
     """The images; none where only their shards are known."""
     shards: tuple[Shard, ...] = ()
     """The files to read, where they are not the images themselves."""

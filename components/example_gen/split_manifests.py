@@ -88,8 +88,7 @@ def _of_split(record: Record, path: str, name: str, split: str, columns: tuple[s
             f"{record.split} of {show(record.path)}; correct one, or give the file as data.path."
         )
     extra = dict(record.extra)
-    return replace(
-        record,
+    return record._replace(
         path=os.path.join(os.fsencode(os.path.dirname(name)), record.path),
         split=split,
         extra=tuple((column, extra.get(column, "")) for column in columns),

@@ -10,13 +10,14 @@ return to their hash's split once the data has grown.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from common.errors import DataError
 
-_Contents = dict[str, dict[str, set[str]]]
-"""Split → content SHA-256 → labels (more than one where labels conflict)."""
+Parts = Callable[[], Iterable[Collection[tuple[str, str, str | None]]]]
+"""Begins anew to go through images: content SHA-256, label, given split.  A content is whole in
+one of the parts, and of one part at a time the contents are held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,68 +63,74 @@ def plan_by_hash(brought: Iterable[str | None], shares: Mapping[str, float]) -> 
 
 
 def plan_splits(
-    images: Iterable[tuple[str, str, str | None]], shares: Mapping[str, float]
+    parts: Parts, brought: Iterable[str | None], shares: Mapping[str, float]
 ) -> SplitPlan:
     """Decides how images are split.
 
     Splits that the data does not bring are carved from its train images.
 
     Args:
-      images: (content SHA-256, label, given split) of every usable image.
+      parts: the usable images.
+      brought: the splits that they come with.
       shares: split → share, of all splits wanted, "train" first.
 
     Raises:
       DataError: a split would be empty.
     """
-    images = list(images)
-    brought = {g for _, _, g in images if g is not None}
-    plan = plan_by_hash(brought, shares)
-    contents: _Contents = {n: defaultdict(set) for n in plan.shares}
-    for sha256, label, given_split in images:
-        if given_split in (None, "train"):
-            contents[plan.split_of(sha256, given_split)][sha256].add(label)
-    moved = _train_every_class(contents) | _fill_empty(contents)
-    filled = {n for n, c in contents.items() if c} | (brought - {"train"})
-    for name in shares:
-        if name not in filled:
-            raise DataError(_empty_split(name, len(images)))
-    return SplitPlan(shares=plan.shares, moved=moved)
-
-
-def _train_every_class(contents: _Contents) -> dict[str, str]:
-    """Moves one image of each class that has none in train there."""
-    moved = {}
-    trained = {label for labels in contents["train"].values() for label in labels}
-    elsewhere: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for name, by_content in contents.items():
-        if name != "train":
-            for sha256, labels in by_content.items():
-                for label in labels:
-                    elsewhere[label].append((sha256, name))
-    for label in sorted(elsewhere):
-        if label not in trained:
-            sha256, name = min(elsewhere[label])
-            if sha256 not in moved:
-                contents["train"][sha256] = contents[name].pop(sha256)
-                moved[sha256] = "train"
-    return moved
-
-
-def _fill_empty(contents: _Contents) -> dict[str, str]:
-    """Moves one image into each empty split, never a class's last in train."""
-    moved = {}
-    counts = Counter(label for labels in contents["train"].values() for label in labels)
-    for name in contents:
-        if name == "train" or contents[name]:
+    drawn = plan_by_hash(brought, shares).shares
+    moved: dict[str, str] = {}
+    plan = SplitPlan(shares=drawn, moved=moved)
+    # Of contents: how many each split has, and how many with each label train has.
+    filled, trained = Counter(dict.fromkeys(drawn, 0)), Counter[str]()
+    elsewhere: dict[str, tuple[str, str, set[str]]] = {}
+    for sha256, labels in _drawn(parts):
+        split = plan.split_of(sha256, None)
+        filled[split] += 1
+        if split == "train":
+            trained.update(labels)
             continue
-        spare = [c for c, ls in contents["train"].items() if all(counts[x] > 1 for x in ls)]
-        if spare:
-            sha256 = max(spare, key=hash_fraction)
-            labels = contents["train"].pop(sha256)
-            counts.subtract(labels)
-            contents[name][sha256] = labels
-            moved[sha256] = name
-    return moved
+        for label in labels:
+            if label not in elsewhere or sha256 < elsewhere[label][0]:
+                elsewhere[label] = sha256, split, labels
+    for label in sorted(elsewhere.keys() - trained.keys()):
+        sha256, split, labels = elsewhere[label]
+        if sha256 not in moved:
+            moved[sha256] = "train"
+            filled.update({split: -1, "train": 1})
+            trained.update(labels)
+    for split in drawn:
+        if split == "train" or filled[split]:
+            continue
+        if spare := _spare(parts, plan, trained):
+            moved[spare[0]] = split
+            filled.update({split: 1, "train": -1})
+            trained.subtract(spare[1])
+    for name in drawn:
+        if not filled[name]:
+            raise DataError(_empty_split(name, sum(len(part) for part in parts())))
+    return plan
+
+
+def _drawn(parts: Parts) -> Iterator[tuple[str, set[str]]]:
+    """Yields the contents that get a split by their hash, and their labels, which may conflict."""
+    for part in parts():
+        contents: dict[str, set[str]] = defaultdict(set)
+        for sha256, label, given in part:
+            if given in (None, "train"):
+                contents[sha256].add(label)
+        yield from contents.items()
+
+
+def _spare(
+    parts: Parts, plan: SplitPlan, trained: Mapping[str, int]
+) -> tuple[str, set[str]] | None:
+    """Returns a content of train that leaves each of its classes another there."""
+    spare = (
+        (sha256, labels)
+        for sha256, labels in _drawn(parts)
+        if plan.split_of(sha256, None) == "train" and all(trained[label] > 1 for label in labels)
+    )
+    return max(spare, key=lambda content: hash_fraction(content[0]), default=None)
 
 
 def _empty_split(name: str, images: int) -> str:

@@ -1,37 +1,40 @@
 """Where ingested images wait until all are seen: files beside the splits to come.
 
 The split of an image is its hash's, but for the few that small data makes move, and
-those are known only at the end.  So each bundle of Beam writes its examples where
+those are known only at the end.  So each bundle of images writes its examples where
 their hashes say, into files of its own that hold them as they will stay.  At the end
 the files of the bundles that count take their final names; only where an image moves
 are some written anew.
 
-A bundle that failed and was tried again leaves files that nobody asks for: they go
+A bundle of Beam's that failed and was tried again leaves files that nobody asks for: they go
 with the spool.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
+from common.errors import RunError
 from common.files import sync_directory
-from components import tfx_private
-from components.example_gen.records import Note, Notes
-from components.example_gen.splits import SplitPlan
+from components.example_gen import tfrecords
+from components.example_gen.records import Note, Notes, Source
+from components.example_gen.splits import SplitPlan, plan_by_hash
 
-tfrecord = tfx_private.tfrecords()
 _FILE_NAME = "data_tfrecord-{:05d}-of-{:05d}.gz"
 """As TFX's own ExampleGen names them."""
+
+
+_GATHERED = "gathered"
+_FOLDER = ".spool-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,23 @@ class Spool:
     path: Path
     plan: SplitPlan
     """Where examples go for now."""
+
+    @classmethod
+    def new(cls, folder: Path, source: Source, shares: Mapping[str, float]) -> Spool:
+        """Makes an empty one in a folder, for the images of a source."""
+        brought = (each.split for each in source.records or source.shards)
+        spool = cls(
+            path=folder / f"{_FOLDER}{uuid.uuid4().hex}", plan=plan_by_hash(brought, shares)
+        )
+        spool.path.mkdir(parents=True)
+        return spool
+
+    def finish(self, source: Source, bundles: list[str]) -> Gathered:
+        """Keeps what is in it for `Gathered.found`, should that be another process."""
+        listed = replace(source, records=(), shards=())
+        gathered = Gathered(spool=self, source=listed, bundles=bundles)
+        (self.path / _GATHERED).write_bytes(pickle.dumps(gathered))
+        return gathered
 
     def notes(self, bundle: str) -> Iterator[Notes]:
         """Yields a closed bundle's notes, in the order they were taken."""
@@ -52,32 +72,74 @@ class Spool:
         """Returns the file with a bundle's examples of a split."""
         return self.path / f"{bundle}.{split}.gz"
 
-    def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """All images of a source, in a spool."""
+
+    spool: Spool
+    source: Source
+    """What is known of it besides the images."""
+    bundles: list[str]
+
+    @classmethod
+    def found(cls, folder: Path) -> Gathered | None:
+        """Returns what was gathered in a folder, if it was."""
+        for file in folder.glob(f"{_FOLDER}*/{_GATHERED}"):
+            gathered: Gathered = pickle.loads(file.read_bytes())
+            return gathered
+        return None
+
+    def notes(self) -> Iterator[Notes]:
+        return chain.from_iterable(map(self.spool.notes, self.bundles))
 
 
 class Bundle:
-    """The files that one bundle of Beam writes; another attempt has another name."""
+    """The files that one bundle of images is written to; another attempt has another name."""
 
     def __init__(self, spool: Spool) -> None:
         self.name = uuid.uuid4().hex
+        self.size = 0
+        """Bytes of the examples so far."""
         self._spool = spool
-        self._writers: dict[str, Any] = {}
+        self._writers: dict[str, tfrecords.Writer] = {}
         self._notes = open(spool.path / f"{self.name}.notes", "wb")  # noqa: SIM115
 
     def add(self, note: Note, example: bytes) -> None:
-        """Writes an image; its note is to follow in `note`, in the same order."""
+        """Writes a framed example; its image's note is to follow in `note`, in the same order."""
         split = self._spool.plan.split_of(note.sha256, note.given_split)
         if split not in self._writers:
-            self._writers[split] = _create(self._spool.examples(self.name, split))
-        tfrecord.write_record(self._writers[split], example)
+            self._writers[split] = tfrecords.Writer(self._spool.examples(self.name, split))
+        self._writers[split].write(example)
+        self.size += len(example)
 
     def note(self, notes: Notes) -> None:
         pickle.dump(notes, self._notes, pickle.HIGHEST_PROTOCOL)
 
     def close(self) -> None:
-        for file in (*self._writers.values(), self._notes):
-            file.close()
+        for writer in self._writers.values():
+            writer.close()
+        self._notes.close()
+
+
+def remove_spools(folder: Path) -> None:
+    """Removes all spools in a folder."""
+    for path in folder.glob(f"{_FOLDER}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def told_if_full(folder: Path) -> Iterator[None]:
+    """Raises RunError where what is done ends for a full disk."""
+    try:
+        yield
+    except Exception as e:
+        # Beam keeps a worker's exception only as text.
+        if os.strerror(errno.ENOSPC) in str(e):
+            raise RunError(
+                f"No space left on the disk of {folder}. Free some, or move the pipeline root."
+            ) from None
+        raise
 
 
 def settle(spool: Spool, bundles: list[str], plan: SplitPlan, folders: Mapping[str, Path]) -> None:
@@ -90,7 +152,7 @@ def settle(spool: Spool, bundles: list[str], plan: SplitPlan, folders: Mapping[s
     """
     files: dict[str, list[Path]] = {split: [] for split in folders}
     for bundle in sorted(bundles, key=lambda b: _first_path(spool, b)):
-        for split, file in _settled(spool, bundle, plan).items():
+        for split, file in _settled(spool, bundle, plan, folders).items():
             files[split].append(file)
     for split, folder in folders.items():
         shutil.rmtree(folder, ignore_errors=True)
@@ -107,8 +169,10 @@ def _first_path(spool: Spool, bundle: str) -> bytes:
     return next((n.path for notes in spool.notes(bundle) for n in notes.images), b"")
 
 
-def _settled(spool: Spool, bundle: str, plan: SplitPlan) -> dict[str, Path]:
+def _settled(spool: Spool, bundle: str, plan: SplitPlan, splits: Iterable[str]) -> dict[str, Path]:
     """Split → file with a bundle's examples; writes anew those that gain or lose some."""
+    if plan == spool.plan:  # as in all but small data
+        return {s: f for s in splits if (f := spool.examples(bundle, s)).exists()}
     places = set(_places(spool, bundle, plan))
     now, then = {old for old, _ in places}, {new for _, new in places}
     changed = {split for old, new in places if old != new for split in (old, new)}
@@ -130,16 +194,12 @@ def _rewrite(
     spool: Spool, bundle: str, plan: SplitPlan, old: set[str], new: set[str]
 ) -> dict[str, Path]:
     """Reads the files of the old splits and writes those of the new, keeping the order."""
-    readers = {s: FileSystems.open(str(spool.examples(bundle, s))) for s in sorted(old)}
+    readers = {s: tfrecords.read(spool.examples(bundle, s)) for s in sorted(old)}
     files = {s: spool.path / f"{bundle}.{s}.settled.gz" for s in sorted(new)}
-    writers = {s: _create(f) for s, f in files.items()}
+    writers = {s: tfrecords.Writer(f) for s, f in files.items()}
     for source, target in _places(spool, bundle, plan):
         if source in readers:
-            tfrecord.write_record(writers[target], tfrecord.read_record(readers[source]))
-    for file in (*readers.values(), *writers.values()):
-        file.close()
+            writers[target].write(next(readers[source]))
+    for writer in writers.values():
+        writer.close()
     return files
-
-
-def _create(path: Path) -> Any:
-    return FileSystems.create(str(path), compression_type=CompressionTypes.GZIP)

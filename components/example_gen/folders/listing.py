@@ -21,6 +21,7 @@ from components.example_gen.records import (
     OUTSIDE,
     Quarantined,
     Record,
+    Records,
     Source,
     check_label,
     check_labels,
@@ -54,7 +55,7 @@ def list_tree(tree: Tree, where: str, config: DataConfig) -> Source:
     outside = list(_outside(root, layout))
     told = config.layout != "auto"
     notices = [*folder_notices(tree, root, layout, outside, told=told), *scan.ignore.notices]
-    records = tuple(sorted(_records(layout, where), key=lambda r: r.path))
+    records = Records(_records(layout, where))
     quarantined = tuple(_quarantined(layout, outside))
     if empty := sum(not f.images and not f.aside for f in outside[1:]):
         scan.ignored["folders without images"] = empty
@@ -86,11 +87,11 @@ def _outside(root: Folder, layout: Layout) -> Iterator[Folder]:
 
 
 def _records(layout: Layout, where: str) -> Iterator[Record]:
-    for class_ in layout.classes:
+    """Yields the images by path, one class folder's after another's: none lies in another."""
+    for class_ in sorted(layout.classes, key=lambda c: c.folder.path + b"/"):
         label = check_label(class_.name, f"{where}/{show(class_.folder.path)}")
-        for folder in class_.folder.walk():
-            for path in folder.files:
-                yield Record(path=path, label=label, split=class_.split)
+        for path in sorted(path for folder in class_.folder.walk() for path in folder.files):
+            yield Record(path=path, label=label, split=class_.split)
 
 
 def _quarantined(layout: Layout, outside: list[Folder]) -> Iterator[Quarantined]:

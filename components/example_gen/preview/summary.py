@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from common.errors import DataError
@@ -125,7 +126,8 @@ def preview(
         ),
         report={**_place(place), **outcome.report} if outcome else None,
     )
-    return found, {i.path: i.split for i in outcome.images} if outcome else {}
+    images = chain.from_iterable(outcome.images()) if outcome else ()
+    return found, {i.path: i.split for i in images}
 
 
 def _read(
