@@ -26,7 +26,14 @@ from pipeline.cli.main import app
 
 pytestmark = pytest.mark.quick
 
-DATA = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+DATA = (
+    "ImageExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "ArrayGen",
+)
 MODEL = ("Trainer", "Evaluator", "Pusher")
 
 

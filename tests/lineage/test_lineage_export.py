@@ -30,7 +30,14 @@ from lineage.questions.runs import list_runs
 from lineage.store.connection import PASSWORD_VARIABLE, Connection
 from pipeline.recording.recorder import Recorder
 
-DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+DATA_STEPS = (
+    "ImageExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "ArrayGen",
+)
 
 
 def reader_of(store: Path, via: Any = "sql"):

@@ -33,7 +33,14 @@ from pipeline.ui.rendering import model_file
 
 pytestmark = pytest.mark.quick
 
-DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+DATA_STEPS = (
+    "ImageExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "ArrayGen",
+)
 EVIL = '<script>alert("1")</script>&\\N"];\n%% end'
 
 

@@ -23,7 +23,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "metadata.sqlite"
     builder = Builder(path)
     first = builder.run("run-a", version=1)
-    data_steps = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+    data_steps = (
+        "ImageExampleGen",
+        "StatisticsGen",
+        "SchemaGen",
+        "ExampleValidator",
+        "Transform",
+        "ArrayGen",
+    )
     second = builder.run(
         "run-b",
         version=2,
