@@ -180,7 +180,8 @@ def erase(
         root = str(workspace.artifacts)
         work = GcPlan(root=root, remove=planned.remove, bytes=planned.bytes, kept={}, trash=0)
         done = remove_files(work, trash_of(workspace), progress)
-        failures = [*done.failures, *_remove_former_arrays(workspace)]
+        former = _remove_former_arrays(workspace) if planned.found else []
+        failures = [*done.failures, *former]
     return Erased(
         plan=planned,
         removed=done.removed,

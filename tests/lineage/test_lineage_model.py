@@ -46,6 +46,7 @@ def test_reuse_leads_to_the_work_and_baselines_are_cut(store: Path, via: Via) ->
     found = model_lineage(open_reader(Connection.parse(str(store)), via), "digits-keras@2")
     assert [(s.component, s.run_id) for s in found.producers] == [
         *((n, "run-a") for n in ("ImageExampleGen", "StatisticsGen", "SchemaGen", "Transform")),
+        ("ArrayGen", "run-a"),
         *((n, "run-b") for n in ("Trainer", "Evaluator", "Pusher")),
     ]
     assert found.run is not None and found.run.run_id == "run-b"
