@@ -21,7 +21,7 @@ from common.record.steps import Data, Parameters, Training, Verdict
 PIPELINE = "photos"
 CLASSES = ("bus", "car", "cat", "dog", "fox", "horse", "lorry", "owl", "ship", "swan")
 _DATASET, _MODEL, _STATISTICS = 1, 2, 4
-_TRANSFORM, _PROCESS, _EVALUATE = 2, 3, 4
+_PROCESS, _EVALUATE = 3, 4
 """MLMD's base types of artifacts and of executions."""
 SPAN, VERSION, SPLIT_NAMES = names_of(Examples.span, Examples.version, Examples.split_names)
 SPLITS = '["train", "val", "test"]'
@@ -70,20 +70,25 @@ NODES = {
         0.2,
     ),
     kinds.TRANSFORM: Node(
-        "tfx.components.transform.component.Transform",
-        {"examples": "ImageExampleGen.examples", "schema": "SchemaGen.schema"},
+        "components.transform.component.Transform",
+        {"schema": "SchemaGen.schema", "report": "ImageExampleGen.report"},
+        {"transform_graph": kinds.TRANSFORM_GRAPH},
+        0.4,
+    ),
+    kinds.ARRAY_GEN: Node(
+        "components.array_gen.component.ArrayGen",
         {
-            "transform_graph": kinds.TRANSFORM_GRAPH,
-            "transformed_examples": kinds.EXAMPLES,
-            "updated_analyzer_cache": "TransformCache",
+            "examples": "ImageExampleGen.examples",
+            "transform_graph": "Transform.transform_graph",
         },
-        60,
+        {"arrays": kinds.ARRAYS},
+        5,
     ),
     kinds.TRAINER: Node(
         "components.trainer.component.Trainer",
         {
             "transform_graph": "Transform.transform_graph",
-            "examples": "Transform.transformed_examples",
+            "arrays": "ArrayGen.arrays",
             "raw_examples": "ImageExampleGen.examples",
         },
         {"model_run": kinds.MODEL_RUN, "model": kinds.MODEL},
@@ -119,14 +124,14 @@ ARTIFACTS: dict[str, tuple[int, dict[str, int]]] = {
     kinds.SCHEMA: (0, {}),
     kinds.ANOMALIES: (0, {SPAN: 1, SPLIT_NAMES: 3}),
     kinds.TRANSFORM_GRAPH: (0, {}),
-    "TransformCache": (0, {}),
+    kinds.ARRAYS: (0, {SPLIT_NAMES: 3}),
     kinds.MODEL_RUN: (0, {}),
     kinds.MODEL: (_MODEL, {}),
     kinds.EVALUATION: (0, {}),
     kinds.BLESSING: (0, {}),
     kinds.PUSHED_MODEL: (_MODEL, {}),
 }
-_BASES = {kinds.STATISTICS_GEN: _PROCESS, kinds.TRANSFORM: _TRANSFORM, kinds.EVALUATOR: _EVALUATE}
+_BASES = {kinds.STATISTICS_GEN: _PROCESS, kinds.EVALUATOR: _EVALUATE}
 TYPES: list[Type] = [
     *(("context", n, 0, {}) for n in (kinds.RUN, kinds.PIPELINE, kinds.NODE, kinds.CACHE)),
     *(("execution", n.type, _BASES.get(k, 0), {}) for k, n in NODES.items()),
@@ -174,19 +179,16 @@ def parameters(node: str, plan: Plan) -> dict[str, Any]:
         code = digest("transform", plan.transform_code)
         size = [plan.image_size, plan.image_size]
         config = {"code_digest": code, "image_size": size, "resize": "crop"}
-        return {
-            **Parameters(custom_config=config).properties(),
-            "disable_statistics": 1,
-            "force_tf_compat_v1": 0,
-            "preprocessing_fn": "components.transform.preprocessing_fn",
-            "splits_config": _SPLITS_CONFIG,
-        }
+        return Parameters(custom_config=config).properties()
+    if node == kinds.ARRAY_GEN:
+        return Parameters(
+            code_digest=digest("arrays", plan.transform_code),
+            image_size=[plan.image_size, plan.image_size],
+        ).properties()
     if node == kinds.TRAINER:
         return Parameters(
-            cache_dir=f"{plan.root}/cache/shards",
             code_digest=digest("trainer", plan.trainer_code),
             config=plan.train,
-            image_size=[plan.image_size, plan.image_size],
         ).properties()
     if node == kinds.EVALUATOR:
         judging = Parameters(eval_config=_EVAL_CONFIG, example_splits=["test"])
@@ -357,7 +359,6 @@ _FIRST = (
 _SECOND = (
     *("api", "bigquery-storage", "client", "core", "io", "lib", "metadata", "tools", "utils"),
 )
-_SPLITS_CONFIG = json.dumps({"analyze": ["train"], "transform": ["train", "val", "test"]}, indent=2)
 _EVAL_CONFIG: dict[str, Any] = {
     "model_specs": [
         {"name": n, "is_baseline": n == "baseline", "label_key": "label_id"}

@@ -272,8 +272,8 @@ class Generator:
         plan = run.plan
         if node == kinds.IMAGE_EXAMPLE_GEN:
             return steps.ingested(plan), {"examples": steps.raw_examples(plan)}
-        if node == kinds.TRANSFORM:
-            return {}, {"transformed_examples": ({}, {steps.SPLIT_NAMES: steps.SPLITS})}
+        if node == kinds.ARRAY_GEN:
+            return {}, {"arrays": ({}, {steps.SPLIT_NAMES: steps.SPLITS})}
         if node == kinds.TRAINER:
             return steps.trained(plan, self._random.uniform(0.8, 0.98)), {}
         if node == kinds.EVALUATOR:

@@ -1,4 +1,4 @@
-"""The private parts of TFX, Beam, TFX-BSL and MLMD that visionline uses, or replaces for a while.
+"""The private parts of TFX, TFT, Beam, TFX-BSL and MLMD that are used, or replaced for a while.
 
 No release has to keep them: tests/components/test_tfx_private.py looks for each of them in
 what is installed.  It lies here since lineage and pipeline stand on `components`, and nothing
@@ -141,6 +141,25 @@ def tfrecords() -> Any:
     from apache_beam.io.tfrecordio import _TFRecordUtil
 
     return _TFRecordUtil
+
+
+def write_transform(preprocess: Callable[[Any], Any], schema: Any, target: Path) -> None:
+    """Writes a TransformGraph of a function that has nothing to analyse, as TFX's Transform does.
+
+    Args:
+      preprocess: from batched features to features.
+      schema: of the raw examples.
+    """
+    from tensorflow_transform import TFTransformOutput, impl_helper
+    from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils
+
+    raw = dataset_metadata.DatasetMetadata(schema=schema)
+    write: Any = metadata_io.write_metadata
+    write(raw, str(target / TFTransformOutput.RAW_METADATA_DIR))
+    features = schema_utils.schema_as_feature_spec(schema).feature_spec
+    types = impl_helper.get_type_specs_from_feature_specs(features)
+    analyze: Any = impl_helper.analyze_in_place
+    analyze(preprocess, False, features, types, str(target))
 
 
 def compile_ir(pipeline: Any, run_id: str | None = None) -> Any:

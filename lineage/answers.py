@@ -26,10 +26,12 @@ ANSWERS = {
 }
 """Module and dataclass, below `lineage`."""
 _SECOND = {
+    *("erase", "erase-plan"),
     *("affected", "affected-images", "history", "model", "rollback-candidates", "runs", "served"),
     "why-not-blessed",
 }
-"""These have metrics with a headline where the first had an accuracy."""
+"""These have metrics with a headline where the first had an accuracy; those of `erase` have arrays
+among what is removed."""
 
 
 def format_name(kind: str) -> str:

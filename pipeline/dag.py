@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
 from pathlib import Path
@@ -11,14 +10,20 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import transform_pb2
 from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import Model
 
 from common.config.strict import dump
-from common.files import digest, sha256_file
-from common.record.kinds import BASELINE, EVALUATOR, IMAGE_EXAMPLE_GEN, SCHEMA_GEN, TRANSFORM
-from components import transform
+from common.files import sha256_file
+from common.record.kinds import (
+    ARRAY_GEN,
+    BASELINE,
+    EVALUATOR,
+    IMAGE_EXAMPLE_GEN,
+    SCHEMA_GEN,
+    TRANSFORM,
+)
+from components.array_gen.component import ArrayGen
 from components.evaluator.baseline import ServedModel
 from components.evaluator.component import Evaluator
 from components.example_gen.component import ImageExampleGen
@@ -30,13 +35,13 @@ from components.pusher import Pusher
 from components.schema_gen import SchemaGen
 from components.statistics import StatisticsGen
 from components.trainer.component import Trainer
-from components.transformer import Transform
+from components.transform.component import Transform
 from lineage.store.workspace import Workspace
 from pipeline import beam_args
 from pipeline.config import PipelineConfig
-from pipeline.recording.code_digest import serving_code, training_code
+from pipeline.recording.code_digest import arrays_code, serving_code, training_code, transform_code
 
-BEFORE_TRAINER = frozenset({IMAGE_EXAMPLE_GEN, TRANSFORM})
+BEFORE_TRAINER = frozenset({IMAGE_EXAMPLE_GEN, TRANSFORM, ARRAY_GEN})
 BEFORE_INFRA_VALIDATOR = EVALUATOR
 
 
@@ -56,29 +61,25 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         max_conflicting_fraction=config.schema.max_conflicting_fraction,
     )
     transformer = Transform(
-        examples=example_gen.outputs["examples"],
         schema=schema,
-        preprocessing_fn=f"{transform.__name__}.{transform.preprocessing_fn.__name__}",
-        custom_config={
-            "image_size": list(config.transform.size),
-            "resize": config.transform.resize,
-            "code_digest": digest(inspect.getsource(transform)),
-        },
-        splits_config=transform_pb2.SplitsConfig(
-            analyze=["train"], transform=list(config.data.split_names)
-        ),
-        # Statistics of raw pixels say nothing and cost as much as the transform.
-        disable_statistics=True,
+        report=example_gen.outputs["report"],
+        image_size=config.transform.size,
+        resize=config.transform.resize,
+        code_digest=transform_code(),
     )
     transformer.add_upstream_node(validator)
+    array_gen = ArrayGen(
+        examples=example_gen.outputs["examples"],
+        transform_graph=transformer.outputs["transform_graph"],
+        image_size=config.transform.size,
+        code_digest=arrays_code(),
+    )
     trainer = Trainer(
-        examples=transformer.outputs["transformed_examples"],
+        arrays=array_gen.outputs["arrays"],
         raw_examples=example_gen.outputs["examples"],
         transform_graph=transformer.outputs["transform_graph"],
         config=json.dumps(dump(config.train), sort_keys=True),
-        image_size=config.transform.size,
         code_digest=training_code(config.train),
-        cache_dir=str(workspace.cache / "shards"),
     )
     place = {"serving_dir": str(config.destination), "name": config.name}
     baseline = Resolver(
@@ -127,7 +128,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         pipeline_root=str(workspace.artifacts),
         components=[
             *(example_gen, statistics_gen, schema_gen, validator),
-            *(transformer, trainer, baseline, evaluator),
+            *(transformer, array_gen, trainer, baseline, evaluator),
             *([infra_validator] if infra_validator else []),
             pusher,
         ],

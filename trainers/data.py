@@ -30,7 +30,7 @@ class Split:
 
     @classmethod
     def open(cls, directory: Path) -> Split:
-        """Opens the shard of a split (see `components.trainer.shards`).
+        """Opens the shard of a split (see `components.array_gen.arrays`).
 
         Raises:
           DataError: when it is empty or not of the expected form.

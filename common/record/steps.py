@@ -167,7 +167,6 @@ class Parameters(Record):
     custom_config: dict[str, Any] | None = None
     code_digest: str | None = None
     image_size: list[int] | None = None
-    cache_dir: str | None = None
     work_dir: str | None = None
     serving_dir: str | None = None
     serving_name: str | None = None

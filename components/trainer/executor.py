@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from pathlib import Path
 from typing import Any
 
 from tfx.dsl.components.base import base_executor
@@ -13,15 +11,13 @@ from tfx.dsl.components.base import base_executor
 from common.config.strict import parse
 from common.files import tree_digest
 from common.images.plain import DEPTH
-from common.process.progress import emit
 from common.record.artifacts import Examples, Model
 from common.record.record import annotate, annotated, value_of
 from common.record.steps import Training
 from components import details, executor_io
 from components.executor_io import Artifacts, Properties, folder, one, split
 from components.trainer.child import run_dir, run_job
-from components.trainer.shards import make_shards
-from components.transform import VOCABULARY
+from components.transform.vocabulary import class_names
 from modelstore.artifact import SERVING_FORMAT, ModelCard
 from trainers.config import TrainConfig
 from trainers.job import TrainJob
@@ -37,18 +33,12 @@ class TrainerExecutor(base_executor.BaseExecutor):
         raw_examples = one(input_dict, "raw_examples")
         graph = folder(input_dict, "transform_graph")
         model = one(output_dict, "model")
-        emit({"kind": "stage", "stage": "shards"})
-        shards = make_shards(
-            {s: split(input_dict, "examples", s) for s in ("train", "val")},
-            tuple(json.loads(exec_properties["image_size"])),
-            Path(exec_properties["cache_dir"]),
-        )
         output = folder(output_dict, "model_run")
         directory = run_dir(output)
         job = TrainJob(
             config=config,
-            train_split=str(shards / "train"),
-            val_split=str(shards / "val"),
+            train_split=str(split(input_dict, "arrays", "train")),
+            val_split=str(split(input_dict, "arrays", "val")),
             class_names=class_names(graph),
             transform_graph=str(graph),
             model_dir=os.path.join(model.uri, SERVING_FORMAT),
@@ -81,10 +71,3 @@ class TrainerExecutor(base_executor.BaseExecutor):
         if directory != output:
             shutil.copytree(directory, output, dirs_exist_ok=True)
             shutil.rmtree(directory)
-
-
-def class_names(transform_graph: Path) -> tuple[str, ...]:
-    """Reads the label vocabulary of a TransformGraph, in the order of the scores."""
-    path = transform_graph / "transform_fn" / "assets" / VOCABULARY
-    # At line feeds alone: a name may hold what else ends a line for Python.
-    return tuple(path.read_bytes().decode().removesuffix("\n").split("\n"))

@@ -20,13 +20,15 @@ _CONFIG_TABLES = {
     ("components.trainer.component.Trainer", "config"): "train",
     ("components.example_gen.component.ImageExampleGen", "config"): "data",
     (_VALIDATOR, "accepted"): "schema.accept",
+    ("components.transform.component.Transform", name_of(Parameters.custom_config)): "transform",
+    ("components.array_gen.component.ArrayGen", "image_size"): "transform.image_size",
     (_VALIDATOR, "max_conflicting_fraction"): "schema.max_conflicting_fraction",
 }
 """Parameters that are a part of the pipeline's config, by component's type."""
 _MEANINGS = {
     name_of(Data.input_fingerprint): "the data changed: its digest",
     name_of(Parameters.code_digest): "the code changed: its digest",
-    f"{name_of(Parameters.custom_config)}.code_digest": "the code changed: its digest",
+    "transform.code_digest": "the code changed: its digest",
 }
 _LONGEST = 60
 """Characters of a value in a sentence."""

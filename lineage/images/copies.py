@@ -10,7 +10,7 @@ from typing import Literal
 from common.errors import DataError
 from common.files import read_json, sha256_file
 from common.record.artifacts import Pushed
-from common.record.kinds import EXAMPLES, MODEL, MODEL_RUN
+from common.record.kinds import ARRAYS, EXAMPLES, MODEL
 from common.record.record import Properties, names_of, value_of
 from common.record.steps import Data, Parameters
 from components.example_gen.image_index import IndexedImage
@@ -25,7 +25,8 @@ from modelstore.versions import list_versions
 
 Kind = Literal["source", "examples", "transformed", "arrays", "golden", "report"]
 Holds = Literal["pixels", "maybe", "name"]
-_JOB = "job.json"
+_DERIVED: Mapping[str, Kind] = {EXAMPLES: "transformed", ARRAYS: "arrays"}
+"""What is made of a dataset and holds its pixels, by type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Copy:
 
     kind: Kind
     """source: the file that was ingested, or the one that it lay in; examples, transformed:
-    records of a dataset; arrays: what trainings read, in the cache; golden: the images that
+    records of a dataset; arrays: what trainings read; golden: the images that
     a model's scores are checked with, in its artifact and in every version pushed of it;
     report: what ingestion wrote of it."""
     where: str
@@ -78,7 +79,7 @@ def copies(
     ]
     sources = _sources(reader, artifacts)
     derived = reader.artifacts(
-        {a for outputs in built.made.values() for a, type_ in outputs if type_ == EXAMPLES}
+        {a for outputs in built.made.values() for a, type_ in outputs if type_ in _DERIVED}
     )
     of_model = {
         model: [s for s in splits if s.dataset in uses.origins.get(model, ())]
@@ -87,7 +88,6 @@ def copies(
     return (
         *_in_sources(splits, sources),
         *_in_examples(splits, artifacts, uses, derived),
-        *_in_arrays(reader, built, of_model),
         *_in_golden(reader, built, of_model),
         *(
             Copy(
@@ -165,15 +165,17 @@ def _in_examples(
     for artifact in sorted(derived.values(), key=lambda a: a.id):
         for split in splits:
             if split.dataset in uses.origins.get(artifact.id, ()) and artifact.id not in datasets:
-                yield from _of_split("transformed", artifact, split)
+                yield from _of_split(_DERIVED[artifact.type], artifact, split)
 
 
 def _of_split(kind: Kind, artifact: Artifact, split: _Split) -> Iterator[Copy]:
-    if artifact.type != EXAMPLES or not _is_there(artifact):
+    if artifact.type not in _DERIVED or not _is_there(artifact):
         return
     path = local_path(artifact.uri)
     folder = f"{artifact.uri}/Split-{split.name}"
     exact = path is not None and Path(f"{path}/Split-{split.name}").is_dir()
+    if artifact.type == ARRAYS and path is not None and not exact:
+        return  # no training reads that split
     yield Copy(
         kind=kind,
         where=folder if exact else artifact.uri,
@@ -181,48 +183,6 @@ def _of_split(kind: Kind, artifact: Artifact, split: _Split) -> Iterator[Copy]:
         holds="pixels" if exact else "maybe",
         images=len(split.images),
     )
-
-
-def _in_arrays(
-    reader: Reader, built: Built, of_model: Mapping[int, list[_Split]]
-) -> Iterator[Copy]:
-    """By what each training was told to read; arrays of which no training says so, maybe."""
-    trainers = {built.trainers[m] for m, splits in of_model.items() if splits}
-    runs = {
-        made.execution_id: made.artifact_id
-        for made in reader.made_by(trainers)
-        if made.type == MODEL_RUN
-    }
-    artifacts = reader.artifacts(set(runs.values()))
-    values = reader.values("Execution", trainers, names_of(Parameters.cache_dir))
-    caches = {value_of(v, Parameters.cache_dir) or "" for v in values.values()}
-    counts: dict[str, int] = {}
-    for model, splits in sorted(of_model.items()):
-        run = artifacts.get(runs.get(built.trainers[model], 0))
-        for name, recorded in _read_by(run).items():
-            folder = reader.places.here(recorded)
-            caches.add(str(Path(folder).parent.parent))
-            counts[folder] = max(
-                counts.get(folder, 0), sum(len(s.images) for s in splits if s.name == name)
-            )
-    for folder in sorted(str(p) for cache in sorted(caches) for p in Path(cache).glob("*/*")):
-        count = counts.get(folder)
-        holds: Holds = "maybe" if count is None else "pixels"
-        if count is None:
-            in_splits = (s for splits in of_model.values() for s in splits)
-            count = len({i for s in in_splits if s.name == Path(folder).name for i in s.images})
-        if count and Path(folder).is_dir():
-            yield Copy(kind="arrays", where=folder, artifact_id=None, holds=holds, images=count)
-
-
-def _read_by(model_run: Artifact | None) -> dict[str, str]:
-    """The arrays that a training read, by split."""
-    path = local_path(model_run.uri) if model_run else None
-    try:
-        job = read_json(Path(path or "") / _JOB)
-        return {"train": str(job["train_split"]), "val": str(job["val_split"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
 
 
 def _in_golden(

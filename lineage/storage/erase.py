@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from common.errors import RunError
-from common.record.kinds import EXAMPLES
+from common.record.kinds import ARRAYS, EXAMPLES
 from lineage.images.copies import Copy, served_model
 from lineage.images.uses import USES, Use
 from lineage.questions.affected_images import AffectedImages, affected_by_images
@@ -32,7 +32,9 @@ from lineage.store.workspace import Workspace
 from modelstore.rollback import choices
 from modelstore.versions import list_versions
 
-_ARRAYS = "shards"
+_WITH_PIXELS = (EXAMPLES, ARRAYS)
+_FORMER_ARRAYS = "shards"
+"""In the cache: arrays of before they were artifacts, which nothing reads any more."""
 _IN_WEIGHTS: tuple[Use, ...] = ("trained", "selected", "unknown")
 _RUNNING = ("NEW", "RUNNING")
 _REMAINS: Mapping[str, str] = {
@@ -86,9 +88,7 @@ class ErasePlan:
     unsearched: int
     """Datasets that may hold them all the same; see `lineage affected`."""
     remove: tuple[GcItem, ...]
-    """Datasets: raw, and transformed."""
-    arrays: tuple[str, ...]
-    """Folders of the cache."""
+    """Datasets, and what was made of them: transformed ones and arrays."""
     bytes: int
     """On the disk, of all that is removed."""
     models: tuple[Withdrawn, ...]
@@ -102,7 +102,7 @@ class Erased:
 
     plan: ErasePlan
     removed: int
-    """Datasets whose files are gone now."""
+    """Datasets and arrays whose files are gone now."""
     failures: tuple[Failure, ...]
     recorded: str | None
     """The erasure's name in the metadata store; None: there was nothing to record."""
@@ -132,21 +132,19 @@ def plan(reader: Reader, workspace: Workspace, asked: Mapping[str, str | None]) 
         if a.id in inside and (a.state != "DELETED" or os.path.lexists(inside[a.id]))
     ]
     _check_unused(reader, [i.artifact_id for i in items])
-    arrays = _arrays(workspace, affected.copies)
     models = _models(reader, affected)
     gone = {i.artifact_id for i in items}
     remains = [
         Remains(copy=c, remedy=_REMAINS[c.kind])
         for c in affected.copies
-        if c.artifact_id not in gone and not any(c.where.startswith(f"{a}/") for a in arrays)
+        if c.artifact_id not in gone
     ]
     return ErasePlan(
         sha256=tuple(asked),
         found=sum(i.state == "found" for i in affected.images),
         unsearched=len(affected.unsearched),
         remove=tuple(items),
-        arrays=tuple(arrays),
-        bytes=sum(i.bytes for i in items) + sum(Sizes().of(a) for a in arrays),
+        bytes=sum(i.bytes for i in items),
         models=models,
         served=_served(reader, affected, models),
         remains=tuple(remains),
@@ -182,7 +180,8 @@ def erase(
         root = str(workspace.artifacts)
         work = GcPlan(root=root, remove=planned.remove, bytes=planned.bytes, kept={}, trash=0)
         done = remove_files(work, trash_of(workspace), progress)
-        failures = [*done.failures, *_remove_arrays(planned.arrays)]
+        former = _remove_former_arrays(workspace) if planned.found else []
+        failures = [*done.failures, *former]
     return Erased(
         plan=planned,
         removed=done.removed,
@@ -193,12 +192,12 @@ def erase(
 
 
 def _holding(reader: Reader, affected: AffectedImages) -> list[Artifact]:
-    """Returns examples in which an image was found, and what was made of them; removed or not.
+    """Returns examples in which an image was found, and what holds them too; removed or not.
 
     Others at the same place hold it as well, such as one that was imported.
     """
     holding = {d.artifact_id for d in affected.data if d.type == EXAMPLES}
-    examples = {a.id: a for a in reader.artifacts_by_type(EXAMPLES)}
+    examples = {a.id: a for type_ in _WITH_PIXELS for a in reader.artifacts_by_type(type_)}
     makers = reader.producers(examples)
     inputs: dict[int, set[int]] = {}
     for event in reader.events(set(makers.values())):
@@ -221,16 +220,9 @@ def _check_unused(reader: Reader, ids: Collection[int]) -> None:
         )
 
 
-def _arrays(workspace: Workspace, copies: Iterable[Copy]) -> list[str]:
-    """Returns whole folders of the cache: all splits of a content, since each is made again."""
-    cache = Path(os.path.realpath(workspace.cache / _ARRAYS))
-    folders = {Path(os.path.realpath(c.where)).parent for c in copies if c.kind == "arrays"}
-    return sorted(str(p) for p in folders if p.parent == cache)
-
-
-def _remove_arrays(folders: Iterable[str]) -> list[Failure]:
-    errors: list[OSError] = []
-    for folder in folders:
+def _remove_former_arrays(workspace: Workspace) -> list[Failure]:
+    folder, errors = workspace.cache / _FORMER_ARRAYS, list[OSError]()
+    if folder.exists():
         shutil.rmtree(folder, onerror=lambda _, __, info: errors.append(info[1]))  # type: ignore[arg-type]
     return [Failure(path=str(e.filename), reason=e.strerror or str(e)) for e in errors]
 

@@ -33,7 +33,7 @@ def erase(
     *,
     store: Store,
 ) -> None:
-    """Remove withdrawn images from datasets and caches, and say which models used them."""
+    """Remove withdrawn images from datasets and arrays, and say which models used them."""
     if dry_run == yes:
         raise ConfigError("erase: say --dry-run to see what would be done, or --yes to do it.")
     asked = images_asked(images, images_from, sha256)
@@ -65,7 +65,6 @@ def _show_plan(plan: ErasePlan, what: str) -> None:
             "`visionline lineage affected` says which."
         )
     rows = [(i.type, str(i.artifact_id), size(i.bytes), i.uri) for i in plan.remove]
-    rows += [("arrays", "", "", folder) for folder in plan.arrays]
     if rows:
         table((what, "artifact", "size", "where"), rows)
         typer.echo()
@@ -96,7 +95,7 @@ def _show_plan(plan: ErasePlan, what: str) -> None:
 
 def _show_result(done: Erased) -> None:
     _show_plan(done.plan, "removed")
-    typer.echo(f"Removed {done.removed} datasets and {len(done.plan.arrays)} folders of arrays.")
+    typer.echo(f"Removed {done.removed} datasets, arrays among them.")
     if done.recorded is not None:
         typer.echo(f"Recorded as {done.recorded}.")
     for failure in done.failures:

@@ -28,7 +28,7 @@ from lineage.store.places import Places
 _PLACES = frozenset(
     {
         name_of(Data.resolved_path),
-        *names_of(Parameters.cache_dir, Parameters.serving_dir, Parameters.work_dir),
+        *names_of(Parameters.serving_dir, Parameters.work_dir),
     }
 )
 """Parameters that say where, and not what."""

@@ -1,6 +1,6 @@
-"""Digests of the code that makes and serves models, for cache keys and for the record.
+"""Digests of the code that prepares images and makes and serves models, for keys and record.
 
-They cover every module that the Trainer, or the server, imports of visionline, wherever in
+They cover every module that the step, or the server, imports of visionline, wherever in
 it, but no word that people read: docstrings, comments and the texts of errors.
 """
 
@@ -21,6 +21,8 @@ from trainers.config import TrainConfig
 from trainers.frameworks import get_framework
 
 _ROOT = Path(__file__).parents[2]
+_TRANSFORM = ("components.transform.graph", "components.transform.vocabulary")
+_ARRAYS = "components.array_gen.arrays"
 _TRAINER = "components.trainer.executor"
 _NO_MODEL = frozenset(
     {
@@ -35,6 +37,16 @@ _ERRORS = frozenset(
     if isinstance(e, type) and issubclass(e, Exception)
 )
 """Not every class of such a name: what `MeanSquaredError("sum")` is told matters."""
+
+
+def transform_code() -> str:
+    """Returns a digest of all code that makes the transform graph."""
+    return digest(_code(_TRANSFORM))
+
+
+def arrays_code() -> str:
+    """Returns a digest of all code that turns images into arrays; of training, only names."""
+    return digest(_code([_ARRAYS], without=_NO_MODEL | {"trainers.data"}))
 
 
 def training_code(config: TrainConfig) -> str:

@@ -26,7 +26,7 @@ _STYLES = {
     "failed": "bold red",
     "stopped": "bold red",
 }
-_STAGES = {"shards": "preparing images for training", "export": "exporting and comparing formats"}
+_STAGES = {"export": "exporting and comparing formats"}
 
 
 @dataclass(slots=True)
@@ -34,6 +34,8 @@ class _Node:
     state: str = "waiting"
     began: float = 0.0
     seconds: float | None = None
+    detail: str = ""
+    """How far it has come."""
 
 
 @dataclass(slots=True)
@@ -56,6 +58,8 @@ class _Progress:
             if node.state == "running":
                 node.began = time.monotonic()
                 self.stage = ""
+        elif kind == "detail":
+            self.nodes.setdefault(event["node"], _Node()).detail = event["text"]
         elif kind == "interrupted":
             for node in self.nodes.values():
                 if node.state == "running":
@@ -139,7 +143,7 @@ class LiveDisplay:
     def _detail(self, name: str, node: _Node) -> RenderableType:
         progress = self._progress
         if name != TRAINER or node.state in ("waiting", "cached"):
-            return ""
+            return Text(node.detail if node.state == "running" else "", style="dim")
         last = Text(_epoch(progress.validated) if progress.validated else "", style="dim")
         if node.state != "running":
             return last

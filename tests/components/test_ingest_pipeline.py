@@ -38,7 +38,7 @@ from components.example_gen.resolve import resolve
 from components.example_validator import ExampleValidator
 from components.schema_gen import SchemaGen
 from components.statistics import StatisticsGen
-from components.trainer.executor import class_names
+from components.transform.vocabulary import class_names
 from modelstore import raw_example as features
 
 PER_CLASS = 20

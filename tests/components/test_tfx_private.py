@@ -1,4 +1,4 @@
-"""The private parts of TFX, Beam, TFX-BSL and MLMD are where `components.tfx_private` has them.
+"""The private parts of TFX, TFT, Beam and MLMD are where `components.tfx_private` has them.
 
 Also those of the subclasses that it names; and they take what they are given.
 
@@ -42,6 +42,14 @@ CALLED = {
         "self",
         "execution_info",
     ],
+    "tensorflow_transform.impl_helper:analyze_in_place": [
+        *("preprocessing_fn", "force_tf_compat_v1", "feature_specs", "type_specs"),
+        "transform_output_path",
+    ],
+    "tensorflow_transform.impl_helper:get_type_specs_from_feature_specs": [
+        *("feature_specs", "ragged_sequence_features"),
+    ],
+    "tensorflow_transform.tf_metadata.metadata_io:write_metadata": ["metadata", "path"],
     "apache_beam.io.tfrecordio:_TFRecordUtil.write_record": ["file_handle", "value"],
     "apache_beam.io.tfrecordio:_TFRecordUtil.read_record": ["file_handle"],
     # components.driver

@@ -16,9 +16,9 @@ TARGET = (32, 24)
 
 @pytest.fixture(scope="module")
 def transform():
-    from components import transform
+    from components.transform import graph
 
-    return transform
+    return graph
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,14 @@ from lineage.store.reader import Reader
 pytestmark = pytest.mark.quick
 
 Via = Literal["sql", "mlmd"]
-DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+DATA_STEPS = (
+    "ImageExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "ArrayGen",
+)
 SHA = "5" * 64
 
 

@@ -26,7 +26,14 @@ from pipeline.cli.main import app
 
 pytestmark = pytest.mark.quick
 
-DATA = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+DATA = (
+    "ImageExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "ArrayGen",
+)
 MODEL = ("Trainer", "Evaluator", "Pusher")
 
 
@@ -124,6 +131,23 @@ def test_a_changed_input_leads_back_to_what_changed_first(cached: Cached) -> Non
     depths = {r.component: r.depth for r in reversed(found.chain)}
     assert (depths["Pusher"], depths["Evaluator"], depths["ImageExampleGen"]) == (0, 1, 2)
     assert {r.run_id for r in found.chain} == {"run-b"}
+
+
+def test_another_image_size_is_named_as_in_the_config(cached: Cached) -> None:
+    def properties(side: int) -> dict[str, Any]:
+        config = {"image_size": [side, side], "resize": "crop", "code_digest": "c"}
+        return {
+            "Transform": {"custom_config": config},
+            "ArrayGen": {"image_size": [side, side], "code_digest": "d"},
+        }
+
+    first = cached.run("run-a", properties=properties(32))
+    reused = dict.fromkeys(DATA[:-2], first)
+    cached.run("run-b", reused=reused, properties=properties(48))
+    for component in ("Transform", "ArrayGen", "Trainer"):
+        found = cached.ask("run-b", component)
+        assert {r.key.partition("[")[0] for r in found.root_causes} == {"transform.image_size"}
+        assert "transform.image_size[0] changed from 32 to 48" in found.summary
 
 
 def test_an_input_from_the_cache_is_explained_where_it_was_made(cached: Cached) -> None:

@@ -22,7 +22,14 @@ from pipeline.recording.provenance import installed_packages
 pytestmark = pytest.mark.quick
 
 Via = Literal["sql", "mlmd"]
-DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+DATA_STEPS = (
+    "ImageExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "ArrayGen",
+)
 
 CONFIG: dict[str, Any] = {
     "data": {"path": "photos", "span": None, "splits": {"train": 0.8, "val": 0.2}},

@@ -21,7 +21,14 @@ from lineage.store.opening import open_reader
 
 pytestmark = pytest.mark.quick
 
-DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+DATA_STEPS = (
+    "ImageExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "ArrayGen",
+)
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 
 

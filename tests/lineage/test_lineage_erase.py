@@ -44,14 +44,10 @@ class Folder:
         self.image.write_bytes(b"an image")
         self.sha = hashlib.sha256(b"an image").hexdigest()
         self.builder = Builder(root / "metadata.sqlite", files=True)
-        self.shards = root / "cache" / "shards" / "d1g357"
-        for split in ("train", "val"):
-            (self.shards / split).mkdir(parents=True)
-            (self.shards / split / "images_NHW3.npy").write_bytes(bytes(100))
-        properties = {
-            "ImageExampleGen": {"resolved_path": str(root / "source")},
-            "Trainer": {"cache_dir": str(self.shards.parent)},
-        }
+        self.former = root / "cache" / "shards" / "d1g357" / "train" / "images_NHW3.npy"
+        self.former.parent.mkdir(parents=True)
+        self.former.write_bytes(bytes(100))
+        properties = {"ImageExampleGen": {"resolved_path": str(root / "source")}}
         first = self.run(1, properties=properties)
         self.index(first, self.sha)
         second = self.run(2, properties=properties, reused={"ImageExampleGen": first})
@@ -63,8 +59,10 @@ class Folder:
 
     def run(self, version: int, **more: object) -> BuiltRun:
         run = self.builder.run(f"run-{version}", version=version, **more)  # type: ignore[arg-type]
-        job = {s: str(self.shards / s.removesuffix("_split")) for s in ("train_split", "val_split")}
-        (self.uri(run, "Trainer.model_run") / "job.json").write_text(json.dumps(job))
+        for split in ("train", "val"):
+            images = self.uri(run, "ArrayGen.arrays") / f"Split-{split}" / "images_NHW3.npy"
+            images.parent.mkdir()
+            images.write_bytes(bytes(100))
         return run
 
     def uri(self, run: BuiltRun, place: str) -> Path:
@@ -97,7 +95,8 @@ class Folder:
         )
 
     def examples(self) -> set[Path]:
-        return {p for p in (self.root / "artifacts").glob("*/*examples/*") if p.is_dir()}
+        kinds = ("*/examples/*", "*/arrays/*")
+        return {p for kind in kinds for p in (self.root / "artifacts").glob(kind) if p.is_dir()}
 
 
 @pytest.fixture
@@ -118,10 +117,9 @@ def test_a_plan_changes_nothing_and_says_all(folder: Folder, cli: Cli) -> None:
     first, second, _ = folder.runs
     assert {i.artifact_id for i in found.remove} == {
         first.artifacts["ImageExampleGen.examples"],
-        first.artifacts["Transform.transformed_examples"],
-        second.artifacts["Transform.transformed_examples"],
+        first.artifacts["ArrayGen.arrays"],
+        second.artifacts["ArrayGen.arrays"],
     }
-    assert found.arrays == (str(folder.shards),)
     assert {(m.model_id, m.use) for m in found.models} == {
         (r.artifacts["Trainer.model"], "trained") for r in (first, second)
     }
@@ -136,7 +134,7 @@ def test_erased_marked_and_known_to_be_on_purpose(folder: Folder) -> None:
     done = folder.erase()
     assert (done.state, done.removed, done.failures) == ("done", 3, ())
     assert kept in folder.examples() and len(folder.examples()) == 2, "only the third run's"
-    assert not folder.shards.exists() and folder.image.exists()
+    assert not folder.former.exists() and folder.image.exists()
     reader = folder.reader()
     (erasure,) = erasures(reader)
     assert (erasure.sha256, erasure.reason) == ((folder.sha,), "asked to")
@@ -161,13 +159,15 @@ def test_again_it_does_nothing_more(folder: Folder) -> None:
     folder.erase()
     once = files(folder.root)
     done = folder.erase(reason="")
-    assert (done.state, done.removed, done.plan.remove, done.plan.arrays) == ("done", 0, (), ())
+    assert (done.state, done.removed, done.plan.remove) == ("done", 0, ())
     assert files(folder.root) == once
     (erasure,) = erasures(folder.reader())
     assert erasure.reason == "asked to" and len(erasure.removed) == 3
 
 
-@pytest.mark.parametrize("at", ["record_erasure", "set_states", "remove_files", "_remove_arrays"])
+@pytest.mark.parametrize(
+    "at", ["record_erasure", "set_states", "remove_files", "_remove_former_arrays"]
+)
 def test_killed_anywhere_it_is_finished_by_the_same_command(
     folder: Folder, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +179,7 @@ def test_killed_anywhere_it_is_finished_by_the_same_command(
         with pytest.raises(KeyboardInterrupt):
             folder.erase()
     done = folder.erase()
-    assert done.state == "done" and not folder.shards.exists() and len(folder.examples()) == 2
+    assert done.state == "done" and not folder.former.exists() and len(folder.examples()) == 2
     (erasure,) = erasures(folder.reader())
     assert len(erasure.removed) == 3
 
@@ -214,14 +214,14 @@ def test_golden_images_of_before_are_left_and_said(folder: Folder) -> None:
 
 def test_what_lies_elsewhere_is_left_and_said(folder: Folder, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
-    shutil.move(folder.uri(folder.runs[0], "Transform.transformed_examples"), elsewhere)
-    artifact_id = folder.runs[0].artifacts["Transform.transformed_examples"]
+    shutil.move(folder.uri(folder.runs[0], "ArrayGen.arrays"), elsewhere)
+    artifact_id = folder.runs[0].artifacts["ArrayGen.arrays"]
     (artifact,) = folder.builder.store.get_artifacts_by_id([artifact_id])
     artifact.uri = str(elsewhere)
     folder.builder.store.put_artifacts([artifact])
     done = folder.erase()
     assert elsewhere.exists() and done.removed == 2
-    assert str(elsewhere) in {r.copy.where for r in done.plan.remains}
+    assert f"{elsewhere}/Split-train" in {r.copy.where for r in done.plan.remains}
     assert artifact_id not in {i.artifact_id for i in done.plan.remove}
 
 

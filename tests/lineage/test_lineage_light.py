@@ -31,7 +31,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     builder = Builder(path)
     examples = {"ImageExampleGen.examples": {"span": 3}}
     first = builder.run("run-a", version=1, artifact_properties=examples)
-    data_steps = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+    data_steps = (
+        "ImageExampleGen",
+        "StatisticsGen",
+        "SchemaGen",
+        "ExampleValidator",
+        "Transform",
+        "ArrayGen",
+    )
     builder.run("run-b", version=2, reused=dict.fromkeys(data_steps, first))
     return path
 

@@ -33,7 +33,14 @@ from pipeline.ui.rendering import model_file
 
 pytestmark = pytest.mark.quick
 
-DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+DATA_STEPS = (
+    "ImageExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "ArrayGen",
+)
 EVIL = '<script>alert("1")</script>&\\N"];\n%% end'
 
 
@@ -259,8 +266,8 @@ def test_each_execution_that_worked_starts_and_ends_once(store: Path) -> None:
         by_run.setdefault(event["run"]["runId"], []).append(event["eventType"])
     ends = sorted(kinds[1] for kinds in by_run.values())
     assert all(len(kinds) == 2 and kinds[0] == "START" for kinds in by_run.values())
-    # Three runs; run-a has eight executions, run-b three that were not cached, run-c six.
-    assert ends == ["COMPLETE"] * (2 + 8 + 3 + 5) + ["FAIL"] * 2
+    # Three runs; run-a has nine executions, run-b three that were not cached, run-c seven.
+    assert ends == ["COMPLETE"] * (2 + 9 + 3 + 6) + ["FAIL"] * 2
     assert found == emitted(store)
 
 
@@ -285,10 +292,8 @@ def test_datasets_join_the_executions_over_runs_and_the_baseline_is_no_input(sto
         return {d["name"]: d["facets"]["version"]["datasetVersion"] for d in event[side]}
 
     trainers = [e for (job, _), e in ends.items() if job == "digits.Trainer"]
-    transformed = [
-        name for e in trainers for name in names(e, "inputs") if "transformed_examples" in name
-    ]
-    assert len(trainers) == 2 and len(set(transformed)) == 1
+    arrays = [name for e in trainers for name in names(e, "inputs") if "/arrays" in name]
+    assert len(trainers) == len(arrays) == 2 and len(set(arrays)) == 1
     (read,) = (e["inputs"] for (job, _), e in ends.items() if EVIL in job)
     assert [(d["namespace"], d["name"]) for d in read] == [("file", "/data/birds")]
     second = [e for (job, _), e in ends.items() if job == "digits.Evaluator"][1]
@@ -330,9 +335,9 @@ def test_import_says_what_it_did(store: Path, tmp_path: Path) -> None:
     done = run("import", file, "--metadata", target, "--json")
     answer = json.loads(done.stdout)
     assert answer["format"] == "visionline.lineage.import/1"
-    assert answer["created"] and answer["executions"] == {"added": 22, "shared": 0, "updated": 0}
+    assert answer["created"] and answer["executions"] == {"added": 25, "shared": 0, "updated": 0}
     again = run("import", file, "--metadata", target)
-    assert "executions\t0\t0\t22" in again.stdout.splitlines()
+    assert "executions\t0\t0\t25" in again.stdout.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "metadata.sqlite"
     builder = Builder(path)
     first = builder.run("run-a", version=1)
-    data_steps = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+    data_steps = (
+        "ImageExampleGen",
+        "StatisticsGen",
+        "SchemaGen",
+        "ExampleValidator",
+        "Transform",
+        "ArrayGen",
+    )
     second = builder.run(
         "run-b",
         version=2,
@@ -39,6 +46,7 @@ def test_reuse_leads_to_the_work_and_baselines_are_cut(store: Path, via: Via) ->
     found = model_lineage(open_reader(Connection.parse(str(store)), via), "digits-keras@2")
     assert [(s.component, s.run_id) for s in found.producers] == [
         *((n, "run-a") for n in ("ImageExampleGen", "StatisticsGen", "SchemaGen", "Transform")),
+        ("ArrayGen", "run-a"),
         *((n, "run-b") for n in ("Trainer", "Evaluator", "Pusher")),
     ]
     assert found.run is not None and found.run.run_id == "run-b"

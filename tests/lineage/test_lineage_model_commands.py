@@ -16,7 +16,14 @@ pytestmark = pytest.mark.quick
 
 NAME = "[red]<b>"
 """Markup of rich and of HTML: to be printed as it is."""
-DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+DATA_STEPS = (
+    "ImageExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "ArrayGen",
+)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,12 @@ import pytest
 from helpers import PACKAGES, ROOT
 
 from pipeline.recording import code_digest
-from pipeline.recording.code_digest import serving_code, training_code
+from pipeline.recording.code_digest import (
+    arrays_code,
+    serving_code,
+    training_code,
+    transform_code,
+)
 from trainers.config import TrainConfig
 
 KERAS = TrainConfig(framework="keras", model="small_cnn")
@@ -69,7 +74,7 @@ def test_what_makes_no_other_model_keeps_the_training(change, path, old, new):
         ("trainers/loop.py", "0.5 *", "0.6 *"),
         ("trainers/torch_backend/scorer.py", "255 * torch", "256 * torch"),
         ("modelstore/tasks/classification.py", "ANSWERS = 5", "ANSWERS = 6"),
-        ("components/trainer/shards.py", "_BATCH = 1024", "_BATCH = 512"),
+        ("components/transform/vocabulary.py", "label_vocabulary", "classes"),
         ("common/process/cpus.py", "import os", "import os, sys"),
     ],
 )
@@ -83,6 +88,26 @@ def test_a_frameworks_training_is_new_when_its_backend_changes(change):
     before = training_code(KERAS)
     change("trainers/keras_backend/tasks.py", "tf.equal(", "tf.not_equal(")
     assert training_code(KERAS) != before
+
+
+@pytest.mark.parametrize(
+    ("code", "path", "old", "new"),
+    [
+        (transform_code, "components/transform/graph.py", "tf.round(image)", "image"),
+        (transform_code, "components/transform/vocabulary.py", "sorted(classes)", "classes"),
+        (arrays_code, "components/array_gen/arrays.py", "_BATCH = 32", "_BATCH = 31"),
+        (arrays_code, "components/transform/graph.py", 'LABEL = "label"', 'LABEL = "class"'),
+    ],
+)
+def test_images_are_prepared_anew_when_the_code_of_it_changes_and_no_other(
+    change, code, path, old, new
+):
+    before = code()
+    change("trainers/loop.py", "import math", "import math, os")
+    change("components/example_gen/report.py", "import re", "import os, re")
+    assert code() == before
+    change(path, old, new)
+    assert code() != before
 
 
 def test_what_a_loss_is_told_is_no_text_of_an_error(change):

@@ -18,6 +18,7 @@ COMPONENTS = {
     "SchemaGen",
     "ExampleValidator",
     "Transform",
+    "ArrayGen",
     "Trainer",
     "Evaluator",
     "InfraValidator",
@@ -124,7 +125,9 @@ def test_model_artifact_is_complete(demo: Demo) -> None:
 
 
 def test_no_pixels_of_an_image_are_pushed(demo: Demo) -> None:
-    shards = [np.load(p) for p in demo.workspace.glob("cache/shards/*/*/images_NHW3.npy")]
+    shards = [
+        np.load(p) for p in demo.workspace.glob("artifacts/ArrayGen/arrays/*/*/images_NHW3.npy")
+    ]
     known = {image.tobytes() for shard in shards for image in shard}
     assert len(known) > 1000
     for file in [*demo.serving.rglob("*"), *demo.workspace.glob("artifacts/Trainer/**/*")]:

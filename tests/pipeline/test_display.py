@@ -26,7 +26,7 @@ CONFIG = load_config(
     },
 )
 LOG = Path("/out/runs/20260102-030405.000006") / ("a-long-folder-name-" * 5) / "log.txt"
-NODES = ["ImageExampleGen", "Transform", "Trainer", "Evaluator"]
+NODES = ["ImageExampleGen", "ArrayGen", "Trainer", "Evaluator"]
 PROGRESS = {"kind": "progress", "epoch": 2, "epochs": 5, "step": 30, "steps": 100}
 PROGRESS |= {"loss": 0.51234, "accuracy": 0.75}
 EPOCH = {"kind": "epoch", "epoch": 1, "epochs": 5, "loss": 0.7, "accuracy": 0.6}
@@ -45,10 +45,10 @@ RUN = [
     {"kind": "nodes", "nodes": NODES},
     node("ImageExampleGen", "running"),
     node("ImageExampleGen", "cached", seconds=0.04, mlmd_state="CACHED"),
-    node("Transform", "running"),
-    node("Transform", "done", seconds=75.4),
+    node("ArrayGen", "running"),
+    {"kind": "detail", "node": "ArrayGen", "text": "train: 1,024 images"},
+    node("ArrayGen", "done", seconds=75.4),
     node("Trainer", "running"),
-    {"kind": "stage", "stage": "shards"},
     PROGRESS,
     EPOCH,
     {"kind": "stage", "stage": "export"},
@@ -104,8 +104,8 @@ def test_plain_lines():
         f"log: {LOG}",
         "ImageExampleGen: running",
         "ImageExampleGen: cached (0.04 s)",
-        "Transform: running",
-        "Transform: done (1 min 15 s)",
+        "ArrayGen: running",
+        "ArrayGen: done (1 min 15 s)",
         "Trainer: running",
         f"Trainer: {EPOCH_TEXT}",
         "Trainer: failed (1 h 00 min)",
@@ -123,15 +123,18 @@ def test_every_component_waits_at_first():
 
 
 def test_states_and_durations():
-    lines = screen(RUN[:7])
+    lines = screen(RUN[:8])
     assert line_of("ImageExampleGen", lines) == "ImageExampleGen | cached | 0.04 s"
-    assert line_of("Transform", lines) == "Transform | done | 1 min 15 s"
+    assert line_of("ArrayGen", lines) == "ArrayGen | done | 1 min 15 s"
     assert line_of("Trainer", lines).startswith("Trainer | running | 0.00 s | starting the")
     assert line_of("Evaluator", lines) == "Evaluator | waiting"
 
 
+def test_how_far_a_component_has_come_is_shown_while_it_runs():
+    assert line_of("ArrayGen", screen(RUN[:6])).endswith("train: 1,024 images")
+
+
 def test_the_trainer_s_stages():
-    assert "preparing images for training" in line_of("Trainer", screen(RUN[:8]))
     assert "exporting and comparing formats" in line_of("Trainer", screen(RUN[:11]))
 
 

@@ -18,7 +18,14 @@ from pipeline.run.session import Finished, run_pipelines
 
 pytestmark = pytest.mark.pipelines
 
-DATA_STEPS = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+DATA_STEPS = (
+    "ImageExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "ArrayGen",
+)
 
 
 class Recorded:

@@ -22,7 +22,7 @@ NAMES = set(names_of(*RECORDS))
 KINDS = {value for key, value in vars(kinds).items() if key.isupper()} - {"pipeline", "node"}
 ELSEWHERE = {
     # of the config, and of a component's parameters
-    *("image_size", "code_digest", "cache_dir", "work_dir", "serving_dir", "serving_name"),
+    *("image_size", "code_digest", "work_dir", "serving_dir", "serving_name"),
     *("eval_config", "baseline_model"),
     # of model.json, report.json, evaluation.json, infra_validation.json and summary.json
     *("dataset_digest", "extra_columns", "parameter_count", "peak_memory_bytes"),

@@ -1,7 +1,7 @@
 """Builds metadata stores as TFX and visionline write them, through MLMD's own library.
 
 For tests that need many runs, or ones no real run leaves.  `Builder.run` writes one
-run of the eight components; what is given as reused is a cache hit.
+run of the nine components; what is given as reused is a cache hit.
 """
 
 from __future__ import annotations
@@ -44,14 +44,22 @@ COMPONENTS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
         {"anomalies": kinds.ANOMALIES},
     ),
     kinds.TRANSFORM: (
-        "tfx.components.transform.component.Transform",
-        {"examples": "ImageExampleGen.examples", "schema": "SchemaGen.schema"},
-        {"transform_graph": kinds.TRANSFORM_GRAPH, "transformed_examples": kinds.EXAMPLES},
+        "components.transform.component.Transform",
+        {"schema": "SchemaGen.schema", "report": "ImageExampleGen.report"},
+        {"transform_graph": kinds.TRANSFORM_GRAPH},
+    ),
+    kinds.ARRAY_GEN: (
+        "components.array_gen.component.ArrayGen",
+        {
+            "examples": "ImageExampleGen.examples",
+            "transform_graph": "Transform.transform_graph",
+        },
+        {"arrays": kinds.ARRAYS},
     ),
     kinds.TRAINER: (
         "components.trainer.component.Trainer",
         {
-            "examples": "Transform.transformed_examples",
+            "arrays": "ArrayGen.arrays",
             "raw_examples": "ImageExampleGen.examples",
             "transform_graph": "Transform.transform_graph",
         },
@@ -78,11 +86,16 @@ COMPONENTS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
 }
 
 STOCK = {
-    **COMPONENTS,
+    **{node: parts for node, parts in COMPONENTS.items() if node != kinds.ARRAY_GEN},
     kinds.IMAGE_EXAMPLE_GEN: (
         "tfx.components.example_gen.import_example_gen.component.ImportExampleGen",
         {},
         {"examples": kinds.EXAMPLES},
+    ),
+    kinds.TRANSFORM: (
+        "tfx.components.transform.component.Transform",
+        {"examples": "ImageExampleGen.examples", "schema": "SchemaGen.schema"},
+        {"transform_graph": kinds.TRANSFORM_GRAPH, "transformed_examples": kinds.EXAMPLES},
     ),
     kinds.TRAINER: (
         "tfx.components.trainer.component.Trainer",

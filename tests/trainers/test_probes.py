@@ -46,7 +46,7 @@ def test_a_version_of_before_with_real_images_is_served(demo: Demo, tmp_path: Pa
     del card["golden"], card["config"]["golden"]
     (version / "model.json").write_text(json.dumps(card))
     assert ModelCard.read(version).golden == "validation"
-    (shard,) = demo.workspace.glob("cache/shards/*/val/images_NHW3.npy")
+    (shard,) = demo.workspace.glob("artifacts/ArrayGen/arrays/*/Split-val/images_NHW3.npy")
     real = np.load(shard)[:7]
     session = onnxruntime.InferenceSession(str(version / MODEL_ONNX))
     (scores,) = session.run(["scores"], {"images": real})

@@ -37,7 +37,14 @@ ODD = "模型 ü?a=b#c+&"
 LONG = "long-name-" * 20
 ERROR = "Trainer failed:\n" + "".join(f'  File "/opt/module_{i}.py", line {i}\n' for i in range(60))
 RUN = {"state": "complete", "framework": "keras", "model": "small_cnn", "user": "anna"}
-DATA = ("ImageExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+DATA = (
+    "ImageExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "ArrayGen",
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
-"""The transform graph: the one place where images are decoded and resized.
+"""What the transform graph does: decodes and resizes images, and numbers their classes.
 
-TFX's Transform runs `preprocessing_fn` over the training data; the graph it
-leaves is carried by every model, so serving decodes exactly as training did.
+Every model carries the graph, so serving decodes exactly as training did.
 """
 
 from __future__ import annotations
@@ -11,27 +10,30 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from modelstore.raw_example import ENCODED
+from modelstore.raw_example import LABEL as CLASS
+
 IMAGE = "image"
 LABEL = "label"
-ENCODED = "image/encoded"
-VOCABULARY = "label_vocabulary"
 
 
-def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
-    """Raw examples to transformed examples.
+def preprocess(
+    inputs: dict[str, Any], image_size: tuple[int, int], resize: str, vocabulary: str
+) -> dict[str, Any]:
+    """Raw examples to what a model sees.
 
     Args:
-      inputs: batched raw features; `image/encoded` and `label`.
-      custom_config: `image_size` [height, width] and `resize`, see
-        `pipeline.config.TransformConfig`.
+      inputs: batched raw features.
+      image_size: height and width.
+      resize: a key of `RESIZE`.
+      vocabulary: a file of the class names, one a line.
 
     Returns:
       image: string [batch], raw bytes of a uint8 H×W×3 image (TFT carries no
         uint8, and a list of floats is 12 times larger).
       label: int64 [batch], the index in the vocabulary, -1 for an unseen class.
     """
-    height, width = custom_config["image_size"]
-    resize = custom_config["resize"]
+    height, width = image_size
 
     def raw(encoded: tf.Tensor) -> tf.Tensor:
         # The content is the last field of the serialised TensorProto.
@@ -41,7 +43,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
 
     return {
         IMAGE: tf.map_fn(raw, _flat(inputs[ENCODED]), fn_output_signature=tf.string),
-        LABEL: tft.compute_and_apply_vocabulary(_flat(inputs[LABEL]), vocab_filename=VOCABULARY),
+        LABEL: tft.apply_vocabulary(_flat(inputs[CLASS]), vocabulary),
     }
 
 

@@ -1,0 +1,1 @@
+"""ArrayGen: the images that a training reads, decoded and resized once, as arrays on the disk."""
