@@ -21,7 +21,7 @@ and of all that this stands on."""
 RESOLVED = "resolved_data"
 """What the data is, found by a task that is never cached: the Ingestion's cache key."""
 BASELINE = name_of(Parameters.resolved_baseline)
-"""What the candidate is compared with, found likewise; see `components.evaluator.baseline`."""
+"""What the candidate is compared with, found likewise; see `components.bulk_inferrer.baseline`."""
 METRICS = "ui_metrics"
 REPORT = "ui_report"
 """Outputs for the UI alone."""

@@ -26,7 +26,11 @@ _STYLES = {
     "failed": "bold red",
     "stopped": "bold red",
 }
-_STAGES = {"shards": "preparing images for training", "export": "exporting and comparing formats"}
+_STAGES = {
+    "shards": "preparing images for training",
+    "export": "exporting and comparing formats",
+    "predictions": "predicting the held-out images",
+}
 
 
 @dataclass(slots=True)
@@ -138,13 +142,13 @@ class LiveDisplay:
 
     def _detail(self, name: str, node: _Node) -> RenderableType:
         progress = self._progress
+        if node.state == "running" and progress.stage in _STAGES:
+            return Text(_STAGES[progress.stage], style="dim")
         if name != TRAINER or node.state in ("waiting", "cached"):
             return ""
         last = Text(_epoch(progress.validated) if progress.validated else "", style="dim")
         if node.state != "running":
             return last
-        if progress.stage in _STAGES:
-            return Text(_STAGES[progress.stage], style="dim")
         if not progress.training:
             return Text("starting the training process", style="dim")
         step = progress.training
