@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from absl import logging
 from tfx.dsl.components.base import base_executor
@@ -56,7 +55,7 @@ class BaselineInferrerExecutor(base_executor.BaseExecutor):
 def _predict(model: Path, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> str:
     """Scores the split by the model in a folder; returns the model's digest."""
     emit({"kind": "stage", "stage": "predictions"})
-    columns: list[Any] = value_of(annotated(one(inputs, "examples")), Examples.extra_columns) or []
+    columns = value_of(annotated(one(inputs, "examples")), Examples.extra_columns) or []
     name = properties["split"]
     examples = split(inputs, "examples", name)
     origin = infer(model, examples, name, columns, folder(outputs, "inference_result"))

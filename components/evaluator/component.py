@@ -21,7 +21,7 @@ from components.evaluator.verdict import EvaluateConfig
 
 
 class EvaluatorSpec(ComponentSpec):
-    PARAMETERS = texts("config", "task", "example_splits")
+    PARAMETERS = texts("evaluate", "task", "example_splits")
     INPUTS = {
         **channels(examples=Examples, model=Model),
         **channels(predictions=InferenceResult, baseline_predictions=InferenceResult),
@@ -50,8 +50,10 @@ class Evaluator(Component, base_beam_component.BaseBeamComponent):
     EXECUTOR_SPEC = BeamExecutor("components.evaluator.executor.EvaluatorExecutor")
 
     def __init__(self, *, config: EvaluateConfig, split: str, **values: Any) -> None:
+        thresholds = dump(config)
+        del thresholds["baseline"]  # what came of it is in `baseline_predictions`
         super().__init__(
-            config=json.dumps(dump(config), sort_keys=True),
+            evaluate=json.dumps(thresholds, sort_keys=True),
             example_splits=json.dumps([split]),
             **values,
         )

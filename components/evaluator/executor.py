@@ -35,7 +35,7 @@ class EvaluatorExecutor(base_beam_executor.BaseBeamExecutor):  # type: ignore[mi
     def Do(
         self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
-        config = executor_io.config(EvaluateConfig, exec_properties, where="evaluate.")
+        config = executor_io.config(EvaluateConfig, exec_properties, "evaluate", "evaluate.")
         task = TASKS[exec_properties["task"]]
         (split_name,) = json.loads(exec_properties["example_splits"])
         compared, baseline = _compared(input_dict, split_name)

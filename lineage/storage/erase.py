@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from common.errors import RunError
-from common.record.kinds import EXAMPLES
+from common.record.kinds import EXAMPLES, PREDICTIONS
 from lineage.images.copies import Copy, served_model
 from lineage.images.uses import USES, Use
 from lineage.questions.affected_images import AffectedImages, affected_by_images
@@ -86,7 +86,7 @@ class ErasePlan:
     unsearched: int
     """Datasets that may hold them all the same; see `lineage affected`."""
     remove: tuple[GcItem, ...]
-    """Datasets: raw, and transformed."""
+    """Datasets, raw and transformed, and predictions of them."""
     arrays: tuple[str, ...]
     """Folders of the cache."""
     bytes: int
@@ -195,10 +195,13 @@ def erase(
 def _holding(reader: Reader, affected: AffectedImages) -> list[Artifact]:
     """Returns examples in which an image was found, and what was made of them; removed or not.
 
+    Predictions of them are among it: they have the paths and digests of images.
+
     Others at the same place hold it as well, such as one that was imported.
     """
     holding = {d.artifact_id for d in affected.data if d.type == EXAMPLES}
-    examples = {a.id: a for a in reader.artifacts_by_type(EXAMPLES)}
+    kinds = (EXAMPLES, PREDICTIONS)
+    examples = {a.id: a for kind in kinds for a in reader.artifacts_by_type(kind)}
     makers = reader.producers(examples)
     inputs: dict[int, set[int]] = {}
     for event in reader.events(set(makers.values())):

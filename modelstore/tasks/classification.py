@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NAME = "classification"
 HEADLINE = "accuracy"
-PLOTS = ("ClassConfusion", "CalibrationBins")
+PLOTS: tuple[str, ...] = ("ClassConfusion", "CalibrationBins")
 ANSWERS = 5
 _LEAST = 1e-7
 """No probability counts as less in a loss, nor as nearer to 1."""

@@ -22,6 +22,8 @@ RESOLVED = "resolved_data"
 """What the data is, found by a task that is never cached: the Ingestion's cache key."""
 BASELINE = name_of(Parameters.resolved_baseline)
 """What the candidate is compared with, found likewise; see `components.bulk_inferrer.baseline`."""
+CANDIDATE = "candidate"
+"""The input of a component that only finding the baseline takes."""
 METRICS = "ui_metrics"
 REPORT = "ui_report"
 """Outputs for the UI alone."""
