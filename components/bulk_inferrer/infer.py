@@ -23,8 +23,9 @@ from modelstore.engines import Engine, Floats, Images, Onnx, SavedModel
 from modelstore.predictions import Origin, PredictionsWriter
 from modelstore.raw_example import ENCODED, LABEL, PATH, SHA256
 
-_BATCH = 32
-"""Images that are decoded, and predicted, at a time: few, since files may be large."""
+_MOST, _BYTES = 256, 8 << 20
+"""Images that are decoded, and predicted, at a time: fewer where they are large, by the first."""
+_LOOKED_AT = 32
 _COMPARED = 16
 _TEXTS = (SHA256, LABEL)
 
@@ -50,7 +51,7 @@ def infer(model: Path, examples: Path, split: str, columns: Sequence[str], outpu
         engine = Onnx(model, available_cpus())
     sample = _Sample()
     with PredictionsWriter(output, split, columns, len(card.class_names)) as writer:
-        for features, images in _decoded(examples, columns, saved_model.decoder):
+        for features, images in _decoded(examples, columns, saved_model.decoder, card.image_size):
             _check_known(features[LABEL], card.class_names)
             scores_NC = _scores(engine, images, model, len(card.class_names))
             sample.offer(features[ENCODED], scores_NC)
@@ -137,7 +138,10 @@ def _scores(engine: Engine, images: Images, model: Path, classes: int) -> Floats
 
 
 def _decoded(
-    examples: Path, columns: Sequence[str], decode: Callable[..., dict[str, tf.Tensor]]
+    examples: Path,
+    columns: Sequence[str],
+    decode: Callable[..., dict[str, tf.Tensor]],
+    size: tuple[int, int],
 ) -> Iterator[tuple[Features, Images]]:
     """Yields the features of some images and their pixels, uint8 [N, H, W, 3], in order."""
     one = tf.io.FixedLenFeature([], tf.string)
@@ -149,11 +153,13 @@ def _decoded(
         return features, decode(images=features[ENCODED])["images"]
 
     records = tf.data.TFRecordDataset([str(f) for f in walk_files(examples)], "GZIP")
+    looked_at = records.take(_LOOKED_AT).as_numpy_iterator()
+    largest = max([size[0] * size[1] * 3, *map(len, looked_at)])
     threads = available_cpus()
-    batches = records.batch(_BATCH).map(parsed, num_parallel_calls=threads).prefetch(threads)
+    batches = records.batch(max(1, min(_MOST, _BYTES // largest)))
     try:
-        for features, images in batches:
-            values: Features = {name: features[name].numpy() for name in (ENCODED, PATH)}
+        for features, images in batches.map(parsed, num_parallel_calls=threads).prefetch(2):
+            values: Features = {n: features[n].numpy().tolist() for n in (ENCODED, PATH)}
             values |= {n: [text.decode() for text in features[n].numpy()] for n in _TEXTS}
             for name in columns:
                 values[name] = [row[0] if row else None for row in features[name].to_list()]

@@ -24,12 +24,8 @@ from components.evaluator.eval_config import CANDIDATE
 from components.evaluator.verdict import BASELINE, LABEL
 from modelstore.predictions import PredictionsReader
 
-_OUTPUTS = (
-    constants.METRICS_KEY,
-    constants.PLOTS_KEY,
-    constants.ATTRIBUTIONS_KEY,
-    constants.VALIDATIONS_KEY,
-)
+_OUTPUTS = (constants.METRICS_KEY, constants.PLOTS_KEY, constants.VALIDATIONS_KEY)
+"""All that TFMA writes but attributions, which are of models that explain themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
