@@ -24,7 +24,8 @@ from common.record.kinds import (
     TRANSFORM,
 )
 from components.array_gen.component import ArrayGen
-from components.evaluator.baseline import ServedModel
+from components.bulk_inferrer.baseline import ServedModel
+from components.bulk_inferrer.component import BaselineInferrer, BulkInferrer
 from components.evaluator.component import Evaluator
 from components.example_gen.component import ImageExampleGen
 from components.example_gen.config import evaluation_split
@@ -81,26 +82,37 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         config=json.dumps(dump(config.train), sort_keys=True),
         code_digest=training_code(config.train),
     )
-    place = {"serving_dir": str(config.destination), "name": config.name}
+    split = evaluation_split(config.data)
+    inferrer = BulkInferrer(
+        examples=example_gen.outputs["examples"], model=trainer.outputs["model"], split=split
+    )
+    place = {
+        "serving_dir": str(config.destination),
+        "name": config.name,
+        "comparison": config.evaluate.baseline,
+    }
     baseline = Resolver(
         strategy_class=ServedModel,
-        config={
-            **place,
-            "pipeline": config.pipeline_name,
-            "comparison": config.evaluate.baseline,
-        },
+        config={**place, "pipeline": config.pipeline_name},
         candidate=trainer.outputs["model"],
         model=Channel(type=Model),
     ).with_id(BASELINE)
+    baseline_inferrer = BaselineInferrer(
+        examples=example_gen.outputs["examples"],
+        candidate=trainer.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        split=split,
+        **place,
+    )
     evaluator = Evaluator(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
+        predictions=inferrer.outputs["inference_result"],
+        baseline_predictions=baseline_inferrer.outputs["inference_result"],
         baseline_model=baseline.outputs["model"],
-        schema=schema,
         config=config.evaluate,
         task=config.train.task,
-        split=evaluation_split(config.data),
-        **place,
+        split=split,
     )
     infra_validator = None
     if config.infra_validation.enabled:
@@ -110,7 +122,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
             examples=example_gen.outputs["examples"],
             config=config.infra_validation,
             name=config.name,
-            split=evaluation_split(config.data),
+            split=split,
             work_dir=str(infra_validation_dir(workspace)),
             code_digest=serving_code(),
         )
@@ -128,7 +140,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         pipeline_root=str(workspace.artifacts),
         components=[
             *(example_gen, statistics_gen, schema_gen, validator),
-            *(transformer, array_gen, trainer, baseline, evaluator),
+            *(transformer, array_gen, trainer, inferrer, baseline, baseline_inferrer, evaluator),
             *([infra_validator] if infra_validator else []),
             pusher,
         ],

@@ -53,6 +53,14 @@ class Model(Record):
 
 
 @record
+class Predictions(Record):
+    """The scores of one model on the images of a split."""
+
+    model_digest: str | None = None
+    """Of the model's files."""
+
+
+@record
 class Blessing(Record):
     """The Evaluator's or the InfraValidator's verdict."""
 

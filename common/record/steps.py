@@ -73,6 +73,21 @@ class Training(Record):
 
 
 @record
+class Inference(Record):
+    """BulkInferrer and BaselineInferrer."""
+
+    engine: str | None = None
+    """That the scores were computed by."""
+    images: int | None = None
+    parity: float | None = None
+    """Largest difference of any score from the SavedModel's own, on some of the images."""
+    baseline_state: str | None = None
+    """These two of BaselineInferrer: what the model is compared with, see
+    [evaluation](evaluation.md)."""
+    baseline_version: str | None = None
+
+
+@record
 class Verdict(Record):
     """Evaluator."""
 
@@ -177,7 +192,7 @@ class Parameters(Record):
     train_args: dict[str, Any] | None = None
     eval_args: dict[str, Any] | None = None
     resolved_baseline: dict[str, Any] | None = None
-    """What the Evaluator compares with, as its driver found it."""
+    """What the candidate is compared with, as BaselineInferrer's driver found it."""
     must_push: bool | None = None
     """Set where there is something to push; such an execution is never taken from the cache."""
 
@@ -185,7 +200,7 @@ class Parameters(Record):
 _PARAMETERS = names_of(
     Data.config, Data.span, Data.version, Data.input_fingerprint, Training.code_digest
 )
-RESULTS = {*names_of(Step, Data, Training, Verdict, Trial, Push)} - {*_PARAMETERS} | {
+RESULTS = {*names_of(Step, Data, Training, Inference, Verdict, Trial, Push)} - {*_PARAMETERS} | {
     name_of(Parameters.must_push)
 }
 """What visionline adds to executions; no parameters."""

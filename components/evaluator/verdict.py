@@ -11,6 +11,8 @@ from common.config.strict import Checked
 
 BASELINE = "baseline"
 """The Evaluator's name for what the candidate is compared with."""
+EXAMPLES = "example_count"
+"""The metric that counts the images of a slice."""
 WHY_NOT_FILE = "why_not_blessed.json"
 """In the Evaluator's artifact, for those that have no use for TensorFlow Model Analysis."""
 LABEL = "label"

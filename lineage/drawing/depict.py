@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from common.formats import duration, known, share
-from common.record.kinds import BLESSING, EVALUATION, PUSHED_MODEL
+from common.record.kinds import BLESSING, EVALUATION, MODEL, PUSHED_MODEL
 from lineage.drawing.drawing import Drawing, Edge, Node, State
 from lineage.drawing.sections import brief_lines, sections
 from lineage.graph import facts
@@ -114,7 +114,8 @@ class _Picture:
             if event.execution_id not in shown or artifact is None:
                 continue
             if event.key in BASELINE:
-                self._baseline(artifact, verdicts.get(event.execution_id), event)
+                if artifact.type == MODEL:
+                    self._baseline(artifact, verdicts.get(event.execution_id), event)
                 continue
             if event.artifact_id not in place:
                 if f"a{artifact.id}" not in self.nodes:

@@ -166,7 +166,8 @@ class _Run:
 def _of_execution(
     execution: Execution, joined: Sequence[Event], artifacts: Mapping[int, Artifact], run: _Run
 ) -> Iterator[Json]:
-    compared = [_place(artifacts[e.artifact_id]) for e in joined if e.key in BASELINE]
+    aside = [artifacts[e.artifact_id] for e in joined if e.key in BASELINE]
+    compared = [_place(a) for a in aside if a.type == MODEL]
     worked = [(e.kind, artifacts[e.artifact_id]) for e in joined if e.key not in BASELINE]
     inputs = [{**_dataset(a), "inputFacets": {}} for kind, a in worked if kind == "input"]
     inputs = _once(inputs + _source(execution))

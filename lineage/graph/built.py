@@ -19,6 +19,7 @@ from common.record.kinds import (
     INFRA_BLESSING,
     MODEL,
     MODEL_RUN,
+    PREDICTIONS,
     PUSHED_MODEL,
 )
 from common.record.record import names_of, value_of
@@ -31,7 +32,7 @@ from lineage.store.reader import Reader
 VERDICTS = frozenset({EVALUATION, BLESSING})
 _SETTINGS = names_of(Training.hyper_parameters, Parameters.config)
 _FRESH = '"pretrained": null'
-_ENDS = VERDICTS | {PUSHED_MODEL, INFRA_BLESSING, MODEL_RUN, ANOMALIES}
+_ENDS = VERDICTS | {PREDICTIONS, PUSHED_MODEL, INFRA_BLESSING, MODEL_RUN, ANOMALIES}
 """Made from data, and never what a model is built on."""
 
 

@@ -16,8 +16,8 @@ from common.record.steps import Step
 from lineage.store.reader import Reader
 from lineage.store.records import Artifact, Context, Event, Execution
 
-BASELINE = frozenset({"baseline_model"})
-"""Inputs that a thing is compared with, and not made from."""
+BASELINE = frozenset({"baseline_model", "baseline_predictions", "candidate"})
+"""Inputs that a thing is compared with, or for, and not made from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

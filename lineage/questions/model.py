@@ -11,6 +11,7 @@ from common.record.kinds import (
     EVALUATION,
     EXAMPLES,
     INFRA_BLESSING,
+    MODEL,
     PUSHED_MODEL,
     SCHEMA,
     TRANSFORM_GRAPH,
@@ -132,7 +133,9 @@ class Judged:
             baselines={
                 e.execution_id: artifacts[e.artifact_id]
                 for e in events
-                if e.key in BASELINE and e.artifact_id in artifacts
+                if e.key in BASELINE
+                and e.artifact_id in artifacts
+                and artifacts[e.artifact_id].type == MODEL
             },
             events=tuple(e for e in events if e.execution_id in executions),
         )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from common.errors import RunError
-from common.record.kinds import ARRAYS, EXAMPLES
+from common.record.kinds import ARRAYS, EXAMPLES, PREDICTIONS
 from lineage.images.copies import Copy, served_model
 from lineage.images.uses import USES, Use
 from lineage.questions.affected_images import AffectedImages, affected_by_images
@@ -32,7 +32,7 @@ from lineage.store.workspace import Workspace
 from modelstore.rollback import choices
 from modelstore.versions import list_versions
 
-_WITH_PIXELS = (EXAMPLES, ARRAYS)
+_HOLDING = (EXAMPLES, ARRAYS, PREDICTIONS)
 _FORMER_ARRAYS = "shards"
 """In the cache: arrays of before they were artifacts, which nothing reads any more."""
 _IN_WEIGHTS: tuple[Use, ...] = ("trained", "selected", "unknown")
@@ -88,7 +88,7 @@ class ErasePlan:
     unsearched: int
     """Datasets that may hold them all the same; see `lineage affected`."""
     remove: tuple[GcItem, ...]
-    """Datasets, and what was made of them: transformed ones and arrays."""
+    """Datasets, what was made of them (transformed ones and arrays), and predictions of them."""
     bytes: int
     """On the disk, of all that is removed."""
     models: tuple[Withdrawn, ...]
@@ -194,10 +194,12 @@ def erase(
 def _holding(reader: Reader, affected: AffectedImages) -> list[Artifact]:
     """Returns examples in which an image was found, and what holds them too; removed or not.
 
+    Predictions of them are among it: they have the paths and digests of images.
+
     Others at the same place hold it as well, such as one that was imported.
     """
     holding = {d.artifact_id for d in affected.data if d.type == EXAMPLES}
-    examples = {a.id: a for type_ in _WITH_PIXELS for a in reader.artifacts_by_type(type_)}
+    examples = {a.id: a for type_ in _HOLDING for a in reader.artifacts_by_type(type_)}
     makers = reader.producers(examples)
     inputs: dict[int, set[int]] = {}
     for event in reader.events(set(makers.values())):

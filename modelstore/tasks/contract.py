@@ -5,7 +5,7 @@ Shape suffixes: N images, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,23 +19,13 @@ class Metric:
     """One figure of an evaluation."""
 
     name: str
-    tfma: str
-    """Its class in TensorFlow Model Analysis."""
+    of_each: Callable[..., npt.NDArray[Any]]
+    """From scores [N, C], labels [N] and `settings` the value of each image, [N]; the metric is
+    their mean."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """Arguments of that class by name: the fields of `EvaluateConfig` that have the values."""
+    """Further arguments by name: the fields of `EvaluateConfig` that have the values."""
     is_share: bool = False
     """Whether it lies between 0 and 1."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plot:
-    """One of TensorFlow Model Analysis' plots, by what it shows."""
-
-    tfma: str
-    """Its class there."""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    micro_average: bool = False
-    """Whether all classes' scores are in one plot."""
 
 
 class Task(Protocol):
@@ -44,8 +34,8 @@ class Task(Protocol):
     """The metric that a model is judged by: thresholds are of it, the larger the better."""
     METRICS: tuple[Metric, ...]
     """What the Evaluator computes over all images and slices, the headline first."""
-    PLOTS: tuple[Plot, ...]
-    """What it computes besides, for `components.evaluator.result`."""
+    PLOTS: tuple[str, ...]
+    """What it computes besides: classes of `components.evaluator.measures`."""
     ANSWERS: int
     """How many labels an answer has, where nobody asks for another number."""
 

@@ -34,6 +34,8 @@ _PLACES = frozenset(
 """Parameters that say where, and not what."""
 _IMPLIED = frozenset(names_of(Parameters.comparison, Parameters.serving_name, Parameters.must_push))
 """Parameters that `resolved_baseline` follows from, or that keep the cache from being asked."""
+_ASIDE = frozenset({"candidate"})
+"""Inputs that `resolved_baseline` is found by, and nothing is made of."""
 
 
 def key_parameters(parameters: Mapping[str, Any], places: Places) -> dict[str, Any]:
@@ -52,6 +54,11 @@ def key_parameters(parameters: Mapping[str, Any], places: Places) -> dict[str, A
             value = named(without_places(name, value))
         parts[name] = value
     return parts
+
+
+def key_inputs(inputs: Artifacts) -> Artifacts:
+    """Returns the inputs of a node that are part of its key."""
+    return {key: artifacts for key, artifacts in inputs.items() if key not in _ASIDE}
 
 
 def key_artifact(artifact: Any) -> Any:
@@ -77,7 +84,7 @@ def place_free(places: Places) -> AbstractContextManager[None]:
         # As much of an artifact as TFX's key is made of.
         stripped = {
             key: [SimpleNamespace(mlmd_artifact=key_artifact(a)) for a in artifacts]
-            for key, artifacts in inputs.items()
+            for key, artifacts in key_inputs(inputs).items()
         }
         return stripped, key_parameters(parameters, places)
 
@@ -100,7 +107,7 @@ def cache_record(prepared: Prepared, places: Places) -> Step:
         "parameters": {k: short(str(v), LONGEST) for k, v in sorted(parameters.items())},
         "inputs": {
             key: [[a.id, _digest(key_artifact(a))] for a in artifacts]
-            for key, artifacts in sorted(prepared.inputs.items())
+            for key, artifacts in sorted(key_inputs(prepared.inputs).items())
         },
         "executor": json.dumps(json_format.MessageToDict(prepared.executor), sort_keys=True),
         "node": _digest(*prepared.identity),

@@ -26,7 +26,10 @@ _STYLES = {
     "failed": "bold red",
     "stopped": "bold red",
 }
-_STAGES = {"export": "exporting and comparing formats"}
+_STAGES = {
+    "export": "exporting and comparing formats",
+    "predictions": "predicting the held-out images",
+}
 
 
 @dataclass(slots=True)
@@ -142,13 +145,13 @@ class LiveDisplay:
 
     def _detail(self, name: str, node: _Node) -> RenderableType:
         progress = self._progress
+        if node.state == "running" and progress.stage in _STAGES:
+            return Text(_STAGES[progress.stage], style="dim")
         if name != TRAINER or node.state in ("waiting", "cached"):
             return Text(node.detail if node.state == "running" else "", style="dim")
         last = Text(_epoch(progress.validated) if progress.validated else "", style="dim")
         if node.state != "running":
             return last
-        if progress.stage in _STAGES:
-            return Text(_STAGES[progress.stage], style="dim")
         if not progress.training:
             return Text("starting the training process", style="dim")
         step = progress.training

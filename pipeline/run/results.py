@@ -40,7 +40,7 @@ def collect(recorder: Recorder, config: PipelineConfig, run_dir: Path) -> dict[s
         }
     model = outputs[TRAINER]["model"]
     card = ModelCard.read(Path(model.uri) / SERVING_FORMAT)
-    evaluation = read_evaluation(Path(outputs[EVALUATOR]["evaluation"].uri), card)
+    evaluation = read_evaluation(Path(outputs[EVALUATOR]["evaluation"].uri))
     write_json(run_dir / EVALUATION, dump(evaluation))
     pictures.draw_evaluation(
         confusion_CC=evaluation.confusion,

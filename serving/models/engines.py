@@ -1,39 +1,19 @@
-"""What computes: TensorFlow on the SavedModel, ONNX Runtime on model.onnx.
-
-Both take pixels; image files are decoded by the SavedModel's own graph, so that the
-two cannot differ in what they see.
-"""
+"""The engines of `modelstore.engines`, with the errors of a server."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from common.paths import patternless
-from modelstore.artifact import MODEL_ONNX
+from common.errors import DataError
+from modelstore import engines
+from modelstore.engines import Engine, Floats, Images
 from serving.errors import InvalidRequestError, LoadError
 
-Images = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
+__all__ = ["Engine", "Floats", "Images", "Inputs", "Onnx", "SavedModel", "set_threads"]
+
 Inputs = Sequence[bytes] | Images
 """Of a request: encoded image files, or pixels, uint8 [N, H, W, 3]."""
-
-_DECODE = "decode_images"
-_TENSOR = "serving_tensor"
-
-
-class Engine(Protocol):
-    name: str
-    traces: bool
-    """Whether a size of batch that is new costs more, so that batches are padded to few sizes."""
-
-    def scores(self, images_NHW3: Images) -> Floats:
-        """Returns probabilities [N, C] of uint8 images."""
-        ...
 
 
 def set_threads(threads: int) -> None:
@@ -46,33 +26,18 @@ def set_threads(threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(2 * threads + 2)
 
 
-class SavedModel:
+class SavedModel(engines.SavedModel):
     """A SavedModel's decoder, and the TensorFlow engine.
 
     Raises:
       LoadError: it cannot be loaded.
     """
 
-    name = "tensorflow"
-    traces = True
-
     def __init__(self, directory: Path) -> None:
-        import tensorflow as tf
-
-        self._tf = tf
         try:
-            with patternless(directory) as name:
-                self._model = tf.saved_model.load(name)
-        except (OSError, ValueError, KeyError, tf.errors.OpError) as e:
-            raise LoadError(f"{directory} cannot be loaded: {e}") from None
-        missing = {_DECODE, _TENSOR} - set(self._model.signatures)
-        if missing:
-            raise LoadError(
-                f"{directory} lacks the signature {', '.join(sorted(missing))}: it was made by "
-                "an older visionline. Run its pipeline again."
-            )
-        self._decode = self._model.signatures[_DECODE]
-        self._tensor = self._model.signatures[_TENSOR]
+            super().__init__(directory)
+        except DataError as e:
+            raise LoadError(str(e)) from None
 
     def decode(self, encoded: Sequence[bytes]) -> Images:
         """Decodes plain JPEGs and PNGs (`common.images.plain`) to uint8 [N, H, W, 3].
@@ -81,42 +46,20 @@ class SavedModel:
           InvalidRequestError: one of them cannot be decoded.
         """
         try:
-            images = self._decode(images=self._tf.constant(list(encoded), self._tf.string))
-        except self._tf.errors.OpError:
-            raise InvalidRequestError("TensorFlow cannot decode it.") from None
-        decoded: Images = images["images"].numpy()
-        return decoded
-
-    def scores(self, images_NHW3: Images) -> Floats:
-        scores: Floats = self._tensor(images=self._tf.constant(images_NHW3))["scores"].numpy()
-        return scores
+            return super().decode(encoded)
+        except DataError as e:
+            raise InvalidRequestError(str(e)) from None
 
 
-class Onnx:
+class Onnx(engines.Onnx):
     """The ONNX Runtime engine.
 
     Raises:
       LoadError: there is no model.onnx that it can load.
     """
 
-    name = "onnx"
-    traces = False
-
     def __init__(self, directory: Path, threads: int) -> None:
-        import onnxruntime
-
-        options: Any = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Spinning threads starve the server's own on few cores.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(directory / MODEL_ONNX), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as e:  # its exceptions have no common base
-            raise LoadError(f"{directory / MODEL_ONNX} cannot be loaded: {e}") from None
-
-    def scores(self, images_NHW3: Images) -> Floats:
-        (scores,) = self._session.run(["scores"], {"images": images_NHW3})
-        return np.asarray(scores, np.float32)
+            super().__init__(directory, threads)
+        except DataError as e:
+            raise LoadError(str(e)) from None

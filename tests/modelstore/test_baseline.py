@@ -12,7 +12,7 @@ from capabilities import bound_by_modes
 from lineage_store import Builder
 from tfx.types import standard_artifacts
 
-from components.evaluator.baseline import resolve
+from components.bulk_inferrer.baseline import resolve
 from modelstore.artifact import SERVING_FORMAT, ModelCard, PushManifest, model_digest
 from modelstore.baseline import Baseline, find_baseline
 from modelstore.rollback import roll_back

@@ -47,6 +47,7 @@ ALLOWED = {
     "trainers/export.py": {"tensorflow", "onnxruntime"},
     "modelstore/raw_example.py": {"tensorflow"},
     "modelstore/predictor.py": {"tensorflow"},
+    "modelstore/engines.py": {"tensorflow", "onnxruntime"},
 }
 """What every framework's model becomes, and is compared with; and what it is made from."""
 

@@ -13,7 +13,7 @@ _FOR_ARTIFACTS = 24 * 1024
 """Of a task's inputs: URIs, and the metadata of artifacts, which no spec says."""
 _KEYS = {
     "schema_text": "schema.frozen",
-    "eval_config": "evaluate.slices and the thresholds by class",
+    "evaluate": "evaluate.slices",
     "accepted": "schema.accept",
     "slices": "evaluate.slices",
 }

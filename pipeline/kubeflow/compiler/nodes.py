@@ -139,8 +139,9 @@ class _Tasks:
             (channel,) = spec["channels"]
             producer = channel["producerNodeQuery"]["id"]
             if producer == kinds.BASELINE:
-                parameters[names.BASELINE] = from_task(BASELINE, names.BASELINE)
-            else:
+                if id_ == kinds.BASELINE_INFERRER:
+                    parameters[names.BASELINE] = from_task(BASELINE, names.BASELINE)
+            elif key != names.CANDIDATE:
                 artifacts[key] = self._source(channel)
                 producers.add(producer)
         if "data_path" in overrides:

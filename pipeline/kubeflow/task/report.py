@@ -34,7 +34,7 @@ def show_evaluation(io: TaskIO, recorder: Any) -> None:
     from pipeline.run.results import verdict_of
 
     card = ModelCard.read(io.inputs["model"].path / SERVING_FORMAT)
-    evaluation = read_evaluation(io.outputs["evaluation"].path, card)
+    evaluation = read_evaluation(io.outputs["evaluation"].path)
     record = verdict_of(evaluation)
     recorder.annotate(EVALUATOR, record)
     title = f"{card.architecture} ({card.framework})"

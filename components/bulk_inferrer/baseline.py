@@ -1,4 +1,4 @@
-"""What the Evaluator compares with: the model served under the name, whichever framework made it.
+"""What a candidate is compared with: the model served under the name, whichever framework made it.
 
 TFX's LatestBlessedModelStrategy takes the newest blessed model of the whole pipeline, also
 one that was never pushed, belongs to another name, or has lost its files.
@@ -32,7 +32,7 @@ RESOLVED = name_of(Parameters.resolved_baseline)
 class ServedModel(resolver.ResolverStrategy):
     """Resolves `model` to the record of the baseline, or to none.
 
-    It is for lineage alone: `EvaluatorDriver` says what is compared, which the store need
+    It is for lineage alone: `BaselineDriver` says what is compared, which the store need
     not know.
     """
 
@@ -55,16 +55,16 @@ class ServedModel(resolver.ResolverStrategy):
         return {**nothing, "model": models[-1:]}
 
 
-class EvaluatorDriver(Driver):
+class BaselineDriver(Driver):
     """Says what the candidate is compared with, before the cache is looked up.
 
-    It is part of the cache key, so that no verdict is reused that rests on another
-    comparison, or on none.
+    It is part of the cache key, so that no predictions are reused of another model; and
+    through them no verdict that rests on another comparison, or on none.
     """
 
     def run(self, execution_info: ExecutionInfo) -> driver_output_pb2.DriverOutput:
         properties = dict(execution_info.exec_properties)
-        (candidate,) = execution_info.input_dict["model"]
+        (candidate,) = execution_info.input_dict["candidate"]
         folder = Path(properties["serving_dir"]) / properties["serving_name"]
         pipeline, comparison = execution_info.pipeline_info.id, properties["comparison"]
         with self.connection as handle:
