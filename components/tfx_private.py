@@ -51,7 +51,10 @@ def install_tfx_alone() -> None:
 
     Call before the first import of any of what is kept out.
     """
-    global _absent
+    global _absent, _is_installed
+    if _is_installed:
+        return
+    _is_installed = True
     lean_imports.install(_UNUSED)
     _absent = lean_imports.install(_EXECUTORS_OWN)
     for name in (*_DECLARED, *_NOTEBOOK):
@@ -84,6 +87,7 @@ def install_pipeline() -> None:
     complete()
 
 
+_is_installed = False
 _absent: lean_imports.Absent | None = None
 
 
@@ -186,6 +190,7 @@ def run_ir(runner: str, ir: Any, beam_options: list[str]) -> None:
       runner: "beam" or "local".
       beam_options: of that pipeline.
     """
+    complete()  # Beam is wanted
     import apache_beam
     from tfx.orchestration.beam import beam_dag_runner
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner

@@ -55,7 +55,7 @@ def main(*requests: str) -> int:
     from common.process import cpus
     from components import tfx_private
 
-    tfx_private.install_pipeline()
+    tfx_private.install_tfx_alone()
     cpus.size_pools()
     from lineage.store.mlmd import mended
     from lineage.store.setup import make_ready
