@@ -19,8 +19,10 @@ from common.images.segments import JPEG, PNG, SCAN, jpeg_segments, png_chunks
 _NEEDED_SEGMENTS = {*range(0x00, 0xE1), 0xEE} | {*range(0xF0, 0xFE)}
 """Markers of a JPEG's picture: all but those of applications, without JFIF's and Adobe's,
 which tell its colours, and of comments."""
-_SMALL, _METADATA = 1 << 14, re.compile(rb"\xff[\xe1-\xed\xef\xfe\xff]")
-"""Of a small JPEG all is searched for markers of other segments, and for what fills up."""
+SMALL = 1 << 14
+"""Bytes of a file whose headers take longer than its pixels."""
+_METADATA = re.compile(rb"\xff[\xe1-\xed\xef\xfe\xff]")
+"""Markers of a JPEG's other segments, and what fills up before them."""
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 _PROFILE, _PNG_XMP = b"Raw profile type exif", b"XML:com.adobe.xmp"
 _MOST_TEXT = 1 << 20
@@ -64,6 +66,11 @@ def lay_bare(data: bytes) -> Bare:
     return Bare(_bare_avif(data) if data[4:8] == b"ftyp" else data, None)
 
 
+def has_metadata(jpeg: bytes) -> bool:
+    """Says whether a JPEG may hold anything that `lay_bare` leaves out."""
+    return _METADATA.search(jpeg) is not None
+
+
 def _joined(data: bytes, parts: list[tuple[int, int]]) -> bytes:
     view = memoryview(data)
     joined = b"".join(view[start:end] for start, end in parts)
@@ -71,8 +78,6 @@ def _joined(data: bytes, parts: list[tuple[int, int]]) -> bytes:
 
 
 def _bare_jpeg(data: bytes) -> Bare:
-    if len(data) < _SMALL and not _METADATA.search(data):
-        return Bare(data, 1)
     exif, xmp = b"", b""
     kept = [(0, 2)]
     last = 2

@@ -9,6 +9,7 @@ depends on any order, on file times or on where the files lie.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -121,20 +122,26 @@ def _regular_size(status: os.stat_result) -> int:
 def file_digest(read: Record | Shard, content_sha256: str) -> bytes:
     """Returns 32 bytes that identify a file that is read, and what the listing says of it."""
     if isinstance(read, Shard):
-        said: list[Any] = ["", read.split, read.names]
+        said = _json("", read.split, read.names)
     else:
-        said = [read.label, read.split, read.extra]
-    return _digest(show(read.path), *said, content_sha256)
+        said = _json(read.label, read.split, read.extra)
+    return _digest(f'[{json.dumps(show(read.path))}, {said}, "{content_sha256}"]')
 
 
 def image_digest(record: Record, content_sha256: str) -> bytes:
     """Returns 32 bytes that identify an image and what is said of it, wherever it came from."""
-    extra = sorted((name, value) for name, value in record.extra if value)
-    return _digest(record.label, record.split, extra, content_sha256)
+    extra = tuple(sorted((name, value) for name, value in record.extra if value))
+    return _digest(f'[{_json(record.label, record.split, extra)}, "{content_sha256}"]')
 
 
-def _digest(*values: Any) -> bytes:
-    return hashlib.sha256(json.dumps(values).encode()).digest()
+@functools.lru_cache(4096)
+def _json(*values: Any) -> str:
+    """Returns items of a JSON array; those of many images are the same."""
+    return json.dumps(values)[1:-1]
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 class Digests:

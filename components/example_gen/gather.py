@@ -16,7 +16,6 @@ from components.example_gen.config import Columns, DataConfig
 from components.example_gen.reading import BATCH, Reader, note_of
 from components.example_gen.records import Note, Notes, Record, Shard, Source, batches
 from components.example_gen.spool import Bundle, Spool
-from components.example_gen.tfrecords import framed
 from modelstore import raw_example as features
 
 Piece = list[Record] | Shard
@@ -66,7 +65,7 @@ def gather(
 
 
 def reader_of(base: bytes, max_pixels: int, depth: int) -> Reader[bytes]:
-    """Makes a reader of images that makes their framed examples; see `Reader`."""
+    """Makes a reader of images that makes their raw examples; see `Reader`."""
     return Reader(base, partial(example_of, max_pixels=max_pixels, depth=depth))
 
 
@@ -77,7 +76,7 @@ def read(
     columns: Columns,
     take: Callable[[Note, bytes], None],
 ) -> Iterator[Notes]:
-    """Hands over the framed examples of a piece; yields what is known of them."""
+    """Hands over the examples of a piece; yields what is known of them."""
     if isinstance(piece, Shard):
         return reader.shard(piece, kind, columns, take)
     return reader.files(piece, take)
@@ -86,7 +85,7 @@ def read(
 def example_of(
     record: Record, data: bytes, sha256: str, max_pixels: int, depth: int = DEPTH
 ) -> tuple[Note, bytes]:
-    """Makes a note and the framed raw example of an image; raises BadImage."""
+    """Makes a note and a serialised raw example of an image; raises BadImage."""
     note, image = note_of(record, data, sha256, max_pixels, depth)
     example = features.serialise(
         encoded=image.encoded,
@@ -100,4 +99,4 @@ def example_of(
         label=record.label,
         extra={name: value.encode() for name, value in record.extra},
     )
-    return note, framed(example)
+    return note, example

@@ -106,11 +106,11 @@ class Bundle:
         self._notes = open(spool.path / f"{self.name}.notes", "wb")  # noqa: SIM115
 
     def add(self, note: Note, example: bytes) -> None:
-        """Writes a framed example; its image's note is to follow in `note`, in the same order."""
+        """Writes an image; its note is to follow in `note`, in the same order."""
         split = self._spool.plan.split_of(note.sha256, note.given_split)
         if split not in self._writers:
             self._writers[split] = tfrecords.Writer(self._spool.examples(self.name, split))
-        self._writers[split].write(example)
+        self._writers[split].write(tfrecords.framed(example))
         self.size += len(example)
 
     def note(self, notes: Notes) -> None:

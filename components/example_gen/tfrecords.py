@@ -32,15 +32,27 @@ class Writer:
     """Writes a file of framed examples."""
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "wb", buffering=_BUFFER)  # noqa: SIM115
+        self._file = open(path, "wb")  # noqa: SIM115
         self._gzip = zlib.compressobj(level=0, wbits=zlib.MAX_WBITS | 16)
+        self._waiting: list[bytes] = []
+        self._size = 0
 
     def write(self, record: bytes) -> None:
-        self._file.write(self._gzip.compress(record))
+        # Many at once: other threads get the interpreter each time, and give it back late.
+        self._waiting.append(record)
+        self._size += len(record)
+        if self._size >= _BUFFER:
+            self._flush()
 
     def close(self) -> None:
+        self._flush()
         self._file.write(self._gzip.flush())
         self._file.close()
+
+    def _flush(self) -> None:
+        self._file.write(self._gzip.compress(b"".join(self._waiting)))
+        self._waiting.clear()
+        self._size = 0
 
 
 def read(path: Path) -> Iterator[bytes]:

@@ -32,6 +32,7 @@ from components.artifacts import IngestionReport
 from components.example_gen import spans
 from components.example_gen.component import ImageExampleGen
 from components.example_gen.config import DataConfig, to_json
+from components.example_gen.driver import BEAM
 from components.example_gen.executor import Executor
 from components.example_gen.image_index import IMAGES_FILE, from_line
 from components.example_gen.resolve import resolve
@@ -386,6 +387,19 @@ def test_manifest_with_extra_columns_missing_files_and_duplicates(first_run, tmp
     ]
     (only,) = examples_in(uri, "test")
     assert only["camera"].bytes_list.value[0] == b"right"
+
+
+def test_beam_makes_the_same(first_run, tmp_path):
+    config = to_json(DataConfig(path=str(first_run.data)))
+    examples, report = standard_artifacts.Examples(), IngestionReport()
+    examples.uri, report.uri = str(tmp_path / "examples"), str(tmp_path / "report")
+    os.makedirs(report.uri)
+    properties = {"config": config, "engine": BEAM}
+    Executor().Do({}, {"examples": [examples], "report": [report]}, properties)
+    assert placed(tmp_path / "examples") == placed(first_run.uri)
+    assert properties["input_fingerprint"] == resolve(config)["input_fingerprint"]
+    ours = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert ours == report_of(first_run.root)
 
 
 def test_tfrecords_of_raw_examples_come_back_the_same(first_run, tmp_path):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
 
 import pytest
 
 from common.errors import DataError
+from components.example_gen import notebook
 from components.example_gen.config import DataConfig
+from components.example_gen.image_index import to_lines
 from components.example_gen.records import OUTSIDE, Note, Notes, Quarantined, Source
 from components.example_gen.report import Outcome, conclude
 
@@ -88,6 +92,23 @@ def test_a_class_whose_every_image_is_in_others_is_told() -> None:
     assert outcome.report["notices"][-1] == (
         "Every image of class 'all' is there under another label too."
     )
+
+
+def test_what_is_too_much_for_memory_is_concluded_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = [image(f"b/copy of {n}.jpg", f"a/{n}.jpg") for n in range(40)]
+    images = [*MANY, *copies, image("c/only.jpg"), image("c/copy.jpg", "a/3.jpg")]
+    notes = [Notes(images=images[n : n + 7]) for n in range(0, len(images), 7)]
+    source = Source(kind="folder", base=b"", records=())
+    held = conclude(source, DataConfig(path="x"), [Notes(images=images)])
+    monkeypatch.setattr(notebook, "_HELD", 20)
+    written = conclude(source, DataConfig(path="x"), notes[::-1], tmp_path)
+    assert len(list(tmp_path.glob(".notes-*/*"))) > 50
+    assert (written.report, written.plan) == (held.report, held.plan)
+    assert to_lines(chain.from_iterable(held.images())) == b"".join(map(to_lines, written.images()))
+    first = written.report["duplicates"]["across_labels"]["first"]
+    assert [f["paths"][0] for f in first] == sorted(f["paths"][0] for f in first)
 
 
 def test_a_few_images_outside_the_class_folders_fail_no_run() -> None:

@@ -27,6 +27,14 @@ images = st.lists(
 ).filter(lambda images: len({s for s, _, _ in images}) >= 10 and len({x[1] for x in images}) > 1)
 
 
+def planned(images, digits=0):
+    """Plans images that come in parts, by so many digits of their content."""
+    parts = {}
+    for image in images:
+        parts.setdefault(image[0][:digits], []).append(image)
+    return plan_splits(parts.values, {given for _, _, given in images}, SHARES)
+
+
 def splits_of(images, plan):
     return {(s, label): plan.split_of(s, g) for s, label, g in images}
 
@@ -34,7 +42,7 @@ def splits_of(images, plan):
 @given(images)
 def test_every_split_is_filled_and_every_class_trained(images):
     try:
-        plan = plan_splits(images, SHARES)
+        plan = planned(images)
     except DataError:
         # Only where each content in train is the last of one of the 3 classes.
         assert len({s for s, _, _ in images if by_hash(s, SHARES) == "train"}) <= 3
@@ -48,7 +56,7 @@ def test_every_split_is_filled_and_every_class_trained(images):
 @given(images, images)
 def test_an_image_stays_where_it_is_as_data_grows(before, added):
     try:
-        old, new = plan_splits(before, SHARES), plan_splits(before + added, SHARES)
+        old, new = planned(before), planned(before + added)
     except DataError:
         return
     for sha256, _, given_split in before:
@@ -59,10 +67,21 @@ def test_an_image_stays_where_it_is_as_data_grows(before, added):
 @given(images)
 def test_the_order_of_images_does_not_matter(images):
     try:
-        plan = plan_splits(images, SHARES)
+        plan = planned(images)
     except DataError:
         return
-    assert plan_splits(images[::-1], SHARES) == plan
+    assert planned(images[::-1]) == plan
+
+
+@given(images)
+def test_the_parts_do_not_matter(images):
+    try:
+        plan = planned(images)
+    except DataError:
+        with pytest.raises(DataError):
+            planned(images, digits=1)
+        return
+    assert planned(images, digits=1) == plan
 
 
 def test_shares_are_kept():
@@ -75,13 +94,13 @@ def test_shares_are_kept():
 
 
 def test_large_data_moves_nothing():
-    assert not plan_splits([(sha(n), "ab"[n % 2], None) for n in range(1000)], SHARES).moved
+    assert not planned([(sha(n), "ab"[n % 2], None) for n in range(1000)]).moved
 
 
 def test_missing_splits_are_carved_from_train_alone():
     images = [(sha(n), "ab"[n % 2], "train") for n in range(2000)]
     images += [(sha(-n), "a", "test") for n in range(1, 50)]
-    plan = plan_splits(images, SHARES)
+    plan = planned(images)
     assert {plan.split_of(s, g) for s, _, g in images if g == "test"} == {"test"}
     carved = [plan.split_of(s, g) for s, _, g in images if g == "train"]
     assert set(carved) == {"train", "val"}
@@ -90,23 +109,23 @@ def test_missing_splits_are_carved_from_train_alone():
 
 def test_complete_given_splits_are_taken_as_they_are():
     images = [(sha(n), "a", ["train", "val", "test"][n % 3]) for n in range(30)]
-    plan = plan_splits(images, SHARES)
+    plan = planned(images)
     assert all(plan.split_of(s, g) == g for s, _, g in images) and not plan.moved
 
 
 def test_a_class_of_one_image_is_trained_on():
     lonely = next(sha(n) for n in range(1000) if by_hash(sha(n), SHARES) == "test")
     images = [(sha(-n), "a", None) for n in range(1, 100)] + [(lonely, "b", None)]
-    plan = plan_splits(images, SHARES)
+    plan = planned(images)
     assert plan.moved == {lonely: "train"} and plan.split_of(lonely, None) == "train"
 
 
 def test_too_few_images_say_what_to_do():
     with pytest.raises(DataError, match=r"split 'val' has no images \(2 usable.*Add images"):
-        plan_splits([(sha(1), "a", None), (sha(2), "b", None)], SHARES)
+        planned([(sha(1), "a", None), (sha(2), "b", None)])
 
 
 def test_a_given_split_that_lost_its_images():
     images = [(sha(n), "a", "val") for n in range(5)]
     with pytest.raises(DataError, match="split 'train' has no images"):
-        plan_splits(images, SHARES)
+        planned(images)

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from components.example_gen.digest import size_of
-from components.example_gen.ingest import IngestImages, example_of
+from components.example_gen.gather import example_of
+from components.example_gen.ingest import Ingest
 from components.example_gen.reading import Reader
 from components.example_gen.records import Note, Notes, Record
 from components.example_gen.splits import SplitPlan, plan_by_hash
-from components.example_gen.spool import Bundle, Spool, settle
+from components.example_gen.spool import Bundle, Spool, remove_spools, settle
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 
@@ -39,7 +40,7 @@ def note(n: int, given: str | None = None) -> Note:
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
-    spool = Spool(path=tmp_path / "spool", plan=plan_by_hash([], SHARES))
+    spool = Spool(path=tmp_path / ".spool-1", plan=plan_by_hash([], SHARES))
     spool.path.mkdir()
     return spool
 
@@ -125,7 +126,7 @@ def test_what_an_earlier_attempt_left_is_gone(spool):
     bundle = write(spool, range(100))
     found = settled(spool, [bundle], spool.plan)
     assert found == {s: [e] for s, e in expected(range(100), spool.plan).items()}
-    spool.remove()
+    remove_spools(spool.path.parent)
     assert sorted(p.name for p in spool.path.parent.iterdir()) == [
         f"Split-{s}" for s in sorted(SHARES)
     ]
@@ -139,7 +140,7 @@ def test_a_bundle_that_is_tried_again(spool, tmp_path):
         records.append(Record(path=b"%d.png" % n, label="ab"[n % 2]))
 
     def attempt(ends: bool) -> list[str]:
-        ingesting = IngestImages(os.fsencode(tmp_path), 100, spool)
+        ingesting = Ingest(os.fsencode(tmp_path), 100, spool)
         ingesting.setup()
         ingesting.start_bundle()
         ingesting.process(pickle.dumps(records[:5]))

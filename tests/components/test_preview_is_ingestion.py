@@ -21,7 +21,7 @@ from odd_images import all_kinds
 from PIL import Image
 
 from common.errors import DataError
-from components.example_gen.ingest import example_of
+from components.example_gen.gather import example_of
 from components.example_gen.records import Record
 from pipeline.cli.main import app
 

@@ -334,7 +334,7 @@ def test_ingestion_in_a_worker_of_its_own(worker, tmp_path):
                 p
                 | beam.Create(packed)
                 | beam.Reshuffle()
-                | beam.ParDo(ingest.IngestImages(source.base, config.max_pixels, spool))
+                | beam.ParDo(ingest.Ingest(source.base, config.max_pixels, spool))
                 | beam.Map(told)
                 | beam.io.WriteToText(str(tmp_path / "told"))
             )

@@ -21,7 +21,7 @@ from serving_server import b64, in_process
 from common.files import checksums
 from common.images.headers import count_pixels
 from common.images.pixels import check_image
-from components.example_gen.ingest import example_of
+from components.example_gen.gather import example_of
 from components.example_gen.records import Record
 from components.infra_validation.clients import Grpc, Http
 from components.infra_validation.sample import Example
