@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from absl import logging
-from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
-from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from common.errors import DataError
@@ -104,8 +102,9 @@ def _write_report(uri: str, outcome: Outcome, properties: dict[str, Any]) -> Non
 def _set_properties(
     examples: Any, contents: dict[str, Any], properties: dict[str, Any], depth: int
 ) -> None:
-    examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
-    examples_utils.set_file_format(examples, "tfrecords_gzip")
+    # As `tfx.components.util.examples_utils` does, which brings TensorFlow.
+    examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
+    examples.set_string_custom_property("file_format", "tfrecords_gzip")
     examples.span = properties[SPAN]
     if VERSION in properties:
         examples.version = properties[VERSION]
