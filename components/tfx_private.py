@@ -38,6 +38,7 @@ _DECLARED = (
     "tensorflow_transform",
 )
 """Whose classes TFX names among the parameters of its standard components."""
+_BEAM = "apache_beam"
 _NOTEBOOK = "tensorflow_model_analysis.notebook", "tensorflow_model_analysis.notebook.visualization"
 """They bring IPython, to draw in a notebook."""
 _MOST_EXAMPLES = 1000
@@ -74,11 +75,14 @@ def complete() -> None:
     it took from a stand-in as it was imported.
     """
     global _absent
-    if _absent is not None:
-        _absent.allow()
-        _absent = None
-        for name in _DECLARED:
-            del sys.modules[name]
+    if _absent is None:
+        return
+    _absent.allow()
+    _absent = None
+    for name in _DECLARED:
+        del sys.modules[name]
+    if base_beam_executor := sys.modules.get("tfx.dsl.components.base.base_beam_executor"):
+        vars(base_beam_executor)["beam"] = _StandIn(_BEAM)
 
 
 def install_pipeline() -> None:
@@ -107,7 +111,7 @@ class _StandIn(ModuleType):
     __path__: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
-        if _absent is None and self.__name__ in _DECLARED:
+        if _absent is None and self.__name__ not in _NOTEBOOK:
             return getattr(importlib.import_module(self.__name__), name)
         return _placeholder(self, name)
 
@@ -191,6 +195,7 @@ def run_ir(runner: str, ir: Any, beam_options: list[str]) -> None:
       beam_options: of that pipeline.
     """
     complete()  # Beam is wanted
+    bound_batches()
     import apache_beam
     from tfx.orchestration.beam import beam_dag_runner
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
@@ -235,7 +240,21 @@ def launches_watched(
       prepared: called with each node, whether it was found in the cache or not.
       before: called with each node that is executed, and not cached.
     """
-    from tfx.orchestration.portable import launcher
+    from tfx.orchestration.portable import (
+        beam_executor_operator,
+        launcher,
+        python_executor_operator,
+    )
+    from tfx.utils import import_utils
+
+    def as_called(path: str) -> Callable[..., Any]:
+        def executor(**context: Any) -> Any:
+            return import_utils.import_class_by_path(path)(**context)
+
+        return executor
+
+    # A step that is cached needs no executor.
+    lazy = SimpleNamespace(import_class_by_path=as_called)
 
     class Launcher(launcher.Launcher):  # type: ignore[misc]
         def launch(self) -> Any:
@@ -266,7 +285,11 @@ def launches_watched(
             complete()
             return super()._run_executor(execution_info)
 
-    with _replaced(launcher, Launcher=Launcher):
+    with (
+        _replaced(launcher, Launcher=Launcher),
+        _replaced(beam_executor_operator, import_utils=lazy),
+        _replaced(python_executor_operator, import_utils=lazy),
+    ):
         yield
 
 

@@ -136,7 +136,6 @@ def _recorded(
     config = request.config
     workspace = Workspace(config.output)
     began = time.monotonic()
-    tfx_private.bound_batches()
     recorder.annotate_run(
         replace(
             describe(workspace.run_dir(request.run_id), own_code(config.train.model)),
