@@ -31,6 +31,11 @@ def available_cpus() -> int:
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
 
 
+def cpu_mask() -> list[int]:
+    """The numbers of the CPUs that this process may run on, whatever part of them it may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
 def size_pools() -> None:
     """Tells libraries that know masks and no quotas; before they are imported.
 

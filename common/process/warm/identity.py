@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from common.process.cpus import cpu_mask
+
 _OF_THE_MOMENT = {
     *("PWD", "OLDPWD", "SHLVL", "_", "COLUMNS", "LINES", "TERM", "COLORTERM", "NO_COLOR"),
     *("WINDOWID", "STY", "TMUX", "TMUX_PANE", "SSH_TTY", "SSH_CLIENT", "SSH_CONNECTION"),
@@ -32,7 +34,7 @@ def identity(target: str, environment: Mapping[str, str]) -> str:
             for name in sorted(dir(resource))
             if name.startswith("RLIMIT_")
         ],
-        "cpus": sorted(os.sched_getaffinity(0)),
+        "cpus": cpu_mask(),
         "nice": os.nice(0),
         "user": [os.getuid(), os.getgid(), *sorted(os.getgroups())],
         "root": _of_process("root"),
