@@ -26,7 +26,11 @@ _STYLES = {
     "failed": "bold red",
     "stopped": "bold red",
 }
-_STAGES = {"shards": "preparing images for training", "export": "exporting and comparing formats"}
+_STAGES = {
+    "shards": "preparing images for training",
+    "prepare": "trying the export",
+    "export": "exporting and comparing formats",
+}
 
 
 @dataclass(slots=True)
