@@ -33,6 +33,7 @@ from modelstore.artifact import NATIVE, ModelCard
 from modelstore.tasks import TASKS
 from trainers.config import TrainConfig
 from trainers.contract import Backend, Learner, load_backend
+from trainers.frameworks import get_framework
 from trainers.history import CURVES, HISTORY, TENSORBOARD
 
 
@@ -201,8 +202,9 @@ def wait_for_job(framework: str) -> int:
     """Imports what the framework needs, then runs the job that standard input names."""
     die_with_parent()
     load_backend(framework)
-    with contextlib.suppress(ImportError):  # for the export; training does without
-        importlib.import_module("modelstore.savedmodel")
+    for name in (*get_framework(framework).later, "modelstore.savedmodel", "onnxruntime"):
+        with contextlib.suppress(ImportError):  # said by what needs it
+            importlib.import_module(name)
     line = sys.stdin.readline()
     return main(*json.loads(line)) if line else 0
 

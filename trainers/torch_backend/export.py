@@ -79,13 +79,15 @@ def on_cpu(scorer: Scorer) -> Scorer:
 
 def to_tensorflow(program: ExportedProgram) -> Any:
     """Returns a program as a `TensorFlowModule`, of TensorFlow's own operators where it has all."""
-    from trainers.torch_backend import stablehlo, tensorflow_graph
+    from trainers.torch_backend import tensorflow_graph
 
     try:
         return tensorflow_graph.interpreted(program)
     except Exception as e:
         logging.info("The model is embedded as StableHLO, since: %s", e)
-        return stablehlo.embedded(program)
+    from trainers.torch_backend import stablehlo
+
+    return stablehlo.embedded(program)
 
 
 def _to_onnx(program: ExportedProgram) -> Any:

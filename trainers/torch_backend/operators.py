@@ -485,8 +485,9 @@ def _topk(x: Any, k: int, dim: int = -1, largest: bool = True, ordered: bool = T
 
 
 @_operator(aten.cumsum.default)
-def _cumsum(x: Any, dim: int, **_: Any) -> Any:
-    return tf.cumsum(x, dim)
+def _cumsum(x: Any, dim: int, *, dtype: Any = None) -> Any:
+    dtype = _type(dtype) if dtype is not None else tf.int64 if not x.dtype.is_floating else x.dtype
+    return tf.cumsum(tf.cast(x, dtype), dim)
 
 
 @_operator(aten.linalg_vector_norm.default)
