@@ -76,6 +76,14 @@ class Learner(Predictor, Protocol):
     parameter_count: int
     """Trainable weights, as timm counts them (no running statistics)."""
 
+    def prepare_export(self) -> None:
+        """Does of an export what needs no trained weights; called before the first step.
+
+        Raises:
+          ConfigError: the model cannot be exported.
+        """
+        ...
+
     def train_step(self, batch: Batch, learning_rate: float) -> StepResult: ...
 
     def snapshot(self) -> Any:
@@ -86,6 +94,18 @@ class Learner(Predictor, Protocol):
 
     def save(self, directory: Path) -> None:
         """Writes the native model into an existing, empty directory."""
+        ...
+
+    def to_tensorflow(self) -> Any:
+        """The model, as it is now, as a `tf.Module`.
+
+        Calling it maps uint8 [N,H,W,3] (N unknown) to probabilities, float32
+        [N,C]; it can be saved in a SavedModel that loads with TensorFlow alone.
+        """
+        ...
+
+    def to_onnx(self, path: Path) -> None:
+        """Writes the model, as it is now, as ONNX: "images" uint8 [N,H,W,3] to "scores" [N,C]."""
         ...
 
 
@@ -122,18 +142,6 @@ class Backend(Protocol):
 
     def load(self, directory: Path) -> Predictor:
         """The native model that `Learner.save` wrote."""
-        ...
-
-    def to_tensorflow(self, directory: Path) -> Any:
-        """The native model as a `tf.Module`.
-
-        Calling it maps uint8 [N,H,W,3] (N unknown) to probabilities, float32
-        [N,C]; it can be saved in a SavedModel that loads with TensorFlow alone.
-        """
-        ...
-
-    def to_onnx(self, directory: Path, path: Path) -> None:
-        """The native model as ONNX: "images" uint8 [N,H,W,3] to "scores" [N,C]."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""From a native model to the model artifact, with the proof that all agree."""
+"""From a trained model to the model artifact, with the proof that all agree."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from common.images.pixels import to_png
 from common.process.cpus import available_cpus
 from modelstore.artifact import GOLDEN, MODEL_ONNX, NATIVE
 from modelstore.tasks.contract import Task
-from trainers.contract import Backend, Floats, Images
+from trainers.contract import Backend, Floats, Images, Learner
 from trainers.probes import drawn
 
 PARITY_TOLERANCE = 1e-3
@@ -24,6 +24,7 @@ _WARM_UP = 3
 
 def export(
     backend: Backend,
+    learner: Learner,
     directory: Path,
     *,
     transform_graph: Path,
@@ -35,6 +36,7 @@ def export(
     """Writes SavedModel, ONNX and golden outputs beside `directory/native`.
 
     Args:
+      learner: the trained model.
       directory: the artifact; its `native/` is there already.
       transform_graph: TFX's TransformGraph directory.
       images_NHW3: real images to compare the formats on; they stay here.
@@ -55,14 +57,15 @@ def export(
     golden_NHW3 = images_NHW3 if golden == "validation" else drawn(GOLDEN_IMAGES, (height, width))
     model = backend.load(native)
     expected_NC, scores_NC = model.predict(images_NHW3), model.predict(golden_NHW3)
+    _differences({"native": learner.predict(images_NHW3)}, expected_NC)
     np.savez(directory / GOLDEN, images_NHW3=golden_NHW3, scores_NC=scores_NC)
     savedmodel.save(
         savedmodel.ServingModule(
-            backend.to_tensorflow(native), transform_graph, class_names, (height, width), task
+            learner.to_tensorflow(), transform_graph, class_names, (height, width), task
         ),
         directory,
     )
-    backend.to_onnx(native, directory / MODEL_ONNX)
+    learner.to_onnx(directory / MODEL_ONNX)
     if golden == "validation":
         return check_parity(directory, images_NHW3, expected_NC)
     # On the drawn ones, too: a server refuses what differs there.
@@ -77,6 +80,11 @@ def check_parity(directory: Path, images_NHW3: Images, expected_NC: Floats) -> d
     """Compares what was written, as a server would load it, with the native scores."""
     (onnx_NC,) = _onnx_session(directory).run(["scores"], {"images": images_NHW3})
     scores = {**_savedmodel_scores(directory, images_NHW3), "onnx": onnx_NC}
+    return _differences(scores, expected_NC)
+
+
+def _differences(scores: dict[str, Floats], expected_NC: Floats) -> dict[str, float]:
+    """Returns the largest differences, by format; raises TrainingError for one that is too large."""
     parity = {k: float(np.abs(v - expected_NC).max()) for k, v in scores.items()}
     # Written so that a NaN is a failure too.
     wrong = {k: v for k, v in parity.items() if not v <= PARITY_TOLERANCE}

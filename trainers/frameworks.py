@@ -32,6 +32,9 @@ class Framework:
     """What pip installs it with."""
     needs: tuple[str, ...]
     """The modules that training, export and all need of it."""
+    later: tuple[str, ...] = ()
+    """Modules that it imports when it first needs them, for seconds: a process that waits for
+    its training imports them meanwhile."""
     model_names: Callable[[], list[str]]
     """Lists the models that it offers by name, without importing the framework."""
     counted: Mapping[str, tuple[int, int]] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.files import read_json
+from modelstore.artifact import NATIVE
 
 HISTORY = "history.json"
 CURVES = "training_curves.png"
@@ -12,10 +13,20 @@ TENSORBOARD = "tensorboard"
 
 
 def kept(directory: Path) -> str:
-    """A sentence on what a training that did not end well left; "" where that is nothing."""
+    """Says what a training that did not end well left; "" where that is nothing."""
+    sentences = []
     try:
         epochs = len(read_json(directory / HISTORY))
+        figures = (
+            "figures of its one finished epoch" if epochs == 1 else f"figures of {epochs} epochs"
+        )
+        sentences.append(
+            f"The {figures} are kept in {directory} ({HISTORY}, {CURVES}, {TENSORBOARD}/)."
+        )
     except (OSError, ValueError, TypeError):
-        return ""
-    figures = "figures of its one finished epoch" if epochs == 1 else f"figures of {epochs} epochs"
-    return f"The {figures} are kept in {directory} ({HISTORY}, {CURVES}, {TENSORBOARD}/)."
+        pass
+    if (directory / NATIVE).is_dir():
+        sentences.append(
+            f"The trained model is kept in {directory / NATIVE}, which train.pretrained takes."
+        )
+    return " ".join(sentences)

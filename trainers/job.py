@@ -18,6 +18,7 @@ import resource
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ from common.process.progress import emit
 from modelstore.artifact import NATIVE, ModelCard
 from modelstore.tasks import TASKS
 from trainers.config import TrainConfig
-from trainers.contract import Backend, load_backend
+from trainers.contract import Backend, Learner, load_backend
+from trainers.frameworks import get_framework
 from trainers.history import CURVES, HISTORY, TENSORBOARD
 
 
@@ -59,7 +61,7 @@ def run(job: TrainJob) -> ModelCard:
     """Trains, exports and checks one model; returns its card."""
     backend = load_backend(job.config.framework)
     accelerator = backend.configure(threads=job.config.threads, seed=job.config.seed)
-    fitted = fit(backend, job)
+    fitted = fit(backend, job, before=_prepare_export)
     task = TASKS[job.config.task]
     directory = Path(job.model_dir)
     emit({"kind": "stage", "stage": "export"})
@@ -67,6 +69,7 @@ def run(job: TrainJob) -> ModelCard:
 
     parity = export.export(
         backend,
+        fitted.learner,
         directory,
         transform_graph=Path(job.transform_graph),
         class_names=job.class_names,
@@ -78,7 +81,7 @@ def run(job: TrainJob) -> ModelCard:
     card = ModelCard(
         framework=job.config.framework,
         architecture=job.config.model,
-        parameter_count=fitted.parameter_count,
+        parameter_count=fitted.learner.parameter_count,
         image_size=(fitted.compared_NHW3.shape[1], fitted.compared_NHW3.shape[2]),
         class_names=job.class_names,
         config=dump(job.config),
@@ -107,21 +110,32 @@ def run(job: TrainJob) -> ModelCard:
     return card
 
 
+def _prepare_export(learner: Learner) -> None:
+    emit({"kind": "stage", "stage": "prepare"})
+    importlib.import_module("modelstore.savedmodel")  # TensorFlow, where PyTorch trains
+    learner.prepare_export()
+
+
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """What a training came to."""
 
     epochs: list[Any]
-    parameter_count: int
+    learner: Learner
     compared_NHW3: Any
     """Validation images that the exported formats are compared on."""
     seconds: float
 
 
-def fit(backend: Backend, job: TrainJob) -> Fitted:
+def fit(
+    backend: Backend, job: TrainJob, *, before: Callable[[Learner], None] = lambda learner: None
+) -> Fitted:
     """Trains and leaves the native model in `model_dir/native`.
 
     Needs the backend's own framework alone.
+
+    Args:
+      before: called with the model before the first step.
     """
     from trainers import curves, data, export, loop
 
@@ -132,6 +146,7 @@ def fit(backend: Backend, job: TrainJob) -> Fitted:
     learner = backend.build(
         config, num_classes=len(job.class_names), image_size=(int(height), int(width))
     )
+    before(learner)
     run_dir, headline = Path(job.run_dir), TASKS[config.task].HEADLINE
     board = curves.TensorBoardLog(run_dir / TENSORBOARD, headline)
     title = f"{config.model} ({config.framework})"
@@ -159,10 +174,12 @@ def fit(backend: Backend, job: TrainJob) -> Fitted:
     board.close()
     drawing.draw(epochs)
     native = Path(job.model_dir) / NATIVE
-    native.mkdir(parents=True)
-    learner.save(native)
+    unfinished = native.with_name(f".{NATIVE}")
+    unfinished.mkdir(parents=True)
+    learner.save(unfinished)
+    unfinished.rename(native)
     compared = val_split.images_NHW3[: export.GOLDEN_IMAGES]
-    return Fitted(epochs, learner.parameter_count, compared, seconds)
+    return Fitted(epochs, learner, compared, seconds)
 
 
 def main(job_path: str, result_path: str) -> int:
@@ -185,8 +202,9 @@ def wait_for_job(framework: str) -> int:
     """Imports what the framework needs, then runs the job that standard input names."""
     die_with_parent()
     load_backend(framework)
-    with contextlib.suppress(ImportError):  # for the export; training does without
-        importlib.import_module("modelstore.savedmodel")
+    for name in (*get_framework(framework).later, "modelstore.savedmodel", "onnxruntime"):
+        with contextlib.suppress(ImportError):  # said by what needs it
+            importlib.import_module(name)
     line = sys.stdin.readline()
     return main(*json.loads(line)) if line else 0
 

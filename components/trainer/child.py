@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from common.files import read_json, write_json
 from common.process.children import start
 from common.process.cpus import available_cpus
 from common.process.progress import FD_VARIABLE
+from modelstore.artifact import NATIVE
 from modelstore.tasks import TASKS
 from trainers import curves, history
 from trainers.config import TrainConfig
@@ -37,7 +39,16 @@ def run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
         return _run_job(job, work_dir)
     except TrainingError as e:
         complete_curves(job.config, Path(job.run_dir))
+        _keep_model(job)
         raise TrainingError(f"{e} {history.kept(Path(job.run_dir))}".strip()) from None
+
+
+def _keep_model(job: TrainJob) -> None:
+    """Keeps a model that was trained and could not be exported."""
+    native = Path(job.model_dir, NATIVE)
+    if native.is_dir():
+        with contextlib.suppress(OSError):  # a full disk, say
+            shutil.copytree(native, Path(job.run_dir, NATIVE), dirs_exist_ok=True)
 
 
 def complete_curves(config: TrainConfig, run_dir: Path) -> None:

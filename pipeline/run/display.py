@@ -27,6 +27,7 @@ _STYLES = {
     "stopped": "bold red",
 }
 _STAGES = {
+    "prepare": "trying the export",
     "export": "exporting and comparing formats",
     "predictions": "predicting the held-out images",
 }

@@ -121,6 +121,7 @@ def framework(
 class Saved:
     """A trained model, its folder, and what it says of some images."""
 
+    learner: Learner
     directory: Path
     images_NHW3: np.ndarray
     scores_NC: np.ndarray
@@ -133,11 +134,12 @@ def saved(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Saved:
     learner = framework.learner(request.param)
+    learner.prepare_export()
     fit(learner, steps=5)  # So that running statistics differ from their start.
     directory = tmp_path_factory.mktemp("native")
     learner.save(directory)
     images = random_images(9, SIZE)
-    return Saved(directory, images, learner.predict(images))
+    return Saved(learner, directory, images, learner.predict(images))
 
 
 def random_images(count: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
@@ -303,12 +305,10 @@ def test_saved_model_predicts_the_same(framework: Framework, saved: Saved) -> No
     np.testing.assert_allclose(scores, saved.scores_NC, atol=1e-5)
 
 
-def test_tensorflow_module_predicts_the_same(
-    framework: Framework, saved: Saved, tmp_path: Path
-) -> None:
+def test_tensorflow_module_predicts_the_same(saved: Saved, tmp_path: Path) -> None:
     import tensorflow as tf
 
-    module = framework.backend.to_tensorflow(saved.directory)
+    module = saved.learner.to_tensorflow()
     module.serve = tf.function(
         lambda images: {"scores": module(images)},
         input_signature=[tf.TensorSpec((None, *SIZE, 3), tf.uint8)],
@@ -325,11 +325,11 @@ def test_tensorflow_module_predicts_the_same(
         np.testing.assert_allclose(from_disk, expected, atol=1e-4)
 
 
-def test_onnx_predicts_the_same(framework: Framework, saved: Saved, tmp_path: Path) -> None:
+def test_onnx_predicts_the_same(saved: Saved, tmp_path: Path) -> None:
     import onnxruntime
 
     path = tmp_path / "model.onnx"
-    framework.backend.to_onnx(saved.directory, path)
+    saved.learner.to_onnx(path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (images_in,), (scores_out,) = session.get_inputs(), session.get_outputs()
     assert (images_in.name, images_in.type) == ("images", "tensor(uint8)")
@@ -338,6 +338,28 @@ def test_onnx_predicts_the_same(framework: Framework, saved: Saved, tmp_path: Pa
     for count in (1, 3, 8):
         (scores,) = session.run(None, {"images": saved.images_NHW3[:count]})
         np.testing.assert_allclose(scores, saved.scores_NC[:count], atol=1e-4)
+
+
+def test_every_format_has_the_weights_of_the_moment(framework: Framework, tmp_path: Path) -> None:
+    import onnxruntime
+
+    learner, images = framework.learner(), random_images(4, SIZE)
+    learner.prepare_export()
+    seen = []
+    for number in range(2):
+        fit(learner, steps=3)
+        (folder := tmp_path / str(number)).mkdir()
+        learner.save(folder)
+        learner.to_onnx(folder / "model.onnx")
+        session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+        seen.append(learner.predict(images))
+        for scores in (
+            framework.backend.load(folder).predict(images),
+            np.asarray(learner.to_tensorflow()(images)),
+            session.run(None, {"images": images})[0],
+        ):
+            np.testing.assert_allclose(scores, seen[-1], atol=1e-5)
+    assert np.abs(seen[0] - seen[1]).max() > 1e-3
 
 
 @pytest.mark.parametrize(("model", "weights"), [("small_cnn", 94_762), ("resnet20", 272_474)])

@@ -180,7 +180,7 @@ class TestOnnx:
         import onnxruntime
 
         learner = native("net")
-        backend.to_onnx(tmp_path, tmp_path / "model.onnx")
+        learner.to_onnx(tmp_path / "model.onnx")
         session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
         images = random_images(3)
         (scores,) = session.run(None, {"images": images})
@@ -189,10 +189,12 @@ class TestOnnx:
     def test_operations_that_onnx_lacks_are_named(
         self, backend: Any, native: Any, tmp_path: Path
     ) -> None:
-        native("exotic")
+        learner = native("exotic")
         with pytest.raises(TrainingError, match="Erfinv"):
-            backend.to_onnx(tmp_path, tmp_path / "model.onnx")
+            learner.to_onnx(tmp_path / "model.onnx")
         assert not (tmp_path / "model.onnx").exists()
+        with pytest.raises(ConfigError, match="onnx_models:exotic cannot be exported as ONNX.*Erfinv"):
+            learner.prepare_export()
 
 
 class TestPretrained:

@@ -56,43 +56,48 @@ def versions():
     return {"numpy": np.__version__}
 
 def build(config, *, num_classes, image_size):
-    return SoftmaxRegression(3 * image_size[0] * image_size[1], num_classes)
+    return Learner(3 * image_size[0] * image_size[1], num_classes)
 
 def count_parameters(model, *, num_classes, image_size):
     return build(None, num_classes=num_classes, image_size=image_size).parameter_count
 
 def load(directory):
     weights_PC = np.load(directory / "weights.npy")
-    learner = SoftmaxRegression(len(weights_PC) - 1, weights_PC.shape[1])
+    learner = Learner(len(weights_PC) - 1, weights_PC.shape[1])
     learner.restore(weights_PC)
     return learner
 
-def to_tensorflow(directory):
-    import tensorflow as tf
+class Learner(SoftmaxRegression):
+    def prepare_export(self):
+        pass
 
-    class Scores(tf.Module):
-        def __init__(self, weights_PC):
-            super().__init__()
-            self.weights = tf.Variable(weights_PC, dtype=tf.float32)
+    def to_tensorflow(self):
+        import tensorflow as tf
 
-        def __call__(self, images_NHW3):
-            flat_NP = tf.reshape(tf.cast(images_NHW3, tf.float32), [tf.shape(images_NHW3)[0], -1])
-            return tf.nn.softmax(flat_NP / 255 @ self.weights[:-1] + self.weights[-1])
+        class Scores(tf.Module):
+            def __init__(self, weights_PC):
+                super().__init__()
+                self.weights = tf.Variable(weights_PC, dtype=tf.float32)
 
-    return Scores(load(directory).weights_PC)
+            def __call__(self, images_NHW3):
+                count = tf.shape(images_NHW3)[0]
+                flat_NP = tf.reshape(tf.cast(images_NHW3, tf.float32), [count, -1])
+                return tf.nn.softmax(flat_NP / 255 @ self.weights[:-1] + self.weights[-1])
 
-def to_onnx(directory, path):
-    import onnx
-    import tf2onnx
-    import tensorflow as tf
+        return Scores(self.weights_PC)
 
-    scores = to_tensorflow(directory)
-    pixels = (scores.weights.shape[0] - 1) // 3
-    side = round(pixels ** 0.5)
-    signature = [tf.TensorSpec((None, side, side, 3), tf.uint8, name="images")]
-    function = tf.function(lambda images: {"scores": scores(images)}, autograph=False)
-    model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=18)
-    onnx.save(model, str(path))
+    def to_onnx(self, path):
+        import onnx
+        import tf2onnx
+        import tensorflow as tf
+
+        scores = self.to_tensorflow()
+        pixels = (scores.weights.shape[0] - 1) // 3
+        side = round(pixels ** 0.5)
+        signature = [tf.TensorSpec((None, side, side, 3), tf.uint8, name="images")]
+        function = tf.function(lambda images: {"scores": scores(images)}, autograph=False)
+        model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=18)
+        onnx.save(model, str(path))
 """,
 }
 

@@ -53,20 +53,6 @@ def wrong_shape(*, num_classes: int, image_size: tuple[int, int]) -> nn.Module:
     return linear(num_classes=num_classes + 1, image_size=image_size)
 
 
-class Unexportable(nn.Module):
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        self.layer = nn.Linear(3, num_classes)
-
-    def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        mean_N3 = x_NCHW.mean(dim=(2, 3))
-        return self.layer(mean_N3 if float(mean_N3.sum()) > 0 else -mean_N3)
-
-
-def unexportable(*, num_classes: int, image_size: tuple[int, int]) -> nn.Module:
-    return Unexportable(num_classes)
-
-
 @pytest.mark.parametrize(
     ("name", "classes", "expected"),
     [("small_cnn", 10, 94_762), ("resnet20", 10, 272_474), ("resnet20", 4, 272_474 - 6 * 65)],
@@ -115,7 +101,6 @@ def test_model_args_reach_the_builder() -> None:
         (f"{__name__}:not_a_module", {}, "to return a torch.nn.Module, got str"),
         (f"{__name__}:raises", {}, "RuntimeError: no such luck"),
         (f"{__name__}:wrong_shape", {}, "logits of shape (2, 10), got (2, 11)"),
-        (f"{__name__}:unexportable", {}, "cannot be exported"),
     ],
 )
 def test_refused(name: str, config: dict[str, Any], message: str) -> None:

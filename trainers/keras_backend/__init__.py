@@ -8,6 +8,7 @@ FRAMEWORK = Framework(
     package=__name__,
     distribution="visionline[keras]",
     needs=("keras", "tf2onnx"),
+    later=("tf2onnx",),
     model_names=names.model_names,
     counted=names.COUNTED,
 )

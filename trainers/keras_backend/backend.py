@@ -16,16 +16,18 @@ import tensorflow as tf
 from common.process.cpus import available_cpus
 from trainers.config import TrainConfig
 from trainers.keras_backend import models, pretrained
-from trainers.keras_backend.export import load_model, to_onnx, to_tensorflow
-from trainers.keras_backend.learner import KerasLearner, KerasPredictor, parameter_count
+from trainers.keras_backend.learner import (
+    KerasLearner,
+    KerasPredictor,
+    load_model,
+    parameter_count,
+)
 
 __all__ = [
     "build",
     "configure",
     "count_parameters",
     "load",
-    "to_onnx",
-    "to_tensorflow",
     "versions",
 ]
 

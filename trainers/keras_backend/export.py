@@ -1,61 +1,36 @@
-"""A saved Keras model as a TensorFlow module and as ONNX."""
+"""A Keras model as a TensorFlow module and as ONNX."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from common.errors import ConfigError, TrainingError
-from modelstore.tasks import DEFAULT
-from trainers.keras_backend.learner import MODEL_FILE, SPEC_FILE, scores_function
+from common.errors import TrainingError
 
 OPSET = 18
 """The newest ONNX operator set that tf2onnx writes."""
 
 
-def load_model(directory: Path) -> tuple[Any, str]:
-    """The `keras.Model` in a folder that `KerasLearner.save` wrote, and its task."""
-    path = directory / MODEL_FILE
-    if not path.is_file():
-        raise ConfigError(f"No {MODEL_FILE} in {directory}. Give the folder of a saved model.")
-    spec = json.loads((directory / SPEC_FILE).read_text("utf-8"))
-    name = spec["model"]
-    if ":" in name:
-        # Classes that the user's module registers must be known to load it;
-        # a model of standard layers loads without the module.
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name.partition(":")[0])
-    return keras.saving.load_model(path, compile=False), spec.get("task", DEFAULT)
-
-
-class _Scores(tf.Module):  # type: ignore[misc]
+class Scores(tf.Module):  # type: ignore[misc]
     """Tracks a model's variables and nothing else of Keras in a SavedModel."""
 
-    def __init__(self, model: Any, task: str) -> None:
+    def __init__(self, model: Any, scores: Any) -> None:
         super().__init__(name="scores")
         self._weights = [weight.value for weight in model.variables]
-        self._scores = scores_function(model, task)
+        self._scores = scores
 
     def __call__(self, images_NHW3: Any) -> Any:
         return self._scores(images_NHW3)
 
 
-def to_tensorflow(directory: Path) -> Any:
-    """See `trainers.contract.Backend.to_tensorflow`."""
-    return _Scores(*load_model(directory))
-
-
-def to_onnx(directory: Path, path: Path) -> None:
-    """See `trainers.contract.Backend.to_onnx`.
+def write_onnx(scores: Any, path: Path) -> None:
+    """Writes a `tf.function` of images to scores; see `trainers.contract.Learner.to_onnx`.
 
     Raises:
       TrainingError: the model has operations that ONNX or tf2onnx lacks.
@@ -64,7 +39,6 @@ def to_onnx(directory: Path, path: Path) -> None:
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # Said below, in one message.
-    scores = scores_function(*load_model(directory))
     named = tf.function(lambda images: {"scores": scores(images)}, autograph=False)
     with _inlined_calls():
         traced = named.get_concrete_function(*scores.input_signature)

@@ -5,19 +5,26 @@ Shape suffixes: N batch, H height, W width, C classes, 3 colour channels.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from common.errors import ConfigError
+from modelstore.tasks import DEFAULT
 from trainers.config import TrainConfig
 from trainers.contract import Augmentation, Batch, Floats, Images, StepResult
-from trainers.keras_backend import optimizer
+from trainers.keras_backend import export, optimizer
 from trainers.keras_backend.tasks import OPS
+from trainers.own_models import described
 
 MODEL_FILE = "model.keras"
 SPEC_FILE = "spec.json"
@@ -116,6 +123,25 @@ class KerasLearner(KerasPredictor):
         self.model.save(directory / MODEL_FILE)
         (directory / SPEC_FILE).write_text(json.dumps(self._spec, indent=2) + "\n", "utf-8")
 
+    def prepare_export(self) -> None:
+        """Tries what may fail with a model that nobody has exported yet: one of the user's own."""
+        if ":" not in self._spec["model"]:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                self.to_onnx(Path(folder, "model.onnx"))
+            except Exception as e:
+                raise ConfigError(
+                    f"model: {self._spec['model']} cannot be exported as ONNX, which serving "
+                    f"needs: {described(e)} Use other operations."
+                ) from e
+
+    def to_tensorflow(self) -> export.Scores:
+        return export.Scores(self.model, scores_function(self.model, self._task))
+
+    def to_onnx(self, path: Path) -> None:
+        export.write_onnx(scores_function(self.model, self._task), path)
+
     def _step(self, warps: bool, colours: bool) -> Callable[..., Any]:
         """The compiled step for these parts of an augmentation, any batch size."""
         key = (warps, colours)
@@ -151,6 +177,21 @@ class KerasLearner(KerasPredictor):
         gradients = tape.gradient(loss, self._trainable, unconnected_gradients="zero")
         self._optimizer.apply([tf.convert_to_tensor(g) for g in gradients], rate)
         return loss, task.metric_sum(logits, labels)
+
+
+def load_model(directory: Path) -> tuple[Any, str]:
+    """The `keras.Model` in a folder that `KerasLearner.save` wrote, and its task."""
+    path = directory / MODEL_FILE
+    if not path.is_file():
+        raise ConfigError(f"No {MODEL_FILE} in {directory}. Give the folder of a saved model.")
+    spec = json.loads((directory / SPEC_FILE).read_text("utf-8"))
+    name = spec["model"]
+    if ":" in name:
+        # Classes that the user's module registers must be known to load it;
+        # a model of standard layers loads without the module.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name.partition(":")[0])
+    return keras.saving.load_model(path, compile=False), spec.get("task", DEFAULT)
 
 
 def scores_function(model: Any, task: str) -> Any:

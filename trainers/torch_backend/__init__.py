@@ -8,6 +8,7 @@ FRAMEWORK = Framework(
     package=__name__,
     distribution="visionline[pytorch]",
     needs=("torch", "torchvision", "timm", "safetensors", "jax", "torchax", "onnxscript"),
+    later=("timm", "torch.export._trace", "onnxscript.function_libs.torch_lib.ops"),
     model_names=names.model_names,
     counted=names.COUNTED,
 )

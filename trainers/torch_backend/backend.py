@@ -1,6 +1,6 @@
 """The PyTorch backend: the functions of `trainers.contract.Backend`.
 
-Training imports neither TensorFlow nor JAX; only `to_tensorflow` does.
+Training imports neither TensorFlow nor JAX; only an export does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from trainers.config import TrainConfig
-from trainers.torch_backend import export, models
+from trainers.torch_backend import models
 from trainers.torch_backend.learner import TorchLearner, parameter_count
 from trainers.torch_backend.scorer import ProgramPredictor
 
@@ -65,10 +65,3 @@ def count_parameters(model: str, *, num_classes: int, image_size: tuple[int, int
 def load(directory: Path) -> ProgramPredictor:
     return ProgramPredictor(directory)
 
-
-def to_tensorflow(directory: Path) -> Any:
-    return export.to_tensorflow(directory)
-
-
-def to_onnx(directory: Path, path: Path) -> None:
-    export.to_onnx(directory, path)

@@ -1,135 +1,111 @@
-"""The native model as TensorFlow or ONNX, from model.pt2 alone.
-
-TensorFlow: the exported graph is interpreted in JAX (torchax has a JAX
-function for each PyTorch operator), which jax2tf embeds in a TensorFlow graph
-as XLA's StableHLO.  What comes out needs TensorFlow alone.
-"""
+"""One model in the formats that are published, as far as possible before it is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
 
-from trainers.torch_backend.scorer import PROGRAM
-
-PLATFORMS = ("cpu", "cuda")
-"""Where the SavedModel runs."""
+from common.errors import ConfigError
+from trainers.own_models import described
+from trainers.torch_backend.scorer import Scorer, export_program
 
 
-def to_onnx(directory: Path, path: Path) -> None:
-    """See `trainers.contract.Backend.to_onnx`."""
-    torch.onnx.export(
-        torch.export.load(directory / PROGRAM),
-        f=path,
+class Formats:
+    """A scorer's graph, traced once; each format is made of it with the weights of the moment."""
+
+    def __init__(self, scorer: Scorer, image_size: tuple[int, int]) -> None:
+        self._scorer = scorer
+        self._program = export_program(on_cpu(scorer), image_size)
+        self._tensorflow: Any = None
+        self._onnx: Any = None
+
+    def prepare(self, name: str) -> None:
+        """Makes what is weights apart the whole export.
+
+        Raises:
+          ConfigError: a format cannot express the model.
+        """
+        try:
+            self._tensorflow = to_tensorflow(self._program)
+        except Exception as e:
+            raise _refused(name, "a TensorFlow SavedModel", e) from e
+        try:
+            self._onnx = _to_onnx(self._program)
+        except Exception as e:
+            raise _refused(name, "ONNX", e) from e
+
+    def program(self) -> ExportedProgram:
+        self._weights()
+        return self._program
+
+    def tensorflow(self) -> Any:
+        weights = self._weights()
+        self._tensorflow = self._tensorflow or to_tensorflow(self._program)
+        self._tensorflow.assign(weights)
+        return self._tensorflow
+
+    def write_onnx(self, path: Path) -> None:
+        weights = self._weights()
+        # Optimising mixes weights: what has been optimised cannot be given others.
+        onnx, self._onnx = self._onnx or _to_onnx(self._program), None
+        onnx.apply_weights({k: w for k, w in weights.items() if k in onnx.model.graph.initializers})
+        onnx.optimize()
+        onnx.save(path, external_data=False)
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Puts the scorer's weights into the program and returns them, by their names there."""
+        held = {**self._program.state_dict, **self._program.constants}
+        named = {
+            **dict(self._scorer.named_parameters(remove_duplicate=False)),
+            **dict(self._scorer.named_buffers(remove_duplicate=False)),
+        }
+        with torch.no_grad():
+            for name in held.keys() & named.keys():
+                held[name].copy_(named[name])
+        return held
+
+
+def on_cpu(scorer: Scorer) -> Scorer:
+    """A copy in PyTorch's own order of memory, for anything but training."""
+    scorer = copy.deepcopy(scorer).eval()
+    return scorer.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
+
+
+def to_tensorflow(program: ExportedProgram) -> Any:
+    """Returns a program as a `TensorFlowModule`, of TensorFlow's own operators where it has all."""
+    from trainers.torch_backend import tensorflow_graph
+
+    try:
+        return tensorflow_graph.interpreted(program)
+    except Exception as e:
+        logging.info("The model is embedded as StableHLO, since: %s", e)
+    from trainers.torch_backend import stablehlo
+
+    return stablehlo.embedded(program)
+
+
+def _to_onnx(program: ExportedProgram) -> Any:
+    return torch.onnx.export(
+        program,
         dynamic_shapes=({0: "batch"},),
         input_names=["images"],
         output_names=["scores"],
         dynamo=True,
-        external_data=False,
+        optimize=False,
         verbose=False,
     )
 
 
-def to_tensorflow(directory: Path, *, fast_convolutions: bool = True) -> Any:
-    """See `trainers.contract.Backend.to_tensorflow`.
-
-    Args:
-      fast_convolutions: whether CPUs run depthwise convolutions as `lowering`
-        does or, for the benchmark to compare, as XLA does.
-    """
-    import tensorflow as tf
-    from jax.experimental import jax2tf
-
-    program = torch.export.load(directory / PROGRAM)
-    height, width = _image_size(program)
-    weights, score = to_jax(program, fast_convolutions=fast_convolutions)
-    converted = jax2tf.convert(
-        score,
-        polymorphic_shapes=[None, f"(n, {height}, {width}, 3)"],
-        with_gradient=False,
-        native_serialization_platforms=PLATFORMS,
+def _refused(name: str, format_name: str, error: Exception) -> ConfigError:
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return ConfigError(
+        f"model: {name} cannot be exported as {format_name}, which evaluation and serving need: "
+        f"{described(error)} Choose another model, or leave out of yours what this names."
     )
-    powers_of_two = [2**i for i in range(31)]
-
-    class Scores(tf.Module):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.weights = [tf.Variable(w, trainable=False) for w in weights]
-
-        @tf.function(
-            autograph=False,
-            input_signature=[tf.TensorSpec([None, height, width, 3], tf.uint8, "images")],
-        )  # type: ignore[untyped-decorator]
-        def __call__(self, images_NHW3: Any) -> Any:
-            # XLA compiles once per batch size, for seconds: let there be few.
-            count = tf.shape(images_NHW3)[0]
-            padded = tf.gather(powers_of_two, tf.searchsorted(powers_of_two, [count])[0])
-            images_NHW3 = tf.pad(images_NHW3, [[0, padded - count], [0, 0], [0, 0], [0, 0]])
-            return converted(self.weights, images_NHW3)[:count]
-
-    return Scores()
-
-
-def to_jax(
-    program: ExportedProgram, *, fast_convolutions: bool
-) -> tuple[list[np.ndarray], Callable[[Any, Any], Any]]:
-    """The weights, and a JAX function of (weights, images) to probabilities."""
-    import jax
-    from torchax import decompositions
-    from torchax.export import JaxInterpreter
-
-    from trainers.torch_backend.lowering import FastInterpreter
-
-    program = program.run_decompositions().run_decompositions(decompositions.DECOMPOSITIONS)
-    graph = program.graph_module
-    weights, names = _weights(program)
-
-    def run(interpreter: Any) -> Callable[[Any, Any], Any]:
-        def score(weights: Any, images_NHW3: Any) -> Any:
-            by_name = dict(zip(names, weights, strict=True))
-            inputs = [
-                images_NHW3 if spec.kind is InputKind.USER_INPUT else by_name.get(spec.arg.name)
-                for spec in program.graph_signature.input_specs
-            ]
-            (scores_NC,) = interpreter(graph).run(*inputs, enable_io_processing=False)
-            return scores_NC
-
-        return score
-
-    if not fast_convolutions:
-        return weights, run(JaxInterpreter)
-
-    def by_platform(weights: Any, images_NHW3: Any) -> Any:
-        return jax.lax.platform_dependent(
-            weights, images_NHW3, cpu=run(FastInterpreter), default=run(JaxInterpreter)
-        )
-
-    return weights, by_platform
-
-
-def _weights(program: ExportedProgram) -> tuple[list[np.ndarray], list[str]]:
-    """The parameters, buffers and constants that the graph uses, with their nodes' names."""
-    used = {n.name for n in program.graph.nodes if n.op == "placeholder" and n.users}
-    held = {**program.state_dict, **program.constants}
-    named = {
-        spec.arg.name: held[spec.target].detach().numpy()
-        for spec in program.graph_signature.input_specs
-        if spec.kind is not InputKind.USER_INPUT and spec.arg.name in used and spec.target
-    }
-    # JAX has no 64-bit numbers unless told so.
-    narrow = {np.dtype(np.int64): np.int32, np.dtype(np.float64): np.float32}
-    arrays = [a.astype(narrow.get(a.dtype, a.dtype)) for a in named.values()]
-    return arrays, list(named)
-
-
-def _image_size(program: ExportedProgram) -> tuple[int, int]:
-    (name,) = program.graph_signature.user_inputs
-    (node,) = (n for n in program.graph.nodes if n.name == name)
-    _, height, width, _ = node.meta["val"].shape
-    return height, width

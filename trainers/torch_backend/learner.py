@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from common.errors import ConfigError
 from trainers.config import TrainConfig
 from trainers.contract import Augmentation, Batch, Floats, Images, StepResult
+from trainers.own_models import described
 from trainers.torch_backend import augment
+from trainers.torch_backend.export import Formats, on_cpu
 from trainers.torch_backend.models import Model
-from trainers.torch_backend.scorer import PROGRAM, Scorer, export_program, predict, to_device
+from trainers.torch_backend.scorer import PROGRAM, Scorer, predict, to_device
 from trainers.torch_backend.tasks import OPS
 
 STATE, SPEC = "state_dict.pt", "spec.json"
@@ -73,11 +76,29 @@ class TorchLearner:
     def restore(self, snapshot: Any) -> None:
         self._scorer.net.load_state_dict(snapshot)
 
+    @functools.cached_property
+    def _formats(self) -> Formats:
+        try:
+            return Formats(self._scorer, self._image_size)
+        except Exception as e:
+            raise ConfigError(
+                f"model: {self._config.model} cannot be exported, as evaluation and serving need: "
+                f"{described(e)} "
+                "Its forward must not branch on the values of tensors (see torch.export)."
+            ) from e
+
+    def prepare_export(self) -> None:
+        self._formats.prepare(self._config.model)
+
+    def to_tensorflow(self) -> Any:
+        return self._formats.tensorflow()
+
+    def to_onnx(self, path: Path) -> None:
+        self._formats.write_onnx(path)
+
     def save(self, directory: Path) -> None:
-        scorer = copy.deepcopy(self._scorer).eval()
-        scorer.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        torch.export.save(export_program(scorer, self._image_size), directory / PROGRAM)
-        torch.save(scorer.net.state_dict(), directory / STATE)
+        torch.export.save(self._formats.program(), directory / PROGRAM)
+        torch.save(on_cpu(self._scorer).net.state_dict(), directory / STATE)
         spec = {
             "model": self._config.model,
             "task": self._config.task,

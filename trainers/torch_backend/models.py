@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from common.errors import ConfigError, nearest
 from trainers.config import TrainConfig
 from trainers.own_models import described, resolve
 from trainers.torch_backend import pretrained, small
 from trainers.torch_backend.names import BUILT_IN, model_names, timm_names
-from trainers.torch_backend.scorer import Colours, Scorer, export_program
-from trainers.torch_backend.tasks import OPS
+from trainers.torch_backend.scorer import Colours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +35,6 @@ def build_model(config: TrainConfig, *, num_classes: int, image_size: tuple[int,
     """
     net = build_net(config.model, config.model_args, num_classes=num_classes, image_size=image_size)
     _check_output(config.model, net, num_classes, image_size)
-    if ":" in config.model:
-        _check_export(config.model, net, OPS[config.task].scores, image_size)
     if config.pretrained is None:
         return Model(net=net)
     return Model(net=net, **pretrained.load(net, config.pretrained, num_classes))
@@ -113,19 +110,6 @@ def _check_output(name: str, net: nn.Module, num_classes: int, image_size: tuple
             f"model: expected {name} to turn 2 images into logits of shape (2, {num_classes}), "
             f"got {received}."
         )
-
-
-def _check_export(
-    name: str, net: nn.Module, scores: Callable[[Tensor], Tensor], image_size: tuple[int, int]
-) -> None:
-    """Finds what cannot be exported before the training rather than after it."""
-    try:
-        export_program(Scorer(net, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), scores), image_size)
-    except Exception as e:
-        raise ConfigError(
-            f"model: {name} cannot be exported, as evaluation and serving need: {described(e)} "
-            "Its forward must not branch on the values of tensors (see torch.export)."
-        ) from e
 
 
 def _size(image_size: tuple[int, int]) -> str:
