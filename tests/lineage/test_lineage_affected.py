@@ -148,7 +148,7 @@ def test_what_was_built_on_data_and_not_what_was_judged_by_it(store: Store, via:
                 "StatisticsGen.statistics",
                 "SchemaGen.schema",
                 "Transform.transform_graph",
-                "Transform.transformed_examples",
+                "ArrayGen.arrays",
                 "Evaluator.blessing",
             )
         ),
@@ -540,5 +540,5 @@ def test_many_images_of_a_demo_and_where_they_lie(demo: Demo, cli: Cli, tmp_path
             by_split.setdefault(split, set()).update(u["use"] for u in image["uses"])
     assert by_split == expected
     places = {c["kind"]: c for c in found["copies"]}
-    assert {"source", "examples", "transformed", "arrays", "report"} == places.keys()
+    assert {"source", "examples", "arrays", "report"} == places.keys()
     assert all(Path(c["where"]).exists() for c in found["copies"])
