@@ -26,10 +26,27 @@ from typer.testing import CliRunner  # noqa: E402
 
 from common.config.docstrings import docstrings, in_words  # noqa: E402
 from common.config.strict import hints_of  # noqa: E402
-from common.record.artifacts import Blessing, Erasure, Examples, Model, Pin, Pushed  # noqa: E402
+from common.record.artifacts import (  # noqa: E402
+    Blessing,
+    Erasure,
+    Examples,
+    Model,
+    Pin,
+    Predictions,
+    Pushed,
+)
 from common.record.record import Record  # noqa: E402
 from common.record.run import Run  # noqa: E402
-from common.record.steps import Data, Push, Rollback, Step, Training, Trial, Verdict  # noqa: E402
+from common.record.steps import (  # noqa: E402
+    Data,
+    Inference,
+    Push,
+    Rollback,
+    Step,
+    Training,
+    Trial,
+    Verdict,
+)
 from components.example_gen.preview.summary import Preview  # noqa: E402
 from lineage.answers import ANSWERS, answer_class, format_name  # noqa: E402
 from pipeline.cli import deploy, run  # noqa: E402
@@ -57,8 +74,8 @@ FLAGS = {
 }
 """By key."""
 
-EXECUTIONS = (Step, Data, Training, Verdict, Trial, Push, Rollback)
-ARTIFACTS = (Examples, Model, Blessing, Pushed, Pin, Erasure)
+EXECUTIONS = (Step, Data, Training, Inference, Verdict, Trial, Push, Rollback)
+ARTIFACTS = (Examples, Model, Predictions, Blessing, Pushed, Pin, Erasure)
 STORED = {
     **{"str": "text", "int": "number", "float": "number", "bool": "0 or 1"},
     **{"tuple": "lines", "dict": "JSON", "list": "JSON"},

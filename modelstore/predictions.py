@@ -209,6 +209,7 @@ class PredictionsWriter:
     def _flush(self, *, whole_groups: bool) -> None:
         table = self._pa.Table.from_batches(self._held, self._schema)
         written = len(table) // _ROWS * _ROWS if whole_groups else len(table)
-        self._writer.write_table(table.slice(0, written), row_group_size=_ROWS)
+        if written:
+            self._writer.write_table(table.slice(0, written), row_group_size=_ROWS)
         self._held = table.slice(written).to_batches()
         self._rows = len(table) - written

@@ -187,9 +187,9 @@ def test_ten_thousand_classes_are_short_words(tmp_path):
 def test_what_is_too_long_in_sum_is_refused_with_the_key(monkeypatch):
     spec, _ = compile_pipeline(config())
     task = spec["root"]["dag"]["tasks"]["evaluator"]
-    for key in ("eval_config", "comparison"):
+    for key in ("evaluate", "task"):
         task["inputs"]["parameters"][key]["runtimeValue"]["constant"] = "x" * 60_000
-    task["inputs"]["parameters"]["eval_config"]["runtimeValue"]["constant"] += "x"
+    task["inputs"]["parameters"]["evaluate"]["runtimeValue"]["constant"] += "x"
     with pytest.raises(ConfigError, match=r"evaluate.slices .* the task evaluator would be handed"):
         check_lengths(spec)
 
