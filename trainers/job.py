@@ -182,7 +182,8 @@ def fit(
     return Fitted(epochs, learner, compared, seconds)
 
 
-def main(job_path: str, result_path: str) -> int:
+def command(job_path: str, result_path: str) -> int:
+    """Runs the job of a file as a process's only work; writes its result to the other file."""
     die_with_parent()
     result: dict[str, Any]
     try:
@@ -198,15 +199,20 @@ def main(job_path: str, result_path: str) -> int:
     return 1 if "error" in result else 0
 
 
-def wait_for_job(framework: str) -> int:
-    """Imports what the framework needs, then runs the job that standard input names."""
-    die_with_parent()
+def preload(framework: str) -> None:
+    """Imports what a training by the framework and its export need."""
     load_backend(framework)
     for name in (*get_framework(framework).later, "modelstore.savedmodel", "onnxruntime"):
         with contextlib.suppress(ImportError):  # said by what needs it
             importlib.import_module(name)
+
+
+def wait_for_job(framework: str) -> int:
+    """Imports what the framework needs, then runs the job that standard input names."""
+    die_with_parent()
+    preload(framework)
     line = sys.stdin.readline()
-    return main(*json.loads(line)) if line else 0
+    return command(*json.loads(line)) if line else 0
 
 
 def explain(error: Exception) -> str:
@@ -226,4 +232,4 @@ _NO_MEMORY = re.compile(
 if __name__ == "__main__":
     if sys.argv[1] == "--wait":
         sys.exit(wait_for_job(sys.argv[2]))
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(command(*sys.argv[1:]))

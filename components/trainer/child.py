@@ -18,9 +18,10 @@ from absl import logging
 from common.config.strict import dump
 from common.errors import TrainingError
 from common.files import read_json, write_json
-from common.process.children import start
+from common.process.children import inherited, start
 from common.process.cpus import available_cpus
 from common.process.progress import FD_VARIABLE
+from common.process.warm import client
 from modelstore.artifact import NATIVE
 from modelstore.tasks import TASKS
 from trainers import curves, history
@@ -63,7 +64,11 @@ def _run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
     write_json(job_path, dump(job))
     kills_before = _oom_kills()
     arguments = [str(job_path), str(result_path)]
-    child = _take_warm(job.config, arguments) or _start(job.config, arguments, subprocess.DEVNULL)
+    child = (
+        _take_warm(job.config, arguments)
+        or _forked(job.config, arguments)
+        or _start(job.config, arguments, subprocess.DEVNULL)
+    )
     try:
         _prefer_as_oom_victim(child.pid)
         code = child.wait()
@@ -114,7 +119,7 @@ def warm_up(config: TrainConfig) -> None:
     on another core.  The process ends by itself if it is never needed.
     """
     global _warm
-    if _warm is None:
+    if _warm is None and not client.is_there(_target(config), _environment(config)):
         child = _start(config, ["--wait", config.framework], subprocess.PIPE)
         _warm = _Warm(config.framework, config.threads, child)
 
@@ -135,9 +140,35 @@ def _take_warm(config: TrainConfig, arguments: list[str]) -> subprocess.Popen[by
     return None
 
 
+def leave_warm(config: TrainConfig) -> None:
+    """Leaves a process behind that has imported what such trainings need."""
+    client.keep(_target(config), _environment(config))
+
+
+def _forked(config: TrainConfig, arguments: list[str]) -> client.Process | None:
+    """Has the job done by a process of a server's that a former run left, if there is one."""
+    numbers = [1, 2, *_progress(), *inherited()]
+    fds = {number: number for number in numbers}
+    return client.start(_target(config), arguments, _environment(config), fds)
+
+
+def _target(config: TrainConfig) -> client.Target:
+    return client.Target("trainers.job", (config.framework,))
+
+
 def _start(config: TrainConfig, arguments: list[str], stdin: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "trainers.job", *arguments]
+    return start(command, stdin=stdin, env=_environment(config), pass_fds=_progress())
+
+
+def _progress() -> list[int]:
+    progress = os.environ.get(FD_VARIABLE)
+    return [int(progress)] if progress else []
+
+
+def _environment(config: TrainConfig) -> dict[str, str]:
     chosen = get_framework(config.framework)
-    env = {
+    return {
         **os.environ,
         **dict.fromkeys(chosen.thread_variables, str(config.threads or available_cpus())),
         **chosen.environment,
@@ -145,9 +176,6 @@ def _start(config: TrainConfig, arguments: list[str], stdin: int) -> subprocess.
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "PYTHONUNBUFFERED": "1",
     }
-    progress = os.environ.get(FD_VARIABLE)
-    command = [sys.executable, "-P", "-m", "trainers.job", *arguments]
-    return start(command, stdin=stdin, env=env, pass_fds=[int(progress)] if progress else [])
 
 
 def _prefer_as_oom_victim(pid: int) -> None:

@@ -127,6 +127,7 @@ def _recorded(
     """Runs a compiled pipeline, from the first record of the run to the last."""
     from components import tfx_private
     from components.infra_validation import standby
+    from components.trainer import child
     from pipeline.recording.cache_key import place_free
     from pipeline.recording.own_code import own_code
     from pipeline.recording.provenance import describe
@@ -170,6 +171,7 @@ def _recorded(
             dataset_digest=summary["dataset_digest"] or None,
         )
     )
+    child.leave_warm(config.train)
     write_json(workspace.run_dir(request.run_id) / "summary.json", summary)
     emit({"kind": "result", "state": "complete", **summary})
     return 0 if summary["blessed"] else Exit.NOT_BLESSED

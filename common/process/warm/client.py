@@ -106,6 +106,14 @@ def start(
     return None
 
 
+def is_there(target: Target, environment: Mapping[str, str]) -> bool:
+    """Says whether a server that fits listens; it may find later that its code is old."""
+    connection = _connected(target, environment) if idle_seconds() else None
+    if connection is not None:
+        connection.close()
+    return connection is not None
+
+
 def keep(target: Target, environment: Mapping[str, str]) -> None:
     """Leaves a server behind, for processes to come; it imports meanwhile.
 
@@ -114,9 +122,7 @@ def keep(target: Target, environment: Mapping[str, str]) -> None:
     path = target.socket(environment)
     if not idle_seconds() or path is None:
         return
-    connection = _connected(target, environment)
-    if connection is not None:
-        connection.close()
+    if is_there(target, environment):
         return
     command = [sys.executable, "-P", "-m", "common.process.warm.server"]
     words = [str(path), str(idle_seconds()), target.module, *target.words]
