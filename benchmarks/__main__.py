@@ -94,7 +94,7 @@ def ask(lab: Lab, question: Question) -> Result:
     return Result(
         measured=measured,
         day=datetime.date.today().isoformat(),
-        commit=machine.commit(),
+        commit=lab.commit,
         machine=machine.machine(),
         versions=machine.versions(),
         load=load,
@@ -136,7 +136,8 @@ def _lab(options: argparse.Namespace) -> Lab:
         print(f"No file {options.cifar}: small images are drawn instead.", file=sys.stderr)
     kind = "trial" if options.trial else "cifar" if archive else "drawn"
     work = options.work.absolute()
-    done = work / f"{machine.commit()}-{kind}"
+    commit = machine.commit()
+    done = work / f"{commit}-{kind}"
     if options.fresh:
         shutil.rmtree(done, ignore_errors=True)
     return Lab(
@@ -145,6 +146,7 @@ def _lab(options: argparse.Namespace) -> Lab:
         old=Checkout(options.against.absolute()) if options.against else None,
         rounds=_FULL_ROUNDS if options.what == "full" else 1,
         is_trial=options.trial,
+        commit=commit,
     )
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.core.figures import Question, Result
 from benchmarks.core.processes import Checkout
@@ -28,7 +29,10 @@ SPLIT_CNN = (
 """Flags of a run on a folder that has splits of its own."""
 SMALL_CNN = (*SPLIT_CNN, "--set", "data.splits={train = 0.8, val = 0.2}")
 """Flags of a run that does what the stock pipeline does."""
+HERE = Checkout()
 _TRIED = 50
+_LEAST = 30
+"""Of each class in a trial: a model of fewer may be right about none, and is not pushed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,8 @@ class Lab:
     old: Checkout | None = None
     rounds: int = 1
     is_trial: bool = False
-    here: Checkout = Checkout()
+    here: Checkout = HERE
+    commit: str = ""
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -56,7 +61,7 @@ class Lab:
         """Returns how many images to take where a question wants so many."""
         if not self.is_trial:
             return images
-        return max(10 * CLASSES, images // _TRIED // CLASSES * CLASSES)
+        return max(_LEAST * CLASSES, images // _TRIED // CLASSES * CLASSES)
 
     def folder(self, name: str) -> Path:
         """Returns a folder for one question's own files."""
@@ -132,18 +137,17 @@ class Lab:
 
     def warm_disk(self) -> None:
         """Reads the libraries once, so that nobody pays for a cold disk."""
-        for checkout in filter(None, (self.here, self.old)):
-            modules = "tfx.v1, tf2onnx, onnxruntime, torch, torchax, onnxscript, timm"
-            command = [checkout.python, "-c", f"import {modules}"]
-            environment = checkout.environment
-            subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
+        modules = "tfx.v1, tf2onnx, onnxruntime, torch, torchax, onnxscript, timm"
+        for python in {c.python for c in (self.here, self.old) if c}:
+            command = [python, "-c", f"import {modules}"]
+            subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
 def median(runs: Iterable[Run]) -> Run:
     """Returns the run that has the medians of each of their figures."""
     several = list(runs)
     first = several[0]
-    values = {}
+    values: dict[str, Any] = {}
     for field in dataclasses.fields(Run):
         found = [getattr(run, field.name) for run in several]
         if isinstance(found[0], dict):

@@ -23,7 +23,7 @@ def cpus() -> int:
 
 
 def machine() -> str:
-    """Names the machine as far as it matters for times: the same words, the same kind of machine."""
+    """Names the machine as far as it matters for times: equal machines have equal names."""
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         names = [line.partition(":")[2].strip() for line in f if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

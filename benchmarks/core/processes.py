@@ -96,14 +96,15 @@ def watch(
     lines: list[tuple[float, str]] = []
     memory: list[tuple[float, int]] = []
     interrupted = False
-    with open(log, "w", encoding="utf-8") as file, open(log, "a", encoding="utf-8") as errors:
+    log.unlink(missing_ok=True)
+    with open(log, "a", encoding="utf-8") as file:
         began = time.perf_counter()
         child = subprocess.Popen(
             command,
             cwd=checkout.root,
             env=checkout.environment,
             stdout=subprocess.PIPE,
-            stderr=errors,
+            stderr=file,
             text=True,
             preexec_fn=before,
         )

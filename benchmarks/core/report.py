@@ -61,23 +61,19 @@ def command(question: Question) -> str:
 
 def figures_table(question: Question, figures: Iterable[Figure]) -> str:
     """Renders figures beside what they should reach."""
-    shown = list(figures)
-    units = {f.of for f in shown if f.ours is not None}
+    several = list(figures)
+    units = {f.of for f in several if f.ours is not None}
     unit = f", {units.pop()}" if len(units) == 1 else ""
-    if any(f.ours is not None for f in shown):
-        columns = (f"{question.ours}{unit}", f"{question.peer}{unit}", "ratio")
+    if any(f.ours is not None for f in several):
+        columns = [f"{question.ours}{unit}", f"{question.peer}{unit}", "ratio"]
         rows = [
-            (f.what, number(f.ours), number(f.peer), *_value(f), reach(f), verdict(f))
-            for f in shown
+            [f.what, number(f.ours), number(f.peer), shown(f.value, f.unit), reach(f), verdict(f)]
+            for f in several
         ]
     else:
-        columns = ("measured",)
-        rows = [(f.what, *_value(f), reach(f), verdict(f)) for f in shown]
+        columns = ["measured"]
+        rows = [[f.what, shown(f.value, f.unit), reach(f), verdict(f)] for f in several]
     return markdown(("", *columns, "to reach", ""), rows)
-
-
-def _value(figure: Figure) -> tuple[str]:
-    return (shown(figure.value, figure.unit),)
 
 
 def shown(value: float, unit: str) -> str:

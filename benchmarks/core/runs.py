@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ def run_visionline(
     checkout: Checkout,
     until: str | None = None,
     samples_a_second: float = 0.0,
+    before: Callable[[], None] | None = None,
     keep: bool = False,
 ) -> Run:
     """Runs `visionline run` and reads its record.
@@ -66,6 +67,7 @@ def run_visionline(
     Args:
       output: the workspace; removed before, unless it is to be run in again, and after.
       until: the component before which it is stopped.
+      samples_a_second, before: see `benchmarks.core.processes.watch`.
       keep: leaves the workspace, and runs in one that is there.
 
     Raises:
@@ -80,6 +82,7 @@ def run_visionline(
         checkout=checkout,
         until=(lambda line: line.startswith(f"{until}: running")) if until else None,
         samples_a_second=samples_a_second,
+        before=before,
     )
     run_dir = max((output / "runs").iterdir())
     summary = {} if until else read_json(run_dir / "summary.json")

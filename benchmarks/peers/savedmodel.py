@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +36,10 @@ def main(model: str, size: str, *batches: str) -> None:
         for batch in map(int, batches):
             shape = (batch, side, side, 3)
             images_NHW3 = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-            calls = [partial(learner.predict, images_NHW3), partial(loaded, images_NHW3)]
+            calls: list[Callable[[], Any]] = [
+                partial(learner.predict, images_NHW3),
+                partial(loaded, images_NHW3),
+            ]
             found[str(batch)] = milliseconds(calls)
     print(json.dumps({"milliseconds": found}))
 

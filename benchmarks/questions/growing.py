@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 
 from benchmarks.core.figures import Figure, Measured, Question, ratio
 from benchmarks.core.lab import FRAMEWORKS, SMALL_CNN, Lab
@@ -49,18 +49,16 @@ def ask_memory(lab: Lab) -> Measured:
     workloads = Workloads(lab.workloads.root, archive=None)
     runs = []
     for images in map(lab.count, _MEMORY):
-
-        def measure(images: int = images, data: Path = workloads.small(images)):
-            return run_visionline(
-                data,
-                lab.folder("memory") / "run",
-                ["--framework", "keras", *SMALL_CNN],
-                images=images,
-                checkout=lab.here,
-                until=TRAINER,
-                samples_a_second=5.0,
-            )
-
+        measure = partial(
+            run_visionline,
+            workloads.small(images),
+            lab.folder("memory") / "run",
+            ["--framework", "keras", *SMALL_CNN],
+            images=images,
+            checkout=lab.here,
+            until=TRAINER,
+            samples_a_second=5.0,
+        )
         runs.append(lab.once(f"memory-{images}", measure))
     few, many = runs
     shared = [step for step in many.memory if step in few.memory]
