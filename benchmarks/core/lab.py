@@ -19,15 +19,14 @@ from common.config.strict import dump, parse
 from common.files import read_json, write_json
 
 FRAMEWORKS = ("keras", "pytorch")
-SPLIT_CNN = (
+SMALL_CNN = (
     *("--model", "small_cnn", "--image-size", "32", "--batch-size", "64"),
     *("--epochs", "1", "--min-accuracy", "0.01"),
-    # The stock pipeline has plain Adam and no augmentation.
+    # The stock pipeline has these splits, plain Adam and no augmentation.
+    *("--set", "data.splits={train = 0.8, val = 0.2}"),
     *("--set", "train.augment.horizontal_flip=false"),
     *("--set", "train.augment.crop_padding=0.0", "--set", "train.weight_decay=0.0"),
 )
-"""Flags of a run on a folder that has splits of its own."""
-SMALL_CNN = (*SPLIT_CNN, "--set", "data.splits={train = 0.8, val = 0.2}")
 """Flags of a run that does what the stock pipeline does."""
 HERE = Checkout()
 _TRIED = 50
@@ -107,11 +106,10 @@ class Lab:
         return self.once_all(key, lambda: {key: measure()})[key]
 
     def once_all(self, key: str, measure: Callable[[], dict[str, Run]]) -> dict[str, Run]:
-        """Returns runs that belong together, or makes them; the first without former helpers."""
+        """Returns runs that belong together, or makes them."""
         path = self.done / "runs" / f"{key}.json"
         if path.exists():
             return {name: parse(Run, run) for name, run in read_json(path).items()}
-        self.here.stop_helpers()
         runs = measure()
         for name, run in runs.items():
             fit = f", of which the fit {run.fit_seconds:.1f} s" if run.fit_seconds else ""

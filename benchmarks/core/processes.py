@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -9,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.core.machine import ROOT
@@ -25,6 +26,9 @@ class Checkout:
     """A working copy of the project, with its environment or this one."""
 
     root: Path = ROOT
+    keeps_processes: bool = False
+    """A run leaves its loaded process behind for the next, as it does for users; else none is
+    left, and none used."""
 
     @property
     def python(self) -> str:
@@ -41,10 +45,20 @@ class Checkout:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(self.root), "PYTHONUNBUFFERED": "1"}
+        given = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONUNBUFFERED": "1"}
+        return given if self.keeps_processes else {**given, "VISIONLINE_KEEP_MINUTES": "0"}
 
-    def stop_helpers(self) -> None:
-        """Ends the processes that a former run may have left behind for the next."""
+    @contextlib.contextmanager
+    def keeping(self) -> Iterator[Checkout]:
+        """Yields the same checkout whose runs leave processes behind; none are there before."""
+        keeping = replace(self, keeps_processes=True)
+        keeping._stop_processes()
+        try:
+            yield keeping
+        finally:
+            keeping._stop_processes()
+
+    def _stop_processes(self) -> None:
         null = subprocess.DEVNULL
         command = self.visionline("stop")  # checkouts from before there were any do not know it
         subprocess.run(command, cwd=self.root, env=self.environment, stdout=null, stderr=null)

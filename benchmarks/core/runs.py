@@ -18,6 +18,8 @@ TRAINER = "Trainer"
 _RUNNING = re.compile(r"(\w+): running$")
 _ENDED = re.compile(r"(\w+): (done|cached)")
 _START = "start"
+PAUSE = 30
+"""Seconds that somebody takes between two runs; what the first left behind imports meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,15 +8,16 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from benchmarks.stock.training import small_cnn
+from trainers.config import TrainConfig
+from trainers.contract import load_backend
 
 
 def epochs(images: np.ndarray, labels: np.ndarray, classes: int, *, batch: int) -> Iterator[float]:
     """Trains for ever; yields each epoch's images a second."""
-    network = small_cnn(classes, images.shape[1])
-    scaled = keras.Input(images.shape[1:])
-    outputs = network(keras.layers.Rescaling(1 / 127.5, -1)(scaled))
-    model = keras.Model(scaled, outputs)
+    config = TrainConfig(framework="keras", model="small_cnn")
+    size = (images.shape[1], images.shape[2])
+    learner = load_backend("keras").build(config, num_classes=classes, image_size=size)
+    model = learner.model  # type: ignore[attr-defined]
     model.compile(
         optimizer=keras.optimizers.AdamW(1e-3, weight_decay=0.0),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -15,7 +15,6 @@ def ask(lab: Lab) -> Measured:
     def run(checkout: Checkout, name: str) -> float:
         output = lab.folder("demo") / name
         shutil.rmtree(output, ignore_errors=True)
-        checkout.stop_helpers()
         words = checkout.visionline("demo", "--output", str(output))
         took = watch(words, output.with_suffix(".log"), checkout=checkout).seconds
         lab.say(f"  demo, {name}: {took:.1f} s")

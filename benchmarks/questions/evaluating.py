@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 from benchmarks.core.figures import Figure, Measured, Question, ratio, seconds
-from benchmarks.core.lab import FRAMEWORKS, SPLIT_CNN, Lab
+from benchmarks.core.lab import FRAMEWORKS, SMALL_CNN, Lab
 from benchmarks.core.peers import ask_peer
 from benchmarks.core.processes import FailedError
 from benchmarks.core.report import steps_table
@@ -45,11 +45,10 @@ def _beside(
     data, folder = lab.workloads.small_split(trained, held_out), lab.folder("evaluating")
     output = folder / framework
     shutil.rmtree(output, ignore_errors=True)
-    lab.here.stop_helpers()
     run = run_visionline(
         data,
         output,
-        ["--framework", framework, *SPLIT_CNN],
+        ["--framework", framework, *SMALL_CNN],
         images=trained + held_out,
         checkout=lab.here,
         keep=True,

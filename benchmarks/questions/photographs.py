@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 from benchmarks.core.figures import Figure, Measured, Question, ratio, seconds
 from benchmarks.core.lab import Lab, median
 from benchmarks.core.processes import Checkout
 from benchmarks.core.report import steps_table
-from benchmarks.core.runs import Run, run_visionline
+from benchmarks.core.runs import PAUSE, Run, run_visionline
 
 _IMAGES = 400
 _OPTIONS = (
@@ -69,8 +70,10 @@ def _round(lab: Lab) -> dict[str, Run]:
     folder = lab.folder("photographs")
     shutil.rmtree(folder)
     runs = {_OLD: run(lab.old, folder / "old")} if lab.old else {}
-    runs[_FIRST] = run(lab.here, folder / "new")
-    runs[_SECOND] = run(lab.here, folder / "new", "--learning-rate", "0.002")
+    with lab.here.keeping() as here:
+        runs[_FIRST] = run(here, folder / "new")
+        time.sleep(PAUSE)
+        runs[_SECOND] = run(here, folder / "new", "--learning-rate", "0.002")
     shutil.rmtree(folder)
     return runs
 
@@ -85,7 +88,7 @@ QUESTIONS = (
         title="Everything but the fit, 400 photographs",
         text="""Whole processes less `train_seconds`: drawn photographs of about 500×375 to 64×64,
 resnet18 in PyTorch, 3 epochs, defaults otherwise. Old and new take turns, cold; the second run
-follows the first at once, in the same workspace.""",
+follows the first after half a minute, in the same workspace, with what that left behind.""",
         ask=ask,
         peer=_OLD,
         needs_old=True,

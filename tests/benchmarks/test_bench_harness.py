@@ -95,7 +95,7 @@ def test_too_few_images_are_no_workload(tmp_path: Path) -> None:
     archive = tmp_path / "images.tar"
     with tarfile.open(archive, "w") as tar:
         tar.add(Workloads(tmp_path / "drawn", None).small(10), "train")
-    with pytest.raises(ValueError, match="Expected 2 JPEGs in .*class-0, found 1"):
+    with pytest.raises(ValueError, match=r"Expected 2 JPEGs in .*class-0, found 1"):
         Workloads(tmp_path / "work", archive).small(20)
 
 
@@ -130,7 +130,7 @@ def test_a_process_that_fails_or_ends_too_early_is_no_measurement(
     tmp_path: Path, code: str
 ) -> None:
     words = [sys.executable, "-c", code]
-    with pytest.raises(FailedError, match="no disk|C: running"):
+    with pytest.raises(FailedError, match=r"no disk|C: running"):
         watch(words, tmp_path / "log", until=lambda line: line.startswith("B:"))
 
 
@@ -254,7 +254,7 @@ def test_another_machine_is_no_regression() -> None:
 
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    page = "# Results\n\n<!-- benchmarks: made by a command -->\n<!-- end of benchmarks -->\n\nold\n"
+    page = "<!-- benchmarks: made by a command -->\n<!-- end of benchmarks -->\n\nold\n"
     (tmp_path / "RESULTS.md").write_text(page)
     monkeypatch.setattr(command, "PAGE", tmp_path / "RESULTS.md")
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results.json")
@@ -354,5 +354,3 @@ def test_the_page_of_scaling_is_what_the_results_say() -> None:
         assert report.between_markers(text, scaling.MARKER, scaling.table(results)) == text
     else:
         assert "has not been measured" in text
-
-
