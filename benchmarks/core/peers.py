@@ -10,12 +10,12 @@ from benchmarks.core.processes import Checkout, FailedError
 
 
 def ask_peer(checkout: Checkout, name: str, *words: str) -> dict[str, Any]:
-    """Runs `benchmarks.peers.NAME` and returns what its last line says.
+    """Runs `benchmarks.NAME` and returns what its last line says.
 
     Raises:
       FailedError: it failed.
     """
-    command = checkout.module(f"benchmarks.peers.{name}", *words)
+    command = checkout.module(f"benchmarks.{name}", *words)
     done = subprocess.run(
         command, cwd=checkout.root, env=checkout.environment, capture_output=True, text=True
     )

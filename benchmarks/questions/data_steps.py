@@ -34,14 +34,14 @@ def to_trainer(lab: Lab, name: str, data: Path, images: int, size: int) -> Run:
 
 def ask_ingestion(lab: Lab) -> Measured:
     figures = []
-    for name, data, images, size in _workloads(lab):
-        run = to_trainer(lab, name, data, images, size)
-        bare = ask_peer(lab.here, "ingestion", str(data))["seconds"]
-        rate, peer = images / run.steps["ImageExampleGen"], images / bare
+    for name, data, images, _ in _workloads(lab, small=10_000):
+        words = ["--images", str(data), "--rounds", str(lab.rounds), "--json"]
+        found = ask_peer(lab.here, "ingestion", *words)
+        rate, bare = (images / found[key]["seconds"] for key in ("ingestion", "bare"))
         figures.append(
-            ratio(f"{images:,} {name}", rate, peer, reach=0.6, at_least=True, of="images/s")
+            ratio(f"{images:,} {name}", rate, bare, reach=0.6, at_least=True, of="images/s")
         )
-    return Measured(figures=tuple(figures), notes=(_small(lab),))
+    return Measured(figures=tuple(figures), rounds=lab.rounds, notes=(_small(lab),))
 
 
 def ask_statistics(lab: Lab) -> Measured:
@@ -58,11 +58,11 @@ def ask_statistics(lab: Lab) -> Measured:
 
 def ask_arrays(lab: Lab) -> Measured:
     figures, made_by = [], set()
-    for name, data, images, size in _workloads(lab):
+    for name, data, images, size in _workloads(lab, small=50_000):
         run = to_trainer(lab, name, data, images, size)
         step = next(s for s in _ARRAYS if s in run.steps)
         made_by.add(step)
-        tf_data = ask_peer(lab.here, "decoding", str(data), str(size))["seconds"]
+        tf_data = ask_peer(lab.here, "peers.decoding", str(data), str(size))["seconds"]
         rate, peer = images / run.steps[step], images / tf_data
         what = f"{images:,} {name} to {size} px"
         figures.append(ratio(what, rate, peer, reach=0.6, at_least=True, of="images/s"))
@@ -71,10 +71,11 @@ def ask_arrays(lab: Lab) -> Measured:
     )
 
 
-def _workloads(lab: Lab) -> list[tuple[str, Path, int, int]]:
-    small, photographs = lab.count(50_000), lab.count(2_000)
+def _workloads(lab: Lab, small: int) -> list[tuple[str, Path, int, int]]:
+    """Returns name, folder, number of images, and the pixels they are resized to."""
+    few, photographs = lab.count(small), lab.count(2_000)
     return [
-        ("small images", lab.workloads.small(small), small, 32),
+        ("small images", lab.workloads.small(few), few, 32),
         ("photographs", lab.workloads.photographs(photographs), photographs, 224),
     ]
 
@@ -87,9 +88,9 @@ QUESTIONS = (
     Question(
         name="ingestion",
         title="Ingestion beside a bare loop",
-        text="""ImageExampleGen's seconds, by its record, beside a loop that reads, decodes (with
-Pillow too) and writes TFRecords in a process for each CPU, which hashes nothing, notes nothing
-and splits nothing. The loop's processes are started before it is timed.""",
+        text="""Driver and executor of ImageExampleGen beside a loop that reads, decodes with Pillow
+and writes uncompressed TFRecords, with as many threads as CPUs; by `benchmarks/ingestion.py`, in
+one process, in turns, the best of the rounds after one that does not count.""",
         ask=ask_ingestion,
         peer="bare loop",
     ),

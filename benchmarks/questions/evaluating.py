@@ -54,7 +54,7 @@ def _beside(
         keep=True,
     )
     (version,) = output.glob("serving/*/1")
-    found = ask_peer(lab.here, "prediction", framework, str(version), str(data / "val"))
+    found = ask_peer(lab.here, "peers.prediction", framework, str(version), str(data / "val"))
     lab.say(f"  {framework}: {judging(run)}; plain loop {found['seconds']:.1f} s")
     if run.accuracy is None or abs(run.accuracy - found["accuracy"]) > 0.002:
         raise FailedError(

@@ -15,7 +15,7 @@ def ask(lab: Lab) -> Measured:
     size = 64 if lab.is_trial else 224
     models = _MODELS[:1] if lab.is_trial else _MODELS
     for model in models:
-        found = ask_peer(lab.here, "savedmodel", model, str(size), *map(str, _BATCHES))
+        found = ask_peer(lab.here, "peers.savedmodel", model, str(size), *map(str, _BATCHES))
         for batch, (native, saved) in found["milliseconds"].items():
             figures.append(ratio(f"{model}, batch {batch}", saved, native, reach=1.5, of="ms"))
             lab.say(f"  {model}, batch {batch}: {saved:.1f} ms, PyTorch {native:.1f} ms")

@@ -12,7 +12,7 @@ def ask(lab: Lab) -> Measured:
     data = lab.workloads.small(images)
     figures: list[Figure] = []
     for framework in FRAMEWORKS:
-        found = ask_peer(lab.here, "in_memory", framework, str(data), str(2 * lab.rounds))
+        found = ask_peer(lab.here, "peers.in_memory", framework, str(data), str(2 * lab.rounds))
         figures += [
             ratio(
                 f"{framework}, an epoch",
