@@ -11,6 +11,8 @@ from benchmarks.core.processes import FailedError
 from benchmarks.core.report import steps_table
 from benchmarks.core.runs import TRAINER, Run, run_visionline
 
+_ALIKE = 0.01
+"""Decoders differ by a grey level here and there, which turns an image in some hundreds."""
 _AFTER = ("InfraValidator", "Pusher")
 
 
@@ -56,7 +58,7 @@ def _beside(
     (version,) = output.glob("serving/*/1")
     found = ask_peer(lab.here, "peers.prediction", framework, str(version), str(data / "val"))
     lab.say(f"  {framework}: {judging(run)}; plain loop {found['seconds']:.1f} s")
-    if run.accuracy is None or abs(run.accuracy - found["accuracy"]) > 0.002:
+    if run.accuracy is None or abs(run.accuracy - found["accuracy"]) > _ALIKE:
         raise FailedError(
             f"Expected the same accuracy from both, got {run.accuracy} and {found['accuracy']}."
         )
@@ -71,7 +73,7 @@ QUESTIONS = (
         text="""All steps from the trained model to the verdict, by their record, predictions
 included, beside a loop in the model's own framework that reads and decodes the same files,
 predicts in batches of 256 and computes accuracy, loss, confusion matrix and accuracy by class with
-NumPy; its imports and the loading of the model are not counted. Both must find the same accuracy.
+NumPy; its imports and the loading of the model are not counted. Their accuracies must be the same to a hundredth.
 The few images are a fifth of the 1,000 of a run of `small_cnn`.""",
         ask=ask,
         peer="plain loop",
