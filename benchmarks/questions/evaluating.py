@@ -73,7 +73,8 @@ QUESTIONS = (
         text="""All steps from the trained model to the verdict, by their record, predictions
 included, beside a loop in the model's own framework that reads and decodes the same files,
 predicts in batches of 256 and computes accuracy, loss, confusion matrix and accuracy by class with
-NumPy; its imports and the loading of the model are not counted. Their accuracies must be the same to a hundredth.
+NumPy; its imports and the loading of the model are not counted. Their accuracies must be the same
+to a hundredth.
 The few images are a fifth of the 1,000 of a run of `small_cnn`.""",
         ask=ask,
         peer="plain loop",
