@@ -1,5 +1,5 @@
 # `make demo` and `make test` set everything up themselves.
-.PHONY: setup demo quick test test-all check format lock clean
+.PHONY: setup demo quick test test-all check bench bench-full format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,6 +31,17 @@ check: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# On a machine that does nothing else; see benchmarks/README.md.
+# CIFAR: a tar of CIFAR-10's training images; AGAINST: an older checkout; ONLY: questions.
+BENCH_OPTIONS = $(if $(CIFAR),--cifar $(CIFAR)) $(if $(AGAINST),--against $(AGAINST)) \
+	$(if $(ONLY),--only $(ONLY))
+
+bench: setup
+	$(BIN)/python -m benchmarks bench $(BENCH_OPTIONS)
+
+bench-full: setup
+	$(BIN)/python -m benchmarks full $(BENCH_OPTIONS)
 
 # Renews the pins: UPGRADE=1 takes the newest versions the constraints allow.
 lock:

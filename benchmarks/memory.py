@@ -15,15 +15,14 @@ import contextlib
 import io
 import os
 import shutil
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from benchmarks.core.processes import Checkout
+from benchmarks.core.runs import Run, run_visionline
 
 _GROUPS = Path("/sys/fs/cgroup")
 _MB = 10**6
@@ -38,10 +37,13 @@ def main() -> None:
     print("| images | step | seconds | peak memory, MB |\n|---|---|---|---|")
     for size in given.gigabytes:
         shutil.rmtree(given.work, ignore_errors=True)
-        make_images(given.work / "images", round(size * 1000))
+        make_images(given.work / "images", count := round(size * 1000))
         with memory_group(given.limit) as procs:
-            for step, (seconds, peak) in run(given.work, procs).items():
-                print(f"| {size:g} GB | {step} | {seconds:.0f} | {peak / _MB:.0f} |", flush=True)
+            found = run(given.work, count, procs)
+        for step, peak in found.memory.items():
+            seconds = found.steps.get(step)
+            took = "" if seconds is None else f"{seconds:.0f}"
+            print(f"| {size:g} GB | {step} | {took} | {peak / _MB:.0f} |", flush=True)
 
 
 def make_images(folder: Path, count: int) -> None:
@@ -78,53 +80,24 @@ def memory_group(gigabytes: float | None) -> Iterator[Path | None]:
         group.rmdir()
 
 
-def run(work: Path, procs: Path | None) -> dict[str, tuple[float, float]]:
-    """Runs the pipeline on `work/images`; returns seconds and peak bytes by component."""
+def run(work: Path, images: int, procs: Path | None) -> Run:
+    """Runs the pipeline on `work/images`."""
 
     def join() -> None:
         if procs is not None:
             procs.write_text(str(os.getpid()))
 
-    command = [sys.executable, "-m", "pipeline.cli.main", "run", "--data", str(work / "images")]
-    command += ["--output", str(work / "out"), "--epochs", "1", "--image-size", "32"]
-    command += ["--framework", "keras", "--model", "small_cnn", "--min-accuracy", "0.01"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=join)
-    steps: dict[str, tuple[float, float]] = {}
-    step, began = "start", time.monotonic()
-
-    def watch() -> None:
-        while child.poll() is None:
-            now = time.monotonic() - began
-            steps[step] = (now, max(resident(child.pid), steps.get(step, (0.0, 0.0))[1]))
-            time.sleep(0.2)
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    assert child.stdout is not None
-    lines = []
-    for line in child.stdout:
-        lines.append(line)
-        name, _, state = line.strip().partition(": ")
-        if state == "running":
-            step, began = name, time.monotonic()
-    watching.join()
-    if child.returncode:
-        sys.exit(f"The run ended with {child.returncode}:\n" + "".join(lines[-20:]))
-    return steps
-
-
-def resident(pid: int) -> int:
-    """Resident bytes of a process and all below it."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        children = [
-            int(c)
-            for task in Path(f"/proc/{pid}/task").iterdir()
-            for c in (task / "children").read_text().split()
-        ]
-    except OSError:
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE") + sum(map(resident, children))
+    options = ["--framework", "keras", "--model", "small_cnn", "--image-size", "32"]
+    options += ["--epochs", "1", "--min-accuracy", "0.01"]
+    return run_visionline(
+        work / "images",
+        work / "out",
+        options,
+        images=images,
+        checkout=Checkout(),
+        samples_a_second=5.0,
+        before=join,
+    )
 
 
 if __name__ == "__main__":

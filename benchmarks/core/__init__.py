@@ -1,0 +1,1 @@
+"""What the questions share: workloads, processes, records of runs, figures and their pages."""
