@@ -17,13 +17,12 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from common.files import write_atomic
 
 _SETTLED_NS = 2 * 10**9
 """The coarsest times that file systems keep."""
-_ENTRY = np.dtype([("stamp", "S16"), ("sha256", "u1", 32)])
+_ENTRY = [("stamp", "S16"), ("sha256", "u1", 32)]
+_ENTRY_BYTES = 48
 _CHECKSUM = 32
 _STATUS = struct.Struct("<QQqq")
 
@@ -47,11 +46,13 @@ class Seen:
 
     def __init__(self, path: Path) -> None:
         """Reads a file; one that is not there, or not whole, holds nothing."""
+        import numpy as np  # a command imports this and knows no files
+
         self._path = path
         self._new = bytearray()
         content = path.read_bytes() if path.exists() else b""
         entries = memoryview(content)[_CHECKSUM:]
-        whole = len(entries) % _ENTRY.itemsize == 0
+        whole = len(entries) % _ENTRY_BYTES == 0
         if not whole or hashlib.sha256(entries).digest() != content[:_CHECKSUM]:
             entries = memoryview(b"")
         self._entries = np.frombuffer(entries, _ENTRY)
@@ -63,6 +64,8 @@ class Seen:
 
     def known(self, stamps: Sequence[bytes]) -> list[str]:
         """Returns the SHA-256 of each stamp's file in hexadecimal, "" for those not known."""
+        import numpy as np
+
         kept, wanted = self._entries["stamp"], np.array(stamps, "S16")
         if not kept.size:
             return [""] * len(stamps)
@@ -76,6 +79,8 @@ class Seen:
         self._new += b"".join(entries)
 
     def write(self) -> None:
+        import numpy as np
+
         entries = np.frombuffer(self._new, _ENTRY)
         entries = entries[np.argsort(entries["stamp"])]
         self._path.parent.mkdir(parents=True, exist_ok=True)
