@@ -16,12 +16,16 @@ from tfx.types.standard_artifacts import (
 )
 
 from common.config.strict import dump
+from common.record.record import name_of
+from common.record.steps import Parameters
 from components.component import BeamExecutor, Component, channels, texts
 from components.evaluator.verdict import EvaluateConfig
 
+SPLITS = name_of(Parameters.example_splits)
+
 
 class EvaluatorSpec(ComponentSpec):
-    PARAMETERS = texts("evaluate", "task", "example_splits")
+    PARAMETERS = texts("evaluate", "task", SPLITS)
     INPUTS = {
         **channels(examples=Examples, model=Model),
         **channels(predictions=InferenceResult, baseline_predictions=InferenceResult),
@@ -54,6 +58,6 @@ class Evaluator(Component, base_beam_component.BaseBeamComponent):
         del thresholds["baseline"]  # what came of it is in `baseline_predictions`
         super().__init__(
             evaluate=json.dumps(thresholds, sort_keys=True),
-            example_splits=json.dumps([split]),
+            **{SPLITS: json.dumps([split])},
             **values,
         )

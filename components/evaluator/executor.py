@@ -13,8 +13,8 @@ from common.config.strict import dump, parse
 from common.errors import DataError
 from common.files import read_json, write_atomic, write_json
 from common.record.artifacts import Blessing
-from common.record.record import annotate
-from common.record.steps import Verdict
+from common.record.record import annotate, name_of
+from common.record.steps import Parameters, Verdict
 from components import details, executor_io
 from components.bulk_inferrer.infer import count_examples
 from components.evaluator.analysis import Compared, analyse
@@ -37,7 +37,7 @@ class EvaluatorExecutor(base_beam_executor.BaseBeamExecutor):  # type: ignore[mi
     ) -> None:
         config = executor_io.config(EvaluateConfig, exec_properties, "evaluate", "evaluate.")
         task = TASKS[exec_properties["task"]]
-        (split_name,) = json.loads(exec_properties["example_splits"])
+        (split_name,) = json.loads(exec_properties[name_of(Parameters.example_splits)])
         compared, baseline = _compared(input_dict, split_name)
         origin = PredictionsReader(compared.candidate).origin
         output = folder(output_dict, "evaluation")

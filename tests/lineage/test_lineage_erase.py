@@ -6,17 +6,19 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from conftest import Cli
-from lineage_store import STOCK, Builder, BuiltRun
+from lineage_store import PREDICTING, STOCK, Builder, BuiltRun
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from served_versions import serve
 
 from common.errors import Exit, RunError
 from components.example_gen.image_index import IMAGES_FILE, IndexedImage, to_lines
 from lineage.graph.marks import erasures
+from lineage.graph.producers import ancestry
 from lineage.questions.affected_images import affected_by_images
 from lineage.questions.model import model_lineage
 from lineage.storage import erase as erasing
@@ -264,3 +266,25 @@ def test_in_a_store_that_cannot_be_searched_it_is_not_said_to_be_nowhere(
     done = cli("erase", "--sha256", "7" * 64, "--yes", "--output", tmp_path)
     assert done.returncode == Exit.CANNOT_TELL
     assert "1 datasets could not be searched" in done.stdout
+
+
+def test_predictions_of_a_withdrawn_image_go_with_its_dataset(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "out")
+    run = folder.run(4, components=PREDICTING)
+    folder.index(run, folder.sha)
+    with closing(open_reader(folder.connection)) as reader:
+        planned = plan(reader, Workspace(folder.root), {folder.sha: None})
+    removed = {item.artifact_id for item in planned.remove}
+    nodes = ("BulkInferrer", "BaselineInferrer")
+    assert {run.artifacts[f"{node}.inference_result"] for node in nodes} <= removed
+
+
+def test_a_baseline_s_predictions_are_no_part_of_a_verdict_s_ancestry(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "out")
+    first = folder.run(4, components=PREDICTING)
+    second = folder.run(5, components=PREDICTING, reused={"BaselineInferrer": first})
+    with closing(open_reader(folder.connection)) as reader:
+        found = ancestry(reader, [second.artifacts["Evaluator.blessing"]]).artifacts
+    assert second.artifacts["BulkInferrer.inference_result"] in found
+    assert first.artifacts["Trainer.model"] not in found
+    assert first.artifacts["BaselineInferrer.inference_result"] not in found

@@ -108,6 +108,32 @@ STOCK = {
 }
 """A stock TFX pipeline, whose dataset has no index of images."""
 
+PREDICTING = {
+    **{k: v for k, v in COMPONENTS.items() if k not in (kinds.EVALUATOR, kinds.PUSHER)},
+    kinds.BULK_INFERRER: (
+        "components.bulk_inferrer.component.BulkInferrer",
+        {"examples": "ImageExampleGen.examples", "model": "Trainer.model"},
+        {"inference_result": kinds.PREDICTIONS},
+    ),
+    kinds.BASELINE_INFERRER: (
+        "components.bulk_inferrer.component.BaselineInferrer",
+        {"examples": "ImageExampleGen.examples", "candidate": "Trainer.model"},
+        {"inference_result": kinds.PREDICTIONS},
+    ),
+    kinds.EVALUATOR: (
+        "components.evaluator.component.Evaluator",
+        {
+            "examples": "ImageExampleGen.examples",
+            "model": "Trainer.model",
+            "predictions": "BulkInferrer.inference_result",
+            "baseline_predictions": "BaselineInferrer.inference_result",
+        },
+        {"evaluation": kinds.EVALUATION, "blessing": kinds.BLESSING},
+    ),
+    kinds.PUSHER: COMPONENTS[kinds.PUSHER],
+}
+"""A pipeline whose Evaluator judges predictions."""
+
 TFX_OWN = names_of(
     *(Blessing.blessed, Blessing.current_model_id, Pushed.pushed, Pushed.pushed_destination)
 )
