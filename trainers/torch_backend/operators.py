@@ -120,7 +120,7 @@ def _binary(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
 
 def _divide(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
     if rounding_mode is None:
-        return tf.divide(*_promoted(a, b))
+        return tf.divide(*_promoted(a, b, 1.0)[:2])
     if rounding_mode == "floor":
         return tf.math.floordiv(*_promoted(a, b))
     raise NotImplementedError(f"division with rounding_mode={rounding_mode!r}")
@@ -192,7 +192,7 @@ for _names, _function in {
     "mul.Tensor mul.Scalar": _binary(tf.multiply),
     "div.Tensor div.Scalar div.Tensor_mode div.Scalar_mode": _divide,
     "remainder.Tensor remainder.Scalar": _binary(tf.math.floormod),
-    "pow.Tensor_Scalar pow.Tensor_Tensor": lambda x, y: (
+    "pow.Scalar pow.Tensor_Scalar pow.Tensor_Tensor": lambda x, y: (
         tf.square(x) if isinstance(y, int) and y == 2 else tf.pow(*_promoted(x, y))
     ),
     "eq.Tensor eq.Scalar": _binary(tf.equal),
@@ -403,7 +403,8 @@ def _pad(x: Value, pad: Sequence[int], value: float = 0) -> Value:
 
 @_operator(aten.arange.start_step)
 def _arange(start: Any, end: Any, step: Any = 1, *, dtype: Any = None, **_: Any) -> Any:
-    return tf.range(start, end, step, dtype=None if dtype is None else _type(dtype))
+    numbers = tf.range(start, end, step)
+    return numbers if dtype is None else tf.cast(numbers, _type(dtype))
 
 
 @_operator(aten.full.default)
