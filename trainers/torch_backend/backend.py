@@ -64,4 +64,3 @@ def count_parameters(model: str, *, num_classes: int, image_size: tuple[int, int
 
 def load(directory: Path) -> ProgramPredictor:
     return ProgramPredictor(directory)
-

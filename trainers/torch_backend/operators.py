@@ -178,8 +178,9 @@ for _names, _function in {
     "gelu": _gelu,
     "softplus": _softplus,
     "leaky_relu": lambda x, slope=0.01: tf.nn.leaky_relu(x, slope),
-    "elu": lambda x, alpha=1, scale=1, input_scale=1: scale
-    * tf.where(x > 0, x, alpha * tf.math.expm1(input_scale * x)),
+    "elu": lambda x, alpha=1, scale=1, input_scale=1: (
+        scale * tf.where(x > 0, x, alpha * tf.math.expm1(input_scale * x))
+    ),
     "clamp hardtanh": _clamp,
     "clone alias detach lift_fresh_copy": lambda x, **_: tf.identity(x),
     "_to_copy": _cast,
@@ -320,7 +321,12 @@ def _slice(x: Value, dim: int = 0, start: Any = None, end: Any = None, step: int
 
 @_operator(aten.slice_scatter.default)
 def _slice_scatter(
-    x: Any, source: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+    x: Any,
+    source: Any,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
 ) -> Any:
     first, last = start or 0, 2**31 if end is None else end
     if step != 1 or min(first, last) < 0:
@@ -349,7 +355,8 @@ def _index(x: Any, indices: Sequence[Any]) -> Any:
     chosen = [tf.where(i < 0, i + x.shape[d], i) for d, i in zip(where, chosen, strict=True)]
     # Several index tensors are one into the dimensions taken together.
     flat = functools.reduce(
-        lambda a, b: a * b[0] + b[1], [(x.shape[d], i) for d, i in zip(where, chosen, strict=True)],
+        lambda a, b: a * b[0] + b[1],
+        [(x.shape[d], i) for d, i in zip(where, chosen, strict=True)],
         tf.zeros((), chosen[0].dtype),
     )
     sizes = _sizes(x)
@@ -523,7 +530,9 @@ def convolution(
     x_NHWC = planes(x)
     kernel = weight.shape[2:]
     around: Any = "VALID"
-    if all(s == 1 and 2 * p == d * (k - 1) for s, p, d, k in zip(stride, padding, dilation, kernel)):
+    if all(
+        s == 1 and 2 * p == d * (k - 1) for s, p, d, k in zip(stride, padding, dilation, kernel)
+    ):
         around = "SAME"
     else:
         x_NHWC = _padded(x_NHWC, padding)
@@ -539,7 +548,9 @@ def convolution(
     return Planes(y_NHWC if bias_C is None else tf.nn.bias_add(y_NHWC, bias_C))
 
 
-def _padded(x_NHWC: Any, padding: Sequence[int], more: Sequence[int] = (0, 0), fill: float = 0) -> Any:
+def _padded(
+    x_NHWC: Any, padding: Sequence[int], more: Sequence[int] = (0, 0), fill: float = 0
+) -> Any:
     rows, columns = ([p, p + m] for p, m in zip((padding[0], padding[-1]), more, strict=True))
     if not any((*rows, *columns)):
         return x_NHWC
