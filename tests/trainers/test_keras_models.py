@@ -194,7 +194,7 @@ class TestOnnx:
             learner.to_onnx(tmp_path / "model.onnx")
         assert not (tmp_path / "model.onnx").exists()
         with pytest.raises(
-            ConfigError, match="onnx_models:exotic cannot be exported as ONNX.*Erfinv"
+            ConfigError, match=r"onnx_models:exotic cannot be exported as ONNX.*Erfinv"
         ):
             learner.prepare_export()
 

@@ -319,7 +319,7 @@ def branching(*, num_classes: int, image_size: tuple[int, int]) -> nn.Module:
 
 
 def unknown_to_tensorflow(*, num_classes: int, image_size: tuple[int, int]) -> nn.Module:
-    return nn.Sequential(Applied(lambda x: twice(x)), nn.Linear(3 * SIZE * SIZE, num_classes))
+    return nn.Sequential(Applied(lambda x: twice(x) + 0), nn.Linear(3 * SIZE * SIZE, num_classes))
 
 
 def unknown_to_onnx(*, num_classes: int, image_size: tuple[int, int]) -> nn.Module:

@@ -272,7 +272,7 @@ def _squeeze(x: Value, dims: Any) -> Any:
 def _dims(x: Value, dims: Any) -> list[int]:
     """Returns dimensions, one or several, counted from the first."""
     rank = 4 if isinstance(x, Planes) else x.shape.rank
-    dims = [dims] if isinstance(dims, int) else list(range(rank)) if not dims else dims
+    dims = [dims] if isinstance(dims, int) else (dims or list(range(rank)))
     return [d % rank for d in dims]
 
 
@@ -401,7 +401,9 @@ def _pad(x: Value, pad: Sequence[int], value: float = 0) -> Value:
         raise NotImplementedError("a negative padding")
     pairs = [list(pad[i : i + 2]) for i in range(0, len(pad), 2)]
     if isinstance(x, Planes):
-        around = {2: [0, 0], 3: [0, 0], 1: [0, 0], 0: [0, 0]} | dict(zip((3, 2, 1, 0), pairs))
+        around = {2: [0, 0], 3: [0, 0], 1: [0, 0], 0: [0, 0]} | dict(
+            zip((3, 2, 1, 0), pairs, strict=False)
+        )
         paddings = [around[0], around[2], around[3], around[1]]
         return Planes(tf.pad(x.held_NHWC, paddings, constant_values=value))
     paddings = [[0, 0]] * (x.shape.rank - len(pairs)) + pairs[::-1]
@@ -531,7 +533,8 @@ def convolution(
     kernel = weight.shape[2:]
     around: Any = "VALID"
     if all(
-        s == 1 and 2 * p == d * (k - 1) for s, p, d, k in zip(stride, padding, dilation, kernel)
+        s == 1 and 2 * p == d * (k - 1)
+        for s, p, d, k in zip(stride, padding, dilation, kernel, strict=True)
     ):
         around = "SAME"
     else:

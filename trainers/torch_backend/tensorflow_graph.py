@@ -67,7 +67,7 @@ def interpreted(program: ExportedProgram) -> TensorFlowModule:
     """
     table = torch.export.default_decompositions()
     for target in WHOLE:
-        table.pop(target, None)
+        table.pop(target, None)  # type: ignore[no-untyped-call]
     program = program.run_decompositions(table)
     interpreter = _Interpreter(program.graph_module)
 
