@@ -84,7 +84,7 @@ def check_parity(directory: Path, images_NHW3: Images, expected_NC: Floats) -> d
 
 
 def _differences(scores: dict[str, Floats], expected_NC: Floats) -> dict[str, float]:
-    """Returns the largest differences, by format; raises TrainingError for one that is too large."""
+    """Returns the largest difference of each format; raises TrainingError for too large a one."""
     parity = {k: float(np.abs(v - expected_NC).max()) for k, v in scores.items()}
     # Written so that a NaN is a failure too.
     wrong = {k: v for k, v in parity.items() if not v <= PARITY_TOLERANCE}

@@ -193,7 +193,9 @@ class TestOnnx:
         with pytest.raises(TrainingError, match="Erfinv"):
             learner.to_onnx(tmp_path / "model.onnx")
         assert not (tmp_path / "model.onnx").exists()
-        with pytest.raises(ConfigError, match="onnx_models:exotic cannot be exported as ONNX.*Erfinv"):
+        with pytest.raises(
+            ConfigError, match=r"onnx_models:exotic cannot be exported as ONNX.*Erfinv"
+        ):
             learner.prepare_export()
 
 

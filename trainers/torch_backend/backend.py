@@ -11,7 +11,6 @@ import logging
 import os
 import random
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -64,4 +63,3 @@ def count_parameters(model: str, *, num_classes: int, image_size: tuple[int, int
 
 def load(directory: Path) -> ProgramPredictor:
     return ProgramPredictor(directory)
-

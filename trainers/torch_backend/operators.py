@@ -120,7 +120,7 @@ def _binary(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
 
 def _divide(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
     if rounding_mode is None:
-        return tf.divide(*_promoted(a, b))
+        return tf.divide(*_promoted(a, b, 1.0)[:2])
     if rounding_mode == "floor":
         return tf.math.floordiv(*_promoted(a, b))
     raise NotImplementedError(f"division with rounding_mode={rounding_mode!r}")
@@ -178,8 +178,9 @@ for _names, _function in {
     "gelu": _gelu,
     "softplus": _softplus,
     "leaky_relu": lambda x, slope=0.01: tf.nn.leaky_relu(x, slope),
-    "elu": lambda x, alpha=1, scale=1, input_scale=1: scale
-    * tf.where(x > 0, x, alpha * tf.math.expm1(input_scale * x)),
+    "elu": lambda x, alpha=1, scale=1, input_scale=1: (
+        scale * tf.where(x > 0, x, alpha * tf.math.expm1(input_scale * x))
+    ),
     "clamp hardtanh": _clamp,
     "clone alias detach lift_fresh_copy": lambda x, **_: tf.identity(x),
     "_to_copy": _cast,
@@ -192,7 +193,7 @@ for _names, _function in {
     "mul.Tensor mul.Scalar": _binary(tf.multiply),
     "div.Tensor div.Scalar div.Tensor_mode div.Scalar_mode": _divide,
     "remainder.Tensor remainder.Scalar": _binary(tf.math.floormod),
-    "pow.Tensor_Scalar pow.Tensor_Tensor": lambda x, y: (
+    "pow.Scalar pow.Tensor_Scalar pow.Tensor_Tensor": lambda x, y: (
         tf.square(x) if isinstance(y, int) and y == 2 else tf.pow(*_promoted(x, y))
     ),
     "eq.Tensor eq.Scalar": _binary(tf.equal),
@@ -271,7 +272,7 @@ def _squeeze(x: Value, dims: Any) -> Any:
 def _dims(x: Value, dims: Any) -> list[int]:
     """Returns dimensions, one or several, counted from the first."""
     rank = 4 if isinstance(x, Planes) else x.shape.rank
-    dims = [dims] if isinstance(dims, int) else list(range(rank)) if not dims else dims
+    dims = [dims] if isinstance(dims, int) else (dims or list(range(rank)))
     return [d % rank for d in dims]
 
 
@@ -320,7 +321,12 @@ def _slice(x: Value, dim: int = 0, start: Any = None, end: Any = None, step: int
 
 @_operator(aten.slice_scatter.default)
 def _slice_scatter(
-    x: Any, source: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+    x: Any,
+    source: Any,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
 ) -> Any:
     first, last = start or 0, 2**31 if end is None else end
     if step != 1 or min(first, last) < 0:
@@ -349,7 +355,8 @@ def _index(x: Any, indices: Sequence[Any]) -> Any:
     chosen = [tf.where(i < 0, i + x.shape[d], i) for d, i in zip(where, chosen, strict=True)]
     # Several index tensors are one into the dimensions taken together.
     flat = functools.reduce(
-        lambda a, b: a * b[0] + b[1], [(x.shape[d], i) for d, i in zip(where, chosen, strict=True)],
+        lambda a, b: a * b[0] + b[1],
+        [(x.shape[d], i) for d, i in zip(where, chosen, strict=True)],
         tf.zeros((), chosen[0].dtype),
     )
     sizes = _sizes(x)
@@ -394,7 +401,9 @@ def _pad(x: Value, pad: Sequence[int], value: float = 0) -> Value:
         raise NotImplementedError("a negative padding")
     pairs = [list(pad[i : i + 2]) for i in range(0, len(pad), 2)]
     if isinstance(x, Planes):
-        around = {2: [0, 0], 3: [0, 0], 1: [0, 0], 0: [0, 0]} | dict(zip((3, 2, 1, 0), pairs))
+        around = {2: [0, 0], 3: [0, 0], 1: [0, 0], 0: [0, 0]} | dict(
+            zip((3, 2, 1, 0), pairs, strict=False)
+        )
         paddings = [around[0], around[2], around[3], around[1]]
         return Planes(tf.pad(x.held_NHWC, paddings, constant_values=value))
     paddings = [[0, 0]] * (x.shape.rank - len(pairs)) + pairs[::-1]
@@ -403,7 +412,8 @@ def _pad(x: Value, pad: Sequence[int], value: float = 0) -> Value:
 
 @_operator(aten.arange.start_step)
 def _arange(start: Any, end: Any, step: Any = 1, *, dtype: Any = None, **_: Any) -> Any:
-    return tf.range(start, end, step, dtype=None if dtype is None else _type(dtype))
+    numbers = tf.range(start, end, step)
+    return numbers if dtype is None else tf.cast(numbers, _type(dtype))
 
 
 @_operator(aten.full.default)
@@ -522,7 +532,10 @@ def convolution(
     x_NHWC = planes(x)
     kernel = weight.shape[2:]
     around: Any = "VALID"
-    if all(s == 1 and 2 * p == d * (k - 1) for s, p, d, k in zip(stride, padding, dilation, kernel)):
+    if all(
+        s == 1 and 2 * p == d * (k - 1)
+        for s, p, d, k in zip(stride, padding, dilation, kernel, strict=True)
+    ):
         around = "SAME"
     else:
         x_NHWC = _padded(x_NHWC, padding)
@@ -538,7 +551,9 @@ def convolution(
     return Planes(y_NHWC if bias_C is None else tf.nn.bias_add(y_NHWC, bias_C))
 
 
-def _padded(x_NHWC: Any, padding: Sequence[int], more: Sequence[int] = (0, 0), fill: float = 0) -> Any:
+def _padded(
+    x_NHWC: Any, padding: Sequence[int], more: Sequence[int] = (0, 0), fill: float = 0
+) -> Any:
     rows, columns = ([p, p + m] for p, m in zip((padding[0], padding[-1]), more, strict=True))
     if not any((*rows, *columns)):
         return x_NHWC

@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 import torchax.device_module
+import torchax.ops.jaten  # what it knows of operators
 from jax.experimental import jax2tf
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind

@@ -21,9 +21,7 @@ _CHECKS = ("_assert", "sym_constrain")
 class TensorFlowModule(tf.Module):  # type: ignore[misc]
     """uint8 images to scores; the weights are variables."""
 
-    def __init__(
-        self, program: ExportedProgram, run: Callable[[dict[str, Any], Any], Any]
-    ) -> None:
+    def __init__(self, program: ExportedProgram, run: Callable[[dict[str, Any], Any], Any]) -> None:
         """Traces a program.
 
         Args:
@@ -49,7 +47,11 @@ class TensorFlowModule(tf.Module):  # type: ignore[misc]
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def __call__(self, images_NHW3: Any) -> Any:
         weights = {name: tf.convert_to_tensor(w) for name, w in self._weights.items()}
-        return self._run(weights, images_NHW3)
+        # An empty batch becomes one image: not every operator takes none.
+        count = tf.shape(images_NHW3)[0]
+        missing = tf.cast(count == 0, tf.int32)
+        images_NHW3 = tf.pad(images_NHW3, [[0, missing], [0, 0], [0, 0], [0, 0]])
+        return self._run(weights, images_NHW3)[:count]
 
     def assign(self, weights: Mapping[str, Tensor]) -> None:
         """Puts other weights in, by the names that the program has for them."""
@@ -65,7 +67,7 @@ def interpreted(program: ExportedProgram) -> TensorFlowModule:
     """
     table = torch.export.default_decompositions()
     for target in WHOLE:
-        table.pop(target, None)
+        table.pop(target, None)  # type: ignore[no-untyped-call]
     program = program.run_decompositions(table)
     interpreter = _Interpreter(program.graph_module)
 
