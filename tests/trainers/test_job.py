@@ -128,7 +128,7 @@ from trainers.job import TrainJob, fit
 from common.config.strict import parse
 
 fitted = fit(load_backend("pytorch"), parse(TrainJob, read_json(Path(sys.argv[1]))))
-print(json.dumps([len(fitted.epochs), fitted.parameter_count, len(fitted.compared_NHW3)]))
+print(json.dumps([len(fitted.epochs), fitted.learner.parameter_count, len(fitted.compared_NHW3)]))
 """
 
 RUN_JOB = """
@@ -277,6 +277,16 @@ def test_what_a_training_learned_is_left_when_it_fails(own_models, tmp_path, mon
     assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
     assert (Path(job.run_dir) / CURVES).read_bytes().startswith(b"\x89PNG")
     assert any((Path(job.run_dir) / TENSORBOARD).iterdir())
+
+
+def test_a_trained_model_whose_export_fails_is_kept(tmp_path):
+    job = make_job(tmp_path)
+    with pytest.raises(TrainingError, match="no-graph") as e:  # there is no transform graph
+        run_job(job, tmp_path)
+    native = Path(job.run_dir) / NATIVE
+    assert f"The trained model is kept in {native}, which train.pretrained takes." in str(e.value)
+    again = TrainConfig(framework="pytorch", model="small_cnn", pretrained=str(native))
+    load_backend("pytorch").build(again, num_classes=2, image_size=(8, 8))
 
 
 def test_drawing_takes_little_of_a_training(tmp_path, monkeypatch):
