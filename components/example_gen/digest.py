@@ -89,6 +89,15 @@ def _open(path: bytes) -> tuple[int, os.stat_result]:
     return file, status
 
 
+def status_of(path: bytes) -> tuple[int, ...]:
+    """Returns what changes with a file; nothing where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def size_of(path: bytes) -> int:
     """Returns the bytes of a file, 0 where there is none that can be read."""
     try:

@@ -67,6 +67,7 @@ class Reader(Generic[T]):
     ) -> Iterator[Notes]:
         """Reads a file that holds many images, as a stream; yields what is known of them."""
         file = self._file(shard)
+        before = digest.status_of(file)
         images = reader(kind).read(os.fsdecode(file), shard, columns)
         sized = ((i, len(i[1]) if isinstance(i[1], bytes) else 0) for i in images)
         outcomes = self._each(self._look, sized)
@@ -81,6 +82,8 @@ class Reader(Generic[T]):
             yield Notes(errors=[str(e)])
         # Looked at last: whatever was read had been there until now.
         sha256, stamp = digest.hash_file(file)
+        if digest.status_of(file) != before:
+            yield Notes(errors=[f"{show(file)} changed while it was being read; run again."])
         yield Notes(read=[digest.file_digest(shard, sha256)], seen=[seen.entry(stamp, sha256)])
 
     def _file(self, listed: Record | Shard) -> bytes:

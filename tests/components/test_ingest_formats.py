@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from shards import CLASSES, label_of, pictures, png, write_tfrecord
 
 from common.errors import DataError
 from components.example_gen.config import Columns, DataConfig
+from components.example_gen.gather import reader_of
 from components.example_gen.image_index import IMAGES_FILE, from_line
+from components.example_gen.report import conclude
 from components.example_gen.shards.tfrecord import read
 from components.example_gen.source import list_source
 
@@ -77,19 +80,20 @@ def test_shards_go_through_the_same_checks(tmp_path):
     assert sorted(contradiction["paths"]) == ["test.parquet#1", "train.parquet#8"]
 
 
-def test_a_shard_that_changes_while_it_is_read(tmp_path, monkeypatch):
+def test_a_shard_that_changes_while_it_is_read(tmp_path):
     path = shards.as_parquet(tmp_path / "toy.parquet", PICTURES)
+    config = DataConfig(path=str(path))
+    source = list_source(config, str(path))
+    reader = reader_of(source.base, config.max_pixels, config.depth)
 
-    def resolved(config):
-        from components.example_gen.resolve import resolve
+    def take(note, example):
+        os.utime(path)
 
-        properties = resolve(config)
-        shards.as_parquet(path, pictures(21))
-        return properties
-
-    monkeypatch.setattr("components.example_gen.executor.resolve", resolved)
-    with pytest.raises(DataError, match="changed while it was being read"):
-        ingest(tmp_path, path=str(path))
+    (shard,) = source.shards
+    notes = list(reader.shard(shard, source.kind, config.columns, take))
+    reader.close()
+    with pytest.raises(DataError, match=r"toy\.parquet changed while it was being read"):
+        conclude(source, config, notes)
 
 
 def test_a_shard_that_is_cut_off_ends_the_run(tmp_path):
