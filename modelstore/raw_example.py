@@ -70,7 +70,8 @@ def serialise(
     }
     parts: list[bytes] = []
     for name, value in sorted(values.items()):
-        repeats = not isinstance(value, bytes) or len(value) < _SHORT
+        # Of floats 0 and -0 are equal.
+        repeats = len(value) < _SHORT if isinstance(value, bytes) else isinstance(value, int)
         parts += (_known if repeats else _entry)(name, value)
     return b"".join([b"\n", _varint(sum(map(len, parts))), *parts])
 

@@ -16,6 +16,7 @@ _values = st.one_of(
     st.binary(max_size=300),
     st.integers(-(2**63), 2**63 - 1),
     st.floats(width=32, allow_nan=False),
+    st.sampled_from([0.0, -0.0]),
 )
 
 
