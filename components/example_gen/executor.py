@@ -103,7 +103,7 @@ def _set_properties(
     examples: Any, contents: dict[str, Any], properties: dict[str, Any], depth: int
 ) -> None:
     # As `tfx.components.util.examples_utils` does, which brings TensorFlow.
-    examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
+    examples.set_string_custom_property(name_of(Examples.payload_format), "FORMAT_TF_EXAMPLE")
     examples.set_string_custom_property("file_format", "tfrecords_gzip")
     examples.span = properties[SPAN]
     if VERSION in properties:

@@ -230,7 +230,7 @@ def test_resolvers_are_no_steps(tmp_path: Path) -> None:
     reader = open_reader(Connection.parse(str(tmp_path / "metadata.sqlite")))
     assert len(run_detail(reader, "run-a").steps) == 9
     assert run_detail(reader, "run-a", resolvers=True).steps[-1].component == "Resolver"
-    assert list_runs(reader).runs[0].executed == 8
+    assert list_runs(reader).runs[0].executed == 9
 
 
 def test_command_line(path: Path) -> None:

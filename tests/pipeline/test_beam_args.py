@@ -24,7 +24,7 @@ from PIL import Image
 from common.errors import ConfigError
 from pipeline.beam_args import BEAM_PLUGIN, NO_PRISM, STAND_IN, check, complete, workers_elsewhere
 
-COMPONENTS = {"ImageExampleGen", "StatisticsGen", "Transform", "Evaluator"}
+COMPONENTS = {"ImageExampleGen", "StatisticsGen", "Evaluator"}
 """Those that run Beam pipelines."""
 PAGE = (ROOT / "docs" / "beam.md").read_text()
 RECIPES = [
@@ -402,7 +402,9 @@ def _answers(port: int) -> bool:
 def test_a_whole_run_with_workers_of_their_own(service, cli: Cli, tmp_path):
     whole_run(cli, tmp_path, "pytorch", service.args)
     told = service.log.read_text()
-    assert len(re.findall("Completed job in .* with state DONE", told)) >= len(COMPONENTS)
+    # So few examples are described without Beam.
+    done = len(re.findall("Completed job in .* with state DONE", told))
+    assert done >= len(COMPONENTS - {"StatisticsGen"})
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ COMPONENTS = {
     "Transform",
     "ArrayGen",
     "Trainer",
+    "BulkInferrer",
+    "BaselineInferrer",
     "Evaluator",
     "InfraValidator",
     "Pusher",
@@ -62,7 +64,8 @@ def test_second_run_reuses_the_data_steps(demo: Demo) -> None:
     first, second = (store.states(r["run_id"]) for r in demo.summary["runs"])
     assert set(first) == COMPONENTS
     assert set(first.values()) == {"COMPLETE"}
-    trained = {"Trainer", "Evaluator", "InfraValidator", "Pusher"}
+    trained = {"Trainer", "BulkInferrer", "BaselineInferrer"}
+    trained |= {"Evaluator", "InfraValidator", "Pusher"}
     assert {k: second[k] for k in trained} == dict.fromkeys(trained, "COMPLETE")
     assert {second[k] for k in COMPONENTS - trained} == {"CACHED"}
 

@@ -120,7 +120,7 @@ def later_runs(demo: Demo, frozen: Path, eleven_classes: Path, display: Recorded
 def test_repeated_run_is_all_cache(demo: Demo, later_runs: list[Finished]) -> None:
     summary = later_runs[0].summary
     states = Store(demo.workspace).states(summary["run_id"])
-    assert len(states) == 10 and set(states.values()) == {"CACHED"}
+    assert len(states) == 12 and set(states.values()) == {"CACHED"}
     assert summary["version"] == 1
     assert summary["accuracy"] == demo.summary["runs"][0]["accuracy"]
 
