@@ -64,7 +64,7 @@ def test_second_run_reuses_the_data_steps(demo: Demo) -> None:
     first, second = (store.states(r["run_id"]) for r in demo.summary["runs"])
     assert set(first) == COMPONENTS
     assert set(first.values()) == {"COMPLETE"}
-    trained = {"Trainer", "BulkInferrer", "BaselineInferrer"}
+    trained = {"Trainer", "BulkInferrer"}  # neither has a baseline
     trained |= {"Evaluator", "InfraValidator", "Pusher"}
     assert {k: second[k] for k in trained} == dict.fromkeys(trained, "COMPLETE")
     assert {second[k] for k in COMPONENTS - trained} == {"CACHED"}
