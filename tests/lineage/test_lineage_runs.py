@@ -80,12 +80,12 @@ def test_a_run_says_what_it_made(reader: Reader) -> None:
         *("keras", "small_cnn", "ada", "digits"),
     )
     assert (run.headline_value, run.blessed, run.pushed) == (0.875, True, "digits-keras@1")
-    assert (run.cached, run.executed, run.duration_seconds) == (0, 8, 90.0)
+    assert (run.cached, run.executed, run.duration_seconds) == (0, 9, 90.0)
 
 
 def test_reuse_is_followed_to_the_evaluation_that_was_done(reader: Reader) -> None:
     run = _by_id(reader)["run-b"]
-    assert (run.cached, run.executed) == (8, 0)
+    assert (run.cached, run.executed) == (9, 0)
     assert (run.headline_value, run.pushed, run.pushed_before) == (0.875, "digits-keras@1", True)
 
 
@@ -179,7 +179,7 @@ def test_foreign_runs_lack_only_what_is_not_recorded(reader: Reader) -> None:
     run = _by_id(reader)["foreign"]
     assert (run.pipeline, run.framework, run.user) == ("theirs", None, None)
     assert run.headline_value is None
-    assert run.executed == 8 and run.duration_seconds is not None
+    assert run.executed == 9 and run.duration_seconds is not None
     failed = _by_id(reader)["foreign-failed"]
     assert failed.error is not None and failed.error.startswith("SchemaGen: ")
 
@@ -191,7 +191,7 @@ def test_detail_says_who_did_the_work(reader: Reader) -> None:
         assert step.state == "CACHED" and step.reused is not None
         assert (step.reused.run_id, step.reused.duration_seconds) == ("run-a", 1.5)
     trainer = next(s for s in found.steps if s.component == "Trainer")
-    assert [p.key for p in trainer.inputs] == ["examples", "raw_examples", "transform_graph"]
+    assert [p.key for p in trainer.inputs] == ["arrays", "raw_examples", "transform_graph"]
     (model,) = [p for p in trainer.outputs if p.key == "model"]
     assert (model.type, model.state) == ("Model", "LIVE") and model.uri.startswith("/")
 
@@ -228,9 +228,9 @@ def test_resolvers_are_no_steps(tmp_path: Path) -> None:
     contexts = builder.store.get_contexts_by_id([built.context_id])
     builder.store.put_execution(resolver, [], contexts)
     reader = open_reader(Connection.parse(str(tmp_path / "metadata.sqlite")))
-    assert len(run_detail(reader, "run-a").steps) == 8
+    assert len(run_detail(reader, "run-a").steps) == 9
     assert run_detail(reader, "run-a", resolvers=True).steps[-1].component == "Resolver"
-    assert list_runs(reader).runs[0].executed == 8
+    assert list_runs(reader).runs[0].executed == 9
 
 
 def test_command_line(path: Path) -> None:

@@ -225,7 +225,7 @@ def test_runs_are_listed(demo: Demo, later_runs: list[Finished], cli: Cli) -> No
         version = summary["version"]
         assert run["pushed"] == (f"{summary['name']}@{version}" if version else None)
     first = found[later_runs[0].summary["run_id"]]
-    assert (first["cached"], first["executed"], first["pushed_before"]) == (9, 0, True)
+    assert (first["cached"], first["executed"], first["pushed_before"]) == (10, 0, True)
 
 
 def test_a_run_that_changed_nothing_says_that_its_model_is_served_already(
