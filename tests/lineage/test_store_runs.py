@@ -99,5 +99,5 @@ def test_three_pipelines_write_to_one_file_at_once(images, tmp_path):
     for context in runs.values():
         assert context.custom["state"] == "complete"
         states = [e.state for e in reader.executions(by_run[context.id]).values()]
-        assert states == ["COMPLETE"] * 9
+        assert states == ["COMPLETE"] * 11
     reader.close()
