@@ -138,7 +138,7 @@ def test_killed_front_in_the_first_step_and_the_next_run_at_once(start: Any, cli
     second = start(*MULTI)  # waits for the first to end
     first.rest()
     assert first.recorded["state"] == "cancelled"
-    second.wait_for("Transform: running")
+    second.wait_for("ImageExampleGen: running")
     second.process("sdk_worker_main")
     second.kill("front", signal.SIGTERM)
     printed = second.rest()

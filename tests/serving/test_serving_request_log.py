@@ -339,7 +339,7 @@ def test_labelled_it_is_ingested_and_before_that_it_is_not(tmp_path, monkeypatch
 
     from common.images.plain import DEPTH
     from components.example_gen.config import Columns
-    from components.example_gen.ingest import IngestShards
+    from components.example_gen.ingest import Ingest
     from components.example_gen.records import Shard
     from components.example_gen.splits import plan_by_hash
     from components.example_gen.spool import Spool
@@ -348,7 +348,7 @@ def test_labelled_it_is_ingested_and_before_that_it_is_not(tmp_path, monkeypatch
         spool = Spool(path=tmp_path / f"{folder.name} spool", plan=plan_by_hash([], {"train": 1.0}))
         spool.path.mkdir()
         limits = 10**6, spool, DEPTH
-        ingesting = IngestShards(os.fsencode(folder), *limits, "tfrecord", Columns())
+        ingesting = Ingest(os.fsencode(folder), *limits, "tfrecord", Columns())
         ingesting.setup()
         ingesting.start_bundle()
         for file in files(folder):
