@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from common.errors import TrainingError
 from common.files import read_json, write_json
 from common.process.children import inherited, start
 from common.process.cpus import available_cpus
+from common.process.given import given
 from common.process.progress import FD_VARIABLE
 from common.process.warm import client
 from modelstore.artifact import NATIVE
@@ -119,7 +121,7 @@ def warm_up(config: TrainConfig) -> None:
     on another core.  The process ends by itself if it is never needed.
     """
     global _warm
-    if _warm is None and not client.is_there(_target(config), _environment(config)):
+    if _warm is None and not client.is_there(*warm_server(config)):
         child = _start(config, ["--wait", config.framework], subprocess.PIPE)
         _warm = _Warm(config.framework, config.threads, child)
 
@@ -140,16 +142,16 @@ def _take_warm(config: TrainConfig, arguments: list[str]) -> subprocess.Popen[by
     return None
 
 
-def leave_warm(config: TrainConfig) -> None:
-    """Leaves a process behind that has imported what such trainings need."""
-    client.keep(_target(config), _environment(config))
+def warm_server(config: TrainConfig) -> tuple[client.Target, dict[str, str]]:
+    """Returns what `client.keep` takes to leave a server behind for such trainings."""
+    return _target(config), _environment(config, given())
 
 
 def _forked(config: TrainConfig, arguments: list[str]) -> client.Process | None:
     """Has the job done by a process of a server's that a former run left, if there is one."""
     numbers = [1, 2, *_progress(), *inherited()]
-    fds = {number: number for number in numbers}
-    return client.start(_target(config), arguments, _environment(config), fds)
+    target, environment = warm_server(config)
+    return client.start(target, arguments, environment, {number: number for number in numbers})
 
 
 def _target(config: TrainConfig) -> client.Target:
@@ -158,7 +160,8 @@ def _target(config: TrainConfig) -> client.Target:
 
 def _start(config: TrainConfig, arguments: list[str], stdin: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", "trainers.job", *arguments]
-    return start(command, stdin=stdin, env=_environment(config), pass_fds=_progress())
+    env = _environment(config, os.environ)
+    return start(command, stdin=stdin, env=env, pass_fds=_progress())
 
 
 def _progress() -> list[int]:
@@ -166,13 +169,13 @@ def _progress() -> list[int]:
     return [int(progress)] if progress else []
 
 
-def _environment(config: TrainConfig) -> dict[str, str]:
+def _environment(config: TrainConfig, ours: Mapping[str, str]) -> dict[str, str]:
     chosen = get_framework(config.framework)
     return {
-        **os.environ,
+        **ours,
         **dict.fromkeys(chosen.thread_variables, str(config.threads or available_cpus())),
         **chosen.environment,
-        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+        "TF_CPP_MIN_LOG_LEVEL": ours.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "PYTHONUNBUFFERED": "1",
     }

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from common.config.strict import dump, parse
 from common.errors import Exit, VisionlineError
 from common.files import read_json, write_json
+from common.process import given  # noqa: F401 - before any library adds to it
 from common.process.progress import emit
 from common.record.kinds import BASELINE
 from common.record.run import CANCELLED, COMPLETE, FAILED, RUNNING, Run
@@ -171,7 +172,9 @@ def _recorded(
             dataset_digest=summary["dataset_digest"] or None,
         )
     )
-    child.leave_warm(config.train)
+    # By who started us, since nothing that we start outlives us.
+    target, environment = child.warm_server(config.train)
+    emit({"kind": "leave", "target": dump(target), "environment": environment})
     write_json(workspace.run_dir(request.run_id) / "summary.json", summary)
     emit({"kind": "result", "state": "complete", **summary})
     return 0 if summary["blessed"] else Exit.NOT_BLESSED

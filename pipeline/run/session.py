@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.config.strict import dump
+from common.config.strict import dump, parse
 from common.errors import Exit
 from common.files import write_json
 from common.process import progress, warden
@@ -174,7 +174,11 @@ class _Child:
         index = 0
         try:
             self._show_run(0)
+            to_leave = [(ORCHESTRATE, environment)]
             for event in progress.events(reading):
+                if event["kind"] == "leave":
+                    to_leave.append((parse(client.Target, event["target"]), event["environment"]))
+                    continue
                 if event["kind"] == "run" and event["index"] != index:
                     index = event["index"]
                     self._display.stop()
@@ -185,7 +189,8 @@ class _Child:
                     self._finished.append(Finished(event["state"], summary, error, log))
                 self._shown.handle(event)
             code = child.wait()
-            client.keep(ORCHESTRATE, environment)
+            for left in to_leave:
+                client.keep(*left)
         except (KeyboardInterrupt, SystemExit, OSError) as e:
             code = _exit_code(e)
             with contextlib.suppress(*_NO_OUTPUT):

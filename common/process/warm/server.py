@@ -24,6 +24,7 @@ from importlib import import_module
 from pathlib import Path
 
 from common.process import warden
+from common.process.given import take
 from common.process.warm import loaded, wire
 
 _HIGH = 512
@@ -168,8 +169,7 @@ def _become(request: wire.Request, descriptors: list[int]) -> list[str]:
     for number, place in zip(high, request.numbers, strict=True):
         os.dup2(number, place, inheritable=True)
         os.close(number)
-    os.environ.clear()
-    os.environ.update(request.environment)
+    take(request.environment)
     time.tzset()
     os.chdir(request.folder)
     return list(request.arguments)
