@@ -18,7 +18,7 @@ from common.files import sha256_file
 from common.record.kinds import (
     ARRAY_GEN,
     BASELINE,
-    EVALUATOR,
+    BULK_INFERRER,
     IMAGE_EXAMPLE_GEN,
     SCHEMA_GEN,
     TRANSFORM,
@@ -43,7 +43,14 @@ from pipeline.config import PipelineConfig
 from pipeline.recording.code_digest import arrays_code, serving_code, training_code, transform_code
 
 BEFORE_TRAINER = frozenset({IMAGE_EXAMPLE_GEN, TRANSFORM, ARRAY_GEN})
-BEFORE_INFRA_VALIDATOR = EVALUATOR
+BEFORE_INFRA_VALIDATOR = BULK_INFERRER
+AFTER_TRAINER = (
+    "components.bulk_inferrer.executor",
+    "components.evaluator.executor",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+)
+"""What the steps after the Trainer, and the pictures of what came of them, import."""
 
 
 def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:

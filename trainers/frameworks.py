@@ -35,6 +35,8 @@ class Framework:
     later: tuple[str, ...] = ()
     """Modules that it imports when it first needs them, for seconds: a process that waits for
     its training imports them meanwhile."""
+    unused: frozenset[str] = frozenset()
+    """Modules that others import if they are there, and that neither training nor export need."""
     model_names: Callable[[], list[str]]
     """Lists the models that it offers by name, without importing the framework."""
     counted: Mapping[str, tuple[int, int]] = field(default_factory=dict)

@@ -27,6 +27,7 @@ from common.config.strict import dump, parse
 from common.errors import VisionlineError
 from common.files import read_json, write_json
 from common.images.plain import DEPTH
+from common.process import lean_imports
 from common.process.parent import die_with_parent
 from common.process.progress import emit
 from modelstore.artifact import NATIVE, ModelCard
@@ -35,6 +36,12 @@ from trainers.config import TrainConfig
 from trainers.contract import Backend, Learner, load_backend
 from trainers.frameworks import get_framework
 from trainers.history import CURVES, HISTORY, TENSORBOARD
+
+_LATER = (
+    *("modelstore.savedmodel", "onnxruntime", "tensorboard.summary.writer.record_writer"),
+    *("matplotlib.figure", "matplotlib.backends.backend_agg"),
+)
+"""What export and curves need, for seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,9 +209,11 @@ def command(job_path: str, result_path: str) -> int:
 def preload(framework: str) -> None:
     """Imports what a training by the framework and its export need."""
     load_backend(framework)
-    for name in (*get_framework(framework).later, "modelstore.savedmodel", "onnxruntime"):
-        with contextlib.suppress(ImportError):  # said by what needs it
-            importlib.import_module(name)
+    chosen = get_framework(framework)
+    with lean_imports.without(chosen.unused):
+        for name in (*chosen.later, *_LATER):
+            with contextlib.suppress(ImportError):  # said by what needs it
+                importlib.import_module(name)
 
 
 def wait_for_job(framework: str) -> int:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 
 PIPELINE = frozenset({"torch", "jax", "sklearn"})
@@ -28,6 +29,16 @@ def install(unused: frozenset[str]) -> Absent:
     absent = Absent(unused)
     sys.meta_path.insert(0, absent)
     return absent
+
+
+@contextmanager
+def without(unused: frozenset[str]) -> Iterator[None]:
+    """Imports what asks for other modules if they are there, and does without them at first."""
+    absent = install(unused)
+    try:
+        yield
+    finally:
+        absent.allow()
 
 
 class Absent(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -144,7 +144,9 @@ def _take_warm(config: TrainConfig, arguments: list[str]) -> subprocess.Popen[by
 
 def warm_server(config: TrainConfig) -> tuple[client.Target, dict[str, str]]:
     """Returns what `client.keep` takes to leave a server behind for such trainings."""
-    return _target(config), _environment(config, given())
+    # Not by `sys.path`, which libraries add to as they are imported.
+    path = given().get("PYTHONPATH", "")
+    return _target(config), _environment(config, given()) | {"PYTHONPATH": path}
 
 
 def _forked(config: TrainConfig, arguments: list[str]) -> client.Process | None:

@@ -11,9 +11,10 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +26,7 @@ from common.errors import Exit, VisionlineError
 from common.files import read_json, write_json
 from common.process import given  # noqa: F401 - before any library adds to it
 from common.process.progress import emit
-from common.record.kinds import BASELINE
+from common.record.kinds import BASELINE, TRAINER
 from common.record.run import CANCELLED, COMPLETE, FAILED, RUNNING, Run
 from lineage.store.workspace import TRAINING, Workspace
 from pipeline.beam_args import NO_PRISM
@@ -33,6 +34,9 @@ from pipeline.config import PipelineConfig
 
 if TYPE_CHECKING:
     from pipeline.recording.recorder import Recorder
+
+_RECENT = 100
+"""Runs that are looked at for the same training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +85,16 @@ def _run(request: RunRequest) -> int:
     from absl import logging
 
     from components import tfx_private
-    from components.infra_validation import standby
     from components.trainer import child
+
+    config = request.config
+    workspace = Workspace(config.output)
+    if not _was_asked_for(request):  # so that it is hardly in the cache
+        child.warm_up(config.train)
+    from components.infra_validation import standby
     from pipeline import beam_args
     from pipeline.dag import (
+        AFTER_TRAINER,
         BEFORE_INFRA_VALIDATOR,
         BEFORE_TRAINER,
         create_pipeline,
@@ -93,8 +103,6 @@ def _run(request: RunRequest) -> int:
     from pipeline.recording.recorder import Recorder
 
     logging.set_verbosity(logging.INFO)
-    config = request.config
-    workspace = Workspace(config.output)
     here = replace(config.run, beam_args=tuple(beam_args.counted(config.run.beam_args)))
     pipeline = create_pipeline(replace(config, run=here), workspace)
     ir = tfx_private.compile_ir(pipeline, request.run_id)
@@ -107,6 +115,8 @@ def _run(request: RunRequest) -> int:
         # Its verdict is a new artifact, so the InfraValidator is not cached then.
         if node == BEFORE_INFRA_VALIDATOR and config.infra_validation.enabled:
             standby.warm_up(infra_validation_dir(workspace), config.infra_validation.threads)
+        if node == TRAINER:  # which is another process's work
+            threading.Thread(target=_import_all, args=[AFTER_TRAINER], daemon=True).start()
 
     training = workspace.run_dir(request.run_id) / TRAINING
     child.keep_in(training)
@@ -120,6 +130,21 @@ def _run(request: RunRequest) -> int:
     recorder.recover(workspace.run_ids())
     with _cancellable(cancel):
         return _recorded(request, recorder, ir, warm_up)
+
+
+def _was_asked_for(request: RunRequest) -> bool:
+    """Says whether an earlier run in the folder was to train the same."""
+    workspace, asked = Workspace(request.config.output), dump(request.config.train)
+    for run_id in sorted(workspace.run_ids() - {request.run_id})[-_RECENT:]:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if read_json(workspace.run_dir(run_id) / "request.json")["config"]["train"] == asked:
+                return True
+    return False
+
+
+def _import_all(modules: Iterable[str]) -> None:
+    for module in modules:
+        import_module(module)
 
 
 def _recorded(
@@ -224,8 +249,7 @@ def preload() -> None:
     from pipeline.recording import code_digest
 
     code_digest.read_ahead()
-    for path in declared():
-        import_module(path.rpartition(".")[0])
+    _import_all(path.rpartition(".")[0] for path in declared())
 
 
 def command(*requests: str) -> int:

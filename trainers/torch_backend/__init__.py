@@ -9,6 +9,7 @@ FRAMEWORK = Framework(
     distribution="visionline[pytorch]",
     needs=("torch", "torchvision", "timm", "safetensors", "jax", "torchax", "onnxscript"),
     later=("timm", "torch.export._trace", "onnxscript.function_libs.torch_lib.ops"),
+    unused=frozenset({"keras", "tf_keras"}),  # TensorFlow looks for them, for seconds
     model_names=names.model_names,
     counted=names.COUNTED,
 )
