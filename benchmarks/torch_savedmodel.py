@@ -26,11 +26,7 @@ from trainers.torch_backend import backend
 
 def main() -> None:
     options = _options()
-    backend.configure(threads=options.threads, seed=0)
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    set_threads(options.threads)
     rows = []
     if not options.json:
         print(f"{options.size}×{options.size}, {options.threads} threads")
@@ -46,6 +42,15 @@ def main() -> None:
                 )
     if options.json:
         print(json.dumps(rows))
+
+
+def set_threads(count: int) -> None:
+    """Gives both frameworks as many threads."""
+    backend.configure(threads=count, seed=0)
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def measure(name: str, size: int, batches: list[int]) -> Iterator[dict[str, Any]]:

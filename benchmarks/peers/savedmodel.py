@@ -6,12 +6,11 @@ import json
 import sys
 
 from benchmarks.core.machine import cpus
-from benchmarks.torch_savedmodel import measure
-from trainers.torch_backend import backend
+from benchmarks.torch_savedmodel import measure, set_threads
 
 
 def main(model: str, size: str, *batches: str) -> None:
-    backend.configure(threads=cpus(), seed=0)
+    set_threads(cpus())
     rows = measure(model, int(size), [*map(int, batches)])
     found = {str(r["batch"]): [r["torch_ms"], r["torch_ms"] * r["ratio"]] for r in rows}
     print(json.dumps({"milliseconds": found}))
