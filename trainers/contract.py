@@ -50,6 +50,9 @@ class Batch:
 
     images_NHW3: Images
     labels_N: Labels
+    """What the headline metric is measured against."""
+    targets_NC: Floats
+    """What the loss is measured against: rows that sum to one, label smoothing included."""
     weights_N: Floats
     """Class weight of each image; the loss is sum(w·loss) / sum(w)."""
     augmentation: Augmentation | None
@@ -58,7 +61,7 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class StepResult:
     loss: float
-    """Weighted mean loss of the task, such as cross-entropy; label smoothing included."""
+    """Weighted mean loss of the task, such as cross-entropy, against the batch's targets."""
     metric_sum: float
     """The task's headline metric, summed over the batch: of a classification the images
     whose largest logit was their label's."""

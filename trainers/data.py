@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 
 from common.errors import ConfigError, DataError, nearest
 from trainers.augment import draw
-from trainers.config import AugmentConfig, TrainConfig
+from trainers.config import TrainConfig
 from trainers.contract import Batch, Floats, Images, Labels
 
 IMAGES = "images_NHW3.npy"
@@ -63,35 +64,47 @@ def class_weights(config: TrainConfig, labels_N: Labels, class_names: list[str])
 
 
 def batches(
-    split: Split,
-    *,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    weights_C: Floats,
-    augment: AugmentConfig,
+    split: Split, config: TrainConfig, weights_C: Floats, *, epoch: int, after: int = 0
 ) -> Iterator[Batch]:
     """Yields one epoch in random order; equal seeds and epochs give equal batches.
 
     The next batch is read in a thread while the current one is trained on.
-    """
-    rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(split))
 
-    def read(start: int) -> Batch:
-        index = np.sort(order[start : start + batch_size])
+    Args:
+      after: batches to pass over; those that follow are the same as without.
+    """
+    order = np.random.default_rng([config.seed, epoch]).permutation(len(split))
+    classes = len(weights_C)
+
+    def read(number: int) -> Batch:
+        # By its number, so that a training can go on from any batch.
+        rng = np.random.default_rng([config.seed, epoch, number + 1])
+        start = number * config.batch_size
+        index = np.sort(order[start : start + config.batch_size])
         labels_N = split.labels_N[index]
         return Batch(
             np.ascontiguousarray(split.images_NHW3[index]),
             labels_N,
+            targets(labels_N, classes, config.label_smoothing),
             weights_C[labels_N],
-            draw(augment, rng, len(index), split.images_NHW3.shape[1:3]),
+            draw(config.augment, rng, len(index), split.images_NHW3.shape[1:3]),
         )
 
-    first, *others = range(0, len(split), batch_size)
     with ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(read, first)
-        for start in others:
-            batch, pending = pending.result(), pool.submit(read, start)
-            yield batch
-        yield pending.result()
+        pending = None
+        for number in range(after, math.ceil(len(split) / config.batch_size)):
+            ready, pending = pending, pool.submit(read, number)
+            if ready:
+                yield ready.result()
+        if pending:
+            yield pending.result()
+
+
+def targets(labels_N: Labels, classes: int, smoothing: float) -> Floats:
+    """Returns the share of each class, float32 N×C; every class gets smoothing / C.
+
+    Szegedy et al., "Rethinking the Inception Architecture" (2016), as PyTorch has it.
+    """
+    targets_NC = np.full((len(labels_N), classes), smoothing / classes, np.float32)
+    targets_NC[np.arange(len(labels_N)), labels_N] += 1 - smoothing
+    return targets_NC

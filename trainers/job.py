@@ -14,7 +14,6 @@ import contextlib
 import importlib
 import json
 import re
-import resource
 import sys
 import time
 import traceback
@@ -192,11 +191,12 @@ def fit(
 def command(job_path: str, result_path: str) -> int:
     """Runs the job of a file as a process's only work; writes its result to the other file."""
     die_with_parent()
+    from trainers.loop import peak_memory
+
     result: dict[str, Any]
     try:
         card = run(parse(TrainJob, read_json(Path(job_path))))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        result = {"card": dump(card), "peak_memory_bytes": peak}
+        result = {"card": dump(card), "peak_memory_bytes": peak_memory()}
     except VisionlineError as e:
         result = {"error": str(e), "kind": type(e).__name__}
     except Exception as e:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,9 @@ from common.errors import TrainingError
 from modelstore.tasks import TASKS
 from modelstore.tasks.contract import Task
 from trainers.config import TrainConfig
-from trainers.contract import Floats, Learner, Predictor
+from trainers.contract import Batch, Floats, Learner, Predictor
 from trainers.data import Split, batches
+from trainers.schedules import learning_rate
 
 _PREDICT_BATCH = 256
 _REPORT_SECONDS = 0.2
@@ -40,7 +42,11 @@ class Epoch:
     learning_rate: float
     seconds: float
     images_per_second: float
-    """Training only, without validation."""
+    """These two: of training only, without validation."""
+    data_wait: float
+    """Share of the time in which a step waits for its batch."""
+    peak_memory_bytes: int
+    """Of the process so far, in main memory."""
 
     def figures(self, headline: str) -> dict[str, float]:
         """Returns all by name, as they are written down; the metric by its own."""
@@ -94,14 +100,8 @@ def train(
         seen = 0
         loss_sum = metric_sum = 0.0
         rate = 0.0
-        for batch in batches(
-            train_split,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            epoch=number,
-            weights_C=weights_C,
-            augment=config.augment,
-        ):
+        waiting = _Waits(batches(train_split, config, weights_C, epoch=number))
+        for batch in waiting:
             rate = learning_rate(step, peak=config.learning_rate, steps=steps, warmup=warmup)
             result = learner.train_step(batch, rate)
             if not math.isfinite(result.loss):
@@ -136,6 +136,8 @@ def train(
             learning_rate=rate,
             seconds=time.perf_counter() - began,
             images_per_second=seen / trained,
+            data_wait=waiting.seconds / trained,
+            peak_memory_bytes=peak_memory(),
         )
         epochs.append(epoch)
         after_epoch(epoch)
@@ -148,19 +150,24 @@ def train(
     return epochs
 
 
-def learning_rate(step: int, *, peak: float, steps: int, warmup: int) -> float:
-    """Returns the rate of one step: linear warm-up, then half a cosine to zero.
+class _Waits(Iterator[Batch]):
+    """Counts the seconds that it takes to get the next of some batches."""
 
-    Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts"
-    (2017), without restarts; warm-up as in Goyal et al. (2017).
+    def __init__(self, made: Iterator[Batch]) -> None:
+        self._made = made
+        self.seconds = 0.0
 
-    Args:
-      step: 0 to steps - 1, of which the first `warmup` end at `peak`.
-    """
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    return peak * 0.5 * (1 + math.cos(math.pi * done))
+    def __next__(self) -> Batch:
+        began = time.perf_counter()
+        try:
+            return next(self._made)
+        finally:
+            self.seconds += time.perf_counter() - began
+
+
+def peak_memory() -> int:
+    """Returns the most bytes of main memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def evaluate(task: Task, predictor: Predictor, split: Split) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer.main
+from batch_of import batch_of
 from conftest import Cli, Demo
 from helpers import PACKAGES, ROOT, python
 from packaging.requirements import Requirement
@@ -25,7 +26,7 @@ from pipeline.config import load_config
 from pipeline.deploy.config import load_config as load_deploy_config
 from pipeline.kubeflow.step import RELEASE
 from trainers.config import TrainConfig
-from trainers.contract import Batch, load_backend
+from trainers.contract import load_backend
 from trainers.frameworks import frameworks
 
 TOP = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
@@ -283,8 +284,7 @@ def test_example_models_train_and_are_saved(
     blocks_of_8 = (27 + 24 + 16) + (72 + 128 + 32) + (144 + 512 + 64)
     assert learner.parameter_count == blocks_of_8 + 3 * 32 + 3
     images = np.random.default_rng(0).integers(0, 256, (6, 16, 20, 3), dtype=np.uint8)
-    weights = np.ones(6, np.float32)
-    batch = Batch(images, np.arange(6) % 3, weights, augmentation=None)
+    batch = batch_of(images, np.arange(6) % 3)
     before = learner.predict(images)
     result = learner.train_step(batch, 1e-2)
     assert result.loss == pytest.approx(np.log(3), rel=0.5)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from augment_reference import apply
+from batch_of import batch_of
 
 from common.errors import ConfigError
 from trainers.config import TrainConfig
@@ -151,22 +152,7 @@ def coloured_batch(count: int = 12) -> Batch:
     labels = np.arange(count) % CLASSES
     images = random_images(count, SIZE) // 2
     images[np.arange(count), :, :, labels] += 120
-    return batch_of(images, labels)
-
-
-def batch_of(
-    images: np.ndarray,
-    labels: Any,
-    weights: Any = None,
-    augmentation: Augmentation | None = None,
-) -> Batch:
-    weights = np.ones(len(images)) if weights is None else weights
-    return Batch(
-        images_NHW3=images,
-        labels_N=np.asarray(labels, np.int64),
-        weights_N=np.asarray(weights, np.float32),
-        augmentation=augmentation,
-    )
+    return batch_of(images, labels, classes=CLASSES)
 
 
 def fit(learner: Learner, steps: int, rate: float = 1e-2) -> list[StepResult]:
@@ -184,7 +170,7 @@ def log_probabilities(
     result = np.zeros((count, classes))
     for i, weights in enumerate(np.eye(count)):
         for label in range(classes):
-            batch = batch_of(images, np.full(count, label), weights, augmentation)
+            batch = batch_of(images, np.full(count, label), weights, augmentation, classes=classes)
             result[i, label] = -learner.train_step(batch, 0.0).loss
     return result
 
@@ -225,8 +211,8 @@ def test_loss_is_the_weighted_smoothed_cross_entropy(
     log_p = log_probabilities(framework.learner(), images, None, CLASSES)
     np.testing.assert_allclose(np.exp(log_p).sum(axis=1), np.ones(4), atol=1e-5)
     losses = -(1 - smoothing) * log_p[range(4), labels] - smoothing * log_p.mean(axis=1)
-    learner = framework.learner(label_smoothing=smoothing)
-    result = learner.train_step(batch_of(images, labels, weights), 1e-3)
+    batch = batch_of(images, labels, weights, classes=CLASSES, smoothing=smoothing)
+    result = framework.learner().train_step(batch, 1e-3)
     assert result.loss == pytest.approx(np.average(losses, weights=weights), rel=1e-4)
     assert result.metric_sum == (log_p.argmax(axis=1) == labels).sum()
 
@@ -234,14 +220,14 @@ def test_loss_is_the_weighted_smoothed_cross_entropy(
 def test_a_batch_that_weighs_nothing_does_no_harm(framework: Framework) -> None:
     learner = framework.learner()
     images = random_images(4, SIZE)
-    result = learner.train_step(batch_of(images, [0, 1, 2, 0], np.zeros(4)), 1e-2)
+    result = learner.train_step(batch_of(images, [0, 1, 2, 0], np.zeros(4), classes=CLASSES), 1e-2)
     assert result.loss == 0
     assert np.isfinite(learner.predict(images)).all()
 
 
 def test_a_last_batch_of_one_image_trains(framework: Framework) -> None:
     learner = framework.learner()
-    result = learner.train_step(batch_of(random_images(1, SIZE), [2]), 1e-3)
+    result = learner.train_step(batch_of(random_images(1, SIZE), [2], classes=CLASSES), 1e-3)
     assert np.isfinite(result.loss)
     assert np.isfinite(learner.predict(random_images(1, SIZE))).all()
 

@@ -13,7 +13,7 @@ from softmax_regression import bright_and_dark, write_split
 
 from common.errors import ConfigError, DataError
 from trainers.config import AugmentConfig, TrainConfig
-from trainers.data import LABELS, Split, batches, class_weights
+from trainers.data import LABELS, Split, batches, class_weights, targets
 
 pytestmark = pytest.mark.quick
 
@@ -27,18 +27,14 @@ def numbered(count: int) -> Split:
     return Split(np.repeat(pixels[..., :3], 2, axis=2), np.arange(count))
 
 
-def epoch(split: Split, seed: int = 0, number: int = 1, batch_size: int = 4, augment=OFF):
+def config_of(**values):
+    return TrainConfig(framework="keras", model="small_cnn", **values)
+
+
+def epoch(split: Split, seed: int = 0, number: int = 1, batch_size: int = 4, augment=OFF, after=0):
     weights_C = np.arange(split.labels_N.max() + 1, dtype=np.float32)
-    return list(
-        batches(
-            split,
-            batch_size=batch_size,
-            seed=seed,
-            epoch=number,
-            weights_C=weights_C,
-            augment=augment,
-        )
-    )
+    config = config_of(batch_size=batch_size, seed=seed, augment=augment)
+    return list(batches(split, config, weights_C, epoch=number, after=after))
 
 
 @EXAMPLES
@@ -70,6 +66,22 @@ def test_equal_seeds_give_equal_epochs_and_different_ones_do_not():
 SEEDS = [(7, 1), (7, 2), (8, 1), (8, 2), (0, 1)]
 
 
+@pytest.mark.parametrize("after", [1, 12, 13])
+def test_an_epoch_can_be_gone_on_with_from_any_batch(after):
+    split, augment = numbered(50), AugmentConfig(rotation=10, brightness=0.2)
+    whole, rest = epoch(split, augment=augment), epoch(split, augment=augment, after=after)
+    assert len(whole) == 13 == after + len(rest)
+    for a, b in zip(whole[after:], rest, strict=True):
+        assert (a.labels_N == b.labels_N).all()
+        assert (a.augmentation.affine_N23 == b.augmentation.affine_N23).all()
+        assert (a.augmentation.colour_N34 == b.augmentation.colour_N34).all()
+
+
+def test_smoothing_gives_every_class_its_share():
+    expected = [[0.75 + 0.05, *[0.05] * 4], [*[0.05] * 4, 0.75 + 0.05]]
+    np.testing.assert_allclose(targets(np.array([0, 4]), 5, 0.25), expected, rtol=1e-6)
+
+
 def test_batches_are_drawn_from_everywhere():
     """The first batches of many epochs hold every image about equally often."""
     counts = collections.Counter(
@@ -81,7 +93,7 @@ def test_batches_are_drawn_from_everywhere():
 
 
 def test_a_consumer_may_stop_in_the_middle():
-    made = batches(numbered(40), batch_size=4, seed=0, epoch=1, weights_C=np.ones(40), augment=OFF)
+    made = batches(numbered(40), config_of(batch_size=4, augment=OFF), np.ones(40), epoch=1)
     next(made)
     made.close()
 
@@ -114,7 +126,7 @@ def test_labels_are_kept_beside_the_images(tmp_path):
 
 
 def weights(setting, labels=(0, 0, 0, 1), names=("cat", "dog")):
-    config = TrainConfig(framework="keras", model="small_cnn", class_weights=setting)
+    config = config_of(class_weights=setting)
     return class_weights(config, np.array(labels), list(names))
 
 

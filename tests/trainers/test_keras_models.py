@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from batch_of import batch_of
 
 from common.errors import ConfigError, TrainingError
 from trainers.config import TrainConfig
-from trainers.contract import Batch, load_backend
+from trainers.contract import load_backend
 
 SIZE = (32, 32)
 
@@ -36,11 +37,8 @@ def random_images(count: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 def one_step(learner: Any, rate: float = 1e-2) -> None:
-    images = random_images(4)
-    labels, weights = np.arange(4), np.ones(4, np.float32)
-    learner.train_step(
-        Batch(images_NHW3=images, labels_N=labels, weights_N=weights, augmentation=None), rate
-    )
+    classes = learner.model.output_shape[-1]
+    learner.train_step(batch_of(random_images(4), np.arange(4) % classes, classes=classes), rate)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from helpers import EXAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.loop import learning_rate
+from trainers.schedules import learning_rate
 
 pytestmark = pytest.mark.quick
 

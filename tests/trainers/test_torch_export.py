@@ -13,12 +13,13 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from batch_of import batch_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.errors import ConfigError
 from trainers.config import TrainConfig
-from trainers.contract import Batch, Floats, Images
+from trainers.contract import Floats, Images
 from trainers.torch_backend import backend
 from trainers.torch_backend.learner import TorchLearner
 from trainers.torch_backend.scorer import Scorer, export_program
@@ -54,7 +55,7 @@ def trained(request: Any) -> TorchLearner:
     backend.configure(threads=1, seed=0)
     config = TrainConfig(framework="pytorch", model=request.param)
     learner = backend.build(config, num_classes=4, image_size=(SIZE, SIZE))
-    batch = Batch(images_of(8), np.arange(8) % 4, np.ones(8, np.float32), None)
+    batch = batch_of(images_of(8), np.arange(8) % 4)
     for _ in range(2):
         learner.train_step(batch, 1e-2)
     return learner
@@ -135,10 +136,12 @@ def test_training_needs_neither_tensorflow_nor_jax(tmp_path: Path) -> None:
         "from trainers.contract import load_backend\n"
         "from trainers.config import TrainConfig\n"
         "from trainers.contract import Batch\n"
+        "from trainers.data import targets\n"
         "backend = load_backend('pytorch')\n"
         "backend.configure(threads=1, seed=0)\n"
         "images = np.zeros((2, 32, 32, 3), np.uint8)\n"
-        "batch = Batch(images, np.array([0, 1]), np.ones(2, np.float32), None)\n"
+        "labels = np.array([0, 1])\n"
+        "batch = Batch(images, labels, targets(labels, 2, 0.0), np.ones(2, np.float32), None)\n"
         "config = TrainConfig(framework='pytorch', model='test_resnet')\n"
         "learner = backend.build(config, num_classes=2, image_size=(32, 32))\n"
         "learner.train_step(batch, 1e-3)\n"

@@ -90,7 +90,6 @@ class KerasLearner(KerasPredictor):
     def __init__(self, model: Any, config: TrainConfig, spec: dict[str, Any]) -> None:
         super().__init__(model, config.task)
         self._spec = spec
-        self._label_smoothing = config.label_smoothing
         self._trainable = [weight.value for weight in model.trainable_variables]
         self._optimizer = optimizer.make(config, self._trainable)
         self._steps: dict[tuple[bool, bool], Callable[..., Any]] = {}
@@ -107,6 +106,7 @@ class KerasLearner(KerasPredictor):
         loss, metric_sum = self._step(parts[0] is not None, parts[1] is not None)(
             tf.constant(batch.images_NHW3),
             tf.constant(batch.labels_N, tf.int64),
+            tf.constant(batch.targets_NC, tf.float32),
             tf.constant(batch.weights_N, tf.float32),
             tf.constant(learning_rate, tf.float32),
             *(tf.constant(part, tf.float32) for part in parts if part is not None),
@@ -150,28 +150,32 @@ class KerasLearner(KerasPredictor):
             signature = [
                 tf.TensorSpec((None, height, width, 3), tf.uint8),
                 tf.TensorSpec((None,), tf.int64),
+                tf.TensorSpec((None, self.model.output_shape[-1]), tf.float32),
                 tf.TensorSpec((None,), tf.float32),
                 tf.TensorSpec((), tf.float32),
             ]
             signature += [tf.TensorSpec((None, 2, 3), tf.float32)] * warps
             signature += [tf.TensorSpec((None, 3, 4), tf.float32)] * colours
 
-            def step(images: Any, labels: Any, weights: Any, rate: Any, *parts: Any) -> Any:
+            def step(
+                images: Any, labels: Any, targets: Any, weights: Any, rate: Any, *parts: Any
+            ) -> Any:
                 affine = parts[0] if warps else None
                 colour = parts[-1] if colours else None
-                return self._traced_step(_augmented(images, affine, colour), labels, weights, rate)
+                changed = _augmented(images, affine, colour)
+                return self._traced_step(changed, labels, targets, weights, rate)
 
             self._steps[key] = tf.function(
                 step, input_signature=signature, autograph=False, jit_compile=False
             ).get_concrete_function()
         return self._steps[key]
 
-    def _traced_step(self, images: Any, labels: Any, weights: Any, rate: Any) -> Any:
+    def _traced_step(self, images: Any, labels: Any, targets: Any, weights: Any, rate: Any) -> Any:
         task = OPS[self._task]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._trainable)
             logits = self.model(images, training=True)
-            loss_N = task.loss_N(logits, labels, self._label_smoothing)
+            loss_N = task.loss_N(logits, targets)
             # 0 for a batch that weighs nothing.
             loss = tf.math.divide_no_nan(tf.reduce_sum(weights * loss_N), tf.reduce_sum(weights))
         gradients = tape.gradient(loss, self._trainable, unconnected_gradients="zero")

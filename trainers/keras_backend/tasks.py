@@ -13,20 +13,16 @@ import tensorflow as tf
 class TaskOps:
     """The operations of one task."""
 
-    loss_N: Callable[[Any, Any, float], Any]
-    """Logits, labels and label smoothing to the loss of each image, in nats."""
+    loss_N: Callable[[Any, Any], Any]
+    """Logits and targets, both N×C, to the loss of each image, in nats."""
     metric_sum: Callable[[Any, Any], Any]
     """Logits and labels to the headline metric, summed over the batch."""
     scores: Callable[[Any], Any]
     """Logits to what is served."""
 
 
-def _cross_entropy(logits_NC: Any, labels_N: Any, label_smoothing: float) -> Any:
-    """Gives every class label_smoothing / C of the target (Szegedy et al. 2016), as PyTorch."""
-    log_NC = tf.nn.log_softmax(logits_NC)
-    of_label_N = tf.gather(log_NC, labels_N, axis=1, batch_dims=1)
-    of_all_N = tf.reduce_mean(log_NC, axis=1)
-    return -(1 - label_smoothing) * of_label_N - label_smoothing * of_all_N
+def _cross_entropy(logits_NC: Any, targets_NC: Any) -> Any:
+    return tf.nn.softmax_cross_entropy_with_logits(targets_NC, logits_NC)
 
 
 def _hits(logits_NC: Any, labels_N: Any) -> Any:

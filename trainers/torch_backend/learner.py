@@ -51,14 +51,15 @@ class TorchLearner:
     def train_step(self, batch: Batch, learning_rate: float) -> StepResult:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        images_NHW3, labels_N, weights_N = (
-            to_device(a, self._device) for a in (batch.images_NHW3, batch.labels_N, batch.weights_N)
+        images_NHW3, labels_N, targets_NC, weights_N = (
+            to_device(array, self._device)
+            for array in (batch.images_NHW3, batch.labels_N, batch.targets_NC, batch.weights_N)
         )
         self._scorer.train()
         self._optimizer.zero_grad()
         images_N3HW = self._input(images_NHW3, batch.augmentation)
         logits_NC = self._logits(images_N3HW)
-        loss_N = self._task.loss_N(logits_NC, labels_N, self._config.label_smoothing)
+        loss_N = self._task.loss_N(logits_NC, targets_NC)
         # A batch whose weights are all zero teaches nothing, rather than NaN.
         loss = (weights_N * loss_N).sum() / weights_N.sum().clamp_min(1e-12)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -14,16 +14,16 @@ from torch.nn import functional as F
 class TaskOps:
     """The operations of one task."""
 
-    loss_N: Callable[[Tensor, Tensor, float], Tensor]
-    """Logits, labels and label smoothing to the loss of each image, in nats."""
+    loss_N: Callable[[Tensor, Tensor], Tensor]
+    """Logits and targets, both N×C, to the loss of each image, in nats."""
     metric_sum: Callable[[Tensor, Tensor], Tensor]
     """Logits and labels to the headline metric, summed over the batch."""
     scores: Callable[[Tensor], Tensor]
     """Logits to what is served."""
 
 
-def _cross_entropy(logits_NC: Tensor, labels_N: Tensor, label_smoothing: float) -> Tensor:
-    return F.cross_entropy(logits_NC, labels_N, reduction="none", label_smoothing=label_smoothing)
+def _cross_entropy(logits_NC: Tensor, targets_NC: Tensor) -> Tensor:
+    return F.cross_entropy(logits_NC, targets_NC, reduction="none")
 
 
 def _hits(logits_NC: Tensor, labels_N: Tensor) -> Tensor:
