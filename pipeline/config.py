@@ -18,6 +18,7 @@ from common.config import toml_file
 from common.config.ranges import at_least, between, matching, require
 from common.config.strict import Checked, dump, parse
 from common.errors import ConfigError, MissingKeyError, nearest
+from common.extras import require_installed
 from common.files import digest
 from common.paths import check_folder
 from components.evaluator.verdict import EvaluateConfig
@@ -94,9 +95,15 @@ class RunConfig(Checked):
     USER@HOST:PORT/DATABASE, see docs/metadata-stores.md; by default metadata.sqlite in the
     output folder."""
 
+    mlflow: str | None = None
+    """The figures of trainings go to this MLflow server, too, such as http://localhost:5000; see
+    docs/training.md."""
+
     def check(self) -> None:
         if self.metadata is not None:
             Connection.parse(self.metadata)
+        if self.mlflow is not None:
+            require_installed("run.mlflow", "visionline[mlflow]", ["mlflow"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

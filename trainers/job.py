@@ -35,6 +35,7 @@ from trainers.config import TrainConfig
 from trainers.contract import Backend, Learner, load_backend
 from trainers.frameworks import get_framework
 from trainers.history import CURVES, HISTORY, TENSORBOARD
+from trainers.tracking import Tracking
 
 _LATER = (
     *("modelstore.savedmodel", "onnxruntime", "tensorboard.summary.writer.record_writer"),
@@ -61,6 +62,7 @@ class TrainJob:
     transform_digest: str
     depth: int = DEPTH
     """As in `modelstore.artifact.ModelCard`."""
+    tracking: Tracking | None = None
 
 
 def run(job: TrainJob) -> ModelCard:

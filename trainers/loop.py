@@ -43,10 +43,10 @@ class Epoch:
     seconds: float
     images_per_second: float
     """These two: of training only, without validation."""
-    data_wait: float
+    data_wait: float | None = None
     """Share of the time in which a step waits for its batch."""
-    peak_memory_bytes: int
-    """Of the process so far, in main memory."""
+    peak_memory_bytes: int | None = None
+    """Of the process so far, in main memory; these two are not in histories of before 2026-12."""
 
     def figures(self, headline: str) -> dict[str, float]:
         """Returns all by name, as they are written down; the metric by its own."""

@@ -25,7 +25,6 @@ from common.process.given import given
 from common.process.progress import FD_VARIABLE
 from common.process.warm import client
 from modelstore.artifact import NATIVE
-from modelstore.tasks import TASKS
 from trainers import curves, history
 from trainers.config import TrainConfig
 from trainers.frameworks import get_framework
@@ -58,7 +57,7 @@ def complete_curves(config: TrainConfig, run_dir: Path) -> None:
     """Draws the last epochs of a training that ended early, if that can be."""
     with contextlib.suppress(Exception):  # a full disk, say: the figures are there without
         title = f"{config.model} ({config.framework})"
-        curves.complete(run_dir, title, TASKS[config.task].HEADLINE)
+        curves.complete(run_dir, title)
 
 
 def _run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from components.transform.vocabulary import class_names
 from modelstore.artifact import SERVING_FORMAT, ModelCard
 from trainers.config import TrainConfig
 from trainers.job import TrainJob
+from trainers.tracking import Tracking
 
 
 class TrainerExecutor(base_executor.BaseExecutor):
@@ -46,6 +47,9 @@ class TrainerExecutor(base_executor.BaseExecutor):
             dataset_digest=value_of(annotated(raw_examples), Examples.dataset_digest) or "",
             depth=value_of(annotated(raw_examples), Examples.depth) or DEPTH,
             transform_digest=tree_digest(graph / "transform_fn"),
+            tracking=Tracking.asked(
+                self._context.pipeline_info.id, self._context.pipeline_run_id or ""
+            ),
         )
         result = run_job(job, output)
         card = parse(ModelCard, result["card"])

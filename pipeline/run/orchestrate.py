@@ -101,6 +101,7 @@ def _run(request: RunRequest) -> int:
         infra_validation_dir,
     )
     from pipeline.recording.recorder import Recorder
+    from trainers.tracking import VARIABLE
 
     logging.set_verbosity(logging.INFO)
     here = replace(config.run, beam_args=tuple(beam_args.counted(config.run.beam_args)))
@@ -120,6 +121,8 @@ def _run(request: RunRequest) -> int:
 
     training = workspace.run_dir(request.run_id) / TRAINING
     child.keep_in(training)
+    if config.run.mlflow:
+        os.environ[VARIABLE] = config.run.mlflow
 
     def cancel() -> None:
         recorder.interrupted()

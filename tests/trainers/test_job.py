@@ -292,7 +292,7 @@ def test_a_trained_model_whose_export_fails_is_kept(tmp_path):
 def test_drawing_takes_little_of_a_training(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(curves.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(curves, "draw_curves", lambda *_: clock.__setitem__(0, clock[0] + 1))
+    monkeypatch.setattr(curves, "draw", lambda *_: clock.__setitem__(0, clock[0] + 1))
     drawing = curves.Drawing("title", tmp_path / CURVES, "accuracy")
     drawn = []
     for _ in range(1000):
