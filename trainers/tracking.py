@@ -28,7 +28,6 @@ _LAST_SECONDS = 15.0
 _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 """Of MLflow's client, unless the environment says otherwise; its own is minutes."""
 _LONGEST = 6000
