@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from common.files import atomic_file, read_json
+from modelstore.tasks import TASKS
+from trainers.config import TrainConfig
 from trainers.history import CURVES, HISTORY
-from trainers.loop import Epoch
+from trainers.loop import Epoch, chosen
 
 _LEAST_SECONDS = 5.0
 _SHARE = 0.05
@@ -24,16 +27,30 @@ class TensorBoardLog:
     installed: ten seconds, and no business of a PyTorch training.
     """
 
-    def __init__(self, directory: Path, headline: str = "accuracy") -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
+    def __init__(
+        self, directory: Path, headline: str = "accuracy", before: Sequence[Epoch] = ()
+    ) -> None:
+        """Starts a log; what an earlier attempt left in the folder is written anew.
+
+        Args:
+          before: the epochs of earlier attempts that count.
+        """
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._headline = headline
         directory.mkdir(parents=True, exist_ok=True)
+        for log in directory.glob("events.out.tfevents.*"):
+            log.unlink()
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
         file = open(directory / name, "wb")  # noqa: SIM115 - open until `close`
         self._writer = RecordWriter(file)
         self._add(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if before:  # a TensorBoard that is open forgets what it has read from there on
+            start = SessionLog(status=SessionLog.START)
+            self._add(Event(wall_time=time.time(), step=before[0].epoch, session_log=start))
+        for epoch in before:
+            self.write(epoch)
 
     def write(self, epoch: Epoch) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
@@ -61,8 +78,8 @@ class TensorBoardLog:
 class Drawing:
     """The curves of a training that goes on: drawn again every few seconds."""
 
-    def __init__(self, title: str, path: Path, headline: str) -> None:
-        self._title, self._path, self._headline = title, path, headline
+    def __init__(self, config: TrainConfig, path: Path) -> None:
+        self._config, self._path = config, path
         self._next = time.monotonic() + _LEAST_SECONDS
 
     def after_epoch(self, epochs: list[Epoch]) -> None:
@@ -71,22 +88,23 @@ class Drawing:
 
     def draw(self, epochs: list[Epoch]) -> None:
         began = time.monotonic()
-        draw_curves(epochs, self._title, self._path, self._headline)
+        draw_curves(epochs, self._config, self._path)
         now = time.monotonic()
         self._next = now + max(_LEAST_SECONDS, (now - began) / _SHARE)
 
 
-def complete(directory: Path, title: str, headline: str) -> None:
+def complete(directory: Path, config: TrainConfig) -> None:
     """Draws what a training that ended early had no time to draw."""
     history, path = directory / HISTORY, directory / CURVES
     if not history.exists():
         return
     if not path.exists() or path.stat().st_mtime < history.stat().st_mtime:
+        headline = TASKS[config.task].HEADLINE
         epochs = [Epoch.of(figures, headline) for figures in read_json(history)]
-        draw_curves(epochs, title, path, headline)
+        draw_curves(epochs, config, path)
 
 
-def draw_curves(epochs: list[Epoch], title: str, path: Path, headline: str) -> None:
+def draw_curves(epochs: list[Epoch], config: TrainConfig, path: Path) -> None:
     """Draws loss and headline metric over epochs as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -94,9 +112,9 @@ def draw_curves(epochs: list[Epoch], title: str, path: Path, headline: str) -> N
 
     figure = Figure(figsize=(9, 3.6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure.suptitle(f"{config.model} ({config.framework})")
     x = [e.epoch for e in epochs]
-    best_epoch = min(epochs, key=lambda e: e.val_loss).epoch
+    best_epoch, headline = chosen(config, epochs).epoch, TASKS[config.task].HEADLINE
     for place, name, train, val in (
         (1, "loss", [e.loss for e in epochs], [e.val_loss for e in epochs]),
         (2, headline, [e.metric for e in epochs], [e.val_metric for e in epochs]),
