@@ -162,9 +162,8 @@ class Checkpoints:
             (unfinished / _POSITION).write_text(position, "utf-8")
             if state is not None:
                 np.savez(unfinished / _STATE, allow_pickle=False, **state)
-            if best is not None:
-                if self._best is None or not _linked(self._best, epoch, unfinished / _BEST):
-                    np.savez(unfinished / _BEST, allow_pickle=False, **best)
+            if best is not None and not _linked(self._best, epoch, unfinished / _BEST):
+                np.savez(unfinished / _BEST, allow_pickle=False, **best)
             manifest = {
                 "format": _FORMAT,
                 "identity": self._identity,
@@ -192,10 +191,10 @@ def last_in(folder: Path) -> Path | None:
     return max(found, key=_order, default=None)
 
 
-def _linked(best: tuple[int, Path], epoch: int, path: Path) -> bool:
+def _linked(best: tuple[int, Path] | None, epoch: int, path: Path) -> bool:
     """Gives weights that are there already, if they are this epoch's, a second name."""
     with contextlib.suppress(OSError):  # gone, or the file system knows no links
-        if best[0] == epoch:
+        if best is not None and best[0] == epoch:
             os.link(best[1], path)
     return path.exists()
 

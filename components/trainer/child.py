@@ -50,7 +50,8 @@ def run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
         raise _with_what_is_left(
             job,
             f"{e} Try a smaller train.batch_size (it is {size}), image size or model, or allow it "
-            "more memory; train.lower_batch_size = true starts again with half as many images.",
+            "more memory. With train.lower_batch_size = true it starts again by itself, with half "
+            "as many images in a step.",
         ) from None
     except TrainingError as e:
         raise _with_what_is_left(job, str(e)) from None
@@ -104,7 +105,7 @@ def _run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
     if code or "card" not in result:
         reason = result.get("error", f"the training process ended with exit code {code}")
         error = _OutOfMemoryError if result.get("out_of_memory") else TrainingError
-        raise error(f"{reason}" if "kind" in result else f"Training failed: {reason}")
+        raise error(reason if "kind" in result else f"Training failed: {reason.rstrip('.')}.")
     return result
 
 

@@ -95,7 +95,7 @@ def without_times(epochs: list[Epoch]) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module", params=["accuracy", "last", "ema"])
 def straight(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     done = attempt(tmp_path_factory.mktemp("straight"), best=request.param)
-    yield request.param, done, tmp_path_factory
+    return request.param, done, tmp_path_factory
 
 
 @settings(deadline=None, max_examples=30)
