@@ -42,6 +42,18 @@ class AugmentConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointConfig(Checked):
+    """How often a training is kept, so that the same command goes on after it was killed."""
+
+    every_minutes: Annotated[float, at_least(0)] = 1.0
+    """At most so often, and seldom enough to take 2 % of the time; 0: by steps alone."""
+    every_steps: Annotated[int, at_least(0)] = 0
+    """After each so many steps, whatever it takes, in place of the minutes; 0: by minutes."""
+    keep: Annotated[int, at_least(1)] = 2
+    """So many stay, the newest ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig(Checked):
     """How one model is trained."""
 
@@ -59,6 +71,8 @@ class TrainConfig(Checked):
     """Training goes through its images so many times."""
     batch_size: Annotated[int, at_least(1)] = 64
     """Each training step takes so many images."""
+    lower_batch_size: bool = False
+    """Where memory runs out, the training starts again with half as many images in a step."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """The same arithmetic in both frameworks, see docs/training.md."""
     learning_rate: Annotated[float, more_than(0)] = 1e-3
@@ -73,9 +87,14 @@ class TrainConfig(Checked):
     """Share of the target spread evenly over all classes."""
     class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, at_least(0)]] = "none"
     """"balanced": images / (classes × images of the class), or one per class."""
+    best: Literal["accuracy", "loss", "last", "ema"] = "accuracy"
+    """The weights of this epoch are exported; accuracy: the greatest in validation, of equals
+    the one of the least loss; loss: the least validation loss, weighted as the training is;
+    last: the last; ema: the least validation loss of the moving average, which is exported."""
     early_stopping_patience: Annotated[int, at_least(0)] = 0
-    """Epochs without a better validation loss before training stops; 0: off.
-    The weights of the best epoch are kept in either case."""
+    """Epochs without a better one, by `best`, before training stops; 0: off.
+    Where the last is exported, a better one has a lesser validation loss."""
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     golden: Literal["drawn", "validation"] = "drawn"
     """The images in golden.npz, which every pushed version carries wherever it goes:
     drawn ones, or the first of the validation split, on purpose."""

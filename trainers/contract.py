@@ -26,6 +26,8 @@ Images = NDArray[np.uint8]
 """uint8 N×H×W×3, RGB, 0 to 255."""
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float32]
+Arrays = dict[str, NDArray[Any]]
+"""Copies in main memory, by names that say which is which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Batch:
     weights_N: Floats
     """Class weight of each image; the loss is sum(w·loss) / sum(w)."""
     augmentation: Augmentation | None
+    places_N: Labels | None = None
+    """Where the images stand in their split, from 0, so that an error can name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +93,30 @@ class Learner(Predictor, Protocol):
 
     def train_step(self, batch: Batch, learning_rate: float) -> StepResult: ...
 
-    def snapshot(self) -> Any:
-        """A copy of the weights in memory, for `restore`."""
+    def snapshot(self) -> Arrays:
+        """A copy of the weights, running statistics among them, for `restore`."""
         ...
 
-    def restore(self, snapshot: Any) -> None: ...
+    def restore(self, snapshot: Arrays) -> None: ...
+
+    def state(self) -> Arrays:
+        """A copy of all that the next step depends on besides the config and its batch.
+
+        Weights, the optimizer's slots and counters, a moving average, the framework's
+        random generators; those of Python and NumPy are the loop's.
+        """
+        ...
+
+    def set_state(self, state: Arrays) -> None:
+        """Takes what `state` returned, of a learner of the same config in another process.
+
+        On a CPU the steps that follow are the same to the bit.
+        """
+        ...
+
+    def exchange_average(self) -> None:
+        """Exchanges the weights with their moving average; called only where there is one."""
+        ...
 
     def save(self, directory: Path) -> None:
         """Writes the native model into an existing, empty directory."""

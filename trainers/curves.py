@@ -13,8 +13,10 @@ from typing import Any
 
 from common.errors import DataError
 from common.files import atomic_file, read_json
-from trainers.history import CURVES, HISTORY
-from trainers.loop import Epoch
+from modelstore.tasks import TASKS
+from trainers.config import TrainConfig
+from trainers.history import BEST, CURVES, HISTORY
+from trainers.loop import Epoch, chosen
 
 _LEAST_SECONDS = 5.0
 _SHARE = 0.05
@@ -43,16 +45,30 @@ class TensorBoardLog:
     installed: ten seconds, and no business of a PyTorch training.
     """
 
-    def __init__(self, directory: Path, headline: str = "accuracy") -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
+    def __init__(
+        self, directory: Path, headline: str = "accuracy", before: Sequence[Epoch] = ()
+    ) -> None:
+        """Starts a log; what an earlier attempt left in the folder is written anew.
+
+        Args:
+          before: the epochs of earlier attempts that count.
+        """
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._headline = headline
         directory.mkdir(parents=True, exist_ok=True)
+        for log in directory.glob("events.out.tfevents.*"):
+            log.unlink()
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
         file = open(directory / name, "wb")  # noqa: SIM115 - open until `close`
         self._writer = RecordWriter(file)
         self._add(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if before:  # a TensorBoard that is open forgets what it has read from there on
+            start = SessionLog(status=SessionLog.START)
+            self._add(Event(wall_time=time.time(), step=before[0].epoch, session_log=start))
+        for epoch in before:
+            self.write(epoch)
 
     def write(self, epoch: Epoch) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
@@ -73,8 +89,8 @@ class TensorBoardLog:
 class Drawing:
     """The curves of a training that goes on: drawn again every few seconds."""
 
-    def __init__(self, title: str, path: Path, headline: str) -> None:
-        self._title, self._path, self._headline = title, path, headline
+    def __init__(self, config: TrainConfig, path: Path) -> None:
+        self._config, self._path = config, path
         self._next = time.monotonic() + _LEAST_SECONDS
 
     def after_epoch(self, epochs: list[Epoch]) -> None:
@@ -83,18 +99,22 @@ class Drawing:
 
     def draw(self, epochs: list[Epoch]) -> None:
         began = time.monotonic()
-        draw([Curve(self._title, self._headline, epochs)], self._path)
+        draw([Curve.of(self._config, epochs)], self._path)
         now = time.monotonic()
         self._next = now + max(_LEAST_SECONDS, (now - began) / _SHARE)
 
 
-def complete(directory: Path, title: str) -> None:
+def complete(directory: Path, config: TrainConfig) -> None:
     """Draws what a training that ended early had no time to draw."""
     history, path = directory / HISTORY, directory / CURVES
     if not history.exists():
         return
     if not path.exists() or path.stat().st_mtime < history.stat().st_mtime:
-        draw([Curve.read(directory, title)], path)
+        draw([Curve.read(directory, title_of(config))], path)
+
+
+def title_of(config: TrainConfig) -> str:
+    return f"{config.model} ({config.framework})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +125,13 @@ class Curve:
     headline: str
     """The name of the task's headline metric."""
     epochs: Sequence[Epoch]
+    best: Epoch
+    """The one whose weights are exported."""
+
+    @classmethod
+    def of(cls, config: TrainConfig, epochs: Sequence[Epoch]) -> Curve:
+        headline = TASKS[config.task].HEADLINE
+        return cls(title_of(config), headline, epochs, chosen(config, epochs))
 
     @classmethod
     def read(cls, directory: Path, title: str) -> Curve:
@@ -115,21 +142,22 @@ class Curve:
         """
         path = directory / HISTORY
         try:
-            epochs = read_json(path)
+            figures = read_json(path)
             (headline,) = {
                 name.removeprefix("val_")
-                for name in epochs[0]
+                for name in figures[0]
                 if name.startswith("val_") and name != "val_loss"
             }
-            return cls(title, headline, [Epoch.of(figures, headline) for figures in epochs])
+            is_best = [each.pop(BEST, None) for each in figures]
+            epochs = [Epoch.of(each, headline) for each in figures]
         except FileNotFoundError:
             raise DataError(f"{directory}: no epoch has ended, so there is no {HISTORY}.") from None
         except (ValueError, TypeError, LookupError, AttributeError, OSError) as e:
             raise DataError(f"{path} is no history of a training: {e}") from None
-
-    @property
-    def best(self) -> Epoch:
-        return min(self.epochs, key=lambda e: e.val_loss)
+        # Earlier versions kept the least validation loss, and did not say so.
+        of_old = min(epochs, key=lambda e: e.val_loss)
+        best = next((e for e, is_it in zip(epochs, is_best, strict=True) if is_it), of_old)
+        return cls(title, headline, epochs, best)
 
 
 def draw(curves: Sequence[Curve], path: Path) -> None:

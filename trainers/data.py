@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import ConfigError, DataError, nearest
+from common.files import digest
 from trainers.augment import draw
 from trainers.config import TrainConfig
 from trainers.contract import Batch, Floats, Images, Labels
@@ -43,6 +45,11 @@ class Split:
         if not len(labels):
             raise DataError(f"{directory}: the split has no image.")
         return cls(images, labels)
+
+    @property
+    def digest(self) -> str:
+        """Of the labels and the images' shape, in their order: cheap, and tells most apart."""
+        return digest([self.images_NHW3.shape, hashlib.sha256(self.labels_N).hexdigest()])
 
 
 def class_weights(config: TrainConfig, labels_N: Labels, class_names: list[str]) -> Floats:
@@ -88,6 +95,7 @@ def batches(
             targets(labels_N, classes, config.label_smoothing),
             weights_C[labels_N],
             draw(config.augment, rng, len(index), split.images_NHW3.shape[1:3]),
+            index,
         )
 
     with ThreadPoolExecutor(1) as pool:

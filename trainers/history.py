@@ -6,10 +6,15 @@ from pathlib import Path
 
 from common.files import read_json
 from modelstore.artifact import NATIVE
+from trainers.checkpoint import last_in
 
 HISTORY = "history.json"
+BEST = "best"
+"""There: whether an epoch's weights are the ones that are exported, or would be by then."""
 CURVES = "training_curves.png"
 TENSORBOARD = "tensorboard"
+CHECKPOINTS = "checkpoints.json"
+"""Says where the checkpoints of a training are that has not ended: {"folder": PATH}."""
 
 
 def kept(directory: Path) -> str:
@@ -29,4 +34,16 @@ def kept(directory: Path) -> str:
         sentences.append(
             f"The trained model is kept in {directory / NATIVE}, which train.pretrained takes."
         )
+    if (checkpoint := last_checkpoint(directory)) is not None:
+        sentences.append(
+            f"The last checkpoint is {checkpoint}; the same command goes on from there."
+        )
     return " ".join(sentences)
+
+
+def last_checkpoint(directory: Path) -> Path | None:
+    """Returns the newest checkpoint of the training that writes its history to a folder."""
+    try:
+        return last_in(Path(read_json(directory / CHECKPOINTS)["folder"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

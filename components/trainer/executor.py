@@ -16,7 +16,7 @@ from common.record.record import annotate, annotated, value_of
 from common.record.steps import Training
 from components import details, executor_io
 from components.executor_io import Artifacts, Properties, folder, one, split
-from components.trainer.child import run_dir, run_job
+from components.trainer.child import checkpoint_dir, ended, run_dir, run_job
 from components.transform.vocabulary import class_names
 from modelstore.artifact import SERVING_FORMAT, ModelCard
 from trainers.config import TrainConfig
@@ -50,6 +50,8 @@ class TrainerExecutor(base_executor.BaseExecutor):
             tracking=Tracking.asked(
                 self._context.pipeline_info.id, self._context.pipeline_run_id or ""
             ),
+            code_digest=exec_properties["code_digest"],
+            checkpoint_dir=checkpoint_dir(),
         )
         result = run_job(job, output)
         card = parse(ModelCard, result["card"])
@@ -72,6 +74,7 @@ class TrainerExecutor(base_executor.BaseExecutor):
                 **figures,
             )
         )
+        ended(directory)
         if directory != output:
             shutil.copytree(directory, output, dirs_exist_ok=True)
             shutil.rmtree(directory)

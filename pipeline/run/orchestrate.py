@@ -110,6 +110,7 @@ def _run(request: RunRequest) -> int:
     emit({"kind": "nodes", "nodes": [c.id for c in pipeline.components if c.id != BASELINE]})
 
     def warm_up(node: str) -> None:
+        child.discard_checkpoints()
         # Whatever is new before the Trainer makes its cache miss.
         if node in BEFORE_TRAINER:
             child.warm_up(config.train)
@@ -120,7 +121,7 @@ def _run(request: RunRequest) -> int:
             threading.Thread(target=_import_all, args=[AFTER_TRAINER], daemon=True).start()
 
     training = workspace.run_dir(request.run_id) / TRAINING
-    child.keep_in(training)
+    child.keep_in(training, workspace.checkpoints)
     if config.run.mlflow:
         os.environ[VARIABLE] = config.run.mlflow
 
@@ -190,6 +191,7 @@ def _recorded(
         return Exit.FAILED
     finally:
         standby.discard()
+    child.discard_checkpoints()
     summary = results.collect(recorder, config, workspace.run_dir(request.run_id))
     summary["seconds"] = time.monotonic() - began
     recorder.annotate_run(

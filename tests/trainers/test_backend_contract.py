@@ -50,6 +50,12 @@ def linear(num_classes, image_size, width=4):
 
 def wide(num_classes, image_size):
     return linear(num_classes + 1, image_size)
+
+def dropping(num_classes, image_size):
+    images = keras.Input((*image_size, 3))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(images))
+    x = keras.layers.Dropout(0.5)(keras.layers.Flatten()(x))
+    return keras.Model(images, keras.layers.Dense(num_classes)(x))
 ''',
     "pytorch": '''
 import torch
@@ -74,6 +80,13 @@ def linear(num_classes, image_size, width=4):
 
 def wide(num_classes, image_size):
     return linear(num_classes + 1, image_size)
+
+def dropping(num_classes, image_size):
+    pixels = 4 * (image_size[0] - 2) * (image_size[1] - 2)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.5),
+        nn.Linear(pixels, num_classes),
+    )
 ''',
 }
 BROKEN_MODELS = """
@@ -277,6 +290,39 @@ def test_snapshot_restores_exactly(framework: Framework) -> None:
     assert not np.array_equal(learner.predict(images), before)
     learner.restore(snapshot)
     np.testing.assert_array_equal(learner.predict(images), before)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_learner_goes_on_to_the_bit_from_another_s_state(
+    framework: Framework, optimizer: Any, tmp_path: Path
+) -> None:
+    """With batch norm, dropout and momentum, through a file."""
+    model = f"{framework.user_module}:dropping"
+    learner = framework.learner(model, optimizer=optimizer)
+    fit(learner, steps=3)
+    np.savez(tmp_path / "state.npz", **learner.state())
+    expected = [r.loss for r in fit(learner, steps=3)]
+    assert len({*expected}) == 3
+    other = framework.learner(model, optimizer=optimizer, seed=7)
+    fit(other, steps=1)
+    with np.load(tmp_path / "state.npz") as file:
+        other.set_state(dict(file))
+    assert [r.loss for r in fit(other, steps=3)] == expected
+    after, same = learner.state(), other.state()
+    assert after.keys() == same.keys()
+    for name, array in after.items():
+        np.testing.assert_array_equal(same[name], array, err_msg=name)
+
+
+def test_what_a_learner_returned_does_not_change(framework: Framework) -> None:
+    learner = framework.learner()
+    fit(learner, steps=1)
+    returned = [learner.state(), learner.snapshot()]
+    copies = [{name: array.copy() for name, array in arrays.items()} for arrays in returned]
+    fit(learner, steps=2)
+    for arrays, copied in zip(returned, copies, strict=True):
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(array, copied[name], err_msg=name)
 
 
 def test_same_seed_same_losses(framework: Framework) -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from trainers.config import TrainConfig
 from trainers.contract import load_backend
 from trainers.frameworks import frameworks
 from trainers.history import CURVES, HISTORY, TENSORBOARD
-from trainers.job import TrainJob, explain, fit
+from trainers.job import TrainJob, explain, fit, is_out_of_memory
 
 pytestmark = pytest.mark.pipelines
 
@@ -77,6 +78,20 @@ def no_more_memory():
 
 def memory(num_classes, image_size):
     return Net(num_classes, lambda: (no_more_memory(), torch.ones(2**29)))
+
+def hungry(num_classes, image_size):
+    net = Net(num_classes, lambda: None)
+    def refuse(module, inputs):
+        if module.training and len(inputs[0]) > 2:
+            raise MemoryError("no room for so many")
+    net.register_forward_pre_hook(refuse)
+    return net
+
+def counted(num_classes, image_size):
+    def count():
+        with open("steps.txt", "a") as file:
+            file.write("x")
+    return Net(num_classes, count)
 
 def in_fourth_epoch(act):
     steps = []
@@ -156,6 +171,7 @@ def make_job(folder: Path, model: str = "small_cnn", framework: str = "pytorch",
         transform_graph=str(folder / "no-graph"),
         model_dir=str(folder / "model"),
         run_dir=str(folder / "run"),
+        checkpoint_dir=str(folder / "checkpoints"),
         dataset_digest="",
         transform_digest="",
     )
@@ -197,13 +213,15 @@ def test_an_own_model_that_breaks_says_why(failures):
 
 
 def test_an_unforeseen_error_is_told_with_its_type(failures):
-    expected = "Training failed: ValueError: the moon is in the wrong phase"
+    expected = "Training failed: ValueError: the moon is in the wrong phase."
     assert message(failures["raising"]) == expected
 
 
 def test_memory_that_pytorch_cannot_get_is_told_with_the_remedy(failures):
     said = message(failures["memory"])
-    assert said.startswith("Training failed: Out of memory: try a smaller train.batch_size")
+    assert said.startswith("Training failed: Out of memory. RuntimeError: ")
+    assert "Try a smaller train.batch_size (it is 8), image size or model" in said
+    assert "With train.lower_batch_size = true it starts again by itself" in said
     assert "can't allocate memory: you tried to allocate 2147483648 bytes" in said
 
 
@@ -220,7 +238,7 @@ def test_memory_that_pytorch_cannot_get_is_told_with_the_remedy(failures):
 def test_who_says_that_memory_ran_out(error, of_memory):
     said = explain(error)
     assert f"{type(error).__name__}: {error}" in said
-    assert ("try a smaller train.batch_size" in said) == of_memory
+    assert said.startswith("Out of memory. ") == is_out_of_memory(error) == of_memory
 
 
 DEATHS = [
@@ -289,11 +307,51 @@ def test_a_trained_model_whose_export_fails_is_kept(tmp_path):
     load_backend("pytorch").build(again, num_classes=2, image_size=(8, 8))
 
 
+def test_a_training_that_has_ended_goes_on_with_its_export(own_models, tmp_path, monkeypatch):
+    monkeypatch.chdir(own_models)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(own_models)])
+    job = make_job(tmp_path, "mine.nets:counted")
+    reading, writing = os.pipe()
+    monkeypatch.setenv(progress.FD_VARIABLE, str(writing))
+    history = []
+    for _ in range(2):
+        with pytest.raises(TrainingError, match=r"no-graph.*The last checkpoint is .*/finished;"):
+            run_job(job, tmp_path)
+        history.append(read_json(Path(job.run_dir) / HISTORY))
+    os.close(writing)
+    notes = [e["text"] for e in progress.events(reading) if e["kind"] == "note"]
+    assert (own_models / "steps.txt").read_text() == "x" * 6
+    assert history[0] == history[1]
+    (log,) = (Path(job.run_dir) / TENSORBOARD).iterdir()
+    assert losses_in(log, [0, 1, 1, 2]) == pytest.approx([e["val_loss"] for e in history[0]])
+    assert [note.partition(":")[0].partition("(")[0] for note in notes] == [
+        "The weights of epoch 2 of 2 are exported",
+        "The training goes on from its end, after epoch 2 ",
+        "The weights of epoch 2 of 2 are exported",
+    ]
+
+
+def test_where_memory_runs_out_half_as_many_images_are_tried(own_models, tmp_path, monkeypatch):
+    monkeypatch.chdir(own_models)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(own_models)])
+    job = make_job(tmp_path, "mine.nets:hungry", batch_size=5, lower_batch_size=True)
+    with pytest.raises(TrainingError, match="no-graph"):
+        run_job(job, tmp_path)
+    assert read_json(tmp_path / "job.json")["config"]["batch_size"] == 2
+    (folder,) = Path(job.checkpoint_dir).iterdir()
+    assert (folder / "finished").is_dir()
+    fussy = make_job(tmp_path / "one", "mine.nets:memory", batch_size=1, lower_batch_size=True)
+    with pytest.raises(TrainingError, match=r"Try a smaller train.batch_size \(it is 1\)"):
+        run_job(fussy, tmp_path / "one")
+
+
 def test_drawing_takes_little_of_a_training(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(curves.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(curves, "draw", lambda *_: clock.__setitem__(0, clock[0] + 1))
-    drawing = curves.Drawing("title", tmp_path / CURVES, "accuracy")
+    monkeypatch.setattr(curves.Curve, "of", lambda *_: None)
+    config = TrainConfig(framework="pytorch", model="small_cnn")
+    drawing = curves.Drawing(config, tmp_path / CURVES)
     drawn = []
     for _ in range(1000):
         clock[0] += 0.1
@@ -343,7 +401,7 @@ def test_pytorch_trains_an_own_model_without_tensorflow(own_models, tmp_path):
     assert any((tmp_path / "model" / NATIVE).iterdir())
 
 
-def losses_in(log: Path) -> list[float]:
+def losses_in(log: Path, steps: Sequence[int] = (0, 1, 2)) -> list[float]:
     """The validation losses of an event file, as TensorBoard reads it without TensorFlow."""
     assert log.name.startswith("events.out.tfevents.")
     reader = PyRecordReader_New(str(log))
@@ -352,9 +410,9 @@ def losses_in(log: Path) -> list[float]:
         while True:
             reader.GetNext()
             events.append(Event.FromString(reader.record()))
-    assert [e.step for e in events] == [0, 1, 2]
+    assert [e.step for e in events] == list(steps)
     values = [{v.tag: v.simple_value for v in e.summary.value} for e in events]
-    return [v["loss/val"] for v in values[1:]]
+    return [v["loss/val"] for v in values if v]
 
 
 @pytest.mark.parametrize("framework", frameworks())

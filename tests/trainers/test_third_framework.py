@@ -64,7 +64,7 @@ def count_parameters(model, *, num_classes, image_size):
 def load(directory):
     weights_PC = np.load(directory / "weights.npy")
     learner = Learner(len(weights_PC) - 1, weights_PC.shape[1])
-    learner.restore(weights_PC)
+    learner.restore({"weights": weights_PC})
     return learner
 
 class Learner(SoftmaxRegression):

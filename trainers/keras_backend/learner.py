@@ -21,7 +21,7 @@ import tensorflow as tf
 from common.errors import ConfigError
 from modelstore.tasks import DEFAULT
 from trainers.config import TrainConfig
-from trainers.contract import Augmentation, Batch, Floats, Images, StepResult
+from trainers.contract import Arrays, Augmentation, Batch, Floats, Images, StepResult
 from trainers.keras_backend import export, optimizer
 from trainers.keras_backend.tasks import OPS
 from trainers.own_models import described
@@ -113,11 +113,20 @@ class KerasLearner(KerasPredictor):
         )
         return StepResult(loss=float(loss), metric_sum=float(metric_sum))
 
-    def snapshot(self) -> list[Any]:
-        return [np.array(weight.value.numpy()) for weight in self.model.weights]
+    def snapshot(self) -> Arrays:
+        return _values("weight", self.model.weights)
 
-    def restore(self, snapshot: list[Any]) -> None:
-        self.model.set_weights(snapshot)
+    def restore(self, snapshot: Arrays) -> None:
+        _assign("weight", self.model.weights, snapshot)
+
+    def state(self) -> Arrays:
+        # The model's variables are its weights and its layers' random generators.
+        slots = _values("optimizer", self._optimizer.variables)
+        return _values("model", self.model.variables) | slots
+
+    def set_state(self, state: Arrays) -> None:
+        _assign("model", self.model.variables, state)
+        _assign("optimizer", self._optimizer.variables, state)
 
     def save(self, directory: Path) -> None:
         self.model.save(directory / MODEL_FILE)
@@ -181,6 +190,16 @@ class KerasLearner(KerasPredictor):
         gradients = tape.gradient(loss, self._trainable, unconnected_gradients="zero")
         self._optimizer.apply([tf.convert_to_tensor(g) for g in gradients], rate)
         return loss, task.metric_sum(logits, labels)
+
+
+def _values(kind: str, variables: list[Any]) -> Arrays:
+    return {f"{kind}/{i}": np.array(tf.convert_to_tensor(v)) for i, v in enumerate(variables)}
+
+
+def _assign(kind: str, variables: list[Any], values: Arrays) -> None:
+    for index, variable in enumerate(variables):
+        dtype = tf.convert_to_tensor(variable).dtype.as_numpy_dtype
+        variable.assign(values[f"{kind}/{index}"].view(dtype))  # files do not know bfloat16
 
 
 def load_model(directory: Path) -> tuple[Any, str]:

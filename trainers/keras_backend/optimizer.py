@@ -36,6 +36,7 @@ class SGD:
         self._momentum = momentum
         self._decay = weight_decay
         self._velocities = _zeros_like(weights)
+        self.variables = self._velocities
 
     def apply(self, gradients: list[Any], learning_rate: Any) -> None:
         for weight, velocity, gradient in zip(
@@ -61,6 +62,7 @@ class AdamW:
         self._means = _zeros_like(weights)
         self._squares = _zeros_like(weights)
         self._beta_powers = [tf.Variable(beta, trainable=False) for beta in (BETA_1, BETA_2)]
+        self.variables = [*self._means, *self._squares, *self._beta_powers]
 
     def apply(self, gradients: list[Any], learning_rate: Any) -> None:
         power_1, power_2 = (power.read_value() for power in self._beta_powers)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from common.errors import ConfigError
 from trainers.config import TrainConfig
-from trainers.contract import Augmentation, Batch, Floats, Images, StepResult
+from trainers.contract import Arrays, Augmentation, Batch, Floats, Images, StepResult
 from trainers.own_models import described
-from trainers.torch_backend import augment
+from trainers.torch_backend import augment, state
 from trainers.torch_backend.export import Formats, on_cpu
 from trainers.torch_backend.models import Model
 from trainers.torch_backend.scorer import PROGRAM, Scorer, predict, to_device
@@ -71,11 +71,20 @@ class TorchLearner:
         self._scorer.eval()
         return predict(self._scorer, images_NHW3, self._device)
 
-    def snapshot(self) -> Any:
-        return {k: v.detach().clone() for k, v in self._scorer.net.state_dict().items()}
+    def snapshot(self) -> Arrays:
+        return state.weights(self._scorer.net)
 
-    def restore(self, snapshot: Any) -> None:
-        self._scorer.net.load_state_dict(snapshot)
+    def restore(self, snapshot: Arrays) -> None:
+        state.set_weights(self._scorer.net, snapshot)
+
+    def state(self) -> Arrays:
+        slots = state.slots(self._optimizer)
+        return {**state.weights(self._scorer.net), **slots, **state.generators()}
+
+    def set_state(self, state_: Arrays) -> None:
+        state.set_weights(self._scorer.net, state_)
+        state.set_slots(self._optimizer, state_)
+        state.set_generators(state_)
 
     @functools.cached_property
     def _formats(self) -> Formats:

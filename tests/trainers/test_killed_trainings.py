@@ -1,0 +1,29 @@
+"""SIGKILL at any moment of a training: the same command ends as if nothing had been."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers import python
+
+from trainers.frameworks import frameworks
+
+pytestmark = pytest.mark.pipelines
+
+
+@pytest.mark.parametrize("framework", frameworks())
+@pytest.mark.parametrize(
+    "kills", [6, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
+def test_a_killed_training_ends_equal_to_the_bit(
+    framework: str, kills: int, tmp_path: Path
+) -> None:
+    """Weights, optimizer, generators, history and curves; a tenth of the kills in the export."""
+    program = Path(__file__).parents[1] / "support" / "killed_training.py"
+    done = python(str(program), framework, str(tmp_path), str(kills), str(kills))
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert counts["kills"] >= kills and counts["trainings"] >= 1
+    assert counts["differing"] == []
