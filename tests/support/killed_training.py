@@ -30,10 +30,9 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_
 from common.files import read_json
 from common.process import progress
 from trainers import curves, job, loop  # noqa: F401 - before it forks
-from trainers.checkpoint import FINISHED
 from trainers.config import AugmentConfig, CheckpointConfig, TrainConfig
 from trainers.contract import load_backend
-from trainers.history import HISTORY, TENSORBOARD
+from trainers.history import FINISHED, HISTORY, TENSORBOARD
 
 MODELS = {
     "keras": """
