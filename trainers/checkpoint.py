@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -29,10 +28,9 @@ import numpy as np
 from common.files import digest, read_json, sha256_file, sync_directory
 from trainers.config import CheckpointConfig
 from trainers.contract import Arrays
+from trainers.history import FINISHED, checkpoints_in
 
-FINISHED = "finished"
 _POSITION, _STATE, _BEST, _MANIFEST = "position.json", "state.npz", "best.npz", "manifest.json"
-_NAME = re.compile(r"step-(\d+)|" + FINISHED)
 _FORMAT = 1
 _SHARE = 0.02
 """Of a training's time, at most, for checkpoints by minutes."""
@@ -82,8 +80,7 @@ class Checkpoints:
 
     def newest(self) -> Checkpoint | None:
         """Reads the newest that is whole and of this training."""
-        found = [p for p in _listed(self.folder) if _NAME.fullmatch(p.name)]
-        for path in sorted(found, key=_order, reverse=True):
+        for path in checkpoints_in(self.folder):
             try:
                 checkpoint = _read(path, self._identity)
             except Unusable as e:
@@ -185,12 +182,6 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def last_in(folder: Path) -> Path | None:
-    """Returns the newest checkpoint in a folder, without looking into it."""
-    found = [p for p in _listed(folder) if _NAME.fullmatch(p.name)]
-    return max(found, key=_order, default=None)
-
-
 def _linked(best: tuple[int, Path] | None, epoch: int, path: Path) -> bool:
     """Gives weights that are there already, if they are this epoch's, a second name."""
     with contextlib.suppress(OSError):  # gone, or the file system knows no links
@@ -224,12 +215,6 @@ def _read(path: Path, identity: Mapping[str, str]) -> Checkpoint:
 def _arrays(path: Path) -> Arrays:
     with np.load(path) as arrays:
         return dict(arrays)
-
-
-def _order(path: Path) -> float:
-    found = _NAME.fullmatch(path.name)
-    assert found is not None
-    return float(found[1] or "inf")
 
 
 def _listed(folder: Path) -> list[Path]:

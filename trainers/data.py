@@ -49,7 +49,7 @@ class Split:
     @property
     def digest(self) -> str:
         """Of the labels and the images' shape, in their order: cheap, and tells most apart."""
-        return digest([self.images_NHW3.shape, hashlib.sha256(self.labels_N).hexdigest()])
+        return digest([self.images_NHW3.shape, hashlib.sha256(self.labels_N.tobytes()).hexdigest()])
 
 
 def class_weights(config: TrainConfig, labels_N: Labels, class_names: list[str]) -> Floats:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from common.files import read_json
 from modelstore.artifact import NATIVE
-from trainers.checkpoint import last_in
 
 HISTORY = "history.json"
 BEST = "best"
@@ -15,6 +15,9 @@ CURVES = "training_curves.png"
 TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints.json"
 """Says where the checkpoints of a training are that has not ended: {"folder": PATH}."""
+FINISHED = "finished"
+"""The checkpoint of a training that only needs to be exported."""
+_NAME = re.compile(r"step-(\d+)|" + FINISHED)
 
 
 def kept(directory: Path) -> str:
@@ -44,6 +47,15 @@ def kept(directory: Path) -> str:
 def last_checkpoint(directory: Path) -> Path | None:
     """Returns the newest checkpoint of the training that writes its history to a folder."""
     try:
-        return last_in(Path(read_json(directory / CHECKPOINTS)["folder"]))
+        found = checkpoints_in(Path(read_json(directory / CHECKPOINTS)["folder"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None
+    return found[0] if found else None
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Returns the checkpoints in a folder, the newest first, without looking into them."""
+    if not folder.is_dir():
+        return []
+    named = {path: match for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))}
+    return sorted(named, key=lambda path: float(named[path][1] or "inf"), reverse=True)

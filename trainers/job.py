@@ -226,7 +226,7 @@ def _checkpoints(
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    print(text, file=sys.stderr, flush=True)
     emit({"kind": "note", "text": text})
 
 

@@ -26,7 +26,6 @@ from common.process.progress import FD_VARIABLE, emit
 from common.process.warm import client
 from modelstore.artifact import NATIVE
 from trainers import curves, history
-from trainers.checkpoint import FINISHED
 from trainers.config import TrainConfig
 from trainers.frameworks import get_framework
 from trainers.job import TrainJob
@@ -43,7 +42,8 @@ def run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
     except _OutOfMemoryError as e:
         size, lower = job.config.batch_size, job.config.batch_size // 2
         last = history.last_checkpoint(Path(job.run_dir))
-        if job.config.lower_batch_size and lower and (last is None or last.name != FINISHED):
+        in_training = last is None or last.name != history.FINISHED
+        if job.config.lower_batch_size and lower and in_training:
             emit({"kind": "note", "text": f"{e} Starting again with train.batch_size = {lower}."})
             config = replace(job.config, batch_size=lower)
             return run_job(replace(job, config=config), work_dir)

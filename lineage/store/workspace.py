@@ -32,6 +32,7 @@ LOG = "log.txt"
 """In the folder of a run: all that TFX, Beam and TensorFlow print."""
 TRAINING = "training"
 """In the folder of a run: what a training writes, until it is the Trainer's output."""
+CHECKPOINTS = "checkpoints"
 _MARKER = "visionline.json"
 _ROOTS, _SERVING = "roots", "serving"
 """In the marker, see `lineage.store.places`."""
@@ -104,7 +105,7 @@ class Workspace:
 
     @property
     def checkpoints(self) -> Path:
-        return self.root / "checkpoints"
+        return self.root / CHECKPOINTS
 
     def run_dir(self, run_id: str) -> Path:
         return self.root / "runs" / run_id

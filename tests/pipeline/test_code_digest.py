@@ -70,8 +70,8 @@ def test_what_makes_no_other_model_keeps_the_training(change, path, old, new):
 @pytest.mark.parametrize(
     ("path", "old", "new"),
     [
-        ("trainers/loop.py", "epoch.val_loss < best.val_loss", "epoch.val_loss <= best.val_loss"),
-        ("trainers/loop.py", "0.5 *", "0.6 *"),
+        ("trainers/loop.py", "(e.val_metric, -e.val_loss)", "e.val_metric"),
+        ("trainers/schedules.py", "0.5 *", "0.6 *"),
         ("trainers/torch_backend/scorer.py", "255 * torch", "256 * torch"),
         ("modelstore/tasks/classification.py", "ANSWERS = 5", "ANSWERS = 6"),
         ("components/transform/vocabulary.py", "label_vocabulary", "classes"),

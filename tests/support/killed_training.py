@@ -30,10 +30,9 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_
 from common.files import read_json
 from common.process import progress
 from trainers import curves, job, loop  # noqa: F401 - before it forks
-from trainers.checkpoint import FINISHED
 from trainers.config import AugmentConfig, CheckpointConfig, TrainConfig
 from trainers.contract import load_backend
-from trainers.history import HISTORY, TENSORBOARD
+from trainers.history import FINISHED, HISTORY, TENSORBOARD
 
 MODELS = {
     "keras": """
@@ -187,8 +186,13 @@ def killed_once(
     attempt = Attempt(backend, training)
     attempt.wait_for("")
     trained, whole = seconds
-    in_export = attempt.last.get("text", "").startswith(_AT_END) or rng.random() < 0.1
-    time.sleep(rng.uniform(trained, 1.5 * whole) if in_export else rng.uniform(0, trained))
+    at_end = attempt.last.get("text", "").startswith(_AT_END)
+    if at_end and rng.random() < 0.7:  # or it would rarely come to its end
+        attempt.wait_for("nothing, so to the end of them")
+    elif at_end or rng.random() < 0.1:
+        time.sleep(rng.uniform(trained, whole))
+    else:
+        time.sleep(rng.uniform(0, trained))
     with contextlib.suppress(ProcessLookupError):
         os.kill(attempt.pid, signal.SIGKILL)
     code = attempt.rest()

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from softmax_regression import SoftmaxRegression, bright_and_dark
 
 from trainers import checkpoint
-from trainers.checkpoint import FINISHED, Checkpoints, last_in
+from trainers.checkpoint import Checkpoints
 from trainers.config import CheckpointConfig, TrainConfig
+from trainers.history import FINISHED, checkpoints_in
 from trainers.loop import Epoch, train
 
 pytestmark = pytest.mark.quick
@@ -125,9 +126,9 @@ def test_a_training_that_dies_anywhere_ends_as_one_that_does_not(
 
 def test_it_goes_on_after_the_last_step_that_was_kept(tmp_path: Path) -> None:
     attempt(tmp_path, dies=8)
-    assert last_in(tmp_path).name == "step-000007"
+    assert checkpoints_in(tmp_path)[0].name == "step-000007"
     assert attempt(tmp_path).steps == EPOCHS * STEPS - 7
-    assert last_in(tmp_path).name == FINISHED
+    assert checkpoints_in(tmp_path)[0].name == FINISHED
 
 
 def test_seconds_add_up_over_attempts(tmp_path: Path) -> None:

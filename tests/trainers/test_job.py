@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from components.trainer import child
 from components.trainer.child import run_job
 from modelstore.artifact import NATIVE
 from trainers import curves
-from trainers.config import TrainConfig
+from trainers.config import CheckpointConfig, TrainConfig
 from trainers.contract import load_backend
 from trainers.frameworks import frameworks
 from trainers.history import CURVES, HISTORY, TENSORBOARD
@@ -82,8 +83,9 @@ def memory(num_classes, image_size):
 def hungry(num_classes, image_size):
     net = Net(num_classes, lambda: None)
     def refuse(module, inputs):
-        if module.training and len(inputs[0]) > 2:
-            raise MemoryError("no room for so many")
+        if module.training:
+            count = len(inputs[0])
+            raise MemoryError("no room for 5") if count == 5 else ValueError(f"there are {count}")
     net.register_forward_pre_hook(refuse)
     return net
 
@@ -186,7 +188,8 @@ def own_models(tmp_path_factory) -> Path:
     return folder
 
 
-FAILING = ("broken", "raising", "memory")
+FAILING = ("broken", "raising", "memory", "hungry")
+HUNGRY = {"batch_size": 5, "lower_batch_size": True}
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +199,11 @@ def failures(own_models, tmp_path_factory):
         patch.syspath_prepend(own_models)
         patch.chdir(own_models)
         folders = {name: tmp_path_factory.mktemp(name) for name in FAILING}
-        jobs = {name: make_job(folders[name], f"mine.nets:{name}") for name in FAILING}
+        settings = {"hungry": HUNGRY}
+        jobs = {
+            name: make_job(folders[name], f"mine.nets:{name}", **settings.get(name, {}))
+            for name in FAILING
+        }
         yield {name: pool.submit(run_job, jobs[name], folders[name]) for name in FAILING}
 
 
@@ -223,6 +230,10 @@ def test_memory_that_pytorch_cannot_get_is_told_with_the_remedy(failures):
     assert "Try a smaller train.batch_size (it is 8), image size or model" in said
     assert "With train.lower_batch_size = true it starts again by itself" in said
     assert "can't allocate memory: you tried to allocate 2147483648 bytes" in said
+
+
+def test_where_memory_runs_out_half_as_many_images_are_tried(failures):
+    assert message(failures["hungry"]) == "Training failed: ValueError: there are 2."
 
 
 @pytest.mark.parametrize(
@@ -286,11 +297,15 @@ def test_what_a_training_learned_is_left_when_it_fails(own_models, tmp_path, mon
     """Killed, or failed by itself, in the fourth epoch."""
     monkeypatch.chdir(own_models)
     monkeypatch.setattr(sys, "path", [*sys.path, str(own_models)])
-    job = make_job(tmp_path, f"mine.nets:{model}", epochs=1000)
+    each_step = CheckpointConfig(every_steps=1)
+    job = make_job(tmp_path, f"mine.nets:{model}", epochs=1000, checkpoint=each_step)
     reason = "killed" if model == "dying" else "The loss became nan in epoch 4"
     with pytest.raises(TrainingError, match=reason) as e:
         run_job(job, tmp_path)
     assert f"The figures of 3 epochs are kept in {job.run_dir} (history.json" in str(e.value)
+    (checkpoints,) = Path(job.checkpoint_dir).iterdir()
+    last = f"{checkpoints}/step-00000[89]; the same command goes on from there"
+    assert re.search(f"The last checkpoint is {last}", str(e.value))
     history = read_json(Path(job.run_dir) / HISTORY)
     assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
     assert (Path(job.run_dir) / CURVES).read_bytes().startswith(b"\x89PNG")
@@ -307,42 +322,27 @@ def test_a_trained_model_whose_export_fails_is_kept(tmp_path):
     load_backend("pytorch").build(again, num_classes=2, image_size=(8, 8))
 
 
-def test_a_training_that_has_ended_goes_on_with_its_export(own_models, tmp_path, monkeypatch):
+def test_a_training_that_has_ended_takes_no_step_again(own_models, tmp_path, monkeypatch):
     monkeypatch.chdir(own_models)
     monkeypatch.setattr(sys, "path", [*sys.path, str(own_models)])
     job = make_job(tmp_path, "mine.nets:counted")
     reading, writing = os.pipe()
     monkeypatch.setenv(progress.FD_VARIABLE, str(writing))
-    history = []
-    for _ in range(2):
-        with pytest.raises(TrainingError, match=r"no-graph.*The last checkpoint is .*/finished;"):
-            run_job(job, tmp_path)
-        history.append(read_json(Path(job.run_dir) / HISTORY))
+    backend = load_backend("pytorch")
+    first, again = fit(backend, job), fit(backend, job)
     os.close(writing)
     notes = [e["text"] for e in progress.events(reading) if e["kind"] == "note"]
     assert (own_models / "steps.txt").read_text() == "x" * 6
-    assert history[0] == history[1]
+    assert (first.epochs, first.seconds) == (again.epochs, again.seconds)
+    images_NHW3 = first.compared_NHW3
+    assert (first.learner.predict(images_NHW3) == again.learner.predict(images_NHW3)).all()
     (log,) = (Path(job.run_dir) / TENSORBOARD).iterdir()
-    assert losses_in(log, [0, 1, 1, 2]) == pytest.approx([e["val_loss"] for e in history[0]])
+    assert losses_in(log, [0, 1, 1, 2]) == pytest.approx([e.val_loss for e in again.epochs])
     assert [note.partition(":")[0].partition("(")[0] for note in notes] == [
         "The weights of epoch 2 of 2 are exported",
         "The training goes on from its end, after epoch 2 ",
         "The weights of epoch 2 of 2 are exported",
     ]
-
-
-def test_where_memory_runs_out_half_as_many_images_are_tried(own_models, tmp_path, monkeypatch):
-    monkeypatch.chdir(own_models)
-    monkeypatch.setattr(sys, "path", [*sys.path, str(own_models)])
-    job = make_job(tmp_path, "mine.nets:hungry", batch_size=5, lower_batch_size=True)
-    with pytest.raises(TrainingError, match="no-graph"):
-        run_job(job, tmp_path)
-    assert read_json(tmp_path / "job.json")["config"]["batch_size"] == 2
-    (folder,) = Path(job.checkpoint_dir).iterdir()
-    assert (folder / "finished").is_dir()
-    fussy = make_job(tmp_path / "one", "mine.nets:memory", batch_size=1, lower_batch_size=True)
-    with pytest.raises(TrainingError, match=r"Try a smaller train.batch_size \(it is 1\)"):
-        run_job(fussy, tmp_path / "one")
 
 
 def test_drawing_takes_little_of_a_training(tmp_path, monkeypatch):
