@@ -41,6 +41,8 @@ from lineage.store.workspace import Workspace
 from pipeline import beam_args
 from pipeline.config import PipelineConfig
 from pipeline.recording.code_digest import arrays_code, serving_code, training_code, transform_code
+from trainers.classes import NeededClasses
+from trainers.distillation import pinned
 
 BEFORE_TRAINER = frozenset({IMAGE_EXAMPLE_GEN, TRANSFORM, ARRAY_GEN})
 BEFORE_INFRA_VALIDATOR = BULK_INFERRER
@@ -67,6 +69,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         accepted=config.schema.accept,
         slices=config.evaluate.slices,
         max_conflicting_fraction=config.schema.max_conflicting_fraction,
+        needed=NeededClasses.of(config.train),
     )
     transformer = Transform(
         schema=schema,
@@ -82,12 +85,13 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         image_size=config.transform.size,
         code_digest=arrays_code(),
     )
+    train = pinned(config.train)
     trainer = Trainer(
         arrays=array_gen.outputs["arrays"],
         raw_examples=example_gen.outputs["examples"],
         transform_graph=transformer.outputs["transform_graph"],
-        config=json.dumps(dump(config.train), sort_keys=True),
-        code_digest=training_code(config.train),
+        config=json.dumps(dump(train), sort_keys=True),
+        code_digest=training_code(train),
     )
     split = evaluation_split(config.data)
     inferrer = BulkInferrer(

@@ -56,12 +56,15 @@ class Batch:
     weights_N: Floats
     """Class weight of each image; the loss is sum(w·loss) / sum(w)."""
     augmentation: Augmentation | None
+    teacher_NC: Floats | None = None
+    """What a teacher answers at `distillation.temperature`: rows that sum to one."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
     loss: float
-    """Weighted mean loss of the task, such as cross-entropy, against the batch's targets."""
+    """Weighted mean of `train.loss` against the batch's targets.  With a teacher it is
+    (1 - alpha) · loss + alpha · temperature² · KL(teacher ‖ softmax(logits / temperature))."""
     metric_sum: float
     """The task's headline metric, summed over the batch: of a classification the images
     whose largest logit was their label's."""

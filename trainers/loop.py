@@ -30,11 +30,12 @@ _REPORT_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """The figures of one epoch; losses are mean cross-entropies in nats."""
+    """The figures of one epoch; losses are means in nats."""
 
     epoch: int
     """From 1."""
     loss: float
+    """Of `train.loss`, distillation included; of validation it is the task's own."""
     metric: float
     """The task's headline metric; of the augmented images, while the weights moved."""
     val_loss: float
@@ -89,7 +90,6 @@ def train(
     task = TASKS[config.task]
     steps_per_epoch = math.ceil(len(train_split) / config.batch_size)
     steps = steps_per_epoch * config.epochs
-    warmup = int(min(config.warmup_epochs * steps_per_epoch, steps / 5))
     epochs: list[Epoch] = []
     best: Epoch | None = None
     kept: Any = None
@@ -102,7 +102,7 @@ def train(
         rate = 0.0
         waiting = _Waits(batches(train_split, config, weights_C, epoch=number))
         for batch in waiting:
-            rate = learning_rate(step, peak=config.learning_rate, steps=steps, warmup=warmup)
+            rate = learning_rate(step, config=config, steps_per_epoch=steps_per_epoch)
             result = learner.train_step(batch, rate)
             if not math.isfinite(result.loss):
                 raise _diverged(config, number, step % steps_per_epoch + 1, result.loss)
