@@ -11,11 +11,11 @@ from trainers.config import ScheduleConfig, TrainConfig
 def learning_rate(step: int, *, config: TrainConfig, steps_per_epoch: int) -> float:
     """Returns the rate of one step; it depends on nothing else, so that a training can go on.
 
-    A schedule that ends at a share of the peak would reach it one step after the last.
-    Momentum stays as it is, with one_cycle too.
+    A schedule that ends at a share of the peak reaches it one step after the last, so that no
+    step is wasted on a rate of 0.  Momentum stays as it is, with one_cycle too.
 
     Args:
-      step: 0 to epochs · steps_per_epoch - 1.
+      step: 0 to epochs · steps_per_epoch.
     """
     steps = config.epochs * steps_per_epoch
     warmup = 0
@@ -42,7 +42,7 @@ def _fallen(schedule: ScheduleConfig, epochs: float) -> float:
 def _cosine(schedule: ScheduleConfig, done: int, span: int, steps: int) -> float:
     """Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017)."""
     cycles = min(schedule.cycles, span)
-    cycle = ((done + 1) * cycles - 1) // span
+    cycle = min(((done + 1) * cycles - 1) // span, cycles - 1)
     start, end = cycle * span // cycles, (cycle + 1) * span // cycles
     peak = schedule.cycle_decay**cycle
     return _between(peak, min(schedule.final, peak), (done - start) / (end - start))
