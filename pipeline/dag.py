@@ -42,7 +42,6 @@ from pipeline import beam_args
 from pipeline.config import PipelineConfig
 from pipeline.recording.code_digest import arrays_code, serving_code, training_code, transform_code
 from trainers.classes import NeededClasses
-from trainers.distillation import pinned
 
 BEFORE_TRAINER = frozenset({IMAGE_EXAMPLE_GEN, TRANSFORM, ARRAY_GEN})
 BEFORE_INFRA_VALIDATOR = BULK_INFERRER
@@ -85,13 +84,12 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         image_size=config.transform.size,
         code_digest=arrays_code(),
     )
-    train = pinned(config.train)
     trainer = Trainer(
         arrays=array_gen.outputs["arrays"],
         raw_examples=example_gen.outputs["examples"],
         transform_graph=transformer.outputs["transform_graph"],
-        config=json.dumps(dump(train), sort_keys=True),
-        code_digest=training_code(train),
+        config=json.dumps(dump(config.train), sort_keys=True),
+        code_digest=training_code(config.train),
     )
     split = evaluation_split(config.data)
     inferrer = BulkInferrer(

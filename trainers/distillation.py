@@ -61,11 +61,11 @@ def find_teacher(config: DistillationConfig) -> Teacher | None:
     try:
         card = ModelCard.read(folder)
     except DataError as e:
-        raise ConfigError(f"distillation.model: expected a pushed model. {e}") from None
+        raise ConfigError(f"train.distillation.model: expected a pushed model. {e}") from None
     if not (folder / MODEL_ONNX).is_file():
         raise ConfigError(
-            f"distillation.model: {folder} has no {MODEL_ONNX}, by which a teacher answers. Take "
-            "another model."
+            f"train.distillation.model: {folder} has no {MODEL_ONNX}, by which a teacher answers. "
+            "Take another model."
         )
     return Teacher(folder, card)
 
@@ -90,8 +90,8 @@ def _folder(model: str) -> Path:
         kept = list_versions(path.parent) if parse_version(path.name) else []
         there = f" Versions: {', '.join(map(str, kept))}." if kept else ""
         raise ConfigError(
-            "distillation.model: expected the folder of a pushed model, such as serving/photos or "
-            f"serving/photos@3, found nothing at {str(path)!r}.{there}"
+            "train.distillation.model: expected the folder of a pushed model, such as "
+            f"serving/photos or serving/photos@3, found nothing at {str(path)!r}.{there}"
         )
     return path
 
@@ -121,8 +121,8 @@ def answers(
     height, width = images_NHW3.shape[1:3]
     if size[0] * width != size[1] * height:
         raise ConfigError(
-            f"distillation.model: expected a teacher of images that are as wide for their height "
-            f"as the student's, {height}×{width}, got one of {size[0]}×{size[1]}. Set "
+            "train.distillation.model: expected a teacher of images that are as wide for their "
+            f"height as the student's, {height}×{width}, got one of {size[0]}×{size[1]}. Set "
             "transform.image_size alike."
         )
     engine = Onnx(teacher.folder, available_cpus())

@@ -151,9 +151,7 @@ def fit(
     val_split = data.Split.open(Path(job.val_split))
     for name, split in (("train", train_split), ("val", val_split)):
         data.check_labels(name, split.labels_N, len(job.class_names))
-    teacher_NC = distillation.answers(
-        config.distillation, train_split.images_NHW3, job.class_names
-    )
+    teacher_NC = distillation.answers(config.distillation, train_split.images_NHW3, job.class_names)
     train_split = replace(train_split, teacher_NC=teacher_NC)
     height, width = train_split.images_NHW3.shape[1:3]
     learner = backend.build(

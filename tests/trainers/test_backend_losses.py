@@ -55,6 +55,7 @@ def pixels(num_classes, image_size, scale=1.0, dtype="float32"):
 ''',
 }
 
+
 @dataclass(frozen=True)
 class Framework:
     name: str

@@ -12,24 +12,28 @@ import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+from colour_model import write_onnx
 from helpers import environment, python, start_python, wait_until
+from served_versions import serve
 from softmax_regression import bright_and_dark, write_split
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.errors import OutOfRangeError
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 
 from common.config.strict import dump
-from common.errors import TrainingError
+from common.errors import DataError, TrainingError
 from common.files import read_json, write_json
 from common.process import progress
 from common.process.parent import PARENT_VARIABLE
 from components.trainer import child
 from components.trainer.child import run_job
-from modelstore.artifact import NATIVE
+from modelstore.artifact import MODEL_ONNX, NATIVE
 from trainers import curves
-from trainers.config import TrainConfig
+from trainers.config import DistillationConfig, TrainConfig
 from trainers.contract import load_backend
+from trainers.data import LABELS
 from trainers.frameworks import frameworks
 from trainers.history import CURVES, HISTORY, TENSORBOARD
 from trainers.job import TrainJob, explain, fit
@@ -287,6 +291,28 @@ def test_a_trained_model_whose_export_fails_is_kept(tmp_path):
     assert f"The trained model is kept in {native}, which train.pretrained takes." in str(e.value)
     again = TrainConfig(framework="pytorch", model="small_cnn", pretrained=str(native))
     load_backend("pytorch").build(again, num_classes=2, image_size=(8, 8))
+
+
+def test_labels_of_no_class_never_reach_the_loss(tmp_path):
+    job = make_job(tmp_path)
+    labels = np.load(Path(job.val_split, LABELS))
+    labels[:3] = -1, 2, 7
+    np.save(Path(job.val_split, LABELS), labels)
+    with pytest.raises(DataError, match="'val': expected labels from 0 to 1, .* 3 of 24 images"):
+        fit(load_backend("pytorch"), job)
+
+
+def test_a_student_is_taught_from_the_first_step_on(tmp_path):
+    """A teacher who says that all is bright is believed, whatever the labels say."""
+    (tmp_path / "source").mkdir()
+    write_onnx(tmp_path / "source" / MODEL_ONNX, 8 / 255, bias=(20, 0))
+    teacher = serve(tmp_path, classes=("bright", "dark"))
+    distillation = DistillationConfig(model=str(teacher), alpha=1.0)
+    job = make_job(tmp_path, distillation=distillation, epochs=3, learning_rate=0.01)
+    backend = load_backend("pytorch")
+    backend.configure(threads=1, seed=0)
+    scores_NC = fit(backend, job).learner.predict(bright_and_dark(24, size=8).images_NHW3)
+    assert (scores_NC.argmax(axis=1) == job.class_names.index("bright")).all()
 
 
 def test_drawing_takes_little_of_a_training(tmp_path, monkeypatch):

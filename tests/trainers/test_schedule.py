@@ -23,7 +23,9 @@ NAMES = ("constant", "step", "cosine", "one_cycle", "wsd")
 WITH_FINAL = ("cosine", "one_cycle", "wsd")
 
 
-def rates(epochs: int, steps_per_epoch: int, *, warmup: float = 0.0, **schedule: Any) -> list[float]:
+def rates(
+    epochs: int, steps_per_epoch: int, *, warmup: float = 0.0, **schedule: Any
+) -> list[float]:
     """All of a training, and one step more."""
     config = TrainConfig(
         framework="keras",
