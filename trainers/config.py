@@ -146,7 +146,7 @@ class TrainConfig(Checked):
     """focal: cross-entropy that passes over what is easy; bce: binary cross-entropy of each
     class, summed. See docs/training.md."""
     focal_gamma: Annotated[float, at_least(0)] = 2.0
-    """How much focal passes over what is easy; 0: it is cross_entropy."""
+    """Of focal: how much it passes over what is easy; at 0 it is cross_entropy."""
     label_smoothing: Annotated[float, at_least(0, below=1)] = 0.0
     """Share of the target spread evenly over all classes."""
     class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, at_least(0)]] = "none"

@@ -298,7 +298,7 @@ def test_labels_of_no_class_never_reach_the_loss(tmp_path):
     labels = np.load(Path(job.val_split, LABELS))
     labels[:3] = -1, 2, 7
     np.save(Path(job.val_split, LABELS), labels)
-    with pytest.raises(DataError, match="'val': expected labels from 0 to 1, .* 3 of 24 images"):
+    with pytest.raises(DataError, match=r"'val': expected labels from 0 to 1, .* 3 of 24 images"):
         fit(load_backend("pytorch"), job)
 
 
