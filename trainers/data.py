@@ -123,8 +123,9 @@ def _order(labels_N: Labels, config: TrainConfig, epoch: int) -> NDArray[np.int6
 
 
 def _shares(teacher_NC: NDArray[np.float16]) -> Floats:
-    shares_NC = teacher_NC.astype(np.float32)
-    return shares_NC / shares_NC.sum(axis=1, keepdims=True)
+    shares_NC: Floats = teacher_NC.astype(np.float32)
+    shares_NC /= shares_NC.sum(axis=1, keepdims=True)
+    return shares_NC
 
 
 def targets(labels_N: Labels, classes: int, smoothing: float) -> Floats:

@@ -141,7 +141,8 @@ def softened(scores_NC: Floats, temperature: float) -> Floats:
     """Returns softmax(logits / temperature) of probabilities, whose logarithms serve as logits."""
     logits_NC = np.log(np.maximum(scores_NC.astype(np.float64), _LEAST)) / temperature
     shares_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
-    return (shares_NC / shares_NC.sum(axis=1, keepdims=True)).astype(np.float32)
+    softened_NC: Floats = (shares_NC / shares_NC.sum(axis=1, keepdims=True)).astype(np.float32)
+    return softened_NC
 
 
 def _resized(images_NHW3: Images, size: tuple[int, int]) -> Images:

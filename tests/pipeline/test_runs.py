@@ -16,6 +16,7 @@ from modelstore.artifact import model_digest
 from pipeline.config import PipelineConfig
 from pipeline.demo import demo_config
 from pipeline.run.session import Finished, run_pipelines
+from trainers.config import DistillationConfig
 
 pytestmark = pytest.mark.pipelines
 
@@ -93,6 +94,7 @@ def display() -> Recorded:
 def later_runs(demo: Demo, frozen: Path, eleven_classes: Path, display: Recorded) -> list[Finished]:
     """Eight more runs in one process, so that TFX is loaded once."""
     (demo.serving / "digits-broken" / "1").mkdir(parents=True)
+    teacher = demo.serving / "digits-keras" / "1"
     configs = [
         # As before, unchanged.
         _config(demo),
@@ -101,7 +103,7 @@ def later_runs(demo: Demo, frozen: Path, eleven_classes: Path, display: Recorded
         # Changed training parameters, a teacher among them.
         _config(
             demo,
-            train={"epochs": 1, "distillation": {"model": f"{demo.serving}/digits-keras@1"}},
+            train={"epochs": 1, "distillation": DistillationConfig(model=str(teacher))},
             evaluate={"min_accuracy": 0.05, "max_regression": 0.9},
         ),
         # A bar that cannot be reached.
