@@ -10,7 +10,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -174,6 +174,9 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> PipelineConf
       path: the file, or None where flags say everything.
       overrides: values by dotted key, such as {"train.epochs": 3}.
 
+    Returns:
+      The config; a teacher's newest version is named in it, as it is now.
+
     Raises:
       ConfigError: for anything that cannot be used.
     """
@@ -186,7 +189,11 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> PipelineConf
         _explain_missing(data)
         raise
     beam_args.check(config.run.beam_args)
-    return config
+    if config.train.distillation.model is None:
+        return config
+    from trainers.distillation import pinned
+
+    return replace(config, train=pinned(config.train))
 
 
 _REQUIRED = {

@@ -41,6 +41,7 @@ from lineage.store.workspace import Workspace
 from pipeline import beam_args
 from pipeline.config import PipelineConfig
 from pipeline.recording.code_digest import arrays_code, serving_code, training_code, transform_code
+from trainers.classes import NeededClasses
 
 BEFORE_TRAINER = frozenset({IMAGE_EXAMPLE_GEN, TRANSFORM, ARRAY_GEN})
 BEFORE_INFRA_VALIDATOR = BULK_INFERRER
@@ -67,6 +68,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         accepted=config.schema.accept,
         slices=config.evaluate.slices,
         max_conflicting_fraction=config.schema.max_conflicting_fraction,
+        needed=NeededClasses.of(config.train),
     )
     transformer = Transform(
         schema=schema,

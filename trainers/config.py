@@ -6,10 +6,10 @@ each of them (see docs/training.md).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
-from common.config.ranges import MOST_THREADS, at_least, between, filled, more_than
+from common.config.ranges import MOST_THREADS, at_least, between, filled, more_than, require
 from common.config.strict import Checked, dump
 from trainers.frameworks import get_framework
 
@@ -53,6 +53,77 @@ class CheckpointConfig(Checked):
     """So many stay, the newest ones."""
 
 
+class ScheduleConfig(Checked):
+    """How the learning rate goes on after the warm-up (`trainers.schedules`)."""
+
+    name: Literal["constant", "step", "cosine", "one_cycle", "wsd"] = "cosine"
+    """constant; step: falls at once, again and again; cosine: falls on half a cosine; one_cycle:
+    rises and falls on half cosines, without train.warmup_epochs; wsd: stays at its peak, then
+    decays. See docs/training.md."""
+    final: Annotated[float, between(0, 1)] = 0.0
+    """Of cosine, one_cycle and wsd: they end at this share of the peak."""
+    milestones: tuple[Annotated[float, more_than(0)], ...] = ()
+    """Of step: the rate falls after so many epochs each, from the start of the training."""
+    every_epochs: Annotated[float, at_least(0)] = 0.0
+    """Of step, instead of milestones: it falls each time so many epochs are over."""
+    factor: Annotated[float, more_than(0, at_most=1)] = 0.1
+    """Of step: the rate is multiplied by this each time."""
+    cycles: Annotated[int, at_least(1)] = 1
+    """Of cosine: it falls so many times, each as long; with each the rate is at the peak again."""
+    cycle_decay: Annotated[float, more_than(0, at_most=1)] = 1.0
+    """Of cosine: each cycle peaks at this share of the one before."""
+    start: Annotated[float, between(0, 1)] = 0.04
+    """Of one_cycle: it starts at this share of the peak."""
+    rise_share: Annotated[float, between(0, 1)] = 0.3
+    """Of one_cycle: the rate rises in this share of the training."""
+    decay_share: Annotated[float, more_than(0, at_most=1)] = 0.2
+    """Of wsd: the rate decays in this share of the training, its last."""
+
+    def check(self) -> None:
+        for key in self.__slots__:
+            users = _SCHEDULES_WITH.get(key, ())
+            require(
+                self.name in users or key == "name" or not _is_changed(self, key),
+                f"{key}: expected only with the schedule {' or '.join(users)}, got it with "
+                f"{self.name}. Leave it out, or change the schedule's name.",
+            )
+        require(
+            self.name != "step" or bool(self.milestones) != bool(self.every_epochs),
+            "milestones: expected either these or every_epochs with the schedule step, to say when "
+            "the learning rate falls.",
+        )
+
+
+_SCHEDULES_WITH = {
+    "final": ("cosine", "one_cycle", "wsd"),
+    **dict.fromkeys(("milestones", "every_epochs", "factor"), ("step",)),
+    **dict.fromkeys(("cycles", "cycle_decay"), ("cosine",)),
+    **dict.fromkeys(("start", "rise_share"), ("one_cycle",)),
+    "decay_share": ("wsd",),
+}
+"""The schedules by the key that they look at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillationConfig(Checked):
+    """A pushed model that a new one learns from (`trainers.distillation`)."""
+
+    model: str | None = None
+    """The teacher: a version's folder such as serving/photos/3, or serving/photos@3, or
+    serving/photos for its newest; without it nothing is distilled."""
+    alpha: Share = 0.5
+    """The teacher's share of the loss; the labels have the rest."""
+    temperature: Annotated[float, more_than(0)] = 2.0
+    """The logits of both are divided by this before they are compared."""
+
+    def check(self) -> None:
+        require(
+            self.model is not None
+            or not (_is_changed(self, "alpha") or _is_changed(self, "temperature")),
+            "model: expected the teacher beside alpha and temperature, got none.",
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig(Checked):
     """How one model is trained."""
@@ -76,13 +147,19 @@ class TrainConfig(Checked):
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """The same arithmetic in both frameworks, see docs/training.md."""
     learning_rate: Annotated[float, more_than(0)] = 1e-3
-    """The cosine schedule of the learning rate peaks here."""
+    """The schedule of the learning rate peaks here."""
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     warmup_epochs: Annotated[float, at_least(0)] = 1.0
-    """Epochs of linear warm-up, capped at a fifth of the training."""
+    """Epochs of linear warm-up, capped at a fifth of the training; one_cycle has its own rise."""
     weight_decay: Annotated[float, at_least(0)] = 1e-4
     """Decoupled for adamw, L2 for sgd; never on biases and norm parameters."""
     momentum: Annotated[float, at_least(0, below=1)] = 0.9
     """Of sgd; adamw does not use it."""
+    loss: Literal["cross_entropy", "focal", "bce"] = "cross_entropy"
+    """focal: cross-entropy that passes over what is easy; bce: binary cross-entropy of each
+    class, summed. See docs/training.md."""
+    focal_gamma: Annotated[float, at_least(0)] = 2.0
+    """Of focal: how much it passes over what is easy; at 0 it is cross_entropy."""
     label_smoothing: Annotated[float, at_least(0, below=1)] = 0.0
     """Share of the target spread evenly over all classes."""
     class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, at_least(0)]] = "none"
@@ -91,6 +168,10 @@ class TrainConfig(Checked):
     """The weights of this epoch are exported; accuracy: the greatest in validation, of equals
     the one of the least loss; loss: the least validation loss, weighted as the training is;
     last: the last; ema: the least validation loss of the moving average, which is exported."""
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    """shuffle: an epoch has each image once; balanced: as many, drawn so that each class has as
+    many as any other."""
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
     early_stopping_patience: Annotated[int, at_least(0)] = 0
     """Epochs without a better one, by `best`, before training stops; 0: off.
     Where the last is exported, a better one has a lesser validation loss."""
@@ -105,4 +186,26 @@ class TrainConfig(Checked):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def check(self) -> None:
-        get_framework(self.framework)  # raises ConfigError where there is none of that name
+        framework = get_framework(self.framework)  # raises ConfigError where there is none
+        for key in _OF_BACKENDS:
+            require(
+                key in framework.implements or not _is_changed(self, key),
+                f"{key}: expected it left out, since the framework {self.framework} does not "
+                "implement it.",
+            )
+        require(
+            self.sampling != "balanced" or self.class_weights != "balanced",
+            'class_weights: expected "none" or a table with sampling = "balanced", which evens the '
+            'classes out already, got "balanced".',
+        )
+
+
+_OF_BACKENDS = ("loss", "distillation")
+"""Keys that each backend implements by itself, or does not (`Framework.implements`)."""
+
+
+def _is_changed(config: Any, key: str) -> bool:
+    """Says whether a key has another value than its default."""
+    (found,) = (f for f in fields(config) if f.name == key)
+    default = found.default if found.default_factory is MISSING else found.default_factory()
+    return bool(getattr(config, key) != default)

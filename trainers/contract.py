@@ -58,6 +58,8 @@ class Batch:
     weights_N: Floats
     """Class weight of each image; the loss is sum(w·loss) / sum(w)."""
     augmentation: Augmentation | None
+    teacher_NC: Floats | None = None
+    """What a teacher answers at `distillation.temperature`: rows that sum to one."""
     places_N: Labels | None = None
     """Where the images stand in their split, from 0, so that an error can name them."""
 
@@ -65,7 +67,8 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class StepResult:
     loss: float
-    """Weighted mean loss of the task, such as cross-entropy, against the batch's targets."""
+    """Weighted mean of `train.loss` against the batch's targets.  With a teacher it is
+    (1 - alpha) · loss + alpha · temperature² · KL(teacher ‖ softmax(logits / temperature))."""
     metric_sum: float
     """The task's headline metric, summed over the batch: of a classification the images
     whose largest logit was their label's."""

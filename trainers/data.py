@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from common.errors import ConfigError, DataError, nearest
+from common.errors import DataError
 from common.files import digest
 from trainers.augment import draw
 from trainers.config import TrainConfig
@@ -27,6 +28,8 @@ class Split:
 
     images_NHW3: Images
     labels_N: Labels
+    teacher_NC: NDArray[np.float16] | None = None
+    """What a teacher answers (`trainers.distillation`)."""
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -52,6 +55,16 @@ class Split:
         return digest([self.images_NHW3.shape, hashlib.sha256(self.labels_N.tobytes()).hexdigest()])
 
 
+def check_labels(split: str, labels_N: Labels, classes: int) -> None:
+    """Raises DataError unless all labels are those of classes, 0 to classes - 1."""
+    if wrong := int(((labels_N < 0) | (labels_N >= classes)).sum()):
+        raise DataError(
+            f"The split {split!r}: expected labels from 0 to {classes - 1}, one for each of the "
+            f"{classes} classes, got others for {wrong} of {len(labels_N)} images, from "
+            f"{labels_N.min()} to {labels_N.max()}. Make its arrays anew."
+        )
+
+
 def class_weights(config: TrainConfig, labels_N: Labels, class_names: list[str]) -> Floats:
     """Returns the weight of each class in the loss, float32 C.
 
@@ -62,11 +75,6 @@ def class_weights(config: TrainConfig, labels_N: Labels, class_names: list[str])
         return np.ones(len(class_names), np.float32)
     if config.class_weights == "balanced":
         return (len(labels_N) / (len(class_names) * np.maximum(count_C, 1))).astype(np.float32)
-    for name in config.class_weights:
-        if name not in class_names:
-            raise ConfigError(
-                f"train.class_weights: no class {name!r} in the data.{nearest(name, class_names)}"
-            )
     return np.array([config.class_weights.get(n, 1.0) for n in class_names], np.float32)
 
 
@@ -80,7 +88,7 @@ def batches(
     Args:
       after: batches to pass over; those that follow are the same as without.
     """
-    order = np.random.default_rng([config.seed, epoch]).permutation(len(split))
+    order = _order(split.labels_N, config, epoch)
     classes = len(weights_C)
 
     def read(number: int) -> Batch:
@@ -95,6 +103,7 @@ def batches(
             targets(labels_N, classes, config.label_smoothing),
             weights_C[labels_N],
             draw(config.augment, rng, len(index), split.images_NHW3.shape[1:3]),
+            None if split.teacher_NC is None else _shares(split.teacher_NC[index]),
             index,
         )
 
@@ -106,6 +115,25 @@ def batches(
                 yield ready.result()
         if pending:
             yield pending.result()
+
+
+def _order(labels_N: Labels, config: TrainConfig, epoch: int) -> NDArray[np.int64]:
+    """Returns the place in the split of each image of an epoch, as many as the split has."""
+    rng = np.random.default_rng([config.seed, epoch])
+    if config.sampling == "shuffle":
+        return rng.permutation(len(labels_N))
+    by_class = np.argsort(labels_N, kind="stable")
+    _, start_P, count_P = np.unique(labels_N[by_class], return_index=True, return_counts=True)
+    # Of the classes that are present in turn, so that none is there more than once more often.
+    turns_N = rng.permutation(np.resize(rng.permutation(len(start_P)), len(labels_N)))
+    drawn: NDArray[np.int64] = by_class[start_P[turns_N] + rng.integers(count_P[turns_N])]
+    return drawn
+
+
+def _shares(teacher_NC: NDArray[np.float16]) -> Floats:
+    shares_NC: Floats = teacher_NC.astype(np.float32)
+    shares_NC /= shares_NC.sum(axis=1, keepdims=True)
+    return shares_NC
 
 
 def targets(labels_N: Labels, classes: int, smoothing: float) -> Floats:

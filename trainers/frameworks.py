@@ -50,6 +50,9 @@ class Framework:
     # tenth of its speed.
     environment: Mapping[str, str] = field(default_factory=lambda: {"OMP_WAIT_POLICY": "PASSIVE"})
     """Further variables of a training's process."""
+    implements: frozenset[str] = frozenset()
+    """The keys of `TrainConfig` that are each backend's own work, and that this one takes at
+    other values than the default; the others are refused."""
 
     def is_installed(self) -> bool:
         return all(importlib.util.find_spec(name) for name in self.needs)

@@ -19,7 +19,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,12 +154,17 @@ def fit(
     Args:
       before: called with the model before the first step.
     """
-    from trainers import data, export, loop
+    from trainers import classes, data, distillation, export, loop
     from trainers.watching import watched
 
     config = job.config
+    classes.NeededClasses.of(config).check(job.class_names)
     train_split = data.Split.open(Path(job.train_split))
     val_split = data.Split.open(Path(job.val_split))
+    for name, split in (("train", train_split), ("val", val_split)):
+        data.check_labels(name, split.labels_N, len(job.class_names))
+    teacher_NC = distillation.answers(config.distillation, train_split.images_NHW3, job.class_names)
+    train_split = replace(train_split, teacher_NC=teacher_NC)
     height, width = train_split.images_NHW3.shape[1:3]
     learner = backend.build(
         config, num_classes=len(job.class_names), image_size=(int(height), int(width))

@@ -34,11 +34,12 @@ _NAMED = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """The figures of one epoch; losses are mean cross-entropies in nats."""
+    """The figures of one epoch; losses are means in nats."""
 
     epoch: int
     """From 1."""
     loss: float
+    """Of `train.loss`, distillation included; of validation it is the task's own."""
     metric: float
     """The task's headline metric; of the augmented images, while the weights moved."""
     val_loss: float
@@ -204,9 +205,7 @@ class _Training:
         return len(epochs) == self._config.epochs or 0 < patience <= without_better
 
     def _rate(self, step: int) -> float:
-        warmup = int(min(self._config.warmup_epochs * self._steps_per_epoch, self._steps / 5))
-        peak = self._config.learning_rate
-        return learning_rate(step, peak=peak, steps=self._steps, warmup=warmup)
+        return learning_rate(step, config=self._config, steps_per_epoch=self._steps_per_epoch)
 
     def _train(self) -> None:
         """Takes the steps of the epoch that are not done."""

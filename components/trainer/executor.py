@@ -20,6 +20,7 @@ from components.trainer.child import checkpoint_dir, ended, run_dir, run_job
 from components.transform.vocabulary import class_names
 from modelstore.artifact import SERVING_FORMAT, ModelCard
 from trainers.config import TrainConfig
+from trainers.distillation import find_teacher
 from trainers.job import TrainJob
 from trainers.tracking import Tracking
 
@@ -56,6 +57,7 @@ class TrainerExecutor(base_executor.BaseExecutor):
         result = run_job(job, output)
         card = parse(ModelCard, result["card"])
         annotate(model, Model(framework=card.framework, architecture=card.architecture))
+        teacher = find_teacher(config.distillation)
         figures: dict[str, Any] = card.metrics | {f"parity_{k}": v for k, v in card.parity.items()}
         details.record(
             Training(
@@ -69,6 +71,8 @@ class TrainerExecutor(base_executor.BaseExecutor):
                 epochs_run=card.epochs_run,
                 best_epoch=card.best_epoch,
                 dataset_digest=card.dataset_digest,
+                teacher=teacher.name if teacher else None,
+                teacher_digest=teacher.digest if teacher else None,
                 peak_memory_bytes=result["peak_memory_bytes"],
                 latency_onnx_ms=card.latency_onnx_ms,
                 **figures,

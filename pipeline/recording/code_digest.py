@@ -18,6 +18,7 @@ from common.files import digest, sha256_file, tree_digest
 from pipeline.recording.imports import imported_names, name_of
 from pipeline.recording.own_code import own_code, package_code
 from trainers.config import TrainConfig
+from trainers.distillation import find_teacher
 from trainers.frameworks import get_framework
 
 _ROOT = Path(__file__).parents[2]
@@ -61,6 +62,8 @@ def training_code(config: TrainConfig) -> str:
     if config.pretrained is not None:
         weights = Path(config.pretrained)
         parts["pretrained"] = tree_digest(weights) if weights.is_dir() else sha256_file(weights)
+    if (teacher := find_teacher(config.distillation)) is not None:
+        parts["teacher"] = teacher.digest
     return digest(parts)
 
 

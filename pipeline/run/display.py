@@ -158,7 +158,7 @@ class LiveDisplay:
         if node.state != "running":
             return last
         if not progress.training:
-            return Text("starting the training process", style="dim")
+            return Text(node.detail or "starting the training process", style="dim")
         step = progress.training
         bar = ProgressBar(total=step["steps"], completed=step["step"], width=24)
         text = Text(

@@ -12,9 +12,11 @@ import pytest
 from conftest import Cli, Demo, Store
 from PIL import Image
 
+from modelstore.artifact import model_digest
 from pipeline.config import PipelineConfig
 from pipeline.demo import demo_config
 from pipeline.run.session import Finished, run_pipelines
+from trainers.config import DistillationConfig
 
 pytestmark = pytest.mark.pipelines
 
@@ -92,13 +94,18 @@ def display() -> Recorded:
 def later_runs(demo: Demo, frozen: Path, eleven_classes: Path, display: Recorded) -> list[Finished]:
     """Eight more runs in one process, so that TFX is loaded once."""
     (demo.serving / "digits-broken" / "1").mkdir(parents=True)
+    teacher = demo.serving / "digits-keras" / "1"
     configs = [
         # As before, unchanged.
         _config(demo),
         # PyTorch's model under Keras' name: the baseline is the Keras model.
         _config(demo, "pytorch", name="digits-keras", evaluate={"max_regression": 0.2}),
-        # A changed training parameter.
-        _config(demo, train={"epochs": 1}, evaluate={"min_accuracy": 0.05, "max_regression": 0.9}),
+        # Changed training parameters, a teacher among them.
+        _config(
+            demo,
+            train={"epochs": 1, "distillation": DistillationConfig(model=str(teacher))},
+            evaluate={"min_accuracy": 0.05, "max_regression": 0.9},
+        ),
         # A bar that cannot be reached.
         _config(demo, evaluate={"min_accuracy": 1.0, "min_class_accuracy": 1.0}),
         # Good enough, and slower than any server can be.
@@ -149,6 +156,15 @@ def test_changed_training_parameter_runs_from_trainer_on(
     assert {states[n] for n in DATA_STEPS} == {"CACHED"}
     assert {s for n, s in states.items() if n not in DATA_STEPS} == {"COMPLETE"}
     assert summary["version"] == 3
+
+
+def test_a_teacher_is_recorded(demo: Demo, later_runs: list[Finished], cli: Cli) -> None:
+    asked = cli("lineage", "served", "digits-keras@3", "--serving", demo.serving, "--json")
+    assert asked.returncode == 0, asked.stderr
+    training = json.loads(asked.stdout)["training"]
+    teacher = demo.serving / "digits-keras" / "1"
+    assert training["teacher"] == "digits-keras@1"
+    assert training["teacher_digest"] == model_digest(teacher)
 
 
 def test_unblessed_model_is_not_pushed(demo: Demo, later_runs: list[Finished]) -> None:

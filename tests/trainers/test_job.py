@@ -14,24 +14,28 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+from colour_model import write_onnx
 from helpers import environment, python, start_python, wait_until
+from served_versions import serve
 from softmax_regression import bright_and_dark, write_split
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.errors import OutOfRangeError
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 
 from common.config.strict import dump
-from common.errors import TrainingError
+from common.errors import DataError, TrainingError
 from common.files import read_json, write_json
 from common.process import progress
 from common.process.parent import PARENT_VARIABLE
 from components.trainer import child
 from components.trainer.child import run_job
-from modelstore.artifact import NATIVE
+from modelstore.artifact import MODEL_ONNX, NATIVE
 from trainers import curves
-from trainers.config import CheckpointConfig, TrainConfig
+from trainers.config import CheckpointConfig, DistillationConfig, TrainConfig
 from trainers.contract import load_backend
+from trainers.data import LABELS
 from trainers.frameworks import frameworks
 from trainers.history import CURVES, HISTORY, TENSORBOARD
 from trainers.job import TrainJob, explain, fit, is_out_of_memory
@@ -343,6 +347,28 @@ def test_a_training_that_has_ended_takes_no_step_again(own_models, tmp_path, mon
         "The training goes on from its end, after epoch 2 ",
         "The weights of epoch 2 of 2 are exported",
     ]
+
+
+def test_labels_of_no_class_never_reach_the_loss(tmp_path):
+    job = make_job(tmp_path)
+    labels = np.load(Path(job.val_split, LABELS))
+    labels[:3] = -1, 2, 7
+    np.save(Path(job.val_split, LABELS), labels)
+    with pytest.raises(DataError, match=r"'val': expected labels from 0 to 1, .* 3 of 24 images"):
+        fit(load_backend("pytorch"), job)
+
+
+def test_a_student_is_taught_from_the_first_step_on(tmp_path):
+    """A teacher who says that all is bright is believed, whatever the labels say."""
+    (tmp_path / "source").mkdir()
+    write_onnx(tmp_path / "source" / MODEL_ONNX, 8 / 255, bias=(20, 0))
+    teacher = serve(tmp_path, classes=("bright", "dark"))
+    distillation = DistillationConfig(model=str(teacher), alpha=1.0)
+    job = make_job(tmp_path, distillation=distillation, epochs=3, learning_rate=0.01)
+    backend = load_backend("pytorch")
+    backend.configure(threads=1, seed=0)
+    scores_NC = fit(backend, job).learner.predict(bright_and_dark(24, size=8).images_NHW3)
+    assert (scores_NC.argmax(axis=1) == job.class_names.index("bright")).all()
 
 
 def test_drawing_takes_little_of_a_training(tmp_path, monkeypatch):

@@ -11,4 +11,5 @@ FRAMEWORK = Framework(
     later=("tf2onnx",),
     model_names=names.model_names,
     counted=names.COUNTED,
+    implements=frozenset({"loss", "distillation"}),
 )

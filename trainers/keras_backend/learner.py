@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import itertools
 import json
 import tempfile
 from collections.abc import Callable
@@ -92,7 +93,8 @@ class KerasLearner(KerasPredictor):
         self._spec = spec
         self._trainable = [weight.value for weight in model.trainable_variables]
         self._optimizer = optimizer.make(config, self._trainable)
-        self._steps: dict[tuple[bool, bool], Callable[..., Any]] = {}
+        self._loss_N = OPS[config.task].loss(config)
+        self._steps: dict[tuple[bool, ...], Callable[..., Any]] = {}
         self.parameter_count = parameter_count(model)
 
     def train_step(self, batch: Batch, learning_rate: float) -> StepResult:
@@ -102,8 +104,8 @@ class KerasLearner(KerasPredictor):
         layers ask for are not added to it.
         """
         changes = batch.augmentation or Augmentation(None, None)
-        parts = (changes.affine_N23, changes.colour_N34)
-        loss, metric_sum = self._step(parts[0] is not None, parts[1] is not None)(
+        parts = (changes.affine_N23, changes.colour_N34, batch.teacher_NC)
+        loss, metric_sum = self._step(tuple(part is not None for part in parts))(
             tf.constant(batch.images_NHW3),
             tf.constant(batch.labels_N, tf.int64),
             tf.constant(batch.targets_NC, tf.float32),
@@ -151,40 +153,42 @@ class KerasLearner(KerasPredictor):
     def to_onnx(self, path: Path) -> None:
         export.write_onnx(scores_function(self.model, self._task), path)
 
-    def _step(self, warps: bool, colours: bool) -> Callable[..., Any]:
-        """The compiled step for these parts of an augmentation, any batch size."""
-        key = (warps, colours)
-        if key not in self._steps:
+    def _step(self, given: tuple[bool, ...]) -> Callable[..., Any]:
+        """The compiled step for any batch size, with these of warps, colours and a teacher."""
+        if given not in self._steps:
             _, height, width, _ = self.model.input_shape
+            classes = self.model.output_shape[-1]
             signature = [
                 tf.TensorSpec((None, height, width, 3), tf.uint8),
                 tf.TensorSpec((None,), tf.int64),
-                tf.TensorSpec((None, self.model.output_shape[-1]), tf.float32),
+                tf.TensorSpec((None, classes), tf.float32),
                 tf.TensorSpec((None,), tf.float32),
                 tf.TensorSpec((), tf.float32),
             ]
-            signature += [tf.TensorSpec((None, 2, 3), tf.float32)] * warps
-            signature += [tf.TensorSpec((None, 3, 4), tf.float32)] * colours
+            shapes = ((None, 2, 3), (None, 3, 4), (None, classes))
+            signature += [tf.TensorSpec(s, tf.float32) for s in itertools.compress(shapes, given)]
 
             def step(
                 images: Any, labels: Any, targets: Any, weights: Any, rate: Any, *parts: Any
             ) -> Any:
-                affine = parts[0] if warps else None
-                colour = parts[-1] if colours else None
+                following = iter(parts)
+                affine, colour, teacher = (next(following) if is_ else None for is_ in given)
                 changed = _augmented(images, affine, colour)
-                return self._traced_step(changed, labels, targets, weights, rate)
+                return self._traced_step(changed, labels, targets, weights, teacher, rate)
 
-            self._steps[key] = tf.function(
+            self._steps[given] = tf.function(
                 step, input_signature=signature, autograph=False, jit_compile=False
             ).get_concrete_function()
-        return self._steps[key]
+        return self._steps[given]
 
-    def _traced_step(self, images: Any, labels: Any, targets: Any, weights: Any, rate: Any) -> Any:
+    def _traced_step(
+        self, images: Any, labels: Any, targets: Any, weights: Any, teacher: Any | None, rate: Any
+    ) -> Any:
         task = OPS[self._task]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._trainable)
             logits = self.model(images, training=True)
-            loss_N = task.loss_N(logits, targets)
+            loss_N = self._loss_N(logits, targets, teacher)
             # 0 for a batch that weighs nothing.
             loss = tf.math.divide_no_nan(tf.reduce_sum(weights * loss_N), tf.reduce_sum(weights))
         gradients = tape.gradient(loss, self._trainable, unconnected_gradients="zero")

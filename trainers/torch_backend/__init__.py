@@ -12,4 +12,5 @@ FRAMEWORK = Framework(
     unused=frozenset({"keras", "tf_keras"}),  # TensorFlow looks for them, for seconds
     model_names=names.model_names,
     counted=names.COUNTED,
+    implements=frozenset({"loss", "distillation"}),
 )

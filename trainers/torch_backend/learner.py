@@ -45,6 +45,7 @@ class TorchLearner:
         net = model.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._task = OPS[config.task]
         self._scorer = Scorer(net, model.mean, model.std, self._task.scores).to(device)
+        self._loss_N = self._task.loss(config)
         self._optimizer = optimizer(net, config)
         self.parameter_count = parameter_count(net)
 
@@ -59,7 +60,12 @@ class TorchLearner:
         self._optimizer.zero_grad()
         images_N3HW = self._input(images_NHW3, batch.augmentation)
         logits_NC = self._logits(images_N3HW)
-        loss_N = self._task.loss_N(logits_NC, targets_NC)
+        teacher_NC = batch.teacher_NC
+        loss_N = self._loss_N(
+            logits_NC,
+            targets_NC,
+            None if teacher_NC is None else to_device(teacher_NC, self._device),
+        )
         # A batch whose weights are all zero teaches nothing, rather than NaN.
         loss = (weights_N * loss_N).sum() / weights_N.sum().clamp_min(1e-12)
         loss.backward()  # type: ignore[no-untyped-call]
