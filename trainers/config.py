@@ -53,6 +53,7 @@ class CheckpointConfig(Checked):
     """So many stay, the newest ones."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleConfig(Checked):
     """How the learning rate goes on after the warm-up (`trainers.schedules`)."""
 
