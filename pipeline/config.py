@@ -191,7 +191,7 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> PipelineConf
     beam_args.check(config.run.beam_args)
     if config.train.distillation.model is None:
         return config
-    from trainers.distillation import pinned
+    from trainers.teacher import pinned
 
     return replace(config, train=pinned(config.train))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from common.errors import ConfigError, nearest
 from trainers.config import TrainConfig
-from trainers.distillation import find_teacher
+from trainers.teacher import find_teacher
 
 _SHOWN = 5
 

@@ -107,7 +107,7 @@ _SCHEDULES_WITH = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillationConfig(Checked):
-    """A pushed model that a new one learns from (`trainers.distillation`)."""
+    """A pushed model that a new one learns from (`trainers.teacher`)."""
 
     model: str | None = None
     """The teacher: a version's folder such as serving/photos/3, or serving/photos@3, or

@@ -9,91 +9,23 @@ Shape suffixes: N images, H height, W width, C classes, 3 colour channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError
 from common.process.cpus import available_cpus
 from common.process.progress import emit
 from common.record.kinds import TRAINER
-from modelstore.artifact import MODEL_ONNX, ModelCard, PushManifest, model_digest
-from modelstore.versions import list_versions, parse_version
-from trainers.config import DistillationConfig, TrainConfig
+from modelstore.engines import Onnx
+from trainers.config import DistillationConfig
 from trainers.contract import Floats, Images
+from trainers.teacher import find_teacher
 
 _PIXELS_AT_ONCE = 2**21
 _LEAST = 1e-30
 """No probability counts as less, as its logarithm is taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Teacher:
-    """A model on the disk that another learns from."""
-
-    folder: Path
-    card: ModelCard
-
-    @property
-    def name(self) -> str:
-        """Is `name@version` of a pushed version, or else the folder."""
-        pushed = PushManifest.find(self.folder)
-        return f"{pushed.name}@{pushed.version}" if pushed else str(self.folder)
-
-    @property
-    def digest(self) -> str:
-        """Tells the model from every other; of all its files."""
-        return model_digest(self.folder)
-
-
-def find_teacher(config: DistillationConfig) -> Teacher | None:
-    """Finds the teacher; None where the config names none.
-
-    Raises:
-      ConfigError: it is no model, or none that can teach.
-    """
-    if config.model is None:
-        return None
-    folder = _folder(config.model)
-    try:
-        card = ModelCard.read(folder)
-    except DataError as e:
-        raise ConfigError(f"train.distillation.model: expected a pushed model. {e}") from None
-    if not (folder / MODEL_ONNX).is_file():
-        raise ConfigError(
-            f"train.distillation.model: {folder} has no {MODEL_ONNX}, by which a teacher answers. "
-            "Take another model."
-        )
-    return Teacher(folder, card)
-
-
-def pinned(config: TrainConfig) -> TrainConfig:
-    """Returns the config with the very version in it, so that a later push changes nothing."""
-    teacher = find_teacher(config.distillation)
-    if teacher is None:
-        return config
-    return replace(config, distillation=replace(config.distillation, model=str(teacher.folder)))
-
-
-def _folder(model: str) -> Path:
-    path = Path(model)
-    named, at, version = model.rpartition("@")
-    if at and not path.exists():
-        path = Path(named, version)
-    versions = list_versions(path)
-    if versions:
-        return path / str(versions[-1])
-    if not path.is_dir():
-        kept = list_versions(path.parent) if parse_version(path.name) else []
-        there = f" Versions: {', '.join(map(str, kept))}." if kept else ""
-        raise ConfigError(
-            "train.distillation.model: expected the folder of a pushed model, such as "
-            f"serving/photos or serving/photos@3, found nothing at {str(path)!r}.{there}"
-        )
-    return path
 
 
 def answers(
@@ -115,8 +47,6 @@ def answers(
     teacher = find_teacher(config)
     if teacher is None:
         return None
-    from modelstore.engines import Onnx
-
     size = teacher.card.image_size
     height, width = images_NHW3.shape[1:3]
     if size[0] * width != size[1] * height:

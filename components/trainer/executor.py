@@ -20,8 +20,8 @@ from components.trainer.child import checkpoint_dir, ended, run_dir, run_job
 from components.transform.vocabulary import class_names
 from modelstore.artifact import SERVING_FORMAT, ModelCard
 from trainers.config import TrainConfig
-from trainers.distillation import find_teacher
 from trainers.job import TrainJob
+from trainers.teacher import find_teacher
 from trainers.tracking import Tracking
 
 

@@ -18,8 +18,8 @@ from common.files import digest, sha256_file, tree_digest
 from pipeline.recording.imports import imported_names, name_of
 from pipeline.recording.own_code import own_code, package_code
 from trainers.config import TrainConfig
-from trainers.distillation import find_teacher
 from trainers.frameworks import get_framework
+from trainers.teacher import find_teacher
 
 _ROOT = Path(__file__).parents[2]
 _TRANSFORM = ("components.transform.graph", "components.transform.vocabulary")

@@ -19,7 +19,8 @@ from pipeline.recording.code_digest import training_code
 from trainers.config import DistillationConfig, TrainConfig
 from trainers.contract import Batch
 from trainers.data import Split, batches
-from trainers.distillation import answers, find_teacher, pinned, softened
+from trainers.distillation import answers, softened
+from trainers.teacher import find_teacher, pinned
 
 CLASSES = ("red", "green", "blue")
 """In the teacher's order."""
