@@ -163,6 +163,7 @@ def make_job(folder: Path, model: str = "small_cnn", framework: str = "pytorch",
     """A job on 24 images of 8×8 pixels; the folder is made."""
     for split in ("train", "val"):
         write_split(folder / split, bright_and_dark(24, size=8))
+    (folder / "run").mkdir()
     config = {"epochs": 2, "batch_size": 8, "threads": 1, **settings}
     return TrainJob(
         config=TrainConfig(framework=framework, model=model, **config),
