@@ -147,7 +147,7 @@ class Checkpoints:
     def _write_folder(
         self, name: str, position: str, state: Arrays | None, best: Arrays | None
     ) -> None:
-        if not all(map(_is_finite, (state or {}).values())):
+        if any(map(_has_nan, (state or {}).values())):
             return  # nothing good to go on from; the loss will tell
         target = self.folder / name
         unfinished = self.folder / f".{name}.tmp"
@@ -221,5 +221,5 @@ def _listed(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def _is_finite(array: np.ndarray) -> bool:
-    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+def _has_nan(array: np.ndarray) -> bool:
+    return array.dtype.kind == "f" and bool(np.isnan(array).any())

@@ -214,6 +214,7 @@ def _checkpoints(
         "data": [job.dataset_digest, job.transform_digest, *(s.digest for s in splits)],
     }
     folder = Path(job.checkpoint_dir, digest(identity)[:16])
+    Path(job.run_dir).mkdir(parents=True, exist_ok=True)
     write_json(Path(job.run_dir, CHECKPOINTS), {"folder": str(folder)})
     checkpoints = Checkpoints(folder, job.config.checkpoint, identity, _say)
     start = checkpoints.newest()

@@ -214,7 +214,8 @@ def test_killed_in_each_order_while_it_trains(start: Any, cli: Cli) -> None:
 def test_the_next_run_completes_and_takes_nothing_half_made(start: Any) -> None:
     """Killed in its export, then suspended and taken up again on the way."""
     killed = start("--epochs", "1")
-    wait_until(lambda: any(killed.workspace.glob("checkpoints/*/finished")), 300)
+    ended = killed.workspace.glob
+    wait_until(lambda: any(ended("checkpoints/*/finished")) or killed.front.poll() is not None, 300)
     killed.kill("trainers.job", signal.SIGKILL)
     assert "/finished; the same command goes on from there" in killed.rest()
     assert killed.front.returncode == 1

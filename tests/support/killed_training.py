@@ -116,7 +116,6 @@ def logged(folder: Path) -> list[tuple[int, dict[str, float]]]:
 
 def make_job(framework: str, folder: Path, name: str, optimizer: str) -> job.TrainJob:
     run_dir = folder / name / "run"
-    run_dir.mkdir(parents=True)
     config = TrainConfig(
         framework=framework,
         model="killed_model:net",
