@@ -6,12 +6,12 @@ each of them (see docs/training.md).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
-from common.config.ranges import MOST_THREADS, at_least, between, filled, more_than
+from common.config.ranges import MOST_THREADS, at_least, between, filled, more_than, require
 from common.config.strict import Checked, dump
-from trainers.frameworks import get_framework
+from trainers.frameworks import OPTIONAL, get_framework
 
 Share = Annotated[float, between(0, 1)]
 
@@ -59,16 +59,36 @@ class TrainConfig(Checked):
     """Training goes through its images so many times."""
     batch_size: Annotated[int, at_least(1)] = 64
     """Each training step takes so many images."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    """The same arithmetic in both frameworks, see docs/training.md."""
+    accumulate_steps: Annotated[int, at_least(1)] = 1
+    """The gradients of so many batches make one step, as one batch so many times as large would;
+    BatchNorm alone sees the small ones. The schedule counts these steps."""
+    optimizer: Literal["adamw", "adam", "sgd", "lamb", "lion", "muon"] = "adamw"
+    """The same arithmetic in both frameworks, see docs/optimization.md."""
     learning_rate: Annotated[float, more_than(0)] = 1e-3
     """The cosine schedule of the learning rate peaks here."""
     warmup_epochs: Annotated[float, at_least(0)] = 1.0
     """Epochs of linear warm-up, capped at a fifth of the training."""
+    layer_decay: Annotated[float, more_than(0, at_most=1)] = 1.0
+    """Each group of layers has this share of the learning rate of the next; the head has all of
+    it. 1: off. For pretrained weights, whose first layers are to move least."""
     weight_decay: Annotated[float, at_least(0)] = 1e-4
-    """Decoupled for adamw, L2 for sgd; never on biases and norm parameters."""
+    """L2 for sgd and adam, decoupled for the others; never on biases and norm parameters."""
     momentum: Annotated[float, at_least(0, below=1)] = 0.9
-    """Of sgd; adamw does not use it."""
+    """Of sgd and of muon's hidden layers; the others do not use it."""
+    nesterov: bool = False
+    """Nesterov's momentum, of sgd; muon's always is."""
+    beta_1: Annotated[float, at_least(0, below=1)] = 0.9
+    """Decay rate of the mean gradient; sgd has none."""
+    beta_2: Annotated[float, at_least(0, below=1)] | None = None
+    """Decay rate of the mean squared gradient, by default 0.999; of lion that which its mean
+    gradient is kept with, by default 0.99."""
+    epsilon: Annotated[float, more_than(0)] = 1e-8
+    """Added to the root of the mean squared gradient; sgd and lion have none."""
+    clip_norm: Annotated[float, at_least(0)] = 0.0
+    """Larger gradients are scaled down to this norm, taken over all weights; 0: off."""
+    ema_decay: Annotated[float, at_least(0, below=1)] = 0.0
+    """Exponential moving average of the weights and running statistics: the share of it that a
+    step keeps, less in the first steps; 0: off."""
     label_smoothing: Annotated[float, at_least(0, below=1)] = 0.0
     """Share of the target spread evenly over all classes."""
     class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, at_least(0)]] = "none"
@@ -86,4 +106,16 @@ class TrainConfig(Checked):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def check(self) -> None:
-        get_framework(self.framework)  # raises ConfigError where there is none of that name
+        framework = get_framework(self.framework)
+        for field_ in fields(self):
+            if field_.name in OPTIONAL - framework.honours:
+                require(
+                    getattr(self, field_.name) == field_.default,
+                    f"{field_.name}: {framework.name} has only {field_.default!r}. Leave it out, "
+                    "or train with another framework.",
+                )
+        require(
+            not self.nesterov or (self.optimizer == "sgd" and self.momentum > 0),
+            f"nesterov: expected optimizer sgd with a momentum above 0, got {self.optimizer} with "
+            f"{self.momentum}. Set these, or leave nesterov out.",
+        )

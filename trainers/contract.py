@@ -56,6 +56,9 @@ class Batch:
     weights_N: Floats
     """Class weight of each image; the loss is sum(w·loss) / sum(w)."""
     augmentation: Augmentation | None
+    update: bool = True
+    """The weights move now, by the gradients of all batches since they last did, as if these
+    were one batch; else the gradients are only added up (`TrainConfig.accumulate_steps`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,13 @@ class Learner(Predictor, Protocol):
         ...
 
     def train_step(self, batch: Batch, learning_rate: float) -> StepResult: ...
+
+    def exchange_average(self) -> None:
+        """Exchanges weights and running statistics with their moving average, in place.
+
+        Done twice all is as before.  Never called where `TrainConfig.ema_decay` is 0.
+        """
+        ...
 
     def snapshot(self) -> Any:
         """A copy of the weights in memory, for `restore`."""

@@ -75,6 +75,7 @@ def batches(
     """
     order = np.random.default_rng([config.seed, epoch]).permutation(len(split))
     classes = len(weights_C)
+    count = math.ceil(len(split) / config.batch_size)
 
     def read(number: int) -> Batch:
         # By its number, so that a training can go on from any batch.
@@ -88,11 +89,12 @@ def batches(
             targets(labels_N, classes, config.label_smoothing),
             weights_C[labels_N],
             draw(config.augment, rng, len(index), split.images_NHW3.shape[1:3]),
+            update=(number + 1) % config.accumulate_steps == 0 or number + 1 == count,
         )
 
     with ThreadPoolExecutor(1) as pool:
         pending = None
-        for number in range(after, math.ceil(len(split) / config.batch_size)):
+        for number in range(after, count):
             ready, pending = pending, pool.submit(read, number)
             if ready:
                 yield ready.result()

@@ -87,7 +87,8 @@ def train(
       TrainingError: when the loss is no longer a finite number.
     """
     task = TASKS[config.task]
-    steps_per_epoch = math.ceil(len(train_split) / config.batch_size)
+    batches_per_epoch = math.ceil(len(train_split) / config.batch_size)
+    steps_per_epoch = math.ceil(batches_per_epoch / config.accumulate_steps)
     steps = steps_per_epoch * config.epochs
     warmup = int(min(config.warmup_epochs * steps_per_epoch, steps / 5))
     epochs: list[Epoch] = []
@@ -106,7 +107,7 @@ def train(
             result = learner.train_step(batch, rate)
             if not math.isfinite(result.loss):
                 raise _diverged(config, number, step % steps_per_epoch + 1, result.loss)
-            step += 1
+            step += batch.update
             seen += len(batch.labels_N)
             metric_sum += result.metric_sum
             loss_sum += result.loss * len(batch.labels_N)

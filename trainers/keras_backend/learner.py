@@ -22,9 +22,11 @@ from common.errors import ConfigError
 from modelstore.tasks import DEFAULT
 from trainers.config import TrainConfig
 from trainers.contract import Augmentation, Batch, Floats, Images, StepResult
-from trainers.keras_backend import export, optimizer
+from trainers.keras_backend import export
 from trainers.keras_backend.tasks import OPS
+from trainers.keras_backend.updates import Updates
 from trainers.own_models import described
+from trainers.updates import average_decay
 
 MODEL_FILE = "model.keras"
 SPEC_FILE = "spec.json"
@@ -90,8 +92,9 @@ class KerasLearner(KerasPredictor):
     def __init__(self, model: Any, config: TrainConfig, spec: dict[str, Any]) -> None:
         super().__init__(model, config.task)
         self._spec = spec
-        self._trainable = [weight.value for weight in model.trainable_variables]
-        self._optimizer = optimizer.make(config, self._trainable)
+        self._updates = Updates(model, config)
+        self._ema_decay = config.ema_decay
+        self._steps_taken = 0
         self._steps: dict[tuple[bool, bool], Callable[..., Any]] = {}
         self.parameter_count = parameter_count(model)
 
@@ -103,14 +106,21 @@ class KerasLearner(KerasPredictor):
         """
         changes = batch.augmentation or Augmentation(None, None)
         parts = (changes.affine_N23, changes.colour_N34)
+        self._steps_taken += batch.update
+        rates = (
+            tf.constant(learning_rate, tf.float32),
+            tf.constant(average_decay(self._ema_decay, self._steps_taken), tf.float32),
+        )
         loss, metric_sum = self._step(parts[0] is not None, parts[1] is not None)(
             tf.constant(batch.images_NHW3),
             tf.constant(batch.labels_N, tf.int64),
             tf.constant(batch.targets_NC, tf.float32),
             tf.constant(batch.weights_N, tf.float32),
-            tf.constant(learning_rate, tf.float32),
+            *rates,
             *(tf.constant(part, tf.float32) for part in parts if part is not None),
         )
+        if self._updates.accumulates and batch.update:
+            self._step_added(*rates)
         return StepResult(loss=float(loss), metric_sum=float(metric_sum))
 
     def snapshot(self) -> list[Any]:
@@ -118,6 +128,10 @@ class KerasLearner(KerasPredictor):
 
     def restore(self, snapshot: list[Any]) -> None:
         self.model.set_weights(snapshot)
+
+    def exchange_average(self) -> None:
+        assert self._updates.average is not None
+        self._updates.average.exchange()
 
     def save(self, directory: Path) -> None:
         self.model.save(directory / MODEL_FILE)
@@ -152,35 +166,54 @@ class KerasLearner(KerasPredictor):
                 tf.TensorSpec((None,), tf.int64),
                 tf.TensorSpec((None, self.model.output_shape[-1]), tf.float32),
                 tf.TensorSpec((None,), tf.float32),
-                tf.TensorSpec((), tf.float32),
+                _SCALAR,
+                _SCALAR,
             ]
             signature += [tf.TensorSpec((None, 2, 3), tf.float32)] * warps
             signature += [tf.TensorSpec((None, 3, 4), tf.float32)] * colours
 
-            def step(
-                images: Any, labels: Any, targets: Any, weights: Any, rate: Any, *parts: Any
-            ) -> Any:
-                affine = parts[0] if warps else None
+            def step(images: Any, *parts: Any) -> Any:
+                affine = parts[5] if warps else None
                 colour = parts[-1] if colours else None
-                changed = _augmented(images, affine, colour)
-                return self._traced_step(changed, labels, targets, weights, rate)
+                return self._traced_step(_augmented(images, affine, colour), *parts[:5])
 
             self._steps[key] = tf.function(
                 step, input_signature=signature, autograph=False, jit_compile=False
             ).get_concrete_function()
         return self._steps[key]
 
-    def _traced_step(self, images: Any, labels: Any, targets: Any, weights: Any, rate: Any) -> Any:
-        task = OPS[self._task]
+    @functools.cached_property
+    def _step_added(self) -> Callable[..., Any]:
+        """The compiled step of the gradients of several batches."""
+        return tf.function(  # type: ignore[no-any-return]
+            self._updates.step_added, input_signature=[_SCALAR, _SCALAR], autograph=False
+        ).get_concrete_function()
+
+    def _traced_step(
+        self, images: Any, labels: Any, targets: Any, weights: Any, rate: Any, kept: Any
+    ) -> Any:
+        task, updates = OPS[self._task], self._updates
+        weight = tf.reduce_sum(weights)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self._trainable)
+            tape.watch(updates.trainable)
             logits = self.model(images, training=True)
-            loss_N = task.loss_N(logits, targets)
+            loss_sum = tf.reduce_sum(weights * task.loss_N(logits, targets))
             # 0 for a batch that weighs nothing.
-            loss = tf.math.divide_no_nan(tf.reduce_sum(weights * loss_N), tf.reduce_sum(weights))
-        gradients = tape.gradient(loss, self._trainable, unconnected_gradients="zero")
-        self._optimizer.apply([tf.convert_to_tensor(g) for g in gradients], rate)
+            loss = tf.math.divide_no_nan(loss_sum, weight)
+        found = tape.gradient(
+            loss_sum if updates.accumulates else loss,
+            updates.trainable,
+            unconnected_gradients="zero",
+        )
+        gradients = [tf.convert_to_tensor(gradient) for gradient in found]
+        if updates.accumulates:
+            updates.add(gradients, weight)
+        else:
+            updates.step(gradients, rate, kept)
         return loss, task.metric_sum(logits, labels)
+
+
+_SCALAR = tf.TensorSpec((), tf.float32)
 
 
 def load_model(directory: Path) -> tuple[Any, str]:
