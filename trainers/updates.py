@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sized
 from dataclasses import dataclass
 
+from common.config.ranges import require
 from trainers.config import TrainConfig
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -27,6 +29,15 @@ class Treatment:
     """LAMB measures its step by the weight's norm: where weights could decay."""
     is_hidden: bool
     """Muon makes its steps orthogonal."""
+
+
+def require_trainable(weights: Sized, config: TrainConfig) -> None:
+    """Raises ConfigError for a model that has none."""
+    require(
+        len(weights) > 0,
+        f"model: expected {config.model} to have weights that can be trained, got none. "
+        "Leave some of its layers trainable.",
+    )
 
 
 def treatment(

@@ -50,6 +50,11 @@ def linear(num_classes, image_size, width=4):
 
 def wide(num_classes, image_size):
     return linear(num_classes + 1, image_size)
+
+def frozen(num_classes, image_size):
+    model = linear(num_classes, image_size)
+    model.trainable = False
+    return model
 ''',
     "pytorch": '''
 import torch
@@ -74,6 +79,9 @@ def linear(num_classes, image_size, width=4):
 
 def wide(num_classes, image_size):
     return linear(num_classes + 1, image_size)
+
+def frozen(num_classes, image_size):
+    return linear(num_classes, image_size).requires_grad_(False)
 ''',
 }
 BROKEN_MODELS = """

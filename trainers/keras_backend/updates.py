@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from trainers.config import TrainConfig
 from trainers.keras_backend import optimizer
-from trainers.updates import CLIP_EPSILON
+from trainers.updates import CLIP_EPSILON, require_trainable
 
 
 class Updates:
@@ -16,6 +16,7 @@ class Updates:
 
     def __init__(self, model: Any, config: TrainConfig) -> None:
         self.trainable = [weight.value for weight in model.trainable_variables]
+        require_trainable(self.trainable, config)
         self.optimizer = optimizer.make(model, config)
         self.average = Average(model) if config.ema_decay else None
         self.accumulates = config.accumulate_steps > 1
@@ -73,6 +74,6 @@ class Average:
     def exchange(self) -> None:
         """Puts the average where the weights are, and the weights where it was."""
         for average, weight in zip(self.variables, self._weights, strict=True):
-            before = weight.numpy().copy()
+            before = tf.identity(weight)
             weight.assign(average)
             average.assign(before)

@@ -32,10 +32,11 @@ def make(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
         for how, parameters in _by_treatment(net, config).items()
     ]
     rate, epsilon = config.learning_rate, config.epsilon
+    # Fused took half of the time of a loop or less for Adam and AdamW on CPUs, none for SGD.
     match config.optimizer:
         case "sgd":
             return torch.optim.SGD(
-                groups, lr=rate, momentum=config.momentum, nesterov=config.nesterov, fused=True
+                groups, lr=rate, momentum=config.momentum, nesterov=config.nesterov
             )
         case "adam":
             return torch.optim.Adam(groups, lr=rate, betas=betas(config), eps=epsilon, fused=True)

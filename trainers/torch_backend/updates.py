@@ -7,16 +7,17 @@ from torch import Tensor, nn
 
 from trainers.config import TrainConfig
 from trainers.torch_backend import optimizer
-from trainers.updates import average_decay
+from trainers.updates import average_decay, require_trainable
 
 
 class Updates:
     """Adds gradients up, and makes a step of them: clipping, optimizer, moving average."""
 
     def __init__(self, net: nn.Module, config: TrainConfig) -> None:
+        self._parameters = [p for p in net.parameters() if p.requires_grad]
+        require_trainable(self._parameters, config)
         self.optimizer = optimizer.make(net, config)
         self.average = Average(net, config.ema_decay) if config.ema_decay else None
-        self._parameters = [p for p in net.parameters() if p.requires_grad]
         self._clip_norm = config.clip_norm
         self._accumulates = config.accumulate_steps > 1
         self._weight: Tensor | float = 0.0  # of the images since the last step
