@@ -36,7 +36,7 @@ def steps(
                 sign = np.sign(b1 * m[i] + (1 - b1) * g)
                 w[i] -= rate * (sign + wd * w[i])
                 m[i] = b2 * m[i] + (1 - b2) * g
-            elif i in hidden:
+            elif name == "muon" and i in hidden:
                 m[i] = config.momentum * m[i] + g
                 update = (g + config.momentum * m[i]).reshape(len(g), -1)
                 size = 0.2 * np.sqrt(max(update.shape))

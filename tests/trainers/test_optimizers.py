@@ -15,10 +15,17 @@ from test_backend_contract import CLASSES, SIZE, Framework, coloured_batch, fit,
 
 from common.errors import ConfigError
 from trainers.config import TrainConfig
-from trainers.contract import Learner
+from trainers.contract import Learner, load_backend
 from trainers.updates import average_decay
 
 framework = contract.framework
+
+
+@pytest.fixture(autouse=True, scope="module")
+def configured() -> None:
+    """TensorFlow takes no number of threads after its first operation."""
+    load_backend("keras").configure(threads=2, seed=0)
+
 
 RATE = 1e-3
 SHAPES = [(4, 3, 3, 3), (4,), (4,), (6, 4, 3, 3), (6,), (6,), (5, 6), (5,), (3, 5), (3,)]
@@ -216,7 +223,7 @@ ARCHITECTURES = {
     "keras": {
         "ResNet50": ("conv1_conv", "conv4_block2_", "conv4_block3_", 18),
         "MobileNetV2": ("Conv1", "block_5_", "block_6_", 20),
-        "MobileNetV3Small": ("conv", "expanded_conv_3_", "expanded_conv_4_", 15),
+        "MobileNetV3Small": ("conv/", "expanded_conv_3_", "expanded_conv_4_", 15),
         "EfficientNetB0": ("stem_conv", "block3a_", "block3b_", 19),
         "ConvNeXtTiny": (
             "convnext_tiny_stem",
@@ -228,7 +235,7 @@ ARCHITECTURES = {
     },
     "pytorch": {
         "resnet50": ("conv1", "layer3.1.", "layer3.2.", 18),
-        "mobilenetv3_small_100": ("conv_stem", "blocks.2.1", "blocks.2.2", 13),
+        "mobilenetv3_small_100": ("conv_stem", "blocks.2.1", "blocks.2.2", 14),
         "efficientnet_b0": ("conv_stem", "blocks.2.0", "blocks.2.1", 18),
         "vit_tiny_patch16_224": ("patch_embed", "blocks.5.", "blocks.6.", 14),
         "convnext_atto": ("stem", "stages.1.blocks.0", "stages.1.blocks.1", 14),
@@ -263,7 +270,8 @@ def groups_of(name: str, model: str) -> dict[str, int]:
         from trainers.keras_backend import models
         from trainers.keras_backend.layer_groups import layer_groups
 
-        return layer_groups(models.build(model, {}, num_classes=3, image_size=(224, 224)))
+        built = models.build(model, {}, num_classes=3, image_size=(224, 224))
+        return {variable.path: group for variable, group in layer_groups(built)}
     import torch
 
     from trainers.torch_backend import layer_groups as torch_groups
@@ -320,7 +328,7 @@ def test_stochastic_depth_is_an_argument_of_timms_models() -> None:
 
     def losses(rate: float) -> set[float]:
         config = TrainConfig(
-            framework="pytorch", model="convnext_atto", model_args={"drop_path_rate": rate}
+            framework="pytorch", model="mobilenetv3_small_100", model_args={"drop_path_rate": rate}
         )
         learner = backend.build(config, num_classes=CLASSES, image_size=(32, 32))
         batch = batch_of(random_images(4, (32, 32)), [0, 1, 2, 0])

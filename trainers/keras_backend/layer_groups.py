@@ -20,7 +20,8 @@ _KERNELS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.
 
 def treatments(model: Any, config: TrainConfig) -> list[Treatment]:
     """Returns how the optimizer treats each of the model's trainable variables, in their order."""
-    groups = layer_groups(model) if needs_layers(config) else {}
+    grouped = layer_groups(model) if needs_layers(config) else []
+    groups = {id(variable): group for variable, group in grouped}
     last = max(groups.values(), default=0)
     kernels = {
         id(layer.kernel)
@@ -32,20 +33,20 @@ def treatments(model: Any, config: TrainConfig) -> list[Treatment]:
             config,
             dimensions=len(variable.shape),
             is_kernel=id(variable) in kernels,
-            layer=groups.get(variable.path, last),
+            layer=groups.get(id(variable), last),
             last=last,
         )
         for variable in model.trainable_variables
     ]
 
 
-def layer_groups(model: Any) -> dict[str, int]:
-    """Returns the group of each trainable variable by its path, from 0; the last is the head.
+def layer_groups(model: Any) -> list[tuple[Any, int]]:
+    """Returns each trainable variable with its group, from 0; the last is the head.
 
     A block of a Keras application is a group, as the names of its layers tell.  Any other layer
     with a weight of several dimensions begins one, in the order of the graph.
     """
-    groups: dict[str, int] = {}
+    groups: list[tuple[Any, int]] = []
     numbers: dict[str, int] = {}
     number = -1
     for layer in _layers(network_of(model)):
@@ -58,7 +59,7 @@ def layer_groups(model: Any) -> dict[str, int]:
             place = max(number, 0)
             if block:
                 numbers[block[0]] = place
-        groups.update(dict.fromkeys((variable.path for variable in own), place))
+        groups += [(variable, place) for variable in own]
     return groups
 
 
