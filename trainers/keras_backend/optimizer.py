@@ -8,6 +8,7 @@ PyTorch gives for the same config.  SGD and Adam update a weight in one fused Te
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -234,7 +235,7 @@ def zeros_like(weights: list[Any]) -> list[Any]:
     return [tf.Variable(tf.zeros_like(weight), trainable=False) for weight in weights]
 
 
-OPTIMIZERS: dict[str, Any] = {
+OPTIMIZERS: dict[str, Callable[[list[Weight], TrainConfig], Optimizer]] = {
     "sgd": SGD,
     "adam": Adam,
     "adamw": AdamW,

@@ -44,7 +44,7 @@ def layer_groups(net: nn.Module) -> dict[str, int]:
     if hasattr(net, "group_matcher"):
         from timm.models import group_parameters
 
-        matcher = net.group_matcher(coarse=False)
+        matcher = net.group_matcher(coarse=False)  # type: ignore[operator]
         return cast("dict[str, int]", group_parameters(net, matcher, reverse=True))
     groups: dict[str, int] = {}
     number = -1

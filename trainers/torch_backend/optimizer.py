@@ -47,9 +47,11 @@ def make(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     from timm.optim import Lamb, Lion  # seconds
 
     if config.optimizer == "lion":
-        return Lion(groups, lr=rate, betas=betas(config))
+        return Lion(groups, lr=rate, betas=betas(config))  # type: ignore[no-any-return]
     # Clipping is `clip_norm`'s alone.
-    return Lamb(groups, lr=rate, betas=betas(config), eps=epsilon, max_grad_norm=None)
+    return Lamb(  # type: ignore[no-any-return]
+        groups, lr=rate, betas=betas(config), eps=epsilon, max_grad_norm=None
+    )
 
 
 def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
