@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from common.config.ranges import MOST_THREADS, at_least, between, filled, more_than, require
 from common.config.strict import Checked, dump
-from trainers.frameworks import get_framework
+from trainers.frameworks import OPTIONAL, get_framework
 
 Share = Annotated[float, between(0, 1)]
 
@@ -145,17 +145,37 @@ class TrainConfig(Checked):
     """Each training step takes so many images."""
     lower_batch_size: bool = False
     """Where memory runs out, the training starts again with half as many images in a step."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    """The same arithmetic in both frameworks, see docs/training.md."""
+    accumulate_steps: Annotated[int, at_least(1)] = 1
+    """The gradients of so many batches make one step, as one batch so many times as large would;
+    BatchNorm alone sees the small ones. The schedule counts these steps."""
+    optimizer: Literal["adamw", "adam", "sgd", "lamb", "lion", "muon"] = "adamw"
+    """The same arithmetic in both frameworks, see docs/optimization.md."""
     learning_rate: Annotated[float, more_than(0)] = 1e-3
     """The schedule of the learning rate peaks here."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     warmup_epochs: Annotated[float, at_least(0)] = 1.0
     """Epochs of linear warm-up, capped at a fifth of the training; one_cycle has its own rise."""
+    layer_decay: Annotated[float, more_than(0, at_most=1)] = 1.0
+    """Each group of layers has this share of the learning rate of the next; the head has all of
+    it. 1: off. For pretrained weights, whose first layers are to move least."""
     weight_decay: Annotated[float, at_least(0)] = 1e-4
-    """Decoupled for adamw, L2 for sgd; never on biases and norm parameters."""
+    """L2 for sgd and adam, decoupled for the others; never on biases and norm parameters."""
     momentum: Annotated[float, at_least(0, below=1)] = 0.9
-    """Of sgd; adamw does not use it."""
+    """Of sgd and of muon's hidden layers; the others do not use it."""
+    nesterov: bool = False
+    """Nesterov's momentum, of sgd; muon's always is."""
+    beta_1: Annotated[float, at_least(0, below=1)] = 0.9
+    """Decay rate of the mean gradient; sgd has none."""
+    beta_2: Annotated[float, at_least(0, below=1)] | None = None
+    """Decay rate of the mean squared gradient, by default 0.999; of lion that which its mean
+    gradient is kept with, by default 0.99."""
+    epsilon: Annotated[float, more_than(0)] = 1e-8
+    """Added to the root of the mean squared gradient; sgd and lion have none."""
+    clip_norm: Annotated[float, at_least(0)] = 0.0
+    """Larger gradients are scaled down to this norm, taken over all weights; 0: off."""
+    ema_decay: Annotated[float, at_least(0, below=1)] = 0.0
+    """Exponential moving average of the weights and running statistics: the share of it that a
+    step keeps, less in the first steps; 0: off."""
     loss: Literal["cross_entropy", "focal", "bce"] = "cross_entropy"
     """focal: cross-entropy that passes over what is easy; bce: binary cross-entropy of each
     class, summed. See docs/training.md."""
@@ -188,21 +208,27 @@ class TrainConfig(Checked):
 
     def check(self) -> None:
         framework = get_framework(self.framework)  # raises ConfigError where there is none
-        for key in _OF_BACKENDS:
+        for key in sorted(OPTIONAL - framework.honours):
             require(
-                key in framework.implements or not _is_changed(self, key),
+                not _is_changed(self, key),
                 f"{key}: expected it left out, since the framework {self.framework} does not "
-                "implement it.",
+                "have it. Leave it out, or train with another framework.",
             )
         require(
             self.sampling != "balanced" or self.class_weights != "balanced",
             'class_weights: expected "none" or a table with sampling = "balanced", which evens the '
             'classes out already, got "balanced".',
         )
-
-
-_OF_BACKENDS = ("loss", "distillation")
-"""Keys that each backend implements by itself, or does not (`Framework.implements`)."""
+        require(
+            not self.nesterov or (self.optimizer == "sgd" and self.momentum > 0),
+            f"nesterov: expected optimizer sgd with a momentum above 0, got {self.optimizer} with "
+            f"{self.momentum}. Set these, or leave nesterov out.",
+        )
+        require(
+            self.best != "ema" or self.ema_decay > 0,
+            "best: ema needs the moving average of the weights. Set train.ema_decay, such as "
+            "0.999, or another best.",
+        )
 
 
 def _is_changed(config: Any, key: str) -> bool:

@@ -62,6 +62,9 @@ class Batch:
     """What a teacher answers at `distillation.temperature`: rows that sum to one."""
     places_N: Labels | None = None
     """Where the images stand in their split, from 0, so that an error can name them."""
+    update: bool = True
+    """The weights move now, by the gradients of all batches since they last did, as if these
+    were one batch; else the gradients are only added up (`TrainConfig.accumulate_steps`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,13 @@ class Learner(Predictor, Protocol):
         ...
 
     def train_step(self, batch: Batch, learning_rate: float) -> StepResult: ...
+
+    def exchange_average(self) -> None:
+        """Exchanges weights and running statistics with their moving average, in place.
+
+        Done twice all is as before.  Never called where `TrainConfig.ema_decay` is 0.
+        """
+        ...
 
     def snapshot(self) -> Arrays:
         """A copy of the weights, running statistics among them, for `restore`."""

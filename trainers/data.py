@@ -90,6 +90,7 @@ def batches(
     """
     order = _order(split.labels_N, config, epoch)
     classes = len(weights_C)
+    count = math.ceil(len(split) / config.batch_size)
 
     def read(number: int) -> Batch:
         # By its number, so that a training can go on from any batch.
@@ -105,11 +106,12 @@ def batches(
             draw(config.augment, rng, len(index), split.images_NHW3.shape[1:3]),
             None if split.teacher_NC is None else _shares(split.teacher_NC[index]),
             index,
+            update=(number + 1) % config.accumulate_steps == 0 or number + 1 == count,
         )
 
     with ThreadPoolExecutor(1) as pool:
         pending = None
-        for number in range(after, math.ceil(len(split) / config.batch_size)):
+        for number in range(after, count):
             ready, pending = pending, pool.submit(read, number)
             if ready:
                 yield ready.result()

@@ -19,6 +19,13 @@ from common.errors import ConfigError, nearest
 from common.extras import require_installed
 
 GROUP = "visionline.backends"
+OPTIONAL = frozenset(
+    {
+        *("optimizer", "nesterov", "beta_1", "beta_2", "epsilon", "accumulate_steps"),
+        *("layer_decay", "clip_norm", "ema_decay", "loss", "distillation"),
+    }
+)
+"""Keys of `trainers.config.TrainConfig` that are refused where a framework does not honour them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +57,8 @@ class Framework:
     # tenth of its speed.
     environment: Mapping[str, str] = field(default_factory=lambda: {"OMP_WAIT_POLICY": "PASSIVE"})
     """Further variables of a training's process."""
-    implements: frozenset[str] = frozenset()
-    """The keys of `TrainConfig` that are each backend's own work, and that this one takes at
-    other values than the default; the others are refused."""
+    honours: frozenset[str] = frozenset()
+    """The keys in `OPTIONAL` that it has."""
 
     def is_installed(self) -> bool:
         return all(importlib.util.find_spec(name) for name in self.needs)

@@ -169,6 +169,7 @@ class _Training:
         self._task = TASKS[config.task]
         self._steps_per_epoch = math.ceil(len(train_split) / config.batch_size)
         self._steps = self._steps_per_epoch * config.epochs
+        self._updates_per_epoch = math.ceil(self._steps_per_epoch / config.accumulate_steps)
         self._at = Position()
         self._kept: Arrays | None = None
         """The weights of the epoch `self._at.best`."""
@@ -204,8 +205,13 @@ class _Training:
         without_better = len(epochs) - _best(self._config, epochs).epoch
         return len(epochs) == self._config.epochs or 0 < patience <= without_better
 
-    def _rate(self, step: int) -> float:
-        return learning_rate(step, config=self._config, steps_per_epoch=self._steps_per_epoch)
+    def _updates(self, batches: int) -> int:
+        """Counts the steps of the optimizer, those of the epoch's first batches the last."""
+        before = (self._at.epoch - 1) * self._updates_per_epoch
+        return before + math.ceil(batches / self._config.accumulate_steps)
+
+    def _rate(self, update: int) -> float:
+        return learning_rate(update, config=self._config, steps_per_epoch=self._updates_per_epoch)
 
     def _train(self) -> None:
         """Takes the steps of the epoch that are not done."""
@@ -217,7 +223,7 @@ class _Training:
         )
         waiting = _Waits(made, at.waited)
         for batch in waiting:
-            rate = self._rate(before + at.step)
+            rate = self._rate(self._updates(at.step + 1) - 1)
             result = self._learner.train_step(batch, rate)
             at.step += 1
             if not math.isfinite(result.loss):
@@ -243,10 +249,10 @@ class _Training:
                         "seconds_left": self._seconds_left(),
                     }
                 )
-            if self._checkpoints is not None and self._checkpoints.is_due(before + at.step):
-                self._checkpoints.save(
-                    before + at.step, dataclasses.asdict(at), self._state, self._kept
-                )
+            done = self._updates(at.step)
+            # Not while gradients are added up, which are part of no state.
+            if batch.update and self._checkpoints is not None and self._checkpoints.is_due(done):
+                self._checkpoints.save(done, dataclasses.asdict(at), self._state, self._kept)
 
     def _seconds_left(self) -> float:
         """Reckons with the pace of this epoch, and with validations like those so far."""
@@ -275,7 +281,7 @@ class _Training:
             metric=at.metric_sum / at.seen,
             val_loss=val_loss,
             val_metric=val_metric,
-            learning_rate=self._rate(at.epoch * self._steps_per_epoch - 1),
+            learning_rate=self._rate(at.epoch * self._updates_per_epoch - 1),
             seconds=at.seconds + time.perf_counter() - began,
             images_per_second=at.seen / at.seconds,
             data_wait=at.waited / at.seconds,

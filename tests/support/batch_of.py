@@ -18,6 +18,7 @@ def batch_of(
     *,
     classes: int | None = None,
     smoothing: float = 0.0,
+    update: bool = True,
 ) -> Batch:
     """Makes a batch whose targets are its labels; each image weighs 1 where no weights are given.
 
@@ -32,4 +33,5 @@ def batch_of(
         targets_NC=targets(labels_N, classes or int(labels_N.max()) + 1, smoothing),
         weights_N=np.asarray(weights, np.float32),
         augmentation=augmentation,
+        update=update,
     )

@@ -56,6 +56,10 @@ def dropping(num_classes, image_size):
     x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(images))
     x = keras.layers.Dropout(0.5)(keras.layers.Flatten()(x))
     return keras.Model(images, keras.layers.Dense(num_classes)(x))
+def frozen(num_classes, image_size):
+    model = linear(num_classes, image_size)
+    model.trainable = False
+    return model
 ''',
     "pytorch": '''
 import torch
@@ -87,6 +91,8 @@ def dropping(num_classes, image_size):
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.5),
         nn.Linear(pixels, num_classes),
     )
+def frozen(num_classes, image_size):
+    return linear(num_classes, image_size).requires_grad_(False)
 ''',
 }
 BROKEN_MODELS = """

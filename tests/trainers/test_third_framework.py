@@ -127,6 +127,8 @@ def test_it_is_listed_counted_and_can_be_configured(installed: Path) -> None:
     assert config.train.framework == "numpy"
     with pytest.raises(ConfigError, match="numpy has no model 'resnet18'"):
         load_config(None, {**given, "train.model": "resnet18"})
+    with pytest.raises(ConfigError, match=r"train\.ema_decay: numpy has only 0\.0"):
+        load_config(None, {**given, "train.model": "softmax", "train.ema_decay": 0.9})
 
 
 @pytest.mark.parametrize(

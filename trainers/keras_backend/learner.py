@@ -23,9 +23,11 @@ from common.errors import ConfigError
 from modelstore.tasks import DEFAULT
 from trainers.config import TrainConfig
 from trainers.contract import Arrays, Augmentation, Batch, Floats, Images, StepResult
-from trainers.keras_backend import export, optimizer
+from trainers.keras_backend import export
 from trainers.keras_backend.tasks import OPS
+from trainers.keras_backend.updates import Updates
 from trainers.own_models import described
+from trainers.updates import average_decay
 
 MODEL_FILE = "model.keras"
 SPEC_FILE = "spec.json"
@@ -91,8 +93,9 @@ class KerasLearner(KerasPredictor):
     def __init__(self, model: Any, config: TrainConfig, spec: dict[str, Any]) -> None:
         super().__init__(model, config.task)
         self._spec = spec
-        self._trainable = [weight.value for weight in model.trainable_variables]
-        self._optimizer = optimizer.make(config, self._trainable)
+        self._updates = Updates(model, config)
+        self._ema_decay = config.ema_decay
+        self._steps_taken = 0
         self._loss_N = OPS[config.task].loss(config)
         self._steps: dict[tuple[bool, ...], Callable[..., Any]] = {}
         self.parameter_count = parameter_count(model)
@@ -105,14 +108,21 @@ class KerasLearner(KerasPredictor):
         """
         changes = batch.augmentation or Augmentation(None, None)
         parts = (changes.affine_N23, changes.colour_N34, batch.teacher_NC)
+        self._steps_taken += batch.update
+        rates = (
+            tf.constant(learning_rate, tf.float32),
+            tf.constant(average_decay(self._ema_decay, self._steps_taken), tf.float32),
+        )
         loss, metric_sum = self._step(tuple(part is not None for part in parts))(
             tf.constant(batch.images_NHW3),
             tf.constant(batch.labels_N, tf.int64),
             tf.constant(batch.targets_NC, tf.float32),
             tf.constant(batch.weights_N, tf.float32),
-            tf.constant(learning_rate, tf.float32),
+            *rates,
             *(tf.constant(part, tf.float32) for part in parts if part is not None),
         )
+        if self._updates.accumulates and batch.update:
+            self._step_added(*rates)
         return StepResult(loss=float(loss), metric_sum=float(metric_sum))
 
     def snapshot(self) -> Arrays:
@@ -123,12 +133,17 @@ class KerasLearner(KerasPredictor):
 
     def state(self) -> Arrays:
         # The model's variables are its weights and its layers' random generators.
-        slots = _values("optimizer", self._optimizer.variables)
-        return _values("model", self.model.variables) | slots
+        arrays = _values("model", self.model.variables) | {"steps": np.array(self._steps_taken)}
+        return arrays | _values("update", self._updates.variables)
 
     def set_state(self, state: Arrays) -> None:
         _assign("model", self.model.variables, state)
-        _assign("optimizer", self._optimizer.variables, state)
+        _assign("update", self._updates.variables, state)
+        self._steps_taken = int(state["steps"])
+
+    def exchange_average(self) -> None:
+        assert self._updates.average is not None
+        self._updates.average.exchange()
 
     def save(self, directory: Path) -> None:
         self.model.save(directory / MODEL_FILE)
@@ -163,36 +178,57 @@ class KerasLearner(KerasPredictor):
                 tf.TensorSpec((None,), tf.int64),
                 tf.TensorSpec((None, classes), tf.float32),
                 tf.TensorSpec((None,), tf.float32),
-                tf.TensorSpec((), tf.float32),
+                _SCALAR,
+                _SCALAR,
             ]
             shapes = ((None, 2, 3), (None, 3, 4), (None, classes))
             signature += [tf.TensorSpec(s, tf.float32) for s in itertools.compress(shapes, given)]
 
-            def step(
-                images: Any, labels: Any, targets: Any, weights: Any, rate: Any, *parts: Any
-            ) -> Any:
-                following = iter(parts)
+            def step(images: Any, *fixed_and_parts: Any) -> Any:
+                fixed, following = fixed_and_parts[:5], iter(fixed_and_parts[5:])
                 affine, colour, teacher = (next(following) if is_ else None for is_ in given)
-                changed = _augmented(images, affine, colour)
-                return self._traced_step(changed, labels, targets, weights, teacher, rate)
+                return self._traced_step(_augmented(images, affine, colour), *fixed, teacher)
 
             self._steps[given] = tf.function(
                 step, input_signature=signature, autograph=False, jit_compile=False
             ).get_concrete_function()
         return self._steps[given]
 
+    @functools.cached_property
+    def _step_added(self) -> Callable[..., Any]:
+        """The compiled step of the gradients of several batches."""
+        return tf.function(  # type: ignore[no-any-return]
+            self._updates.step_added, input_signature=[_SCALAR, _SCALAR], autograph=False
+        ).get_concrete_function()
+
     def _traced_step(
-        self, images: Any, labels: Any, targets: Any, weights: Any, teacher: Any | None, rate: Any
+        self,
+        images: Any,
+        labels: Any,
+        targets: Any,
+        weights: Any,
+        rate: Any,
+        kept: Any,
+        teacher: Any | None,
     ) -> Any:
-        task = OPS[self._task]
+        task, updates = OPS[self._task], self._updates
+        weight = tf.reduce_sum(weights)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self._trainable)
+            tape.watch(updates.trainable)
             logits = self.model(images, training=True)
-            loss_N = self._loss_N(logits, targets, teacher)
+            loss_sum = tf.reduce_sum(weights * self._loss_N(logits, targets, teacher))
             # 0 for a batch that weighs nothing.
-            loss = tf.math.divide_no_nan(tf.reduce_sum(weights * loss_N), tf.reduce_sum(weights))
-        gradients = tape.gradient(loss, self._trainable, unconnected_gradients="zero")
-        self._optimizer.apply([tf.convert_to_tensor(g) for g in gradients], rate)
+            loss = tf.math.divide_no_nan(loss_sum, weight)
+        found = tape.gradient(
+            loss_sum if updates.accumulates else loss,
+            updates.trainable,
+            unconnected_gradients="zero",
+        )
+        gradients = [tf.convert_to_tensor(gradient) for gradient in found]
+        if updates.accumulates:
+            updates.add(gradients, weight)
+        else:
+            updates.step(gradients, rate, kept)
         return loss, task.metric_sum(logits, labels)
 
 
@@ -204,6 +240,9 @@ def _assign(kind: str, variables: list[Any], values: Arrays) -> None:
     for index, variable in enumerate(variables):
         dtype = tf.convert_to_tensor(variable).dtype.as_numpy_dtype
         variable.assign(values[f"{kind}/{index}"].view(dtype))  # files do not know bfloat16
+
+
+_SCALAR = tf.TensorSpec((), tf.float32)
 
 
 def load_model(directory: Path) -> tuple[Any, str]:

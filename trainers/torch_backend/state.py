@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from trainers.contract import Arrays
+from trainers.torch_backend.updates import Updates
 
-_RNG = "generator"
+_RNG, _GROUP, _AVERAGE = "generator", "group", "average"
 
 
 def weights(net: nn.Module) -> Arrays:
@@ -24,7 +25,31 @@ def set_weights(net: nn.Module, arrays: Arrays) -> None:
             tensor.copy_(_tensor(arrays[f"net/{name}"], tensor.dtype))
 
 
-def slots(optimizer: torch.optim.Optimizer) -> Arrays:
+def updates(done: Updates) -> Arrays:
+    """Returns what the optimizer and the moving average have, where no gradients are added up."""
+    arrays = _slots(done.optimizer)
+    for number, group in enumerate(done.optimizer.param_groups):
+        if "step" in group:  # LAMB's
+            arrays[f"{_GROUP}/{number}"] = np.array(group["step"])
+    if done.average is not None:
+        arrays[f"{_AVERAGE}/steps"] = np.array(done.average.steps)
+        for number, tensor in enumerate(done.average.averages):
+            arrays[f"{_AVERAGE}/{number}"] = _array(tensor)
+    return arrays
+
+
+def set_updates(done: Updates, arrays: Arrays) -> None:
+    _set_slots(done.optimizer, arrays)
+    for number, group in enumerate(done.optimizer.param_groups):
+        if f"{_GROUP}/{number}" in arrays:
+            group["step"] = int(arrays[f"{_GROUP}/{number}"])
+    if done.average is not None:
+        done.average.steps = int(arrays[f"{_AVERAGE}/steps"])
+        for number, tensor in enumerate(done.average.averages):
+            tensor.copy_(_tensor(arrays[f"{_AVERAGE}/{number}"], tensor.dtype))
+
+
+def _slots(optimizer: torch.optim.Optimizer) -> Arrays:
     """Returns the tensors that an optimizer has for each parameter."""
     return {
         f"optimizer/{index}/{name}": _array(value)
@@ -34,7 +59,7 @@ def slots(optimizer: torch.optim.Optimizer) -> Arrays:
     }
 
 
-def set_slots(optimizer: torch.optim.Optimizer, arrays: Arrays) -> None:
+def _set_slots(optimizer: torch.optim.Optimizer, arrays: Arrays) -> None:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     found: dict[int, dict[str, Tensor]] = {}
     for key, array in arrays.items():
