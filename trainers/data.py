@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import ConfigError, DataError, nearest
-from trainers.augment import draw
+from trainers.augment.draw import draw
+from trainers.augment.mixing import mixed
 from trainers.config import TrainConfig
 from trainers.contract import Batch, Floats, Images, Labels
 
@@ -75,6 +76,7 @@ def batches(
     """
     order = np.random.default_rng([config.seed, epoch]).permutation(len(split))
     classes = len(weights_C)
+    augment = config.augment_in(epoch)
 
     def read(number: int) -> Batch:
         # By its number, so that a training can go on from any batch.
@@ -82,12 +84,19 @@ def batches(
         start = number * config.batch_size
         index = np.sort(order[start : start + config.batch_size])
         labels_N = split.labels_N[index]
-        return Batch(
-            np.ascontiguousarray(split.images_NHW3[index]),
-            labels_N,
-            targets(labels_N, classes, config.label_smoothing),
-            weights_C[labels_N],
-            draw(config.augment, rng, len(index), split.images_NHW3.shape[1:3]),
+        images_NHW3, augmentation = np.ascontiguousarray(split.images_NHW3[index]), None
+        if augment is not None:
+            images_NHW3, augmentation = draw(
+                augment, rng, images_NHW3, index, epoch=epoch, seed=config.seed
+            )
+        return mixed(
+            Batch(
+                images_NHW3,
+                labels_N,
+                targets(labels_N, classes, config.label_smoothing),
+                weights_C[labels_N],
+                augmentation,
+            )
         )
 
     with ThreadPoolExecutor(1) as pool:

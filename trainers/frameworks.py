@@ -19,6 +19,10 @@ from common.errors import ConfigError, nearest
 from common.extras import require_installed
 
 GROUP = "visionline.backends"
+APPLIES = frozenset(
+    {"warp", "reflection", "colours", "sharpness", "erasing", "mixing", "mirror"}
+)
+"""Of `contract.Augmentation` ("mirror": test-time augmentation), what a backend may apply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,8 @@ class Framework:
     # tenth of its speed.
     environment: Mapping[str, str] = field(default_factory=lambda: {"OMP_WAIT_POLICY": "PASSIVE"})
     """Further variables of a training's process."""
+    applies: frozenset[str] = frozenset({"warp", "colours"})
+    """Those of `APPLIES` that its learner applies; configs that need others are refused."""
 
     def is_installed(self) -> bool:
         return all(importlib.util.find_spec(name) for name in self.needs)
