@@ -45,7 +45,7 @@ class Augmentation:
     """Maps (r, g, b, 1) to new colours, which are then clipped to 0..1."""
     sharpness_N: Floats | None = None
     """Moves each pixel from a blurred one (0) through itself (1) and beyond, clipped to 0..1;
-    the outermost pixels stay.  Blurred: the 3×3 pixels' sum, the middle counted five times, / 13."""
+    the outermost pixels stay.  Blurred: the mean of 3×3 pixels, the middle counted five times."""
     erase: Erase | None = None
     mix: Mix | None = None
 

@@ -19,9 +19,7 @@ from common.errors import ConfigError, nearest
 from common.extras import require_installed
 
 GROUP = "visionline.backends"
-APPLIES = frozenset(
-    {"warp", "reflection", "colours", "sharpness", "erasing", "mixing", "mirror"}
-)
+APPLIES = frozenset({"warp", "reflection", "colours", "sharpness", "erasing", "mixing", "mirror"})
 """Of `contract.Augmentation` ("mirror": test-time augmentation), what a backend may apply."""
 
 

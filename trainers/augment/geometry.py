@@ -77,7 +77,7 @@ def rectangles(
     """
     shape = (_ATTEMPTS, count)
     area = rng.uniform(*scale, shape) * image_size[0] * image_size[1]
-    ratios = np.exp(rng.uniform(*np.log(ratio), shape))
+    ratios = np.exp(rng.uniform(np.log(ratio[0]), np.log(ratio[1]), shape))
     sides = np.stack([np.sqrt(area / ratios), np.sqrt(area * ratios)]).round()
     fits = (sides <= np.reshape(image_size, (2, 1, 1))).all(axis=0)
     first_N = fits.argmax(axis=0)
