@@ -42,7 +42,9 @@ def read_images(path: Path, transform: TransformConfig) -> Images:
         try:
             return _pixels(path, transform)[None]
         except (BadImage, OSError) as e:
-            raise DataError(f"Expected an image that a run would read, got '{path}': {e}.") from None
+            raise DataError(
+                f"Expected an image that a run would read, got '{path}': {e}."
+            ) from None
     images: list[Images] = []
     for file in sorted(walk_files(path)):
         try:

@@ -23,7 +23,7 @@ Ratio = Annotated[float, more_than(0)]
 class AugmentConfig(Checked):
     """Random changes to training images (`trainers.augment` draws them, docs/augmentation.md)."""
 
-    horizontal_flip: bool | Literal["alternating"] = True
+    horizontal_flip: Literal[True, False, "alternating"] = True
     """Half of the images, drawn at random, are mirrored; "alternating": each image in every
     other epoch, beginning with a half that the seed decides."""
     vertical_flip: bool = False

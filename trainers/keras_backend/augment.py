@@ -17,7 +17,11 @@ what a graph is made for."""
 def parts(augmentation: Augmentation | None) -> tuple[Key, list[Any]]:
     """Returns the key of a draw, and its arrays as the key's graph takes them."""
     a = augmentation or Augmentation()
-    arrays: dict[str, Any] = {"affine": a.affine_N23, "colour": a.colour_N34, "sharpness": a.sharpness_N}
+    arrays: dict[str, Any] = {
+        "affine": a.affine_N23,
+        "colour": a.colour_N34,
+        "sharpness": a.sharpness_N,
+    }
     boxes = 0
     if a.erase is not None:
         boxes = a.erase.boxes_NB4.shape[1]
