@@ -73,7 +73,7 @@ def test_nothing_else_stands_beside_the_picture(photos: Path, tmp_path: Path) ->
     ("path", "flags", "message"),
     [
         ("nothing", [], "found nothing at"),
-        ("photos/notes.txt", [], "expected an image that a run would read: not-an-image"),
+        ("photos/notes.txt", [], "Expected an image that a run would read, got .*: not-an-image"),
         ("empty", [], "Expected images in the folder"),
         ("photos", ["--out", "grid.jpg"], "--out: expected the name of a .png file"),
         ("photos", ["--out", "photos/grid.png"], "--out: expected a file outside of the images"),

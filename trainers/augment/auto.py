@@ -6,7 +6,7 @@ changes and the ranges that torchvision has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,7 +97,7 @@ def apart(images_NHW3: Images, drawn: list[list[tuple[str, float, float]]]) -> A
             if name in _TONES:
                 if images is images_NHW3:
                     images = images_NHW3.copy()
-                images[i] = _TONES[name](Image.fromarray(images[i]), size)
+                images[i] = np.asarray(_TONES[name](Image.fromarray(images[i]), size))
             elif name in ("brightness", "saturation", "contrast"):
                 grey = 0.5
                 if name == "contrast":
@@ -124,9 +124,9 @@ def _moved(name: str, by: float) -> NDArray[np.float64]:
     return result
 
 
-_TONES = {
+_TONES: Mapping[str, Callable[[Image.Image, float], Image.Image]] = {
     "posterize": lambda image, bits: ImageOps.posterize(image, int(bits)),
-    "solarize": ImageOps.solarize,
+    "solarize": lambda image, least: ImageOps.solarize(image, int(least)),
     "autocontrast": lambda image, _: ImageOps.autocontrast(image),
     "equalize": lambda image, _: ImageOps.equalize(image),
 }

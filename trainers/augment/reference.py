@@ -32,9 +32,9 @@ def apply(images_NHW3: Images, augmentation: Augmentation) -> Pixels:
     if augmentation.mix is not None:
         mix, others = augmentation.mix, images[augmentation.mix.partner_N]
         top, bottom, left, right = mix.box_4
-        part = slice(None), slice(top, bottom), slice(left, right)
+        box = slice(None), slice(top, bottom), slice(left, right)
         images = images.copy()
-        images[part] = mix.share * images[part] + (1 - mix.share) * others[part]
+        images[box] = mix.share * images[box] + (1 - mix.share) * others[box]
     return 255 * images
 
 
