@@ -6,6 +6,7 @@ changes and the ranges that torchvision has.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -126,7 +127,7 @@ def _moved(name: str, by: float) -> NDArray[np.float64]:
 
 _TONES: Mapping[str, Callable[[Image.Image, float], Image.Image]] = {
     "posterize": lambda image, bits: ImageOps.posterize(image, int(bits)),
-    "solarize": lambda image, least: ImageOps.solarize(image, int(least)),
+    "solarize": lambda image, least: ImageOps.solarize(image, math.ceil(least)),
     "autocontrast": lambda image, _: ImageOps.autocontrast(image),
     "equalize": lambda image, _: ImageOps.equalize(image),
 }
