@@ -30,20 +30,54 @@ Arrays = dict[str, NDArray[Any]]
 """Copies in main memory, by names that say which is which."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
     """One draw of random changes for a batch; the same for every framework.
 
-    affine_N23: float32; maps an output pixel (x, y, 1) to the input pixel
-      (x, y) it is read from, bilinearly, black outside; pixel centres lie at
-      whole numbers.  None: unchanged.
-    colour_N34: float32; maps (r, g, b, 1), with colours scaled to 0..1, to
-      new colours, which are then clipped to 0..1.  Applied after the warp.
-      None: unchanged.
+    Applied in the order of the fields, to colours from 0 to 1; None: left out.
+    `trainers.augment.reference` does it in NumPy.
     """
 
-    affine_N23: Floats | None
-    colour_N34: Floats | None
+    affine_N23: Floats | None = None
+    """Maps an output pixel (x, y, 1) to the input pixel (x, y) it is read from, bilinearly;
+    pixel centres lie at whole numbers."""
+    reflect: bool = False
+    """Whether the warp sees the image mirrored at its edges outside of it, or black."""
+    colour_N34: Floats | None = None
+    """Maps (r, g, b, 1) to new colours, which are then clipped to 0..1."""
+    sharpness_N: Floats | None = None
+    """Moves each pixel from a blurred one (0) through itself (1) and beyond, clipped to 0..1;
+    the outermost pixels stay.  Blurred: the mean of 3×3 pixels, the middle counted five times."""
+    erase: Erase | None = None
+    mix: Mix | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Rectangles that are painted over."""
+
+    boxes_NB4: NDArray[np.int32]
+    """Top, bottom, left, right: first row and column, and those after the last; may be empty."""
+    paint_HW3: Floats
+    """Colours that are seen in the rectangles instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Each image blended with another one of its batch, within one rectangle."""
+
+    partner_N: NDArray[np.int32]
+    """The other image's place in the batch."""
+    box_4: NDArray[np.int32]
+    """Top, bottom, left, right; mixup: the whole image."""
+    share: float
+    """Of the image itself within the rectangle; cutmix: 0."""
+
+    def own(self, image_size: tuple[int, int]) -> float:
+        """Returns the share that the image itself has in the whole."""
+        top, bottom, left, right = (int(x) for x in self.box_4)
+        area = (bottom - top) * (right - left) / (image_size[0] * image_size[1])
+        return 1 - (1 - self.share) * area
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +86,7 @@ class Batch:
 
     images_NHW3: Images
     labels_N: Labels
-    """What the headline metric is measured against."""
+    """What the headline metric is measured against; of mixed images the larger share's."""
     targets_NC: Floats
     """What the loss is measured against: rows that sum to one, label smoothing included."""
     weights_N: Floats
@@ -125,10 +159,6 @@ class Learner(Predictor, Protocol):
 
         On a CPU the steps that follow are the same to the bit.
         """
-        ...
-
-    def exchange_average(self) -> None:
-        """Exchanges the weights with their moving average; called only where there is one."""
         ...
 
     def save(self, directory: Path) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from common.errors import DataError
 from common.files import digest
-from trainers.augment import draw
+from trainers.augment.draw import draw
+from trainers.augment.mixing import mixed
 from trainers.config import TrainConfig
 from trainers.contract import Batch, Floats, Images, Labels
 
@@ -91,6 +92,7 @@ def batches(
     order = _order(split.labels_N, config, epoch)
     classes = len(weights_C)
     count = math.ceil(len(split) / config.batch_size)
+    augment = config.augment_in(epoch)
 
     def read(number: int) -> Batch:
         # By its number, so that a training can go on from any batch.
@@ -98,15 +100,22 @@ def batches(
         start = number * config.batch_size
         index = np.sort(order[start : start + config.batch_size])
         labels_N = split.labels_N[index]
-        return Batch(
-            np.ascontiguousarray(split.images_NHW3[index]),
-            labels_N,
-            targets(labels_N, classes, config.label_smoothing),
-            weights_C[labels_N],
-            draw(config.augment, rng, len(index), split.images_NHW3.shape[1:3]),
-            None if split.teacher_NC is None else _shares(split.teacher_NC[index]),
-            index,
-            update=(number + 1) % config.accumulate_steps == 0 or number + 1 == count,
+        images_NHW3, augmentation = np.ascontiguousarray(split.images_NHW3[index]), None
+        if augment is not None:
+            images_NHW3, augmentation = draw(
+                augment, rng, images_NHW3, index, epoch=epoch, seed=config.seed
+            )
+        return mixed(
+            Batch(
+                images_NHW3,
+                labels_N,
+                targets(labels_N, classes, config.label_smoothing),
+                weights_C[labels_N],
+                augmentation,
+                None if split.teacher_NC is None else _shares(split.teacher_NC[index]),
+                index,
+                update=(number + 1) % config.accumulate_steps == 0 or number + 1 == count,
+            )
         )
 
     with ThreadPoolExecutor(1) as pool:

@@ -26,6 +26,8 @@ OPTIONAL = frozenset(
     }
 )
 """Keys of `trainers.config.TrainConfig` that are refused where a framework does not honour them."""
+APPLIES = frozenset({"warp", "reflection", "colours", "sharpness", "erasing", "mixing", "mirror"})
+"""Of `contract.Augmentation` ("mirror": test-time augmentation), what a backend may apply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,8 @@ class Framework:
     """Further variables of a training's process."""
     honours: frozenset[str] = frozenset()
     """The keys in `OPTIONAL` that it has."""
+    applies: frozenset[str] = frozenset({"warp", "colours"})
+    """Those of `APPLIES` that its learner applies; configs that need others are refused."""
 
     def is_installed(self) -> bool:
         return all(importlib.util.find_spec(name) for name in self.needs)

@@ -10,20 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from augment_reference import apply
 from batch_of import batch_of
 
 from common.errors import ConfigError
-from trainers.config import TrainConfig
+from trainers.augment.reference import apply
+from trainers.config import AugmentConfig, TrainConfig
 from trainers.contract import (
     Augmentation,
     Backend,
     Batch,
+    Erase,
     Learner,
+    Mix,
     Predictor,
     StepResult,
     load_backend,
 )
+from trainers.data import Split, batches
 from trainers.frameworks import frameworks, get_framework
 
 SIZE = (16, 16)
@@ -95,6 +98,29 @@ def frozen(num_classes, image_size):
     return linear(num_classes, image_size).requires_grad_(False)
 ''',
 }
+EVERYTHING = (
+    AugmentConfig(
+        horizontal_flip="alternating",
+        vertical_flip=True,
+        random_resized_crop=True,
+        rotation=10,
+        zoom=0.2,
+        fill="reflect",
+        brightness=0.2,
+        contrast=0.2,
+        saturation=0.2,
+        hue=0.1,
+        grayscale=0.2,
+        auto="rand",
+        random_erasing=0.5,
+        cutout=0.3,
+        erasing_fill="noise",
+        mixup=0.4,
+        cutmix=1.0,
+    ),
+    AugmentConfig(auto="trivial", cutmix=1.0),
+    AugmentConfig(mixup=1.0, cutout=0.5),
+)
 BROKEN_MODELS = """
 def number(num_classes, image_size):
     return 5
@@ -261,12 +287,30 @@ def augmentations() -> dict[str, Augmentation]:
     turned, flip_and_shift, colour = (
         x.astype(np.float32) for x in (turned, flip_and_shift, colour)
     )
+    boxes = [[[0, 2, 1, 4], [3, 4, 0, 1]], [[0, 0, 0, 0], [1, 4, 2, 5]]]
+    paint_HW3 = rng.random((*PROBE_SIZE, 3), np.float32)
+    erased = Erase(np.array(boxes, np.int32), paint_HW3)
+    partner_N = np.array([1, 0], np.int32)
+    whole_4 = np.array([0, PROBE_SIZE[0], 0, width], np.int32)
     return {
         "warp": Augmentation(affine_N23=turned, colour_N34=None),
         "flip and shift": Augmentation(affine_N23=flip_and_shift, colour_N34=None),
         "colour": Augmentation(affine_N23=None, colour_N34=colour),
         "both": Augmentation(affine_N23=turned, colour_N34=colour),
         "neither": Augmentation(affine_N23=None, colour_N34=None),
+        "reflected": Augmentation(affine_N23=3 * turned, reflect=True),
+        "sharpened": Augmentation(sharpness_N=np.array([0.2, 1.9], np.float32)),
+        "erased": Augmentation(erase=erased),
+        "mixup": Augmentation(mix=Mix(partner_N, whole_4, 0.3)),
+        "cutmix": Augmentation(mix=Mix(partner_N, np.array([1, 3, 2, 5], np.int32), 0.0)),
+        "everything": Augmentation(
+            affine_N23=turned,
+            reflect=True,
+            colour_N34=colour,
+            sharpness_N=np.array([1.5, 0.5], np.float32),
+            erase=erased,
+            mix=Mix(partner_N, np.array([0, 3, 1, 4], np.int32), 0.25),
+        ),
     }
 
 
@@ -284,6 +328,15 @@ def test_a_step_sees_the_augmented_images(framework: Framework, name: str) -> No
     log_p = log_probabilities(learner, images, augmentation, classes)
     pixels = 127.5 * (1 + log_p[:, 1:] - log_p[:, :1])
     np.testing.assert_allclose(pixels.reshape(images.shape), apply(images, augmentation), atol=0.02)
+
+
+def test_drawn_batches_train_whatever_is_enabled(framework: Framework) -> None:
+    learner = framework.learner()
+    for augment in EVERYTHING:
+        config = framework.config("small_cnn", batch_size=4, augment=augment)
+        split = Split(random_images(6, SIZE), np.arange(6) % CLASSES)
+        for batch in batches(split, config, np.ones(CLASSES, np.float32), epoch=1):
+            assert np.isfinite(learner.train_step(batch, 1e-3).loss)
 
 
 def test_snapshot_restores_exactly(framework: Framework) -> None:
@@ -455,3 +508,25 @@ def test_versions_name_the_framework(framework: Framework) -> None:
     versions = framework.backend.versions()
     assert {"keras": "keras", "pytorch": "torch"}[framework.name] in versions
     assert all(versions.values())
+
+
+def test_a_mirrored_models_scores_are_the_mean_of_two(framework: Framework, tmp_path: Path) -> None:
+    images = random_images(5, SIZE)
+    plain = framework.learner()
+    mirrored = framework.learner(test_time_augmentation="flip")
+    mirrored.restore(plain.snapshot())
+    expected = (plain.predict(images) + plain.predict(images[:, :, ::-1])) / 2
+    assert np.abs(expected - plain.predict(images)).max() > 1e-4
+    mirrored.save(tmp_path)
+    mirrored.to_onnx(tmp_path / "model.onnx")
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    answers = {
+        "learner": mirrored.predict(images),
+        "native": framework.backend.load(tmp_path).predict(images),
+        "tensorflow": np.asarray(mirrored.to_tensorflow()(images)),
+        "onnx": session.run(["scores"], {"images": images})[0],
+    }
+    for name, scores in answers.items():
+        np.testing.assert_allclose(scores, expected, atol=1e-5, err_msg=name)

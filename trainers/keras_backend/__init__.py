@@ -1,6 +1,6 @@
 """The Keras backend, on TensorFlow (see trainers.contract.Backend)."""
 
-from trainers.frameworks import OPTIONAL, Framework
+from trainers.frameworks import APPLIES, OPTIONAL, Framework
 from trainers.keras_backend import names
 
 FRAMEWORK = Framework(
@@ -12,4 +12,5 @@ FRAMEWORK = Framework(
     model_names=names.model_names,
     counted=names.COUNTED,
     honours=OPTIONAL,
+    applies=APPLIES,
 )

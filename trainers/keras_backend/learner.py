@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import itertools
 import json
 import tempfile
 from collections.abc import Callable
@@ -22,8 +21,8 @@ import tensorflow as tf
 from common.errors import ConfigError
 from modelstore.tasks import DEFAULT
 from trainers.config import TrainConfig
-from trainers.contract import Arrays, Augmentation, Batch, Floats, Images, StepResult
-from trainers.keras_backend import export
+from trainers.contract import Arrays, Batch, Floats, Images, StepResult
+from trainers.keras_backend import augment, export
 from trainers.keras_backend.tasks import OPS
 from trainers.keras_backend.updates import Updates
 from trainers.own_models import described
@@ -36,37 +35,13 @@ PIXELS_AT_ONCE = 2**22
 """Pixels of a prediction batch: 64 images of 256×256."""
 
 
-def _augmented(images_NHW3: Any, affine_N23: Any | None, colour_N34: Any | None) -> Any:
-    """float32 N×H×W×3, 0 to 255 (see trainers.contract.Augmentation)."""
-    images = tf.cast(images_NHW3, tf.float32)
-    if affine_N23 is not None:
-        images = _warped(images, affine_N23)
-    if colour_N34 is not None:
-        colours = tf.einsum("nhwc,ndc->nhwd", images, colour_N34[:, :, :3])
-        offset = 255.0 * colour_N34[:, None, None, :, 3]
-        images = tf.clip_by_value(colours + offset, 0.0, 255.0)
-    return images
-
-
-def _warped(images: Any, affine_N23: Any) -> Any:
-    # The kernel takes the first eight numbers of a 3×3 matrix row by row.
-    rows_N6 = tf.reshape(affine_N23, (-1, 6))
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=tf.pad(rows_N6, [[0, 0], [0, 2]]),
-        output_shape=tf.shape(images)[1:3],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    )
-
-
 class KerasPredictor:
     """A model that is not trained further."""
 
-    def __init__(self, model: Any, task: str) -> None:
+    def __init__(self, model: Any, spec: dict[str, Any]) -> None:
         self.model = model
-        self._task = task
+        self._spec = spec
+        self._task: str = spec.get("task", DEFAULT)
         _, height, width, _ = model.input_shape
         self._at_once = int(np.clip(PIXELS_AT_ONCE // (height * width), 1, 256))
 
@@ -74,7 +49,11 @@ class KerasPredictor:
     def _scores(self) -> Callable[[Any], Any]:
         # A concrete function, as TensorFlow takes the traces of several models
         # for retracing of one and warns; traced when it is first needed.
-        return scores_function(self.model, self._task).get_concrete_function()  # type: ignore[no-any-return]
+        return self._scores_function().get_concrete_function()  # type: ignore[no-any-return]
+
+    def _scores_function(self) -> Any:
+        mirrored = self._spec.get("test_time_augmentation") == "flip"
+        return scores_function(self.model, self._task, mirrored=mirrored)
 
     def predict(self, images_NHW3: Images) -> Floats:
         """Class probabilities, float32 N×C; computed in batches of bounded size."""
@@ -91,13 +70,12 @@ class KerasLearner(KerasPredictor):
     """A model and its optimizer (see trainers.contract.Learner)."""
 
     def __init__(self, model: Any, config: TrainConfig, spec: dict[str, Any]) -> None:
-        super().__init__(model, config.task)
-        self._spec = spec
+        super().__init__(model, spec)
         self._updates = Updates(model, config)
         self._ema_decay = config.ema_decay
         self._steps_taken = 0
         self._loss_N = OPS[config.task].loss(config)
-        self._steps: dict[tuple[bool, ...], Callable[..., Any]] = {}
+        self._steps: dict[tuple[augment.Key, bool], Callable[..., Any]] = {}
         self.parameter_count = parameter_count(model)
 
     def train_step(self, batch: Batch, learning_rate: float) -> StepResult:
@@ -106,20 +84,21 @@ class KerasLearner(KerasPredictor):
         The loss is the contract's alone: weight penalties that a model's own
         layers ask for are not added to it.
         """
-        changes = batch.augmentation or Augmentation(None, None)
-        parts = (changes.affine_N23, changes.colour_N34, batch.teacher_NC)
         self._steps_taken += batch.update
         rates = (
             tf.constant(learning_rate, tf.float32),
             tf.constant(average_decay(self._ema_decay, self._steps_taken), tf.float32),
         )
-        loss, metric_sum = self._step(tuple(part is not None for part in parts))(
+        key, parts = augment.parts(batch.augmentation)
+        if batch.teacher_NC is not None:
+            parts = [tf.constant(batch.teacher_NC, tf.float32), *parts]
+        loss, metric_sum = self._step((key, batch.teacher_NC is not None))(
             tf.constant(batch.images_NHW3),
             tf.constant(batch.labels_N, tf.int64),
             tf.constant(batch.targets_NC, tf.float32),
             tf.constant(batch.weights_N, tf.float32),
             *rates,
-            *(tf.constant(part, tf.float32) for part in parts if part is not None),
+            *parts,
         )
         if self._updates.accumulates and batch.update:
             self._step_added(*rates)
@@ -163,13 +142,14 @@ class KerasLearner(KerasPredictor):
                 ) from e
 
     def to_tensorflow(self) -> export.Scores:
-        return export.Scores(self.model, scores_function(self.model, self._task))
+        return export.Scores(self.model, self._scores_function())
 
     def to_onnx(self, path: Path) -> None:
-        export.write_onnx(scores_function(self.model, self._task), path)
+        export.write_onnx(self._scores_function(), path)
 
-    def _step(self, given: tuple[bool, ...]) -> Callable[..., Any]:
-        """The compiled step for any batch size, with these of warps, colours and a teacher."""
+    def _step(self, given: tuple[augment.Key, bool]) -> Callable[..., Any]:
+        """The compiled step for these parts of an augmentation and a teacher, any batch size."""
+        key, is_taught = given
         if given not in self._steps:
             _, height, width, _ = self.model.input_shape
             classes = self.model.output_shape[-1]
@@ -178,16 +158,15 @@ class KerasLearner(KerasPredictor):
                 tf.TensorSpec((None,), tf.int64),
                 tf.TensorSpec((None, classes), tf.float32),
                 tf.TensorSpec((None,), tf.float32),
-                _SCALAR,
-                _SCALAR,
+                *(_SCALAR, _SCALAR),
+                *[tf.TensorSpec((None, classes), tf.float32)] * is_taught,
+                *augment.signature(key, (height, width)),
             ]
-            shapes = ((None, 2, 3), (None, 3, 4), (None, classes))
-            signature += [tf.TensorSpec(s, tf.float32) for s in itertools.compress(shapes, given)]
 
-            def step(images: Any, *fixed_and_parts: Any) -> Any:
-                fixed, following = fixed_and_parts[:5], iter(fixed_and_parts[5:])
-                affine, colour, teacher = (next(following) if is_ else None for is_ in given)
-                return self._traced_step(_augmented(images, affine, colour), *fixed, teacher)
+            def step(images: Any, *following: Any) -> Any:
+                fixed, parts = following[:5], following[5:]
+                teacher, parts = (parts[0], parts[1:]) if is_taught else (None, parts)
+                return self._traced_step(augment.apply(images, key, parts), *fixed, teacher)
 
             self._steps[given] = tf.function(
                 step, input_signature=signature, autograph=False, jit_compile=False
@@ -245,8 +224,8 @@ def _assign(kind: str, variables: list[Any], values: Arrays) -> None:
 _SCALAR = tf.TensorSpec((), tf.float32)
 
 
-def load_model(directory: Path) -> tuple[Any, str]:
-    """The `keras.Model` in a folder that `KerasLearner.save` wrote, and its task."""
+def load_model(directory: Path) -> tuple[Any, dict[str, Any]]:
+    """The `keras.Model` in a folder that `KerasLearner.save` wrote, and its spec."""
     path = directory / MODEL_FILE
     if not path.is_file():
         raise ConfigError(f"No {MODEL_FILE} in {directory}. Give the folder of a saved model.")
@@ -257,14 +236,23 @@ def load_model(directory: Path) -> tuple[Any, str]:
         # a model of standard layers loads without the module.
         with contextlib.suppress(ImportError):
             importlib.import_module(name.partition(":")[0])
-    return keras.saving.load_model(path, compile=False), spec.get("task", DEFAULT)
+    return keras.saving.load_model(path, compile=False), spec
 
 
-def scores_function(model: Any, task: str) -> Any:
-    """A `tf.function` from uint8 images N×H×W×3 to the task's scores, float32 N×C."""
+def scores_function(model: Any, task: str, *, mirrored: bool = False) -> Any:
+    """A `tf.function` from uint8 images N×H×W×3 to the task's scores, float32 N×C.
+
+    Args:
+      mirrored: scores are the mean of those of an image and of its mirror image.
+    """
 
     def scores(images: Any) -> Any:
-        return OPS[task].scores(model(tf.cast(images, tf.float32), training=False))
+        images = tf.cast(images, tf.float32)
+        result = OPS[task].scores(model(images, training=False))
+        if mirrored:
+            others = OPS[task].scores(model(images[:, :, ::-1], training=False))
+            result = (result + others) / 2
+        return result
 
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="images")]
     return tf.function(scores, input_signature=signature, autograph=False, jit_compile=False)

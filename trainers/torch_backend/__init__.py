@@ -1,6 +1,6 @@
 """The PyTorch backend: timm's architectures, two small networks, the user's own."""
 
-from trainers.frameworks import OPTIONAL, Framework
+from trainers.frameworks import APPLIES, OPTIONAL, Framework
 from trainers.torch_backend import names
 
 FRAMEWORK = Framework(
@@ -13,4 +13,5 @@ FRAMEWORK = Framework(
     model_names=names.model_names,
     counted=names.COUNTED,
     honours=OPTIONAL,
+    applies=APPLIES,
 )

@@ -45,7 +45,13 @@ class TorchLearner:
         # NHWC in memory is the faster order for convolutions, on CPUs above all.
         net = model.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._task = OPS[config.task]
-        self._scorer = Scorer(net, model.mean, model.std, self._task.scores).to(device)
+        self._scorer = Scorer(
+            net,
+            model.mean,
+            model.std,
+            self._task.scores,
+            mirrored=config.test_time_augmentation == "flip",
+        ).to(device)
         self._loss_N = self._task.loss(config)
         self._updates = Updates(net, config)
         self.parameter_count = parameter_count(net)
