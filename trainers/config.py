@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from common.config.ranges import MOST_THREADS, at_least, between, filled, more_than
+from common.config.ranges import MOST_THREADS, at_least, between, filled, matching, more_than
 from common.config.strict import Checked, dump
 from trainers.frameworks import get_framework
 
@@ -55,6 +55,20 @@ class TrainConfig(Checked):
     """Keyword arguments handed to the model's builder."""
     pretrained: str | None = None
     """Local weights to start from; nothing is ever downloaded."""
+    input: Annotated[
+        str,
+        matching(
+            r"arrays|stream|[^:\s]+:[^:\s]+", '"arrays", "stream" or "package.module:function"'
+        ),
+    ] = "arrays"
+    """Where training images come from, see docs/training-input.md.  arrays: written once by
+    ArrayGen; stream: the examples' shards, decoded in each epoch; or your own function."""
+    input_args: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments handed to your own input function."""
+    augment_input: bool = False
+    """What your own input function gives is augmented as [train.augment] says, too."""
+    shuffle_buffer: Annotated[int, at_least(1)] = 10_000
+    """Encoded images that wait, with input = "stream", for each of a batch to be drawn from."""
     epochs: Annotated[int, at_least(1)] = 10
     """Training goes through its images so many times."""
     batch_size: Annotated[int, at_least(1)] = 64

@@ -49,7 +49,7 @@ class TrainJob:
 
     config: TrainConfig
     train_split: str
-    """Directory of a shard, see `trainers.data.Split`."""
+    """Directory of arrays or, where these are streamed, of examples; see `trainers.inputs`."""
     val_split: str
     class_names: tuple[str, ...]
     transform_graph: str
@@ -59,6 +59,8 @@ class TrainJob:
     """Where logs, history and curves go, while it trains."""
     dataset_digest: str
     transform_digest: str
+    image_size: tuple[int, int] | None = None
+    """Height and width of streamed images, which have no arrays that say it."""
     depth: int = DEPTH
     """As in `modelstore.artifact.ModelCard`."""
 
@@ -67,7 +69,7 @@ def run(job: TrainJob) -> ModelCard:
     """Trains, exports and checks one model; returns its card."""
     backend = load_backend(job.config.framework)
     accelerator = backend.configure(threads=job.config.threads, seed=job.config.seed)
-    fitted = fit(backend, job, before=_prepare_export)
+    fitted = fit(backend, job, accelerator=accelerator, before=_prepare_export)
     task = TASKS[job.config.task]
     directory = Path(job.model_dir)
     emit({"kind": "stage", "stage": "export"})
@@ -134,24 +136,33 @@ class Fitted:
 
 
 def fit(
-    backend: Backend, job: TrainJob, *, before: Callable[[Learner], None] = lambda learner: None
+    backend: Backend,
+    job: TrainJob,
+    *,
+    accelerator: str = "cpu",
+    before: Callable[[Learner], None] = lambda learner: None,
 ) -> Fitted:
     """Trains and leaves the native model in `model_dir/native`.
 
     Needs the backend's own framework alone.
 
     Args:
+      accelerator: that `backend.configure` found.
       before: called with the model before the first step.
     """
-    from trainers import curves, data, export, loop
+    from trainers import curves, data, export, inputs, loop
 
     config = job.config
-    train_split = data.Split.open(Path(job.train_split))
-    val_split = data.Split.open(Path(job.val_split))
-    height, width = train_split.images_NHW3.shape[1:3]
-    learner = backend.build(
-        config, num_classes=len(job.class_names), image_size=(int(height), int(width))
+    source, validation = inputs.open_splits(
+        config,
+        Path(job.train_split),
+        Path(job.val_split),
+        class_names=job.class_names,
+        transform_graph=Path(job.transform_graph),
+        image_size=job.image_size,
+        accelerator=accelerator,
     )
+    learner = backend.build(config, num_classes=len(job.class_names), image_size=source.image_size)
     before(learner)
     run_dir, headline = Path(job.run_dir), TASKS[config.task].HEADLINE
     board = curves.TensorBoardLog(run_dir / TENSORBOARD, headline)
@@ -170,9 +181,9 @@ def fit(
     epochs = loop.train(
         learner,
         config,
-        train_split,
-        val_split,
-        data.class_weights(config, train_split.labels_N, list(job.class_names)),
+        source,
+        validation,
+        data.class_weights(config, source.labels_N, list(job.class_names)),
         report=lambda progress: emit({"kind": "progress", **progress}),
         after_epoch=after_epoch,
     )
@@ -184,7 +195,7 @@ def fit(
     unfinished.mkdir(parents=True)
     learner.save(unfinished)
     unfinished.rename(native)
-    compared = val_split.images_NHW3[: export.GOLDEN_IMAGES]
+    compared, _ = next(validation.chunks(export.GOLDEN_IMAGES))
     return Fitted(epochs, learner, compared, seconds)
 
 

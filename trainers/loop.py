@@ -14,14 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from common.errors import TrainingError
 from modelstore.tasks import TASKS
 from modelstore.tasks.contract import Task
 from trainers.config import TrainConfig
 from trainers.contract import Batch, Floats, Learner, Predictor
-from trainers.data import Split, batches
+from trainers.data import Source, Validation
 from trainers.schedules import learning_rate
 
 _PREDICT_BATCH = 256
@@ -66,8 +64,8 @@ Report = Callable[[dict[str, Any]], None]
 def train(
     learner: Learner,
     config: TrainConfig,
-    train_split: Split,
-    val_split: Split,
+    source: Source,
+    validation: Validation,
     weights_C: Floats,
     *,
     report: Report,
@@ -87,7 +85,7 @@ def train(
       TrainingError: when the loss is no longer a finite number.
     """
     task = TASKS[config.task]
-    steps_per_epoch = math.ceil(len(train_split) / config.batch_size)
+    steps_per_epoch = source.steps(config)
     steps = steps_per_epoch * config.epochs
     warmup = int(min(config.warmup_epochs * steps_per_epoch, steps / 5))
     epochs: list[Epoch] = []
@@ -100,7 +98,7 @@ def train(
         seen = 0
         loss_sum = metric_sum = 0.0
         rate = 0.0
-        waiting = _Waits(batches(train_split, config, weights_C, epoch=number))
+        waiting = _Waits(source.batches(config, weights_C, epoch=number))
         for batch in waiting:
             rate = learning_rate(step, peak=config.learning_rate, steps=steps, warmup=warmup)
             result = learner.train_step(batch, rate)
@@ -124,7 +122,7 @@ def train(
                     }
                 )
         trained = time.perf_counter() - began
-        val_loss, val_metric = evaluate(task, learner, val_split)
+        val_loss, val_metric = evaluate(task, learner, validation)
         if not math.isfinite(val_loss):
             raise _diverged(config, number, steps_per_epoch, val_loss)
         epoch = Epoch(
@@ -170,17 +168,13 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def evaluate(task: Task, predictor: Predictor, split: Split) -> tuple[float, float]:
+def evaluate(task: Task, predictor: Predictor, validation: Validation) -> tuple[float, float]:
     """Returns the mean loss and headline metric of a predictor on a split."""
     loss = metric = 0.0
-    for start in range(0, len(split), _PREDICT_BATCH):
-        images_NHW3 = split.images_NHW3[start : start + _PREDICT_BATCH]
-        sums = task.measure(
-            predictor.predict(np.ascontiguousarray(images_NHW3)),
-            split.labels_N[start : start + _PREDICT_BATCH],
-        )
+    for images_NHW3, labels_N in validation.chunks(_PREDICT_BATCH):
+        sums = task.measure(predictor.predict(images_NHW3), labels_N)
         loss, metric = loss + sums[0], metric + sums[1]
-    return loss / len(split), metric / len(split)
+    return loss / len(validation), metric / len(validation)
 
 
 def _diverged(config: TrainConfig, epoch: int, step: int, loss: float) -> TrainingError:

@@ -96,7 +96,8 @@ def test_a_frameworks_training_is_new_when_its_backend_changes(change):
         (transform_code, "components/transform/graph.py", "tf.round(image)", "image"),
         (transform_code, "components/transform/vocabulary.py", "sorted(classes)", "classes"),
         (arrays_code, "components/array_gen/arrays.py", "_BATCH = 32", "_BATCH = 31"),
-        (arrays_code, "components/transform/graph.py", 'LABEL = "label"', 'LABEL = "class"'),
+        (arrays_code, "trainers/decoder.py", "tf.uint8", "tf.int8"),
+        (arrays_code, "trainers/arrays.py", '"|u1"', '"|i1"'),
     ],
 )
 def test_images_are_prepared_anew_when_the_code_of_it_changes_and_no_other(
