@@ -63,11 +63,12 @@ class OwnInput:
             if first is None:
                 raise self._refused("at least one image", "none")
             self._single = np.ndim(first[0]) == len("HW3")
-            next(self._arrays(chain([first], elements), config))
+            images_NHW3, _ = next(self._arrays(chain([first], elements), config))
             length = _length(made)
-        # Where the data do not say, an epoch is as many images as the split has.
-        each = config.batch_size if self._single or length is None else 1
-        self._steps = math.ceil((len(split) if length is None else length) / each)
+        if length is None:  # as many images as the split has, then
+            self._steps = math.ceil(len(split) / len(images_NHW3))
+        else:
+            self._steps = math.ceil(length / config.batch_size) if self._single else length
 
     @property
     def labels_N(self) -> Labels:
@@ -109,7 +110,9 @@ class OwnInput:
                 number += 1
             if number < self._steps:
                 raise self._refused(
-                    f"{self._steps} batches in each epoch", f"{number} in epoch {epoch}"
+                    f"{self._steps} batches in each epoch (what comes after them is left out, so "
+                    "it may repeat)",
+                    f"{number} in epoch {epoch}",
                 )
 
     def _made(self, config: TrainConfig, epoch: int) -> Any:
