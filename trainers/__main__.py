@@ -32,6 +32,8 @@ _FLAGS = {
 }
 _ARRAYS, _SUMMARY = "arrays", "training.json"
 _SIZE = re.compile(r"(\d+)(?:x(\d+))?")
+_LEAST, _MOST = 8, 2048
+"""Of a side, as in `pipeline.config`."""
 _HEADLINES = tuple(task.HEADLINE for task in TASKS.values())
 _CLEAR = "\r\033[K"
 
@@ -87,6 +89,11 @@ def train(
     except VisionlineError as e:
         typer.echo(f"Error: {e}", err=True)
         raise typer.Exit(e.exit_code) from None
+    except Exception as e:
+        from trainers.job import explain
+
+        typer.echo(f"Error: Training failed: {explain(e)}", err=True)
+        raise typer.Exit(Exit.FAILED) from None
     except KeyboardInterrupt:
         from trainers.history import kept
 
@@ -113,9 +120,13 @@ def _config(overrides: dict[str, Any], setting: list[str] | None) -> TrainConfig
 
 def _image_size(text: str) -> tuple[int, int]:
     size = _SIZE.fullmatch(text)
-    if not size or not int(size[1]) or size[2] == "0":
-        raise ConfigError(f"--image-size: expected 224 or 224x320 (height x width), got {text!r}.")
-    return int(size[1]), int(size[2] or size[1])
+    sides = (int(size[1]), int(size[2] or size[1])) if size else (0, 0)
+    if not all(_LEAST <= side <= _MOST for side in sides):
+        raise ConfigError(
+            f"--image-size: expected 224 or 224x320 (height x width), each {_LEAST} to {_MOST}, "
+            f"got {text!r}."
+        )
+    return sides
 
 
 def _train(

@@ -1,8 +1,8 @@
 """Pixels of one size without TensorFlow, for trainings outside of the pipeline.
 
 The transform graph (`components.transform.graph`) is what decides in the pipeline and in
-serving.  This does the same, to the bit for PNGs; Pillow decodes JPEGs by the exact transform
-and TensorFlow by the fast one, which differ by a few of 255 levels.
+serving.  This does the same, of PNGs to the rounding of halves; Pillow decodes JPEGs by the exact
+transform and TensorFlow by the fast one, which differ by a few of 255 levels.
 """
 
 from __future__ import annotations
@@ -22,16 +22,14 @@ def decode(encoded: bytes, image_size: tuple[int, int], resize: Resize) -> Pixel
     """Decodes an image that `common.images.pixels` found, or made, plain; uint8 H×W×3."""
     height, width = image_size
     with Image.open(io.BytesIO(encoded)) as image:
-        full = image.height, image.width
-        if image.format == "JPEG":
-            # At 1/2, 1/4 or 1/8 of its size, with both sides at least twice those asked for.
-            image.draft(None, (2 * width, 2 * height))
-        scale = round(full[0] / image.height)
+        shape: tuple[float, float] = image.height, image.width
+        # A JPEG at 1/2, 1/4 or 1/8 of its size, with both sides at least twice those asked
+        # for.  They are rounded up then, and the exact ones are fractions.
+        if drafted := image.draft(None, (2 * width, 2 * height)):
+            shape = drafted[1][3], drafted[1][2]
         pixels = np.asarray(image.convert("RGB"))
     if pixels.shape[:2] == image_size:
         return pixels
-    # Of an image decoded smaller, exactly: its sides were rounded up.
-    shape = full[0] / scale, full[1] / scale
     if resize == "stretch":
         return _resized(pixels, shape, image_size)
     ratios = height / shape[0], width / shape[1]
