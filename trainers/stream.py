@@ -151,7 +151,8 @@ class Stream:
         dataset = tf.data.Dataset.from_generator(
             groups, output_signature=tf.TensorSpec([None], tf.string)
         )
-        return dataset.map(self._decoder).with_options(self._options).as_numpy_iterator()
+        decoded = dataset.map(self._decoder).with_options(self._options)
+        return iter(decoded.as_numpy_iterator())
 
 
 def shuffled(items: Iterable[T], size: int, rng: np.random.Generator) -> Iterator[T]:

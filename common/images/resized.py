@@ -57,5 +57,6 @@ def _resized(pixels_HW3: Pixels, shape: tuple[float, float], size: tuple[int, in
         )
         for channel in range(3)
     ]
-    resized = np.stack([np.asarray(channel) for channel in channels], axis=-1)
-    return np.clip(np.rint(resized), 0, 255).astype(np.uint8)
+    floats = np.stack([np.asarray(channel) for channel in channels], axis=-1)
+    resized: Pixels = np.clip(np.rint(floats), 0, 255).astype(np.uint8)
+    return resized
