@@ -130,7 +130,7 @@ class PipelineConfig(Checked):
             f"schema.frozen: no file {self.schema.frozen!r}; "
             "write one with `visionline schema --freeze FILE`.",
         )
-        _check_model(self.train)
+        _check_train(self.train)
 
     @property
     def pipeline_name(self) -> str:
@@ -226,29 +226,11 @@ def _default_name(data: Any) -> str:
     return name.rstrip("-.") or "model"
 
 
-def _check_model(train: TrainConfig) -> None:
+def _check_train(train: TrainConfig) -> None:
     get_framework(train.framework).require_installed()
+    _check_own("train.input", train.input)
     if ":" in train.model:
-        module = train.model.partition(":")[0]
-        try:
-            spec = importlib.util.find_spec(module) if module else None
-        except Exception as e:  # looking for a.b runs a/__init__.py
-            spec = None
-            require(
-                isinstance(e, ModuleNotFoundError) and module.startswith(f"{e.name}."),
-                f"train.model: cannot import {module!r} of {train.model!r}: "
-                f"{type(e).__name__}: {e}",
-            )
-        require(
-            spec is not None,
-            f"train.model: no module {module!r} to take {train.model!r} from. Expected "
-            "package.module:function, importable from the folder you run visionline in.",
-        )
-        require(
-            os.pathsep not in os.getcwd(),
-            f"train.model: Python takes the {os.pathsep!r} in {os.getcwd()!r} for the end of a "
-            f"folder's name, so {module!r} cannot be imported there. Rename the folder.",
-        )
+        _check_own("train.model", train.model)
     elif train.model not in (names := get_framework(train.framework).model_names()):
         raise ConfigError(
             f"train.model: {train.framework} has no model {train.model!r}."
@@ -261,3 +243,28 @@ def _check_model(train: TrainConfig) -> None:
             f"train.pretrained: expected a local file or folder, found nothing at "
             f"{train.pretrained!r}. Weights are never downloaded.",
         )
+
+
+def _check_own(key: str, name: str) -> None:
+    """Looks for the module of "package.module:function", if a name is one."""
+    module, colon, _ = name.partition(":")
+    if not colon:
+        return
+    try:
+        spec = importlib.util.find_spec(module) if module else None
+    except Exception as e:  # looking for a.b runs a/__init__.py
+        spec = None
+        require(
+            isinstance(e, ModuleNotFoundError) and module.startswith(f"{e.name}."),
+            f"{key}: cannot import {module!r} of {name!r}: {type(e).__name__}: {e}",
+        )
+    require(
+        spec is not None,
+        f"{key}: no module {module!r} to take {name!r} from. Expected "
+        "package.module:function, importable from the folder you run visionline in.",
+    )
+    require(
+        os.pathsep not in os.getcwd(),
+        f"{key}: Python takes the {os.pathsep!r} in {os.getcwd()!r} for the end of a "
+        f"folder's name, so {module!r} cannot be imported there. Rename the folder.",
+    )

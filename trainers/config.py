@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
-from common.config.ranges import MOST_THREADS, at_least, between, filled, more_than, require
+from common.config.ranges import (
+    MOST_THREADS,
+    at_least,
+    between,
+    filled,
+    matching,
+    more_than,
+    require,
+)
 from common.config.strict import Checked
 from common.errors import ConfigError
 from trainers.frameworks import OPTIONAL, get_framework
@@ -212,6 +220,20 @@ class TrainConfig(Checked):
     """Keyword arguments handed to the model's builder."""
     pretrained: str | None = None
     """Local weights to start from; nothing is ever downloaded."""
+    input: Annotated[
+        str,
+        matching(
+            r"arrays|stream|[^:\s]+:[^:\s]+", '"arrays", "stream" or "package.module:function"'
+        ),
+    ] = "arrays"
+    """Where training images come from, see docs/training-input.md.  arrays: written once by
+    ArrayGen; stream: the examples' shards, decoded in each epoch; or your own function."""
+    input_args: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments handed to your own input function."""
+    augment_input: bool = False
+    """What your own input function gives is augmented as [train.augment] says, too."""
+    shuffle_buffer: Annotated[int, at_least(1)] = 10_000
+    """Encoded images that wait, with input = "stream", for each of a batch to be drawn from."""
     epochs: Annotated[int, at_least(1)] = 10
     """Training goes through its images so many times."""
     batch_size: Annotated[int, at_least(1)] = 64
@@ -311,6 +333,17 @@ class TrainConfig(Checked):
             "0.999, or another best.",
         )
         self._check_augmentation(framework.applies)
+        drawn_by_place = self.augment.horizontal_flip == "alternating"
+        for key, is_asked in (
+            ('sampling = "balanced"', self.sampling == "balanced"),
+            ("distillation", self.distillation.model is not None),
+            ('augment.horizontal_flip = "alternating"', drawn_by_place),
+        ):
+            require(
+                self.input == "arrays" or not is_asked,
+                f'input: expected "arrays" with train.{key}, which needs each image\'s place in '
+                f"the split, got {self.input!r}.",
+            )
 
     def _check_augmentation(self, applies: frozenset[str]) -> None:
         augment = self.augment

@@ -11,9 +11,9 @@ thread variables and reads progress (`common.process.progress`) and the result.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import json
-import math
 import re
 import shutil
 import sys
@@ -40,7 +40,7 @@ from trainers.tracking import Tracking
 
 if TYPE_CHECKING:
     from trainers.checkpoint import Checkpoint, Checkpoints
-    from trainers.data import Split
+    from trainers.data import Source, Validation
 
 _LATER = (
     *("modelstore.savedmodel", "onnxruntime", "tensorboard.summary.writer.record_writer"),
@@ -55,7 +55,7 @@ class TrainJob:
 
     config: TrainConfig
     train_split: str
-    """Directory of a shard, see `trainers.data.Split`."""
+    """Directory of arrays or, where these are streamed, of examples; see `trainers.inputs`."""
     val_split: str
     class_names: tuple[str, ...]
     transform_graph: str
@@ -65,6 +65,8 @@ class TrainJob:
     """Where logs, history and curves go, while it trains."""
     dataset_digest: str
     transform_digest: str
+    image_size: tuple[int, int] | None = None
+    """Height and width of streamed images, which have no arrays that say it."""
     depth: int = DEPTH
     """As in `modelstore.artifact.ModelCard`."""
     tracking: Tracking | None = None
@@ -78,7 +80,7 @@ def run(job: TrainJob) -> ModelCard:
     """Trains, exports and checks one model; returns its card."""
     backend = load_backend(job.config.framework)
     accelerator = backend.configure(threads=job.config.threads, seed=job.config.seed)
-    fitted = fit(backend, job, before=_prepare_export)
+    fitted = fit(backend, job, accelerator=accelerator, before=_prepare_export)
     task = TASKS[job.config.task]
     directory = Path(job.model_dir)
     emit({"kind": "stage", "stage": "export"})
@@ -145,40 +147,48 @@ class Fitted:
 
 
 def fit(
-    backend: Backend, job: TrainJob, *, before: Callable[[Learner], None] = lambda learner: None
+    backend: Backend,
+    job: TrainJob,
+    *,
+    accelerator: str = "cpu",
+    before: Callable[[Learner], None] = lambda learner: None,
 ) -> Fitted:
     """Trains and leaves the native model in `model_dir/native`.
 
     Needs the backend's own framework alone.
 
     Args:
+      accelerator: that `backend.configure` found.
       before: called with the model before the first step.
     """
-    from trainers import classes, data, distillation, export, loop
+    from trainers import classes, data, distillation, export, inputs, loop
     from trainers.watching import watched
 
     config = job.config
     classes.NeededClasses.of(config).check(job.class_names)
-    train_split = data.Split.open(Path(job.train_split))
-    val_split = data.Split.open(Path(job.val_split))
-    for name, split in (("train", train_split), ("val", val_split)):
-        data.check_labels(name, split.labels_N, len(job.class_names))
-    teacher_NC = distillation.answers(config.distillation, train_split.images_NHW3, job.class_names)
-    train_split = replace(train_split, teacher_NC=teacher_NC)
-    height, width = train_split.images_NHW3.shape[1:3]
-    learner = backend.build(
-        config, num_classes=len(job.class_names), image_size=(int(height), int(width))
+    source, validation = inputs.open_splits(
+        config,
+        Path(job.train_split),
+        Path(job.val_split),
+        class_names=job.class_names,
+        transform_graph=Path(job.transform_graph),
+        image_size=job.image_size,
+        accelerator=accelerator,
     )
-    checkpoints, start = _checkpoints(backend, job, train_split, val_split)
+    if isinstance(source, data.Split):
+        teacher_NC = distillation.answers(config.distillation, source.images_NHW3, job.class_names)
+        source = replace(source, teacher_NC=teacher_NC)
+    learner = backend.build(config, num_classes=len(job.class_names), image_size=source.image_size)
+    checkpoints, start = _checkpoints(backend, job, source, validation)
     before(learner)
     before_start = loop.Position.of(start.position).epochs if start else []
     with watched(config, Path(job.run_dir), before_start, job.tracking, _say) as after_epoch:
         epochs = loop.train(
             learner,
             config,
-            train_split,
-            val_split,
-            data.class_weights(config, train_split.labels_N, list(job.class_names)),
+            source,
+            validation,
+            data.class_weights(config, source.labels_N, list(job.class_names)),
             report=lambda progress: emit({"kind": "progress", **progress}),
             after_epoch=after_epoch,
             checkpoints=checkpoints,
@@ -192,12 +202,12 @@ def fit(
     unfinished.mkdir(parents=True)
     learner.save(unfinished)
     unfinished.rename(native)
-    compared = val_split.images_NHW3[: export.GOLDEN_IMAGES]
+    compared, _ = next(validation.chunks(export.GOLDEN_IMAGES))
     return Fitted(epochs, learner, compared, sum(epoch.seconds for epoch in epochs))
 
 
 def _checkpoints(
-    backend: Backend, job: TrainJob, *splits: Split
+    backend: Backend, job: TrainJob, source: Source, validation: Validation
 ) -> tuple[Checkpoints | None, Checkpoint | None]:
     """Returns where the training is kept, and what it goes on from."""
     from trainers.checkpoint import Checkpoints
@@ -206,12 +216,16 @@ def _checkpoints(
     if not job.checkpoint_dir:
         return None, None
     config = {name: value for name, value in dump(job.config).items() if name != "checkpoint"}
+    labels = hashlib.sha256(source.labels_N.tobytes()).hexdigest()  # cheap, and tells most apart
     identity = {
         "config": config,
         "code": job.code_digest,
         "versions": backend.versions(),
         "classes": job.class_names,
-        "data": [job.dataset_digest, job.transform_digest, *(s.digest for s in splits)],
+        "data": [
+            *(job.dataset_digest, job.transform_digest),
+            *(source.image_size, labels, len(validation)),
+        ],
     }
     folder = Path(job.checkpoint_dir, digest(identity)[:16])
     Path(job.run_dir).mkdir(parents=True, exist_ok=True)
@@ -219,11 +233,10 @@ def _checkpoints(
     checkpoints = Checkpoints(folder, job.config.checkpoint, identity, _say)
     start = checkpoints.newest()
     if start is not None:
-        at = Position.of(start.position)
-        of = math.ceil(len(splits[0]) / job.config.batch_size)
+        at, steps = Position.of(start.position), source.steps(job.config)
         where = (
-            f"epoch {at.epoch}, step {(at.epoch - 1) * of + at.step:,} of "
-            f"{of * job.config.epochs:,}"
+            f"epoch {at.epoch}, step {(at.epoch - 1) * steps + at.step:,} of "
+            f"{steps * job.config.epochs:,}"
             if start.state
             else f"its end, after epoch {len(at.epochs)}"
         )

@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from common.errors import TrainingError
 from modelstore.tasks import TASKS
 from modelstore.tasks.contract import Task
@@ -23,7 +21,7 @@ from trainers import generators
 from trainers.checkpoint import Checkpoint, Checkpoints
 from trainers.config import TrainConfig
 from trainers.contract import Arrays, Batch, Floats, Learner, Predictor
-from trainers.data import Split, batches
+from trainers.data import Source, Validation
 from trainers.schedules import learning_rate
 
 _PREDICT_BATCH = 256
@@ -119,8 +117,8 @@ def why(config: TrainConfig, epochs: Sequence[Epoch]) -> str:
 def train(
     learner: Learner,
     config: TrainConfig,
-    train_split: Split,
-    val_split: Split,
+    source: Source,
+    validation: Validation,
     weights_C: Floats,
     *,
     report: Report,
@@ -143,7 +141,7 @@ def train(
     Raises:
       TrainingError: when the loss is no longer a finite number.
     """
-    training = _Training(learner, config, train_split, val_split, weights_C, report, checkpoints)
+    training = _Training(learner, config, source, validation, weights_C, report, checkpoints)
     if start is not None:
         training.go_on(start)
     return training.run(after_epoch)
@@ -154,20 +152,20 @@ class _Training:
         self,
         learner: Learner,
         config: TrainConfig,
-        train_split: Split,
-        val_split: Split,
+        source: Source,
+        validation: Validation,
         weights_C: Floats,
         report: Report,
         checkpoints: Checkpoints | None,
     ) -> None:
         self._learner = learner
         self._config = config
-        self._splits = train_split, val_split
+        self._source, self._validation = source, validation
         self._weights_C = weights_C
         self._report = report
         self._checkpoints = checkpoints
         self._task = TASKS[config.task]
-        self._steps_per_epoch = math.ceil(len(train_split) / config.batch_size)
+        self._steps_per_epoch = source.steps(config)
         self._steps = self._steps_per_epoch * config.epochs
         self._updates_per_epoch = math.ceil(self._steps_per_epoch / config.accumulate_steps)
         self._at = Position()
@@ -218,9 +216,7 @@ class _Training:
         at, reported = self._at, 0.0
         before = (at.epoch - 1) * self._steps_per_epoch
         mark = time.perf_counter()
-        made = batches(
-            self._splits[0], self._config, self._weights_C, epoch=at.epoch, after=at.step
-        )
+        made = self._source.batches(self._config, self._weights_C, epoch=at.epoch, after=at.step)
         waiting = _Waits(made, at.waited)
         for batch in waiting:
             rate = self._rate(self._updates(at.step + 1) - 1)
@@ -258,7 +254,7 @@ class _Training:
         """Reckons with the pace of this epoch, and with validations like those so far."""
         at = self._at
         steps = self._steps - (at.epoch - 1) * self._steps_per_epoch - at.step
-        seen = len(self._splits[0])
+        seen = len(self._source.labels_N)
         validating = [e.seconds - seen / e.images_per_second for e in at.epochs]
         validations = (self._config.epochs - at.epoch + 1) * float(np.mean(validating or 0.0))
         return steps * at.seconds / at.step + validations
@@ -272,7 +268,9 @@ class _Training:
         averaged = self._config.best == "ema"
         if averaged:
             self._learner.exchange_average()
-        val_loss, val_metric = evaluate(self._task, self._learner, self._splits[1], self._weights_C)
+        val_loss, val_metric = evaluate(
+            self._task, self._learner, self._validation, self._weights_C
+        )
         if not math.isfinite(val_loss):
             raise _diverged(self._config, at.epoch, at.step, val_loss)
         epoch = Epoch(
@@ -315,18 +313,16 @@ def peak_memory() -> int:
 
 
 def evaluate(
-    task: Task, predictor: Predictor, split: Split, weights_C: Floats
+    task: Task, predictor: Predictor, validation: Validation, weights_C: Floats
 ) -> tuple[float, float]:
     """Returns the mean loss, weighted by class, and headline metric of a predictor on a split."""
-    loss = metric = 0.0
-    for start in range(0, len(split), _PREDICT_BATCH):
-        images_NHW3 = split.images_NHW3[start : start + _PREDICT_BATCH]
-        labels_N = split.labels_N[start : start + _PREDICT_BATCH]
-        scores_NC = predictor.predict(np.ascontiguousarray(images_NHW3))
-        sums = task.measure(scores_NC, labels_N, weights_C[labels_N])
+    loss = metric = weight = 0.0
+    for images_NHW3, labels_N in validation.chunks(_PREDICT_BATCH):
+        weights_N = weights_C[labels_N]
+        sums = task.measure(predictor.predict(images_NHW3), labels_N, weights_N)
         loss, metric = loss + sums[0], metric + sums[1]
-    weight = float(weights_C[split.labels_N].sum(dtype=np.float64))
-    return loss / max(weight, 1e-12), metric / len(split)
+        weight += float(weights_N.sum(dtype=np.float64))
+    return loss / max(weight, 1e-12), metric / len(validation)
 
 
 def _diverged(

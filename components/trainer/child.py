@@ -20,7 +20,6 @@ from common.config.strict import dump
 from common.errors import TrainingError
 from common.files import read_json, write_json
 from common.process.children import inherited, start
-from common.process.cpus import available_cpus
 from common.process.given import given
 from common.process.progress import FD_VARIABLE, emit
 from common.process.warm import client
@@ -221,11 +220,9 @@ def _progress() -> list[int]:
 
 
 def _environment(config: TrainConfig, ours: Mapping[str, str]) -> dict[str, str]:
-    chosen = get_framework(config.framework)
     return {
         **ours,
-        **dict.fromkeys(chosen.thread_variables, str(config.threads or available_cpus())),
-        **chosen.environment,
+        **get_framework(config.framework).variables(config.threads),
         "TF_CPP_MIN_LOG_LEVEL": ours.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "PYTHONUNBUFFERED": "1",

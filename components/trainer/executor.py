@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from typing import Any
@@ -37,10 +38,13 @@ class TrainerExecutor(base_executor.BaseExecutor):
         model = one(output_dict, "model")
         output = folder(output_dict, "model_run")
         directory = run_dir(output)
+        images = "arrays" if input_dict.get("arrays") else "raw_examples"
+        size = exec_properties.get("image_size")
         job = TrainJob(
             config=config,
-            train_split=str(split(input_dict, "arrays", "train")),
-            val_split=str(split(input_dict, "arrays", "val")),
+            train_split=str(split(input_dict, images, "train")),
+            val_split=str(split(input_dict, images, "val")),
+            image_size=tuple(json.loads(size)) if size else None,
             class_names=class_names(graph),
             transform_graph=str(graph),
             model_dir=os.path.join(model.uri, SERVING_FORMAT),

@@ -46,15 +46,15 @@ def transform_code() -> str:
 
 
 def arrays_code() -> str:
-    """Returns a digest of all code that turns images into arrays; of training, only names."""
-    return digest(_code([_ARRAYS], without=_NO_MODEL | {"trainers.data"}))
+    """Returns a digest of all code that turns images into arrays."""
+    return digest(_code([_ARRAYS], without=_NO_MODEL))
 
 
 def training_code(config: TrainConfig) -> str:
-    """Returns a digest of all code and weights that make a model."""
+    """Returns a digest of all code and weights that make a model, the user's own among it."""
     backend = get_framework(config.framework).package
     parts = _code([_TRAINER, *_modules(backend)], without=_NO_MODEL)
-    for entry in (f"{backend}.backend:", config.model):
+    for entry in (f"{backend}.backend:", config.model, config.input):
         others = own_code(entry)
         if ":" in entry:
             others |= package_code(entry.partition(":")[0], installed=True)

@@ -99,7 +99,7 @@ def differences(again: Again) -> list[str]:
 def _changed(again: Again) -> Iterator[str]:
     then, config = again.then.facts, again.config
     place = spans.resolve(config.data.path, config.data.span, config.data.version)
-    now = describe(own=own_code(config.train.model))
+    now = describe(own=own_code(config.train.model, config.train.input))
     # Outside a repository nothing is changed.
     clean = replace(
         now, git_dirty=bool(now.git_dirty), visionline_git_dirty=bool(now.visionline_git_dirty)

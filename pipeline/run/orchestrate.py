@@ -169,7 +169,9 @@ def _recorded(
     began = time.monotonic()
     recorder.annotate_run(
         replace(
-            describe(workspace.run_dir(request.run_id), own_code(config.train.model)),
+            describe(
+                workspace.run_dir(request.run_id), own_code(config.train.model, config.train.input)
+            ),
             pipeline=config.pipeline_name,
             config=dump(config),
             config_digest=config.digest,

@@ -294,8 +294,15 @@ def test_example_models_train_and_are_saved(
     np.testing.assert_allclose(backend.load(tmp_path).predict(images), after, atol=1e-5)
 
 
+def test_example_inputs_are_shown_where_they_are_tried() -> None:
+    """test_own_pipelines.py trains with them in each framework."""
+    shown = {w for line in lines_of("run") for w in line if w.startswith("train.input=")}
+    assert shown >= {"train.input=tf_input:hues", "train.input=torch_input:hues"}
+
+
 def test_examples_are_short_and_named_in_the_docs() -> None:
     for example in (ROOT / "examples").glob("*.py"):
         assert len(example.read_text().splitlines()) < 60
-        assert f"examples/{example.name}" in TEXTS["docs/training.md"]
+        pages = TEXTS["docs/training.md"], TEXTS["docs/training-input.md"]
+        assert any(f"examples/{example.name}" in page for page in pages)
         assert example.stem not in sys.stdlib_module_names

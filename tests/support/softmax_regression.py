@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from trainers.arrays import IMAGES, LABELS
 from trainers.contract import Arrays, Batch, Floats, Images, StepResult
-from trainers.data import IMAGES, LABELS, Split
+from trainers.data import Split
 
 
 class SoftmaxRegression:

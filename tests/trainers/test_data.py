@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from softmax_regression import bright_and_dark, write_split
 
 from common.errors import ConfigError, DataError
+from trainers.arrays import LABELS
 from trainers.config import AugmentConfig, TrainConfig
-from trainers.data import LABELS, Split, batches, check_labels, class_weights, targets
+from trainers.data import Split, batches, check_labels, class_weights, targets
 
 pytestmark = pytest.mark.quick
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import torch
 from batch_of import batch_of
 from torch import Tensor, nn
 from torch.nn import functional as F
+from without import run_without
 
 from common.errors import ConfigError
 from trainers.config import TrainConfig
@@ -25,24 +24,6 @@ from trainers.torch_backend.learner import TorchLearner
 from trainers.torch_backend.scorer import Scorer, export_program
 
 SIZE = 32
-WITHOUT = """
-import sys
-from importlib.machinery import PathFinder
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        absent = name.partition(".")[0] in {names}
-        return None if absent else PathFinder.find_spec(name, path, target)
-sys.meta_path[sys.meta_path.index(PathFinder)] = Finder()
-"""
-
-
-def run_without(names: set[str], code: str, *arguments: object) -> None:
-    """Runs code in a process where `names` might as well not be installed."""
-    subprocess.run(
-        [sys.executable, "-c", WITHOUT.format(names=names) + code, *map(str, arguments)],
-        check=True,
-        timeout=300,
-    )
 
 
 def images_of(count: int) -> Images:
