@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from common.errors import TrainingError
 from modelstore.tasks import TASKS
 from modelstore.tasks.contract import Task

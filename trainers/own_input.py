@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from common.errors import ConfigError
 from trainers.config import TrainConfig
 from trainers.contract import Batch, Floats, Images, Labels
-from trainers.data import Split, ahead, grouped, targets
+from trainers.data import Split, ahead, grouped, make_batch, targets
 from trainers.own_models import described, resolve
 
 _SHOWN = 80
