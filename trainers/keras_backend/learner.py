@@ -163,10 +163,18 @@ class KerasLearner(KerasPredictor):
                 *augment.signature(key, (height, width)),
             ]
 
-            def step(images: Any, *following: Any) -> Any:
-                fixed, parts = following[:5], following[5:]
-                teacher, parts = (parts[0], parts[1:]) if is_taught else (None, parts)
-                return self._traced_step(augment.apply(images, key, parts), *fixed, teacher)
+            def step(
+                images: Any,
+                labels: Any,
+                targets: Any,
+                weights: Any,
+                rate: Any,
+                kept: Any,
+                *others: Any,
+            ) -> Any:
+                teacher, parts = (others[0], others[1:]) if is_taught else (None, others)
+                changed = augment.apply(images, key, parts)
+                return self._traced_step(changed, labels, targets, weights, rate, kept, teacher)
 
             self._steps[given] = tf.function(
                 step, input_signature=signature, autograph=False, jit_compile=False
