@@ -17,7 +17,7 @@ from typing import Any
 from absl import logging
 
 from common.config.strict import dump
-from common.errors import TrainingError
+from common.errors import OutOfMemoryError, TrainingError
 from common.files import read_json, write_json
 from common.process.children import inherited, start
 from common.process.given import given
@@ -38,7 +38,7 @@ def run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
     """
     try:
         return _run_job(job, work_dir)
-    except _OutOfMemoryError as e:
+    except OutOfMemoryError as e:
         size, lower = job.config.batch_size, job.config.batch_size // 2
         last = history.last_checkpoint(Path(job.run_dir))
         in_training = last is None or last.name != history.FINISHED
@@ -54,10 +54,6 @@ def run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
         ) from None
     except TrainingError as e:
         raise _with_what_is_left(job, str(e)) from None
-
-
-class _OutOfMemoryError(TrainingError):
-    pass
 
 
 def _with_what_is_left(job: TrainJob, reason: str) -> TrainingError:
@@ -103,7 +99,7 @@ def _run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
     result: dict[str, Any] = read_json(result_path) if result_path.exists() else {}
     if code or "card" not in result:
         reason = result.get("error", f"the training process ended with exit code {code}")
-        error = _OutOfMemoryError if result.get("out_of_memory") else TrainingError
+        error = OutOfMemoryError if result.get("out_of_memory") else TrainingError
         raise error(reason if "kind" in result else f"Training failed: {reason.rstrip('.')}.")
     return result
 
@@ -254,7 +250,7 @@ def _oom_kills() -> int:
 def _killed(number: int, by_oom: bool) -> TrainingError:
     name = signal.Signals(number).name
     if by_oom and number == signal.SIGKILL:
-        return _OutOfMemoryError(
+        return OutOfMemoryError(
             f"The kernel killed the training process for lack of memory ({name})."
         )
     if number == signal.SIGKILL:
