@@ -80,6 +80,7 @@ def attempt(
     learner.left = dies
     checkpoints = Checkpoints(folder, config, identity or {"config": 1}, notes.append)
     given_: dict[str, Any] = {"epochs": EPOCHS, "batch_size": 8, "learning_rate": 1.0, **values}
+    given_ |= {"ema_decay": 0.9} if given_.get("best") == "ema" else {}
     try:
         epochs = train(
             learner,

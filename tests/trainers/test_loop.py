@@ -45,6 +45,7 @@ class Run:
 
 def run(*, train_split=TRAIN, val_split=VAL, weights_C=ONES, **settings) -> Run:
     config = {"epochs": 4, "batch_size": 8, "learning_rate": 0.5, "augment": OFF, **settings}
+    config |= {"ema_decay": 0.9} if config.get("best") == "ema" else {}
     pixels = train_split.images_NHW3[0].size
     learner, reports, reported = SoftmaxRegression(pixels, 2), [], []
     epochs = train(
@@ -124,7 +125,8 @@ def test_the_weights_of_the_epoch_that_is_asked_for_are_kept(best):
         best, losses.index(min(losses))
     )
     assert evaluate(TASK, done.learner, VAL, ONES) == (losses[index], metrics[index])
-    config = TrainConfig(framework="keras", model="m", best=best)
+    averaged = {"ema_decay": 0.9} if best == "ema" else {}
+    config = TrainConfig(framework="keras", model="m", best=best, **averaged)
     assert chosen(config, done.epochs) is done.epochs[index]
     words = {"accuracy": "greatest validation accuracy", "last": "the last", "ema": "averaged"}
     said = why(config, done.epochs)
