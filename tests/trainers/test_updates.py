@@ -126,4 +126,4 @@ def test_the_schedule_counts_the_steps_of_the_optimizer() -> None:
     expected = [1e-3 * 0.5 * (1 + np.cos(np.pi * step / 6)) for step in range(6)]
     numbers = [0, 0, 1, 1, 2, 3, 3, 4, 4, 5]
     np.testing.assert_allclose(learner.rates, [expected[number] for number in numbers])
-    assert reports[0]["steps"] == 6
+    assert reports[0]["steps"] == 10, "of progress: batches"
