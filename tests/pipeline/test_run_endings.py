@@ -206,7 +206,8 @@ def test_killed_in_each_order_while_it_trains(start: Any, cli: Cli) -> None:
     for run in (killed, training, told, unread, alone):
         history = json.loads((run.training / "history.json").read_text())
         assert [e["epoch"] for e in history] == list(range(1, len(history) + 1))
-        assert len(history) >= 2 and (run.training / "tensorboard").is_dir()
+        assert len(history) >= (2 if run is killed else 1)
+        assert (run.training / "tensorboard").is_dir()
         if run is not killed:  # nobody was left to draw
             assert (run.training / "training_curves.png").read_bytes().startswith(b"\x89PNG")
 
