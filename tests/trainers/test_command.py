@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -90,7 +91,8 @@ def test_an_interrupted_training_says_what_is_left(arrays, tmp_path):
     out = tmp_path / "out"
 
     def interrupt() -> None:
-        wait_until((out / HISTORY).is_file)
+        history = out / HISTORY
+        wait_until(lambda: history.is_file() and len(json.loads(history.read_text())) > 1)
         os.kill(os.getpid(), signal.SIGINT)
 
     (thread := threading.Thread(target=interrupt)).start()
