@@ -98,6 +98,9 @@ def folder(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     golden = (ROOT / "tests" / "golden" / "kubeflow.yaml").read_text()
     (folder / COMPILED).write_text(golden.replace("<release>", RELEASE))
     (folder / "no-folder").touch()
+    teacher = folder / "visionline-runs" / "photos" / "serving" / "photos" / "3"
+    teacher.parent.mkdir(parents=True)
+    teacher.symlink_to(demo.serving / "digits-pytorch" / "1")
     return folder
 
 
