@@ -11,6 +11,7 @@ command line prints the message alone, without a traceback, and exits with
     │   ├── ExportError           a file of lineage is not whole
     │   └── NoIndexError          a dataset's index of images (lineage.images.index)
     ├── TrainingError          1  training or export failed for a reason we can name
+    │   └── OutOfMemoryError      memory ran out
     ├── RunError               1  the run cannot start or go on (lock, disk, owner)
     ├── StoreError             5  the metadata store cannot be opened or read
     │   ├── UnreachableError      nothing answers
@@ -68,6 +69,10 @@ class ExportError(DataError):
 
 
 class TrainingError(VisionlineError):
+    pass
+
+
+class OutOfMemoryError(TrainingError):
     pass
 
 

@@ -40,6 +40,7 @@ RUN echo 'visionline:x:65532:65532::/tmp:/usr/sbin/nologin' >> /etc/passwd \
 COPY --from=build /opt/visionline /opt/visionline
 ENV PATH=/opt/visionline/bin:$PATH HOME=/tmp USER=visionline \
     ORT_DISABLE_TELEMETRY=1 HF_HUB_DISABLE_TELEMETRY=1 ENABLE_RUNTIME_UPTIME_TELEMETRY=0 \
+    MLFLOW_DISABLE_TELEMETRY=true \
     PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 \
     VISIONLINE_REVISION=${REVISION}
 USER 65532:65532

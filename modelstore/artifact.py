@@ -29,6 +29,8 @@ MODEL_ONNX = "model.onnx"
 NATIVE = "native"
 GOLDEN = "golden.npz"
 MANIFEST = "manifest.json"
+PICTURES = "tensorboard/images"
+"""Beside a training's figures: event files that show images, which `erase` removes."""
 
 
 @dataclass(frozen=True, slots=True)

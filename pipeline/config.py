@@ -10,7 +10,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from common.config import toml_file
 from common.config.ranges import at_least, between, matching, require
 from common.config.strict import Checked, dump, parse
 from common.errors import ConfigError, MissingKeyError, nearest
+from common.extras import require_installed
 from common.files import digest
 from common.paths import check_folder
 from components.evaluator.verdict import EvaluateConfig
@@ -94,9 +95,15 @@ class RunConfig(Checked):
     USER@HOST:PORT/DATABASE, see docs/metadata-stores.md; by default metadata.sqlite in the
     output folder."""
 
+    mlflow: str | None = None
+    """The figures of trainings go to this MLflow server, too, such as http://localhost:5000; see
+    docs/training.md."""
+
     def check(self) -> None:
         if self.metadata is not None:
             Connection.parse(self.metadata)
+        if self.mlflow is not None:
+            require_installed("run.mlflow", "visionline[mlflow]", ["mlflow"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +130,7 @@ class PipelineConfig(Checked):
             f"schema.frozen: no file {self.schema.frozen!r}; "
             "write one with `visionline schema --freeze FILE`.",
         )
-        _check_model(self.train)
+        _check_train(self.train)
 
     @property
     def pipeline_name(self) -> str:
@@ -167,6 +174,9 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> PipelineConf
       path: the file, or None where flags say everything.
       overrides: values by dotted key, such as {"train.epochs": 3}.
 
+    Returns:
+      The config; a teacher's newest version is named in it, as it is now.
+
     Raises:
       ConfigError: for anything that cannot be used.
     """
@@ -179,7 +189,11 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> PipelineConf
         _explain_missing(data)
         raise
     beam_args.check(config.run.beam_args)
-    return config
+    if config.train.distillation.model is None:
+        return config
+    from trainers.teacher import pinned
+
+    return replace(config, train=pinned(config.train))
 
 
 _REQUIRED = {
@@ -212,29 +226,11 @@ def _default_name(data: Any) -> str:
     return name.rstrip("-.") or "model"
 
 
-def _check_model(train: TrainConfig) -> None:
+def _check_train(train: TrainConfig) -> None:
     get_framework(train.framework).require_installed()
+    _check_own("train.input", train.input)
     if ":" in train.model:
-        module = train.model.partition(":")[0]
-        try:
-            spec = importlib.util.find_spec(module) if module else None
-        except Exception as e:  # looking for a.b runs a/__init__.py
-            spec = None
-            require(
-                isinstance(e, ModuleNotFoundError) and module.startswith(f"{e.name}."),
-                f"train.model: cannot import {module!r} of {train.model!r}: "
-                f"{type(e).__name__}: {e}",
-            )
-        require(
-            spec is not None,
-            f"train.model: no module {module!r} to take {train.model!r} from. Expected "
-            "package.module:function, importable from the folder you run visionline in.",
-        )
-        require(
-            os.pathsep not in os.getcwd(),
-            f"train.model: Python takes the {os.pathsep!r} in {os.getcwd()!r} for the end of a "
-            f"folder's name, so {module!r} cannot be imported there. Rename the folder.",
-        )
+        _check_own("train.model", train.model)
     elif train.model not in (names := get_framework(train.framework).model_names()):
         raise ConfigError(
             f"train.model: {train.framework} has no model {train.model!r}."
@@ -247,3 +243,28 @@ def _check_model(train: TrainConfig) -> None:
             f"train.pretrained: expected a local file or folder, found nothing at "
             f"{train.pretrained!r}. Weights are never downloaded.",
         )
+
+
+def _check_own(key: str, name: str) -> None:
+    """Looks for the module of "package.module:function", if a name is one."""
+    module, colon, _ = name.partition(":")
+    if not colon:
+        return
+    try:
+        spec = importlib.util.find_spec(module) if module else None
+    except Exception as e:  # looking for a.b runs a/__init__.py
+        spec = None
+        require(
+            isinstance(e, ModuleNotFoundError) and module.startswith(f"{e.name}."),
+            f"{key}: cannot import {module!r} of {name!r}: {type(e).__name__}: {e}",
+        )
+    require(
+        spec is not None,
+        f"{key}: no module {module!r} to take {name!r} from. Expected "
+        "package.module:function, importable from the folder you run visionline in.",
+    )
+    require(
+        os.pathsep not in os.getcwd(),
+        f"{key}: Python takes the {os.pathsep!r} in {os.getcwd()!r} for the end of a "
+        f"folder's name, so {module!r} cannot be imported there. Rename the folder.",
+    )

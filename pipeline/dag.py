@@ -41,6 +41,8 @@ from lineage.store.workspace import Workspace
 from pipeline import beam_args
 from pipeline.config import PipelineConfig
 from pipeline.recording.code_digest import arrays_code, serving_code, training_code, transform_code
+from trainers.classes import NeededClasses
+from trainers.inputs import STREAM
 
 BEFORE_TRAINER = frozenset({IMAGE_EXAMPLE_GEN, TRANSFORM, ARRAY_GEN})
 BEFORE_INFRA_VALIDATOR = BULK_INFERRER
@@ -67,6 +69,7 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         accepted=config.schema.accept,
         slices=config.evaluate.slices,
         max_conflicting_fraction=config.schema.max_conflicting_fraction,
+        needed=NeededClasses.of(config.train),
     )
     transformer = Transform(
         schema=schema,
@@ -76,14 +79,17 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         code_digest=transform_code(),
     )
     transformer.add_upstream_node(validator)
-    array_gen = ArrayGen(
-        examples=example_gen.outputs["examples"],
-        transform_graph=transformer.outputs["transform_graph"],
-        image_size=config.transform.size,
-        code_digest=arrays_code(),
-    )
+    array_gen = None
+    if config.train.input != STREAM:
+        array_gen = ArrayGen(
+            examples=example_gen.outputs["examples"],
+            transform_graph=transformer.outputs["transform_graph"],
+            image_size=config.transform.size,
+            code_digest=arrays_code(),
+        )
     trainer = Trainer(
-        arrays=array_gen.outputs["arrays"],
+        arrays=array_gen.outputs["arrays"] if array_gen else None,
+        image_size=None if array_gen else json.dumps(config.transform.size),
         raw_examples=example_gen.outputs["examples"],
         transform_graph=transformer.outputs["transform_graph"],
         config=json.dumps(dump(config.train), sort_keys=True),
@@ -146,8 +152,9 @@ def create_pipeline(config: PipelineConfig, workspace: Workspace) -> Pipeline:
         pipeline_name=config.pipeline_name,
         pipeline_root=str(workspace.artifacts),
         components=[
-            *(example_gen, statistics_gen, schema_gen, validator),
-            *(transformer, array_gen, trainer, inferrer, baseline, baseline_inferrer, evaluator),
+            *(example_gen, statistics_gen, schema_gen, validator, transformer),
+            *([array_gen] if array_gen else []),
+            *(trainer, inferrer, baseline, baseline_inferrer, evaluator),
             *([infra_validator] if infra_validator else []),
             pusher,
         ],

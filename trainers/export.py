@@ -76,6 +76,17 @@ def export(
     )
 
 
+def write_onnx(learner: Learner, directory: Path, images_NHW3: Images) -> float:
+    """Writes ONNX alone; returns its largest difference from the trained model in any score.
+
+    Raises:
+      TrainingError: it is above `PARITY_TOLERANCE`.
+    """
+    learner.to_onnx(directory / MODEL_ONNX)
+    (onnx_NC,) = _onnx_session(directory).run(["scores"], {"images": images_NHW3})
+    return _differences({"onnx": onnx_NC}, learner.predict(images_NHW3))["onnx"]
+
+
 def check_parity(directory: Path, images_NHW3: Images, expected_NC: Floats) -> dict[str, float]:
     """Compares what was written, as a server would load it, with the native scores."""
     (onnx_NC,) = _onnx_session(directory).run(["scores"], {"images": images_NHW3})

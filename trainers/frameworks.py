@@ -17,8 +17,18 @@ from importlib.metadata import entry_points
 import trainers
 from common.errors import ConfigError, nearest
 from common.extras import require_installed
+from common.process.cpus import available_cpus
 
 GROUP = "visionline.backends"
+OPTIONAL = frozenset(
+    {
+        *("optimizer", "nesterov", "beta_1", "beta_2", "epsilon", "accumulate_steps"),
+        *("layer_decay", "clip_norm", "ema_decay", "loss", "distillation"),
+    }
+)
+"""Keys of `trainers.config.TrainConfig` that are refused where a framework does not honour them."""
+APPLIES = frozenset({"warp", "reflection", "colours", "sharpness", "erasing", "mixing", "mirror"})
+"""Of `contract.Augmentation` ("mirror": test-time augmentation), what a backend may apply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +54,26 @@ class Framework:
     width) that they are counted at."""
     thread_variables: tuple[str, ...] = (
         *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
+        *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
     )
     """Set to `train.threads` where a training starts: pools fight where each takes all cores."""
     # Threads that wait must not spin: on cores that others use too, PyTorch trained at a
     # tenth of its speed.
     environment: Mapping[str, str] = field(default_factory=lambda: {"OMP_WAIT_POLICY": "PASSIVE"})
     """Further variables of a training's process."""
+    honours: frozenset[str] = frozenset()
+    """The keys in `OPTIONAL` that it has."""
+    applies: frozenset[str] = frozenset({"warp", "colours"})
+    """Those of `APPLIES` that its learner applies; configs that need others are refused."""
+
+    def variables(self, threads: int) -> dict[str, str]:
+        """Returns the environment of a training; to be set before anything reads it.
+
+        Args:
+          threads: 0 for all that the process may use.
+        """
+        count = str(threads or available_cpus())
+        return {**dict.fromkeys(self.thread_variables, count), **self.environment}
 
     def is_installed(self) -> bool:
         return all(importlib.util.find_spec(name) for name in self.needs)

@@ -16,6 +16,8 @@ OFF = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     # TensorFlow, JAX and torchax set it to 1: the uptime of Google's TPU runtime.
     "ENABLE_RUNTIME_UPTIME_TELEMETRY": "0",
+    # MLflow's client, where figures go to a server of it: who uses which function.
+    "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 """Variables and the value that means off.  Each stands also in docker/*.Dockerfile."""
 

@@ -39,8 +39,8 @@ class Run(Record):
     visionline_git_dirty: bool | None = None
     visionline_git_changes: str | None = None
     own_code: dict[str, str] | None = None
-    """SHA-256 by module of your own model's module and of what it imports of yours; the run
-    keeps them in `code/own`."""
+    """SHA-256 by module of the modules of your own model and input, and of what they import of
+    yours; the run keeps them in `code/own`."""
     packages: dict[str, str] | None = None
     """Version by installed package."""
     packages_digest: str | None = None

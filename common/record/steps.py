@@ -52,7 +52,11 @@ class Training(Record):
     parameter_count: int | None = None
     hyper_parameters: dict[str, Any] | None = None
     code_digest: str | None = None
-    """Of the training code, and of your own model and weights."""
+    """Of the training code, and of your own model, input and weights."""
+    teacher: str | None = None
+    """The model that it was distilled from: name@version."""
+    teacher_digest: str | None = None
+    """Of that model's files."""
     dataset_digest: str | None = None
     epochs_run: int | None = None
     best_epoch: int | None = None

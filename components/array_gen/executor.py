@@ -7,8 +7,9 @@ import json
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.array_gen.arrays import Decoder, write_arrays
+from components.array_gen.arrays import write_arrays
 from components.executor_io import Artifacts, Properties, folder, one, split
+from trainers.decoder import Decoder
 
 SPLITS = ["train", "val"]
 

@@ -19,12 +19,14 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2  # isort: ski
 
 from common.errors import DataError, nearest
 from common.files import read_json
+from components import executor_io
 from components import schema as schemas
 from components.example_gen.duplicates import first_pair
 from components.example_gen.report import REPORT_FILE
 from components.executor_io import Artifacts, Properties, folder
 from components.statistics.executor import value_counts
 from modelstore import raw_example as features
+from trainers.classes import NeededClasses
 
 UNSEEN_CLASS = "unseen-class"
 VANISHED_CLASS = "vanished-class"
@@ -119,6 +121,7 @@ class Executor(base.Executor):
 
         Raises:
           DataError: one line for each anomaly that is not accepted.
+          ConfigError: the training needs other classes.
         """
         self._anomalies: list[Anomaly] = []
         self._features: set[str] = set()
@@ -133,6 +136,7 @@ class Executor(base.Executor):
         if refused:
             raise DataError(_message(refused))
         self._check_trained()
+        executor_io.config(NeededClasses, exec_properties, "needed").check(self._classes["train"])
         for column in json.loads(exec_properties["slices"]):
             if column not in self._features:
                 raise DataError(

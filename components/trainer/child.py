@@ -10,22 +10,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
 from common.config.strict import dump
-from common.errors import TrainingError
+from common.errors import OutOfMemoryError, TrainingError
 from common.files import read_json, write_json
 from common.process.children import inherited, start
-from common.process.cpus import available_cpus
 from common.process.given import given
-from common.process.progress import FD_VARIABLE
+from common.process.progress import FD_VARIABLE, emit
 from common.process.warm import client
 from modelstore.artifact import NATIVE
-from modelstore.tasks import TASKS
 from trainers import curves, history
 from trainers.config import TrainConfig
 from trainers.frameworks import get_framework
@@ -40,10 +38,28 @@ def run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
     """
     try:
         return _run_job(job, work_dir)
+    except OutOfMemoryError as e:
+        size, lower = job.config.batch_size, job.config.batch_size // 2
+        last = history.last_checkpoint(Path(job.run_dir))
+        in_training = last is None or last.name != history.FINISHED
+        if job.config.lower_batch_size and lower and in_training:
+            emit({"kind": "note", "text": f"{e} Starting again with train.batch_size = {lower}."})
+            config = replace(job.config, batch_size=lower)
+            return run_job(replace(job, config=config), work_dir)
+        raise _with_what_is_left(
+            job,
+            f"{e} Try a smaller train.batch_size (it is {size}), image size or model, or allow it "
+            "more memory. With train.lower_batch_size = true it starts again by itself, with half "
+            "as many images in a step.",
+        ) from None
     except TrainingError as e:
-        complete_curves(job.config, Path(job.run_dir))
-        _keep_model(job)
-        raise TrainingError(f"{e} {history.kept(Path(job.run_dir))}".strip()) from None
+        raise _with_what_is_left(job, str(e)) from None
+
+
+def _with_what_is_left(job: TrainJob, reason: str) -> TrainingError:
+    complete_curves(job.config, Path(job.run_dir))
+    _keep_model(job)
+    return TrainingError(f"{reason} {history.kept(Path(job.run_dir))}".strip())
 
 
 def _keep_model(job: TrainJob) -> None:
@@ -57,13 +73,13 @@ def _keep_model(job: TrainJob) -> None:
 def complete_curves(config: TrainConfig, run_dir: Path) -> None:
     """Draws the last epochs of a training that ended early, if that can be."""
     with contextlib.suppress(Exception):  # a full disk, say: the figures are there without
-        title = f"{config.model} ({config.framework})"
-        curves.complete(run_dir, title, TASKS[config.task].HEADLINE)
+        curves.complete(run_dir, config)
 
 
 def _run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
     job_path, result_path = work_dir / "job.json", work_dir / "result.json"
     write_json(job_path, dump(job))
+    result_path.unlink(missing_ok=True)  # an earlier attempt's
     kills_before = _oom_kills()
     arguments = [str(job_path), str(result_path)]
     child = (
@@ -79,24 +95,52 @@ def _run_job(job: TrainJob, work_dir: Path) -> dict[str, Any]:
             child.kill()
             child.wait()
     if code < 0:
-        raise TrainingError(_killed(-code, _oom_kills() > kills_before))
+        raise _killed(-code, _oom_kills() > kills_before)
     result: dict[str, Any] = read_json(result_path) if result_path.exists() else {}
     if code or "card" not in result:
         reason = result.get("error", f"the training process ended with exit code {code}")
-        raise TrainingError(f"{reason}" if "kind" in result else f"Training failed: {reason}")
+        error = OutOfMemoryError if result.get("out_of_memory") else TrainingError
+        raise error(reason if "kind" in result else f"Training failed: {reason.rstrip('.')}.")
     return result
 
 
+CHECKPOINTS_VARIABLE = "VISIONLINE_CHECKPOINTS"
+"""Names the folder for checkpoints where there is no output folder, as on Kubeflow."""
 _folder: Path | None = None
+_checkpoints: Path | None = None
+_ended: list[Path] = []
 
 
-def keep_in(folder: Path) -> None:
+def keep_in(folder: Path, checkpoints: Path) -> None:
     """Has trainings write there what they can tell by then, so that it is left when they fail.
 
     The outputs of a component that failed are removed by TFX.
+
+    Args:
+      folder: for figures and curves, of this run.
+      checkpoints: for what the next run goes on from.
     """
-    global _folder
-    _folder = folder
+    global _folder, _checkpoints
+    _folder, _checkpoints = folder, checkpoints
+
+
+def checkpoint_dir() -> str:
+    """Returns where checkpoints go; "" where nothing would find them again."""
+    return str(_checkpoints or os.environ.get(CHECKPOINTS_VARIABLE, ""))
+
+
+def ended(run_dir: Path) -> None:
+    """Notes that a training's output is about to be published."""
+    last = history.last_checkpoint(run_dir)
+    if last is not None:
+        _ended.append(last.parent)
+    (run_dir / history.CHECKPOINTS).unlink(missing_ok=True)
+
+
+def discard_checkpoints() -> None:
+    """Removes the checkpoints of trainings whose output has been published."""
+    while _ended:
+        shutil.rmtree(_ended.pop(), ignore_errors=True)
 
 
 def run_dir(output: Path) -> Path:
@@ -172,11 +216,9 @@ def _progress() -> list[int]:
 
 
 def _environment(config: TrainConfig, ours: Mapping[str, str]) -> dict[str, str]:
-    chosen = get_framework(config.framework)
     return {
         **ours,
-        **dict.fromkeys(chosen.thread_variables, str(config.threads or available_cpus())),
-        **chosen.environment,
+        **get_framework(config.framework).variables(config.threads),
         "TF_CPP_MIN_LOG_LEVEL": ours.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "PYTHONUNBUFFERED": "1",
@@ -205,17 +247,18 @@ def _oom_kills() -> int:
     return total
 
 
-def _killed(number: int, by_oom: bool) -> str:
+def _killed(number: int, by_oom: bool) -> TrainingError:
     name = signal.Signals(number).name
     if by_oom and number == signal.SIGKILL:
-        return (
-            f"The kernel killed the training process for lack of memory ({name}). "
-            "Try a smaller train.batch_size, image size or model."
+        return OutOfMemoryError(
+            f"The kernel killed the training process for lack of memory ({name})."
         )
     if number == signal.SIGKILL:
-        return (
+        return TrainingError(
             f"The training process was killed ({name}), which is what the kernel or a "
-            "container does when memory runs out. Try a smaller train.batch_size, image "
+            "container does when memory runs out. If so, try a smaller train.batch_size, image "
             "size or model, or allow it more memory."
         )
-    return f"The training process was killed by {name}; the log file has its last words."
+    return TrainingError(
+        f"The training process was killed by {name}; the log file has its last words."
+    )

@@ -22,7 +22,7 @@ from lineage.store.records import Event, Execution
 LONGEST = 200
 """Characters of a parameter's value in the parts; a longer one is a digest there."""
 _IN_TABLES = {
-    name_of(Parameters.config): ("path", "pretrained"),
+    name_of(Parameters.config): ("path", "pretrained", "distillation.model"),
     name_of(Parameters.resolved_baseline): ("where", "why"),
 }
 """Keys of parameters that are JSON which are not part of the key, since they are places;
@@ -68,8 +68,13 @@ def without_places(name: str, value: str) -> str:
         return value
     if not isinstance(table, dict):
         return value
-    kept = {k: v for k, v in table.items() if k not in _IN_TABLES[name]}
-    return json.dumps(kept, sort_keys=True)
+    for key in _IN_TABLES[name]:
+        *above, last = key.split(".")
+        inner = table
+        for part in above:
+            inner = inner.get(part) or {}
+        inner.pop(last, None)
+    return json.dumps(table, sort_keys=True)
 
 
 def parts_of(execution: Execution, events: Sequence[Event]) -> Parts:

@@ -216,6 +216,7 @@ def _training(training: facts.TrainingFacts, run: facts.RunFacts | None) -> Entr
             Fact("seed", _form(training.seed)),
             Fact("hardware", training.accelerator),
             Fact("code", training.code_digest, kind="digest"),
+            *([Fact("teacher", training.teacher)] if training.teacher else []),
             Fact("epochs", _form(training.epochs_run), _form(best, str, "the best was {}") or ""),
             Fact("time", _form(training.train_seconds, duration)),
             Fact("memory", _form(training.peak_memory_bytes, size)),

@@ -16,12 +16,12 @@ ENDED = "the process that ran it ended without a word (killed, or the machine we
 
 def is_alive(run: Context) -> bool | None:
     """Whether something of a run is alive; None where that cannot be known from here."""
-    folder = _folder(run)
+    folder = output_folder(run)
     return None if folder is None else folder_lock.is_held(folder)
 
 
-def _folder(run: Context) -> Path | None:
-    """The output folder, of a run on this machine."""
+def output_folder(run: Context) -> Path | None:
+    """The folder that a run of this machine writes to; None of another machine's."""
     recorded = Run.read(run)
     if recorded.host != socket.gethostname() or recorded.directory is None:
         return None

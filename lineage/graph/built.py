@@ -31,22 +31,24 @@ from lineage.store.reader import Reader
 
 VERDICTS = frozenset({EVALUATION, BLESSING})
 _SETTINGS = names_of(Training.hyper_parameters, Parameters.config)
-_FRESH = '"pretrained": null'
+_FRESH, _ALONE = '"pretrained": null', '"model": null'
+"""What most settings have: no weights to begin with, no teacher."""
 _ENDS = VERDICTS | {PREDICTIONS, PUSHED_MODEL, INFRA_BLESSING, MODEL_RUN, ANOMALIES}
 """Made from data, and never what a model is built on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """Where models that did not begin with fresh weights have them from.
+    """Which models others began with the weights of, or were distilled from.
 
-    `train.pretrained` is a path, and no input that ML Metadata knows of.
+    `train.pretrained` and `train.distillation.model` are paths, and no inputs that ML Metadata
+    knows of.
     """
 
     derived: Mapping[int, Collection[int]]
-    """Models by the model of this store whose weights they began with."""
+    """Models by the model of this store whose weights they began with, or that taught them."""
     foreign: Mapping[int, str]
-    """The path by model, where it is not that of a model that this store knows."""
+    """The path by model, where it is not that of a model that this store knows; one of two."""
 
 
 @dataclass(slots=True)
@@ -116,7 +118,7 @@ class Built:
     def _begun(
         self, reader: Reader, artifacts: Collection[int], weights: Weights | None
     ) -> set[int]:
-        """Models that began with the weights of some of these."""
+        """Models that began with the weights of some of these, or were taught by them."""
         links = weights.derived if weights else {}
         begun = {d: base for base in artifacts if base in links for d in links[base]}
         makers = reader.producers(begun)
@@ -136,20 +138,20 @@ class Built:
 
 
 def weights_of(reader: Reader) -> Weights:
-    """Which models of a store began with which weights."""
+    """Which models of a store began with which weights, or were taught by which model."""
     ours = reader.artifact_values(MODEL, names_of(Model.framework))
     makers = reader.producers(ours)
     recorded = reader.values("Execution", set(makers.values()), _SETTINGS)
-    paths = {m: path for m, maker in makers.items() if (path := _pretrained(recorded.get(maker)))}
+    paths = [(m, path) for m, maker in makers.items() for path in _models(recorded.get(maker))]
     if not paths:
         return Weights(derived={}, foreign={})
     places = {m.uri.rstrip("/"): m.id for m in reader.artifacts_by_type(MODEL)}
     places |= {p.destination: p.model_id for p in pushes(reader) if p.model_id is not None}
-    relative = {makers[m] for m, path in paths.items() if not os.path.isabs(path)}
+    relative = {makers[m] for m, path in paths if not os.path.isabs(path)}
     runs = runs_of(reader, list(reader.executions(relative).values())) if relative else {}
     derived: dict[int, set[int]] = {}
     foreign = {}
-    for model_id, path in paths.items():
+    for model_id, path in paths:
         run = runs.get(makers[model_id])
         if not os.path.isabs(path) and run is not None:
             path = os.path.join(value_of(run, Run.directory) or "", path)
@@ -170,18 +172,23 @@ def without_data(reader: Reader) -> tuple[int, ...]:
     return tuple(sorted(m for m in models if makers.get(m) not in with_inputs))
 
 
-def _pretrained(recorded: Mapping[str, object] | None) -> str | None:
-    for text in (recorded or {}).values():
-        if _FRESH in str(text):  # most by far; parsing takes longer than finding out
+def _models(recorded: Mapping[str, object] | None) -> Collection[str]:
+    """Returns where the models lie that one was built on, by what is recorded of its training."""
+    found: dict[str, None] = {}
+    for text in map(str, (recorded or {}).values()):
+        # Most by far; parsing takes longer than finding out.
+        if _FRESH in text and (_ALONE in text or "distillation" not in text):
             continue
         try:
-            settings = json.loads(text) if isinstance(text, str) else {}
+            settings = json.loads(text)
         except ValueError:
             continue
-        path = settings.get("pretrained") if isinstance(settings, dict) else None
-        if isinstance(path, str) and path:
-            return path
-    return None
+        if isinstance(settings, dict):
+            teacher = settings.get("distillation")
+            named = teacher.get("model") if isinstance(teacher, dict) else None
+            paths = (settings.get("pretrained"), named)
+            found |= dict.fromkeys(path for path in paths if isinstance(path, str) and path)
+    return found
 
 
 def _above(path: str) -> Iterable[str]:

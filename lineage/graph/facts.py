@@ -112,6 +112,9 @@ class TrainingFacts:
     seed: int | None
     accelerator: str | None
     code_digest: str | None
+    teacher: str | None
+    """The model that it was distilled from: name@version."""
+    teacher_digest: str | None
     epochs_run: int | None
     best_epoch: int | None
     train_seconds: float | None

@@ -28,12 +28,15 @@ from lineage.store.connection import Connection
 from lineage.store.opening import open_reader
 from lineage.store.reader import Reader
 from lineage.store.records import DELETED, Artifact
-from lineage.store.workspace import Workspace
+from lineage.store.workspace import TRAINING, Workspace
+from modelstore.artifact import PICTURES
 from modelstore.rollback import choices
 from modelstore.versions import list_versions
 
 _HOLDING = (EXAMPLES, ARRAYS, PREDICTIONS)
-_FORMER_ARRAYS = "shards"
+_COPIES = ("cache/shards", f"artifacts/*/*/*/{PICTURES}", f"runs/*/{TRAINING}/{PICTURES}")
+"""Folders that no artifact stands for: arrays of former versions, and the images that trainings
+show in TensorBoard, of which nobody knows which they are."""
 """In the cache: arrays of before they were artifacts, which nothing reads any more."""
 _IN_WEIGHTS: tuple[Use, ...] = ("trained", "selected", "unknown")
 _RUNNING = ("NEW", "RUNNING")
@@ -180,8 +183,8 @@ def erase(
         root = str(workspace.artifacts)
         work = GcPlan(root=root, remove=planned.remove, bytes=planned.bytes, kept={}, trash=0)
         done = remove_files(work, trash_of(workspace), progress)
-        former = _remove_former_arrays(workspace) if planned.found else []
-        failures = [*done.failures, *former]
+        copies = _remove_copies(workspace) if planned.found else []
+        failures = [*done.failures, *copies]
     return Erased(
         plan=planned,
         removed=done.removed,
@@ -222,9 +225,9 @@ def _check_unused(reader: Reader, ids: Collection[int]) -> None:
         )
 
 
-def _remove_former_arrays(workspace: Workspace) -> list[Failure]:
-    folder, errors = workspace.cache / _FORMER_ARRAYS, list[OSError]()
-    if folder.exists():
+def _remove_copies(workspace: Workspace) -> list[Failure]:
+    errors: list[OSError] = []
+    for folder in (f for pattern in _COPIES for f in workspace.root.glob(pattern)):
         shutil.rmtree(folder, onerror=lambda _, __, info: errors.append(info[1]))  # type: ignore[arg-type]
     return [Failure(path=str(e.filename), reason=e.strerror or str(e)) for e in errors]
 

@@ -18,6 +18,7 @@ from common.errors import RunError
 from lineage.storage.needs import Needs, needs
 from lineage.store.places import local_path
 from lineage.store.reader import Reader
+from lineage.store.workspace import CHECKPOINTS
 
 TRASH = ".visionline-trash"
 """In the root: where a directory is moved before it is deleted."""
@@ -56,7 +57,7 @@ class GcPlan:
     or below the place of one that stays); elsewhere (outside the root, imported, or
     links); other (neither live nor deleted)."""
     trash: int
-    """Leftovers of an earlier gc."""
+    """Leftovers: of an earlier gc, and of trainings that did not end (`abandoned`)."""
 
 
 def plan(reader: Reader, root: Path, keep_runs: int = 3) -> GcPlan:
@@ -93,6 +94,7 @@ def plan(reader: Reader, root: Path, keep_runs: int = 3) -> GcPlan:
         items.append(item)
     trash = root / TRASH
     left = [str(p) for p in trash.iterdir()] if trash.is_dir() and not trash.is_symlink() else []
+    left += map(str, abandoned(root.parent / CHECKPOINTS, keep_runs))
     return GcPlan(
         root=str(root),
         remove=tuple(sorted(items, key=lambda i: i.artifact_id)),
@@ -100,6 +102,16 @@ def plan(reader: Reader, root: Path, keep_runs: int = 3) -> GcPlan:
         kept=kept,
         trash=len(left),
     )
+
+
+def abandoned(checkpoints: Path, keep: int) -> list[Path]:
+    """Returns folders with the checkpoints of trainings that nobody is likely to go on with.
+
+    Args:
+      keep: so many of the latest stay.
+    """
+    found = list(checkpoints.iterdir()) if checkpoints.is_dir() else []
+    return sorted(found, key=lambda path: path.stat().st_mtime)[: max(0, len(found) - keep)]
 
 
 def choose(of_store: Needs, root: Path) -> tuple[dict[int, str], dict[str, int]]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import RunError
-from lineage.storage.gc import TRASH, GcItem, GcPlan, plan
+from lineage.storage.gc import TRASH, GcItem, GcPlan, abandoned, plan
 from lineage.storage.needs import needs
 from lineage.store.connection import Connection
 from lineage.store.opening import open_reader
@@ -66,6 +66,9 @@ def collect(
         trash = trash_of(workspace)
         with contextlib.closing(open_reader(connection)) as reader:
             work = plan(reader, workspace.artifacts, keep_runs)
+        for number, folder in enumerate(abandoned(workspace.checkpoints, keep_runs)):
+            trash.mkdir(exist_ok=True)
+            folder.rename(trash / f"checkpoints-{number}-{os.getpid()}")
         if work.remove:
             mark(connection, [i.artifact_id for i in work.remove], keep_runs)
         return remove_files(work, trash, progress)

@@ -4,6 +4,7 @@ visionline.json   whose it is, the store that its runs are recorded in, and wher
 metadata.sqlite   ML Metadata, unless the config names another store
 artifacts/        TFX's pipeline root
 cache/            memory-mapped training data, remade when missing
+checkpoints/      of trainings that have not ended, so that the same run goes on
 runs/<run id>/    config.json, log.txt, summary.json, pictures; training/ while it trains
 serving/          pushed models, unless the config names another folder
 """
@@ -31,6 +32,7 @@ LOG = "log.txt"
 """In the folder of a run: all that TFX, Beam and TensorFlow print."""
 TRAINING = "training"
 """In the folder of a run: what a training writes, until it is the Trainer's output."""
+CHECKPOINTS = "checkpoints"
 _MARKER = "visionline.json"
 _ROOTS, _SERVING = "roots", "serving"
 """In the marker, see `lineage.store.places`."""
@@ -100,6 +102,10 @@ class Workspace:
     @property
     def cache(self) -> Path:
         return self.root / "cache"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / CHECKPOINTS
 
     def run_dir(self, run_id: str) -> Path:
         return self.root / "runs" / run_id

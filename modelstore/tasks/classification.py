@@ -60,13 +60,15 @@ METRICS: tuple[Metric, ...] = (
 
 
 def measure(
-    scores_NC: npt.NDArray[np.float32], labels_N: npt.NDArray[np.int64]
+    scores_NC: npt.NDArray[np.float32],
+    labels_N: npt.NDArray[np.int64],
+    weights_N: npt.NDArray[np.float32],
 ) -> tuple[float, float]:
-    """Returns the sums of cross-entropies (nats) and of right answers."""
+    """Returns the sums of weighted cross-entropies (nats) and of right answers."""
     import numpy as np
 
     chosen_N = scores_NC[np.arange(len(labels_N)), labels_N].astype(np.float64)
-    loss = -float(np.log(np.maximum(chosen_N, 1e-12)).sum())
+    loss = -float((weights_N * np.log(np.maximum(chosen_N, 1e-12))).sum())
     return loss, float((scores_NC.argmax(axis=1) == labels_N).sum())
 
 

@@ -40,9 +40,12 @@ class Task(Protocol):
     """How many labels an answer has, where nobody asks for another number."""
 
     def measure(
-        self, scores_NC: npt.NDArray[np.float32], labels_N: npt.NDArray[np.int64]
+        self,
+        scores_NC: npt.NDArray[np.float32],
+        labels_N: npt.NDArray[np.int64],
+        weights_N: npt.NDArray[np.float32],
     ) -> tuple[float, float]:
-        """Loss and headline metric of predictions, each summed over the images."""
+        """Loss, weighted, and headline metric of predictions, each summed over the images."""
         ...
 
     def answer(

@@ -20,9 +20,11 @@ class Commands(Group):
     places = {
         "run": ("pipeline.cli.run:run", "Run the pipeline: from images to a pushed model."),
         "data": ("pipeline.cli.data:data", "Show what a run would read, without training."),
+        "augment": ("pipeline.cli.augment:augment", "Show what augmentation does to images."),
         "demo": ("pipeline.cli.demo:demo", "Train and push a digit classifier in two frameworks."),
         "models": ("pipeline.cli.models:models", "List the models that can be trained."),
         "schema": ("pipeline.cli.schema:schema", "Show what the data looks like, or freeze it."),
+        "curves": ("pipeline.cli.curves:curves", "Draw how trainings went, in one picture."),
         "predict": ("pipeline.cli.predict:predict", "Classify images with a pushed model."),
         "serve": ("serving.cli:serve", "Serve the pushed models over REST and gRPC."),
         "deploy": ("pipeline.cli.deploy:deploy", "Serve a pushed model on Kubernetes."),

@@ -19,6 +19,7 @@ from pipeline.recording.imports import imported_names, name_of
 from pipeline.recording.own_code import own_code, package_code
 from trainers.config import TrainConfig
 from trainers.frameworks import get_framework
+from trainers.teacher import find_teacher
 
 _ROOT = Path(__file__).parents[2]
 _TRANSFORM = ("components.transform.graph", "components.transform.vocabulary")
@@ -45,15 +46,15 @@ def transform_code() -> str:
 
 
 def arrays_code() -> str:
-    """Returns a digest of all code that turns images into arrays; of training, only names."""
-    return digest(_code([_ARRAYS], without=_NO_MODEL | {"trainers.data"}))
+    """Returns a digest of all code that turns images into arrays."""
+    return digest(_code([_ARRAYS], without=_NO_MODEL))
 
 
 def training_code(config: TrainConfig) -> str:
-    """Returns a digest of all code and weights that make a model."""
+    """Returns a digest of all code and weights that make a model, the user's own among it."""
     backend = get_framework(config.framework).package
     parts = _code([_TRAINER, *_modules(backend)], without=_NO_MODEL)
-    for entry in (f"{backend}.backend:", config.model):
+    for entry in (f"{backend}.backend:", config.model, config.input):
         others = own_code(entry)
         if ":" in entry:
             others |= package_code(entry.partition(":")[0], installed=True)
@@ -61,6 +62,8 @@ def training_code(config: TrainConfig) -> str:
     if config.pretrained is not None:
         weights = Path(config.pretrained)
         parts["pretrained"] = tree_digest(weights) if weights.is_dir() else sha256_file(weights)
+    if (teacher := find_teacher(config.distillation)) is not None:
+        parts["teacher"] = teacher.digest
     return digest(parts)
 
 

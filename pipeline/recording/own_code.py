@@ -1,4 +1,4 @@
-"""The user's own code that a model is made by: its package, and what that imports of theirs."""
+"""The user's own code that a model is made by: the packages, and what they import of theirs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _OURS = frozenset(
 )
 
 
-def own_code(model: str) -> dict[str, Path]:
-    """Returns the source files behind "package.module:function", by module.
+def own_code(*names: str) -> dict[str, Path]:
+    """Returns the source files behind names such as "package.module:function", by module.
 
     A package of the user's counts as a whole, whichever of its files is asked for.  What is
     imported of installed packages, the standard library and visionline itself is left out:
-    that is recorded by versions.  Of a model by name there are none.
+    that is recorded by versions.  Of a name without a function there are none.
     """
-    entry = model.partition(":")[0]
+    entries = [name.partition(":")[0] for name in names if ":" in name]
     sources: dict[str, Path] = {}
-    waiting = [entry] if ":" in model else []
+    waiting = [*entries]
     while waiting:
         module = waiting.pop()
-        for name, path in _files(module, installed=module == entry):
+        for name, path in _files(module, installed=module in entries):
             if name not in sources:
                 sources[name] = path
                 waiting += imported_names(name, path, parsed(path))

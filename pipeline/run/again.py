@@ -99,7 +99,7 @@ def differences(again: Again) -> list[str]:
 def _changed(again: Again) -> Iterator[str]:
     then, config = again.then.facts, again.config
     place = spans.resolve(config.data.path, config.data.span, config.data.version)
-    now = describe(own=own_code(config.train.model))
+    now = describe(own=own_code(config.train.model, config.train.input))
     # Outside a repository nothing is changed.
     clean = replace(
         now, git_dirty=bool(now.git_dirty), visionline_git_dirty=bool(now.visionline_git_dirty)
@@ -184,10 +184,12 @@ def _placed(config: Mapping[str, Any], directory: Path, then: Recorded) -> dict[
     """Returns a recorded config for use elsewhere: its paths are those of where it was run."""
     placed: dict[str, Any] = json.loads(json.dumps(config))
     placed.get("evaluate", {}).pop("confidence_intervals", None)  # they cost time once
+    train = placed.get("train", {})
     places = (("data", "path"), ("data", "class_names"), ("schema", "frozen"))
-    for table, key in (*places, ("train", "pretrained")):
-        if isinstance(path := placed.get(table, {}).get(key), str):
-            placed[table][key] = os.path.join(directory, path)
+    tables = [(placed.get(table, {}), key) for table, key in places]
+    for table, key in (*tables, (train, "pretrained"), (train.get("distillation", {}), "model")):
+        if isinstance(path := table.get(key), str):
+            table[key] = os.path.join(directory, path)
     if len(then.data) == 1 and "{" in placed["data"]["path"]:
         # The same span, and not the newest.
         placed["data"]["span"] = then.data[0].span

@@ -33,6 +33,10 @@ _STAGES = {
 }
 
 
+_WAITS = 0.03
+"""A training that waits for its data for more than this share of its time should not."""
+
+
 @dataclass(slots=True)
 class _Node:
     state: str = "waiting"
@@ -154,7 +158,7 @@ class LiveDisplay:
         if node.state != "running":
             return last
         if not progress.training:
-            return Text("starting the training process", style="dim")
+            return Text(node.detail or "starting the training process", style="dim")
         step = progress.training
         bar = ProgressBar(total=step["steps"], completed=step["step"], width=24)
         text = Text(
@@ -163,7 +167,8 @@ class LiveDisplay:
         )
         line = Table.grid(padding=(0, 2, 0, 0))
         line.add_row(bar, text)
-        return Group(line, last) if progress.validated else line
+        lines: list[RenderableType] = [line, Text(_pace(step), style="dim")]
+        return Group(*lines, last) if progress.validated else Group(*lines)
 
 
 Display = LiveDisplay | PlainDisplay
@@ -172,6 +177,14 @@ Display = LiveDisplay | PlainDisplay
 def make_display(console: Console) -> Display:
     """Returns the display that fits where the output goes."""
     return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
+
+
+def _pace(step: dict[str, Any]) -> str:
+    """Says how fast a training goes, and how long it will take at that."""
+    says = [f"rate {step['learning_rate']:.3g}", f"{step['images_per_second']:,.0f} images/s"]
+    if step["data_wait"] >= _WAITS:
+        says.append(f"waits {step['data_wait']:.0%} of the time for data")
+    return "  ".join([*says, f"{duration(step['seconds_left'])} left"])
 
 
 def _epoch(event: dict[str, Any]) -> str:

@@ -101,6 +101,7 @@ def _run(request: RunRequest) -> int:
         infra_validation_dir,
     )
     from pipeline.recording.recorder import Recorder
+    from trainers.tracking import VARIABLE
 
     logging.set_verbosity(logging.INFO)
     here = replace(config.run, beam_args=tuple(beam_args.counted(config.run.beam_args)))
@@ -109,6 +110,7 @@ def _run(request: RunRequest) -> int:
     emit({"kind": "nodes", "nodes": [c.id for c in pipeline.components if c.id != BASELINE]})
 
     def warm_up(node: str) -> None:
+        child.discard_checkpoints()
         # Whatever is new before the Trainer makes its cache miss.
         if node in BEFORE_TRAINER:
             child.warm_up(config.train)
@@ -119,7 +121,9 @@ def _run(request: RunRequest) -> int:
             threading.Thread(target=_import_all, args=[AFTER_TRAINER], daemon=True).start()
 
     training = workspace.run_dir(request.run_id) / TRAINING
-    child.keep_in(training)
+    child.keep_in(training, workspace.checkpoints)
+    if config.run.mlflow:
+        os.environ[VARIABLE] = config.run.mlflow
 
     def cancel() -> None:
         recorder.interrupted()
@@ -165,7 +169,9 @@ def _recorded(
     began = time.monotonic()
     recorder.annotate_run(
         replace(
-            describe(workspace.run_dir(request.run_id), own_code(config.train.model)),
+            describe(
+                workspace.run_dir(request.run_id), own_code(config.train.model, config.train.input)
+            ),
             pipeline=config.pipeline_name,
             config=dump(config),
             config_digest=config.digest,
@@ -187,6 +193,7 @@ def _recorded(
         return Exit.FAILED
     finally:
         standby.discard()
+    child.discard_checkpoints()
     summary = results.collect(recorder, config, workspace.run_dir(request.run_id))
     summary["seconds"] = time.monotonic() - began
     recorder.annotate_run(

@@ -36,6 +36,7 @@ from lineage.store.workspace import LOG, TRAINING, Workspace, new_run_id
 from pipeline.config import PipelineConfig
 from pipeline.terminal import complain
 from trainers import history
+from trainers.classes import NeededClasses
 
 if TYPE_CHECKING:
     from pipeline.run.display import Display
@@ -85,6 +86,9 @@ def run_pipelines(configs: Sequence[PipelineConfig], display: Display) -> list[F
         place = spans.resolve(config.data.path, config.data.span, config.data.version)
         source = list_source(config.data, place.path)
         check_listed(source, config.data)
+        needed = NeededClasses.of(config.train)
+        if not source.shards:  # whose labels only reading them tells
+            needed.check({record.label for record in source.records})
         for note in (*source.notices, *too_fine(config.evaluate, _held_out(config, source))):
             shown.handle({"kind": "note", "text": note})
     workspace, store = Workspace(configs[0].output), configs[0].store

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from odd_images import encode, lossless_jpeg, smooth
-from tensorflow_metadata.proto.v0 import schema_pb2
+from raw_examples import CLASSES, SIZE, pictures, schema_of_raw_examples, write
 from tfx.orchestration import metadata, pipeline
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.types import standard_artifacts
@@ -19,7 +19,7 @@ import tensorflow_transform as tft  # isort: skip
 from common.errors import DataError
 from components import schema as schemas
 from components.array_gen import arrays
-from components.array_gen.arrays import Decoder, write_arrays
+from components.array_gen.arrays import write_arrays
 from components.array_gen.component import ArrayGen
 from components.artifacts import IngestionReport
 from components.example_gen import reading
@@ -32,56 +32,14 @@ from components.transform.component import Transform
 from components.transform.executor import Executor, write_graph
 from components.transform.vocabulary import class_names
 from modelstore import raw_example as features
-from modelstore.raw_example import serialise
-from trainers.data import IMAGES, LABELS, Split
+from trainers.arrays import IMAGES, LABELS
+from trainers.data import Split
+from trainers.decoder import Decoder
 
 pytestmark = pytest.mark.pipelines
 
-BROKEN = lossless_jpeg(smooth()[..., 0])
-SIZE = (16, 12)
-CLASSES = ["žába", "cat", "Dog", "a cat"]
 SORTED = ("Dog", "a cat", "cat", "žába")
-
-
-def schema_of_raw_examples() -> schema_pb2.Schema:
-    """As SchemaGen makes it, with a column of the user's that some images lack."""
-    schema = schema_pb2.Schema()
-    texts = (features.ENCODED, features.FORMAT, features.PATH, features.SHA256, features.LABEL)
-    numbers = (features.WIDTH, features.HEIGHT, features.CHANNELS, features.BYTES)
-    shape = schema_pb2.FixedShape(dim=[schema_pb2.FixedShape.Dim(size=1)])
-    always = schema_pb2.FeaturePresence(min_fraction=1.0, min_count=1)
-    for names, type_ in ((texts, schema_pb2.BYTES), (numbers, schema_pb2.INT)):
-        for name in names:
-            schema.feature.add(name=name, type=type_, presence=always, shape=shape)
-    schema.feature.add(name="camera", type=schema_pb2.BYTES)
-    return schema
-
-
-def pictures(count: int) -> list[tuple[str, bytes, bytes]]:
-    """(label, path, file) of images of several kinds and sizes, each different."""
-    kinds = ("PNG", "JPEG", "GIF", "BMP")
-    shifted = [np.roll(smooth(), (3 * n, n), (0, 1)) for n in range(count)]
-    return [
-        (CLASSES[n % 4], b"%d.x" % n, encode(kinds[n % 4], each[: 12 + n % 5, : 16 + n % 3]))
-        for n, each in enumerate(shifted)
-    ]
-
-
-def write(folder: Path, images: list[tuple[str, bytes, bytes]], files: int = 1) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    options = tf.io.TFRecordOptions(compression_type="GZIP")
-    for number in range(files):
-        path = folder / f"data_tfrecord-{number:05d}-of-{files:05d}.gz"
-        with tf.io.TFRecordWriter(str(path), options) as writer:
-            for label, name, data in images[number * len(images) // files :][
-                : (number + 1) * len(images) // files - number * len(images) // files
-            ]:
-                example = serialise(
-                    encoded=data, format="jpeg", path=name, sha256="", width=1, height=1,
-                    channels=3, size=len(data), label=label, extra={},
-                )  # fmt: skip
-                writer.write(example)
-    return folder
+BROKEN = lossless_jpeg(smooth()[..., 0])
 
 
 @pytest.fixture(scope="module", params=["crop", "pad", "stretch"])

@@ -26,7 +26,7 @@ from tfx.types import standard_artifacts
 import tensorflow as tf  # isort: skip
 from tfx_bsl.tfxio import dataset_options, tensor_adapter, tf_example_record  # isort: skip
 
-from common.errors import DataError
+from common.errors import ConfigError, DataError
 from components import schema as schemas
 from components.artifacts import IngestionReport
 from components.example_gen import spans
@@ -41,6 +41,7 @@ from components.schema_gen import SchemaGen
 from components.statistics import StatisticsGen
 from components.transform.vocabulary import class_names
 from modelstore import raw_example as features
+from trainers.classes import NeededClasses
 
 PER_CLASS = 20
 
@@ -333,6 +334,20 @@ def test_validator_stops_at_images_under_two_labels_until_accepted(tmp_path):
     validate(["copied-class"], max_conflicting_fraction=0.3)
     uri = Path(the_artifact(tmp_path, "ExampleAnomalies").uri)
     assert b"copied-class" in (uri / "Split-train" / "SchemaDiff.pb").read_bytes()
+
+
+def test_validator_stops_at_a_weight_of_no_class(tmp_path):
+    examples = ImageExampleGen(DataConfig(path=str(two_classes(tmp_path / "data"))))
+    statistics = StatisticsGen(examples.outputs["examples"])
+    schema = SchemaGen(statistics.outputs["statistics"])
+    validator = ExampleValidator(
+        statistics.outputs["statistics"],
+        schema.outputs["schema"],
+        examples.outputs["report"],
+        needed=NeededClasses(weights={"žaba": 2.0, "cat": 1.0}),
+    )
+    with pytest.raises(ConfigError, match=r"no class 'žaba' in the data\. Did you mean 'žába'\?"):
+        run(tmp_path, [examples, statistics, schema, validator])
 
 
 def test_class_without_train_images_stops_the_run_whatever_is_accepted(first_run, tmp_path):

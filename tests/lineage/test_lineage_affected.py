@@ -249,10 +249,17 @@ def test_weights_hand_on_what_they_were_trained_on(tmp_path: Path) -> None:
             properties={"Trainer": {"hyper_parameters": {"pretrained": pretrained}}},
             run_properties={"directory": str(tmp_path)},
         )
+    teacher = {"model": "serving/digits-keras/1", "alpha": 0.5, "temperature": 2.0}
+    builder.run(
+        "taught",
+        version=5,
+        properties={"Trainer": {"hyper_parameters": {"pretrained": None, "distillation": teacher}}},
+        run_properties={"directory": str(tmp_path)},
+    )
     other = builder.run("other", version=4, properties=elsewhere)
     index(builder, base, [IndexedImage(SHA, "train", "cat", b"x.png")])
     found = affected_by_images(reader_of(tmp_path), {SHA: None})
-    assert uses(found) == {"base": "trained", "tuned": "trained", "again": "trained"}
+    assert uses(found) == dict.fromkeys(("base", "tuned", "again", "taught"), "trained")
     model = other.artifacts["Trainer.model"]
     assert found.foreign_weights == {model: "/weights/of/somebody.safetensors"}
 

@@ -46,9 +46,10 @@ class Folder:
         self.image.write_bytes(b"an image")
         self.sha = hashlib.sha256(b"an image").hexdigest()
         self.builder = Builder(root / "metadata.sqlite", files=True)
-        self.former = root / "cache" / "shards" / "d1g357" / "train" / "images_NHW3.npy"
-        self.former.parent.mkdir(parents=True)
-        self.former.write_bytes(bytes(100))
+        self.copies = [
+            root / "cache" / "shards" / "d1g357" / "train" / "images_NHW3.npy",
+            root / "runs" / "run-0" / "training" / "tensorboard" / "images" / "events",
+        ]
         properties = {"ImageExampleGen": {"resolved_path": str(root / "source")}}
         first = self.run(1, properties=properties)
         self.index(first, self.sha)
@@ -56,6 +57,13 @@ class Folder:
         third = self.run(3, properties=properties)
         self.index(third, "9" * 64)
         self.runs = (first, second, third)
+        shown = self.uri(third, "Trainer.model_run") / "tensorboard" / "images" / "events"
+        for copy in (*self.copies, shown):
+            copy.parent.mkdir(parents=True)
+            copy.write_bytes(bytes(100))
+        self.figures = shown.parent.parent / "events"
+        self.figures.write_bytes(b"")
+        self.copies.append(shown)
         for run, version in zip(self.runs, (1, 2, 3), strict=True):
             self._serve(run, version)
 
@@ -136,7 +144,8 @@ def test_erased_marked_and_known_to_be_on_purpose(folder: Folder) -> None:
     done = folder.erase()
     assert (done.state, done.removed, done.failures) == ("done", 3, ())
     assert kept in folder.examples() and len(folder.examples()) == 2, "only the third run's"
-    assert not folder.former.exists() and folder.image.exists()
+    assert not any(copy.exists() for copy in folder.copies)
+    assert folder.image.exists() and folder.figures.exists()
     reader = folder.reader()
     (erasure,) = erasures(reader)
     assert (erasure.sha256, erasure.reason) == ((folder.sha,), "asked to")
@@ -167,9 +176,7 @@ def test_again_it_does_nothing_more(folder: Folder) -> None:
     assert erasure.reason == "asked to" and len(erasure.removed) == 3
 
 
-@pytest.mark.parametrize(
-    "at", ["record_erasure", "set_states", "remove_files", "_remove_former_arrays"]
-)
+@pytest.mark.parametrize("at", ["record_erasure", "set_states", "remove_files", "_remove_copies"])
 def test_killed_anywhere_it_is_finished_by_the_same_command(
     folder: Folder, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,7 +188,8 @@ def test_killed_anywhere_it_is_finished_by_the_same_command(
         with pytest.raises(KeyboardInterrupt):
             folder.erase()
     done = folder.erase()
-    assert done.state == "done" and not folder.former.exists() and len(folder.examples()) == 2
+    assert done.state == "done" and not any(copy.exists() for copy in folder.copies)
+    assert len(folder.examples()) == 2
     (erasure,) = erasures(folder.reader())
     assert len(erasure.removed) == 3
 

@@ -234,6 +234,20 @@ def test_a_gc_that_was_killed_is_finished_by_the_next(folder: Folder, when: str)
     assert done_.freed == planned.bytes > 0
 
 
+def test_checkpoints_of_the_latest_trainings_that_did_not_end_stay(folder: Folder) -> None:
+    checkpoints = folder.workspace.checkpoints
+    for number in range(5):
+        file = checkpoints / str(number) / "step-000001" / "state.npz"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(bytes(10_000))
+        os.utime(checkpoints / str(number), (number, number))
+    before = folder.plan(keep_runs=3)
+    assert before.trash == 2
+    assert folder.collect(keep_runs=3).freed == before.bytes >= 20_000
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["2", "3", "4"]
+    assert folder.plan(keep_runs=3).trash == 0
+
+
 def _failing(real: Callable[..., Any], code: int, times: int) -> Callable[..., Any]:
     left = [times]
 

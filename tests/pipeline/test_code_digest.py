@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,8 +71,8 @@ def test_what_makes_no_other_model_keeps_the_training(change, path, old, new):
 @pytest.mark.parametrize(
     ("path", "old", "new"),
     [
-        ("trainers/loop.py", "epoch.val_loss < best.val_loss", "epoch.val_loss <= best.val_loss"),
-        ("trainers/loop.py", "0.5 *", "0.6 *"),
+        ("trainers/loop.py", "(e.val_metric, -e.val_loss)", "e.val_metric"),
+        ("trainers/schedules.py", "0.5 *", "0.6 *"),
         ("trainers/torch_backend/scorer.py", "255 * torch", "256 * torch"),
         ("modelstore/tasks/classification.py", "ANSWERS = 5", "ANSWERS = 6"),
         ("components/transform/vocabulary.py", "label_vocabulary", "classes"),
@@ -96,7 +97,8 @@ def test_a_frameworks_training_is_new_when_its_backend_changes(change):
         (transform_code, "components/transform/graph.py", "tf.round(image)", "image"),
         (transform_code, "components/transform/vocabulary.py", "sorted(classes)", "classes"),
         (arrays_code, "components/array_gen/arrays.py", "_BATCH = 32", "_BATCH = 31"),
-        (arrays_code, "components/transform/graph.py", 'LABEL = "label"', 'LABEL = "class"'),
+        (arrays_code, "trainers/decoder.py", "tf.uint8", "tf.int8"),
+        (arrays_code, "trainers/arrays.py", '"|u1"', '"|i1"'),
     ],
 )
 def test_images_are_prepared_anew_when_the_code_of_it_changes_and_no_other(
@@ -108,6 +110,16 @@ def test_images_are_prepared_anew_when_the_code_of_it_changes_and_no_other(
     assert code() == before
     change(path, old, new)
     assert code() != before
+
+
+def test_a_training_is_new_when_its_own_input_changes(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_data.py").write_text("def read(split): ...\n")
+    config = replace(TORCH, input="own_data:read")
+    before = training_code(config)
+    assert before != training_code(TORCH)
+    (tmp_path / "own_data.py").write_text("def read(split): return split\n")
+    assert training_code(config) != before
 
 
 def test_what_a_loss_is_told_is_no_text_of_an_error(change):

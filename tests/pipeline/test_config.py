@@ -160,6 +160,8 @@ def test_a_misspelt_key_is_not_called_missing(tmp_path):
     [
         ({"train.framework": "keas"}, "unknown framework 'keas'. Did you mean 'keras'?"),
         ({"train.model": "resnet8"}, "pytorch has no model 'resnet8'. Did you mean 'resnet"),
+        ({"train.input": "no_module:f"}, "train.input: no module 'no_module' to take"),
+        ({"train.input": "streams"}, 'train.input: expected "arrays", "stream" or "package.m'),
         ({"train": 3}, "train: expected a table, got 3."),
         ({"train.model.x": 1}, "train.model: expected a table, got 'small_cnn'."),
         ({"evaluate.min_accuracy": 0}, "evaluate.min_accuracy: expected more than 0"),

@@ -124,7 +124,7 @@ def test_model_artifact_is_complete(demo: Demo) -> None:
         assert card["golden"] == "drawn"
         # They exercise the model: no two are scored alike, nor all given to one class.
         assert len(np.unique(golden["scores_NC"].round(6), axis=0)) == 16
-        assert len(set(golden["scores_NC"].argmax(axis=1))) >= 3
+        assert len(set(golden["scores_NC"].argmax(axis=1))) > 1
 
 
 def test_no_pixels_of_an_image_are_pushed(demo: Demo) -> None:

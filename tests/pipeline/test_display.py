@@ -28,7 +28,8 @@ CONFIG = load_config(
 LOG = Path("/out/runs/20260102-030405.000006") / ("a-long-folder-name-" * 5) / "log.txt"
 NODES = ["ImageExampleGen", "ArrayGen", "Trainer", "Evaluator"]
 PROGRESS = {"kind": "progress", "epoch": 2, "epochs": 5, "step": 30, "steps": 100}
-PROGRESS |= {"loss": 0.51234, "accuracy": 0.75}
+PROGRESS |= {"loss": 0.51234, "accuracy": 0.75, "images_per_second": 1234.5}
+PROGRESS |= {"seconds_left": 65.0, "data_wait": 0.012, "learning_rate": 0.00125}
 EPOCH = {"kind": "epoch", "epoch": 1, "epochs": 5, "loss": 0.7, "accuracy": 0.6}
 EPOCH |= {"val_loss": 0.65, "val_accuracy": 0.625, "seconds": 3.0}
 EPOCH_TEXT = (
@@ -144,6 +145,17 @@ def test_progress_is_a_bar_with_figures():
     assert len(re.findall("[━╺╸]", line)) == 24
 
 
+@pytest.mark.parametrize(
+    ("wait", "says"),
+    [(0.012, ""), (0.25, "waits 25% of the time for data | ")],
+)
+def test_below_it_are_pace_and_what_is_left(wait, says):
+    lines = screen([*RUN[:8], {**PROGRESS, "data_wait": wait}])
+    (line,) = [line for line in lines if "images/s" in line]
+    said = " | ".join(re.split(r"\s{2,}", line.strip()))
+    assert said == f"rate 0.00125 | 1,234 images/s | {says}1 min 05 s left"
+
+
 @pytest.mark.parametrize(("step", "drawn"), [(0, 0), (25, 6), (50, 12), (100, 24)])
 def test_the_bar_is_as_long_as_the_training_has_come(step, drawn):
     lines = screen([*RUN[:8], {**PROGRESS, "step": step}], color_system=None)
@@ -155,7 +167,7 @@ def test_the_last_epoch_s_figures_stay_below_the_bar_and_after_training():
     trainer = next(i for i, line in enumerate(lines) if line.startswith("Trainer"))
     assert "epoch 2/5" in lines[trainer]
     # The cell is narrower than the sentence, which is folded.
-    assert EPOCH_TEXT.partition(",")[0] in lines[trainer + 1]
+    assert EPOCH_TEXT.partition(",")[0] in lines[trainer + 2]
     done = screen([*RUN[:10], node("Trainer", "done", seconds=9.0)])
     assert "epoch 1/5: loss 0.700" in line_of("Trainer", done)
     assert "━" not in "".join(done)

@@ -147,8 +147,16 @@ def test_killed_front_in_the_first_step_and_the_next_run_at_once(start: Any, cli
     assert second.recorded["state"] == "cancelled"
 
 
+ENDLESS = ("--epochs", "100000", "--set", "train.checkpoint.every_steps=1")
+
+
+def goes_on(run: Run) -> None:
+    run.wait_for("Note: The training goes on from epoch ")
+    run.wait_for("Trainer: epoch ")
+
+
 def test_killed_in_each_order_while_it_trains(start: Any, cli: Cli) -> None:
-    killed = start("--epochs", "100000")
+    killed = start(*ENDLESS)
     killed.wait_for("epoch 2/")
     killed.kill("pipeline.run.orchestrate", signal.SIGKILL)
     assert "killed by SIGKILL" in killed.rest()
@@ -157,8 +165,8 @@ def test_killed_in_each_order_while_it_trains(start: Any, cli: Cli) -> None:
     shown = state_shown(cli, killed)
     assert shown["state"] == "failed" and "Trainer: the process that ran it" in shown["error"]
 
-    training = start("--epochs", "100000")
-    training.wait_for("epoch 2/")
+    training = start(*ENDLESS)
+    goes_on(training)
     training.kill("trainers.job", signal.SIGKILL)
     printed = training.rest()
     assert training.front.returncode == 1
@@ -168,8 +176,8 @@ def test_killed_in_each_order_while_it_trains(start: Any, cli: Cli) -> None:
     assert training.trainer["state"] == "FAILED" and "SIGKILL" in training.trainer["error"]
     assert killed.recorded["state"] == "failed", "found by the next run"
 
-    told = start("--epochs", "100000")
-    told.wait_for("epoch 2/")
+    told = start(*ENDLESS)
+    goes_on(told)
     other = cli(*told.words)
     assert other.returncode == 1 and "Another run is using" in other.stderr
     told.kill("front", signal.SIGINT)
@@ -182,35 +190,46 @@ def test_killed_in_each_order_while_it_trains(start: Any, cli: Cli) -> None:
     with Workspace(told.workspace).lock():
         pass
 
-    unread = start("--epochs", "100000")
-    unread.wait_for("epoch 2/")
+    unread = start(*ENDLESS)
+    goes_on(unread)
     unread.front.stdout.close()  # as `visionline run | head` does
     unread.front.wait(120)
     wait_until(lambda: not marked(unread.mark), 120)
     assert unread.front.returncode == 128 + signal.SIGPIPE
     assert unread.recorded["state"] == "cancelled"
 
-    alone = start("--epochs", "100000")
-    alone.wait_for("epoch 2/")
+    alone = start(*ENDLESS)
+    goes_on(alone)
     alone.kill("front", signal.SIGKILL)
     alone.rest()
     assert alone.recorded["state"] == "cancelled"
     for run in (killed, training, told, unread, alone):
         history = json.loads((run.training / "history.json").read_text())
         assert [e["epoch"] for e in history] == list(range(1, len(history) + 1))
-        assert len(history) >= 2 and (run.training / "tensorboard").is_dir()
+        assert len(history) >= (2 if run is killed else 1)
+        assert (run.training / "tensorboard").is_dir()
         if run is not killed:  # nobody was left to draw
             assert (run.training / "training_curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_next_run_completes_and_takes_nothing_half_made(start: Any) -> None:
-    """Suspended and taken up again on the way."""
+    """Killed in its export, then suspended and taken up again on the way."""
+    killed = start("--epochs", "1")
+    ended = killed.workspace.glob
+    wait_until(lambda: any(ended("checkpoints/*/finished")) or killed.front.poll() is not None, 300)
+    killed.kill("trainers.job", signal.SIGKILL)
+    assert "/finished; the same command goes on from there" in killed.rest()
+    assert killed.front.returncode == 1
     run = start("--epochs", "1")
     run.wait_for("Transform: cached")
     for number in (signal.SIGTSTP, signal.SIGCONT):
         run.kill("front", number)
     printed = run.rest()
     assert run.front.returncode == 0, printed
+    assert "Note: The training goes on from its end, after epoch 1 (" in printed
+    assert "Note: The weights of epoch 1 of 1 are exported: " in printed
+    assert "Trainer: epoch" not in printed, "no step is taken again"
+    assert not any(run.workspace.glob("checkpoints/*/finished"))
     assert run.recorded["state"] == "complete"
     assert not run.training.exists(), "it is the Trainer's output now"
     (made,) = (run.workspace / "artifacts/Trainer/model_run").glob("*/history.json")

@@ -12,9 +12,11 @@ import pytest
 from conftest import Cli, Demo, Store
 from PIL import Image
 
+from modelstore.artifact import model_digest
 from pipeline.config import PipelineConfig
 from pipeline.demo import demo_config
 from pipeline.run.session import Finished, run_pipelines
+from trainers.config import DistillationConfig
 
 pytestmark = pytest.mark.pipelines
 
@@ -92,13 +94,18 @@ def display() -> Recorded:
 def later_runs(demo: Demo, frozen: Path, eleven_classes: Path, display: Recorded) -> list[Finished]:
     """Eight more runs in one process, so that TFX is loaded once."""
     (demo.serving / "digits-broken" / "1").mkdir(parents=True)
+    teacher = demo.serving / "digits-keras" / "1"
     configs = [
         # As before, unchanged.
         _config(demo),
         # PyTorch's model under Keras' name: the baseline is the Keras model.
         _config(demo, "pytorch", name="digits-keras", evaluate={"max_regression": 0.2}),
-        # A changed training parameter.
-        _config(demo, train={"epochs": 1}, evaluate={"min_accuracy": 0.05, "max_regression": 0.9}),
+        # Changed training parameters, a teacher among them.
+        _config(
+            demo,
+            train={"epochs": 1, "distillation": DistillationConfig(model=str(teacher))},
+            evaluate={"min_accuracy": 0.05, "max_regression": 0.9},
+        ),
         # A bar that cannot be reached.
         _config(demo, evaluate={"min_accuracy": 1.0, "min_class_accuracy": 1.0}),
         # Good enough, and slower than any server can be.
@@ -146,9 +153,21 @@ def test_changed_training_parameter_runs_from_trainer_on(
 ) -> None:
     summary = later_runs[2].summary
     states = Store(demo.workspace).states(summary["run_id"])
-    assert {states[n] for n in DATA_STEPS} == {"CACHED"}
-    assert {s for n, s in states.items() if n not in DATA_STEPS} == {"COMPLETE"}
+    # The validator asks for the teacher's classes.
+    data_steps = {*DATA_STEPS} - {"ExampleValidator"}
+    assert {states[n] for n in data_steps} == {"CACHED"}
+    assert {s for n, s in states.items() if n not in data_steps} == {"COMPLETE"}
     assert summary["version"] == 3
+
+
+def test_a_teacher_is_recorded(demo: Demo, later_runs: list[Finished], cli: Cli) -> None:
+    version = demo.serving / "digits-keras" / "3"
+    asked = cli("lineage", "model", version, "--output", demo.workspace, "--json")
+    assert asked.returncode == 0, asked.stderr
+    training = json.loads(asked.stdout)["training"]
+    teacher = demo.serving / "digits-keras" / "1"
+    assert training["teacher"] == "digits-keras@1"
+    assert training["teacher_digest"] == model_digest(teacher)
 
 
 def test_unblessed_model_is_not_pushed(demo: Demo, later_runs: list[Finished]) -> None:
@@ -209,7 +228,9 @@ def test_the_cache_is_explained(demo: Demo, later_runs: list[Finished], cli: Cli
     why = causes(renamed, "BaselineInferrer")
     assert ("resolved_baseline.version", "digits-keras@1") in [(c[1], c[3]) for c in why]
     assert bar in causes(renamed, "Pusher")
-    assert causes(shorter, "Trainer") == [("Trainer", "train.epochs", "20", "1")]
+    assert ("Trainer", "train.epochs", "20", "1") in causes(shorter, "Trainer")
+    # Of the code and of the teacher.
+    assert {c[1] for c in causes(shorter, "Trainer")} == {"train.epochs", "code_digest"}
     assert ("Trainer", "train.epochs", "20", "1") in causes(shorter, "Pusher")
     bars = {key for component, key, _, _ in causes(barred, "Evaluator")}
     assert {"evaluate.min_accuracy", "evaluate.min_class_accuracy"} <= bars

@@ -19,6 +19,7 @@ from sklearn.datasets import load_digits
 
 from common.process.warm import folder
 
+MEASURED = {"seconds", "images_per_second", "data_wait", "peak_memory_bytes"}
 pytestmark = [pytest.mark.pipelines, pytest.mark.timeout(900)]
 
 MODEL = """
@@ -70,7 +71,7 @@ class Home:
         assert front.returncode == 0, printed
         (history,) = (self.root / output / "artifacts/Trainer/model_run").glob("*/history.json")
         epochs = json.loads(history.read_text())
-        figures = [{k: v for k, v in e.items() if "second" not in k} for e in epochs]
+        figures = [{k: v for k, v in e.items() if k not in MEASURED} for e in epochs]
         (summary,) = (self.root / output / "runs").glob("*/summary.json")
         return json.loads(summary.read_text()), figures
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer.main
+from batch_of import batch_of
 from conftest import Cli, Demo
 from helpers import PACKAGES, ROOT, python
 from packaging.requirements import Requirement
@@ -25,7 +26,7 @@ from pipeline.config import load_config
 from pipeline.deploy.config import load_config as load_deploy_config
 from pipeline.kubeflow.step import RELEASE
 from trainers.config import TrainConfig
-from trainers.contract import Batch, load_backend
+from trainers.contract import load_backend
 from trainers.frameworks import frameworks
 
 TOP = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
@@ -97,6 +98,9 @@ def folder(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     golden = (ROOT / "tests" / "golden" / "kubeflow.yaml").read_text()
     (folder / COMPILED).write_text(golden.replace("<release>", RELEASE))
     (folder / "no-folder").touch()
+    teacher = folder / "visionline-runs" / "photos" / "serving" / "photos" / "3"
+    teacher.parent.mkdir(parents=True)
+    teacher.symlink_to(demo.serving / "digits-pytorch" / "1")
     return folder
 
 
@@ -283,8 +287,7 @@ def test_example_models_train_and_are_saved(
     blocks_of_8 = (27 + 24 + 16) + (72 + 128 + 32) + (144 + 512 + 64)
     assert learner.parameter_count == blocks_of_8 + 3 * 32 + 3
     images = np.random.default_rng(0).integers(0, 256, (6, 16, 20, 3), dtype=np.uint8)
-    weights = np.ones(6, np.float32)
-    batch = Batch(images, np.arange(6) % 3, weights, augmentation=None)
+    batch = batch_of(images, np.arange(6) % 3)
     before = learner.predict(images)
     result = learner.train_step(batch, 1e-2)
     assert result.loss == pytest.approx(np.log(3), rel=0.5)
@@ -294,8 +297,15 @@ def test_example_models_train_and_are_saved(
     np.testing.assert_allclose(backend.load(tmp_path).predict(images), after, atol=1e-5)
 
 
+def test_example_inputs_are_shown_where_they_are_tried() -> None:
+    """test_own_pipelines.py trains with them in each framework."""
+    shown = {w for line in lines_of("run") for w in line if w.startswith("train.input=")}
+    assert shown >= {"train.input=tf_input:hues", "train.input=torch_input:hues"}
+
+
 def test_examples_are_short_and_named_in_the_docs() -> None:
     for example in (ROOT / "examples").glob("*.py"):
         assert len(example.read_text().splitlines()) < 60
-        assert f"examples/{example.name}" in TEXTS["docs/training.md"]
+        pages = TEXTS["docs/training.md"], TEXTS["docs/training-input.md"]
+        assert any(f"examples/{example.name}" in page for page in pages)
         assert example.stem not in sys.stdlib_module_names

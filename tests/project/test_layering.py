@@ -45,6 +45,8 @@ HEAVY = {
 ALLOWED = {
     "modelstore/savedmodel.py": {"tensorflow"},
     "trainers/export.py": {"tensorflow", "onnxruntime"},
+    "trainers/decoder.py": {"tensorflow"},
+    "trainers/stream.py": {"tensorflow"},
     "modelstore/raw_example.py": {"tensorflow"},
     "modelstore/predictor.py": {"tensorflow"},
     "modelstore/engines.py": {"tensorflow", "onnxruntime"},

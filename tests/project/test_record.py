@@ -41,8 +41,8 @@ NAMING = {
 HOLDING = {"custom_properties", "custom", "properties"}
 TITLES = ("lineage/drawing/", "pipeline/ui/", "pipeline/cli/")
 """Where Model, Schema and Transform are words for people."""
-TABLES = {"marker", "mlmd"}
-"""Tables that are asked for keys of the same names: of an output folder, of a manifest."""
+TABLES = {"marker", "mlmd", "teacher"}
+"""Tables that are asked for keys of the same names: of an output folder, a manifest, a config."""
 SOURCES = sorted(
     path
     for package in ("components", "lineage", "pipeline")

@@ -31,7 +31,7 @@ def test_a_model_that_does_not_say_classifies() -> None:
 def test_classification_by_hand() -> None:
     task = TASKS["classification"]
     scores_NC = np.array([[0.5, 0.2, 0.3], [0.1, 0.8, 0.1]], np.float32)
-    loss, right = task.measure(scores_NC, np.array([2, 1]))
+    loss, right = task.measure(scores_NC, np.array([2, 1]), np.ones(2, np.float32))
     assert loss == pytest.approx(-np.log(0.3) - np.log(0.8))
     assert right == 1
     assert task.answer([0.5, 0.2, 0.3], ["a", "b", "c"], 2) == [("a", 0.5), ("c", 0.3)]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trainers.contract import Batch, Floats, Images, StepResult
-from trainers.data import IMAGES, LABELS, Split
+from trainers.arrays import IMAGES, LABELS
+from trainers.contract import Arrays, Batch, Floats, Images, StepResult
+from trainers.data import Split
 
 
 class SoftmaxRegression:
@@ -16,6 +17,7 @@ class SoftmaxRegression:
     def __init__(self, pixels: int, classes: int) -> None:
         self.weights_PC = np.zeros((pixels + 1, classes))
         self.parameter_count = self.weights_PC.size
+        self.average_PC = self.weights_PC.copy()
         self.rates: list[float] = []
         self.batches: list[Batch] = []
 
@@ -31,16 +33,27 @@ class SoftmaxRegression:
         gradient_NC = scores_NC.copy()
         gradient_NC[rows_N, batch.labels_N] -= 1
         self.weights_PC -= learning_rate * inputs_NP.T @ (gradient_NC * share_N[:, None])
+        self.average_PC = 0.9 * self.average_PC + 0.1 * self.weights_PC
         return StepResult(loss=float(loss), metric_sum=correct)
 
     def predict(self, images_NHW3: Images) -> Floats:
         return self._scores(_inputs(images_NHW3)).astype(np.float32)
 
-    def snapshot(self) -> np.ndarray:
-        return self.weights_PC.copy()
+    def snapshot(self) -> Arrays:
+        return {"weights": self.weights_PC.copy()}
 
-    def restore(self, snapshot: np.ndarray) -> None:
-        self.weights_PC = snapshot.copy()
+    def restore(self, snapshot: Arrays) -> None:
+        self.weights_PC = snapshot["weights"].copy()
+
+    def state(self) -> Arrays:
+        return self.snapshot() | {"average": self.average_PC.copy()}
+
+    def set_state(self, state: Arrays) -> None:
+        self.restore(state)
+        self.average_PC = state["average"].copy()
+
+    def exchange_average(self) -> None:
+        self.weights_PC, self.average_PC = self.average_PC, self.weights_PC
 
     def save(self, directory: Path) -> None:
         np.save(directory / "weights.npy", self.weights_PC)

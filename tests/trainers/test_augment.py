@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from augment_reference import apply
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainers.augment import draw
+from trainers.augment.draw import draw
+from trainers.augment.reference import apply
 from trainers.config import AugmentConfig
-from trainers.contract import Augmentation
+from trainers.contract import Augmentation, Images
 
 pytestmark = pytest.mark.quick
 
@@ -35,14 +35,21 @@ def images(seed: int, count: int, size: tuple[int, int]) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, *size, 3), dtype=np.uint8)
 
 
+def drawn_for(
+    config: AugmentConfig, seed: int, images_NHW3: Images
+) -> tuple[Images, Augmentation | None]:
+    index_N = np.arange(len(images_NHW3))
+    return draw(config, np.random.default_rng(seed), images_NHW3, index_N)
+
+
 def drawn(config: AugmentConfig, seed: int, count: int, size: tuple[int, int]) -> Augmentation:
-    augmentation = draw(config, np.random.default_rng(seed), count, size)
+    _, augmentation = drawn_for(config, seed, images(0, count, size))
     assert augmentation is not None
     return augmentation
 
 
 def test_nothing_enabled_draws_nothing() -> None:
-    assert draw(OFF, np.random.default_rng(0), 4, (8, 8)) is None
+    assert drawn_for(OFF, 0, images(0, 4, (8, 8)))[1] is None
 
 
 def test_parts_that_are_off_are_none() -> None:
@@ -56,7 +63,7 @@ def test_parts_that_are_off_are_none() -> None:
 def test_shapes_and_determinism(
     config: AugmentConfig, seed: int, count: int, size: tuple[int, int]
 ) -> None:
-    first, second = (draw(config, np.random.default_rng(seed), count, size) for _ in range(2))
+    first, second = (drawn_for(config, seed, images(0, count, size))[1] for _ in range(2))
     if first is None or second is None:
         assert not config.enabled
         return
@@ -138,7 +145,7 @@ def test_turns_keep_the_centre_and_stay_within_their_limits(
 def test_quarter_turn_moves_pixels_as_np_rot90() -> None:
     originals = images(0, 1, (5, 5))
     quarter = np.array([[[0, -1, 4], [1, 0, 0]]], np.float32)
-    turned = apply(originals, Augmentation(affine_N23=quarter, colour_N34=None))
+    turned = apply(originals, Augmentation(affine_N23=quarter))
     np.testing.assert_array_equal(turned[0], np.rot90(originals[0]))
 
 

@@ -10,19 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from augment_reference import apply
+from batch_of import batch_of
 
 from common.errors import ConfigError
-from trainers.config import TrainConfig
+from trainers.augment.reference import apply
+from trainers.config import AugmentConfig, TrainConfig
 from trainers.contract import (
     Augmentation,
     Backend,
     Batch,
+    Erase,
     Learner,
+    Mix,
     Predictor,
     StepResult,
     load_backend,
 )
+from trainers.data import Split, batches
 from trainers.frameworks import frameworks, get_framework
 
 SIZE = (16, 16)
@@ -49,6 +53,16 @@ def linear(num_classes, image_size, width=4):
 
 def wide(num_classes, image_size):
     return linear(num_classes + 1, image_size)
+
+def dropping(num_classes, image_size):
+    images = keras.Input((*image_size, 3))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(images))
+    x = keras.layers.Dropout(0.5)(keras.layers.Flatten()(x))
+    return keras.Model(images, keras.layers.Dense(num_classes)(x))
+def frozen(num_classes, image_size):
+    model = linear(num_classes, image_size)
+    model.trainable = False
+    return model
 ''',
     "pytorch": '''
 import torch
@@ -73,8 +87,40 @@ def linear(num_classes, image_size, width=4):
 
 def wide(num_classes, image_size):
     return linear(num_classes + 1, image_size)
+
+def dropping(num_classes, image_size):
+    pixels = 4 * (image_size[0] - 2) * (image_size[1] - 2)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.5),
+        nn.Linear(pixels, num_classes),
+    )
+def frozen(num_classes, image_size):
+    return linear(num_classes, image_size).requires_grad_(False)
 ''',
 }
+EVERYTHING = (
+    AugmentConfig(
+        horizontal_flip="alternating",
+        vertical_flip=True,
+        random_resized_crop=True,
+        rotation=10,
+        zoom=0.2,
+        fill="reflect",
+        brightness=0.2,
+        contrast=0.2,
+        saturation=0.2,
+        hue=0.1,
+        grayscale=0.2,
+        auto="rand",
+        random_erasing=0.5,
+        cutout=0.3,
+        erasing_fill="noise",
+        mixup=0.4,
+        cutmix=1.0,
+    ),
+    AugmentConfig(auto="trivial", cutmix=1.0),
+    AugmentConfig(mixup=1.0, cutout=0.5),
+)
 BROKEN_MODELS = """
 def number(num_classes, image_size):
     return 5
@@ -151,22 +197,7 @@ def coloured_batch(count: int = 12) -> Batch:
     labels = np.arange(count) % CLASSES
     images = random_images(count, SIZE) // 2
     images[np.arange(count), :, :, labels] += 120
-    return batch_of(images, labels)
-
-
-def batch_of(
-    images: np.ndarray,
-    labels: Any,
-    weights: Any = None,
-    augmentation: Augmentation | None = None,
-) -> Batch:
-    weights = np.ones(len(images)) if weights is None else weights
-    return Batch(
-        images_NHW3=images,
-        labels_N=np.asarray(labels, np.int64),
-        weights_N=np.asarray(weights, np.float32),
-        augmentation=augmentation,
-    )
+    return batch_of(images, labels, classes=CLASSES)
 
 
 def fit(learner: Learner, steps: int, rate: float = 1e-2) -> list[StepResult]:
@@ -184,7 +215,7 @@ def log_probabilities(
     result = np.zeros((count, classes))
     for i, weights in enumerate(np.eye(count)):
         for label in range(classes):
-            batch = batch_of(images, np.full(count, label), weights, augmentation)
+            batch = batch_of(images, np.full(count, label), weights, augmentation, classes=classes)
             result[i, label] = -learner.train_step(batch, 0.0).loss
     return result
 
@@ -225,8 +256,8 @@ def test_loss_is_the_weighted_smoothed_cross_entropy(
     log_p = log_probabilities(framework.learner(), images, None, CLASSES)
     np.testing.assert_allclose(np.exp(log_p).sum(axis=1), np.ones(4), atol=1e-5)
     losses = -(1 - smoothing) * log_p[range(4), labels] - smoothing * log_p.mean(axis=1)
-    learner = framework.learner(label_smoothing=smoothing)
-    result = learner.train_step(batch_of(images, labels, weights), 1e-3)
+    batch = batch_of(images, labels, weights, classes=CLASSES, smoothing=smoothing)
+    result = framework.learner().train_step(batch, 1e-3)
     assert result.loss == pytest.approx(np.average(losses, weights=weights), rel=1e-4)
     assert result.metric_sum == (log_p.argmax(axis=1) == labels).sum()
 
@@ -234,14 +265,14 @@ def test_loss_is_the_weighted_smoothed_cross_entropy(
 def test_a_batch_that_weighs_nothing_does_no_harm(framework: Framework) -> None:
     learner = framework.learner()
     images = random_images(4, SIZE)
-    result = learner.train_step(batch_of(images, [0, 1, 2, 0], np.zeros(4)), 1e-2)
+    result = learner.train_step(batch_of(images, [0, 1, 2, 0], np.zeros(4), classes=CLASSES), 1e-2)
     assert result.loss == 0
     assert np.isfinite(learner.predict(images)).all()
 
 
 def test_a_last_batch_of_one_image_trains(framework: Framework) -> None:
     learner = framework.learner()
-    result = learner.train_step(batch_of(random_images(1, SIZE), [2]), 1e-3)
+    result = learner.train_step(batch_of(random_images(1, SIZE), [2], classes=CLASSES), 1e-3)
     assert np.isfinite(result.loss)
     assert np.isfinite(learner.predict(random_images(1, SIZE))).all()
 
@@ -256,12 +287,30 @@ def augmentations() -> dict[str, Augmentation]:
     turned, flip_and_shift, colour = (
         x.astype(np.float32) for x in (turned, flip_and_shift, colour)
     )
+    boxes = [[[0, 2, 1, 4], [3, 4, 0, 1]], [[0, 0, 0, 0], [1, 4, 2, 5]]]
+    paint_HW3 = rng.random((*PROBE_SIZE, 3), np.float32)
+    erased = Erase(np.array(boxes, np.int32), paint_HW3)
+    partner_N = np.array([1, 0], np.int32)
+    whole_4 = np.array([0, PROBE_SIZE[0], 0, width], np.int32)
     return {
         "warp": Augmentation(affine_N23=turned, colour_N34=None),
         "flip and shift": Augmentation(affine_N23=flip_and_shift, colour_N34=None),
         "colour": Augmentation(affine_N23=None, colour_N34=colour),
         "both": Augmentation(affine_N23=turned, colour_N34=colour),
         "neither": Augmentation(affine_N23=None, colour_N34=None),
+        "reflected": Augmentation(affine_N23=3 * turned, reflect=True),
+        "sharpened": Augmentation(sharpness_N=np.array([0.2, 1.9], np.float32)),
+        "erased": Augmentation(erase=erased),
+        "mixup": Augmentation(mix=Mix(partner_N, whole_4, 0.3)),
+        "cutmix": Augmentation(mix=Mix(partner_N, np.array([1, 3, 2, 5], np.int32), 0.0)),
+        "everything": Augmentation(
+            affine_N23=turned,
+            reflect=True,
+            colour_N34=colour,
+            sharpness_N=np.array([1.5, 0.5], np.float32),
+            erase=erased,
+            mix=Mix(partner_N, np.array([0, 3, 1, 4], np.int32), 0.25),
+        ),
     }
 
 
@@ -281,6 +330,15 @@ def test_a_step_sees_the_augmented_images(framework: Framework, name: str) -> No
     np.testing.assert_allclose(pixels.reshape(images.shape), apply(images, augmentation), atol=0.02)
 
 
+def test_drawn_batches_train_whatever_is_enabled(framework: Framework) -> None:
+    learner = framework.learner()
+    for augment in EVERYTHING:
+        config = framework.config("small_cnn", batch_size=4, augment=augment)
+        split = Split(random_images(6, SIZE), np.arange(6) % CLASSES)
+        for batch in batches(split, config, np.ones(CLASSES, np.float32), epoch=1):
+            assert np.isfinite(learner.train_step(batch, 1e-3).loss)
+
+
 def test_snapshot_restores_exactly(framework: Framework) -> None:
     learner = framework.learner()
     images = random_images(5, SIZE)
@@ -291,6 +349,39 @@ def test_snapshot_restores_exactly(framework: Framework) -> None:
     assert not np.array_equal(learner.predict(images), before)
     learner.restore(snapshot)
     np.testing.assert_array_equal(learner.predict(images), before)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_learner_goes_on_to_the_bit_from_another_s_state(
+    framework: Framework, optimizer: Any, tmp_path: Path
+) -> None:
+    """With batch norm, dropout and momentum, through a file."""
+    model = f"{framework.user_module}:dropping"
+    learner = framework.learner(model, optimizer=optimizer)
+    fit(learner, steps=3)
+    np.savez(tmp_path / "state.npz", **learner.state())
+    expected = [r.loss for r in fit(learner, steps=3)]
+    assert len({*expected}) == 3
+    other = framework.learner(model, optimizer=optimizer, seed=7)
+    fit(other, steps=1)
+    with np.load(tmp_path / "state.npz") as file:
+        other.set_state(dict(file))
+    assert [r.loss for r in fit(other, steps=3)] == expected
+    after, same = learner.state(), other.state()
+    assert after.keys() == same.keys()
+    for name, array in after.items():
+        np.testing.assert_array_equal(same[name], array, err_msg=name)
+
+
+def test_what_a_learner_returned_does_not_change(framework: Framework) -> None:
+    learner = framework.learner()
+    fit(learner, steps=1)
+    returned = [learner.state(), learner.snapshot()]
+    copies = [{name: array.copy() for name, array in arrays.items()} for arrays in returned]
+    fit(learner, steps=2)
+    for arrays, copied in zip(returned, copies, strict=True):
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(array, copied[name], err_msg=name)
 
 
 def test_same_seed_same_losses(framework: Framework) -> None:
@@ -417,3 +508,25 @@ def test_versions_name_the_framework(framework: Framework) -> None:
     versions = framework.backend.versions()
     assert {"keras": "keras", "pytorch": "torch"}[framework.name] in versions
     assert all(versions.values())
+
+
+def test_a_mirrored_models_scores_are_the_mean_of_two(framework: Framework, tmp_path: Path) -> None:
+    images = random_images(5, SIZE)
+    plain = framework.learner()
+    mirrored = framework.learner(test_time_augmentation="flip")
+    mirrored.restore(plain.snapshot())
+    expected = (plain.predict(images) + plain.predict(images[:, :, ::-1])) / 2
+    assert np.abs(expected - plain.predict(images)).max() > 1e-4
+    mirrored.save(tmp_path)
+    mirrored.to_onnx(tmp_path / "model.onnx")
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    answers = {
+        "learner": mirrored.predict(images),
+        "native": framework.backend.load(tmp_path).predict(images),
+        "tensorflow": np.asarray(mirrored.to_tensorflow()(images)),
+        "onnx": session.run(["scores"], {"images": images})[0],
+    }
+    for name, scores in answers.items():
+        np.testing.assert_allclose(scores, expected, atol=1e-5, err_msg=name)

@@ -6,33 +6,39 @@ import contextlib
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+from colour_model import write_onnx
 from helpers import environment, python, start_python, wait_until
+from served_versions import serve
 from softmax_regression import bright_and_dark, write_split
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.errors import OutOfRangeError
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 
 from common.config.strict import dump
-from common.errors import TrainingError
+from common.errors import DataError, TrainingError
 from common.files import read_json, write_json
 from common.process import progress
 from common.process.parent import PARENT_VARIABLE
 from components.trainer import child
 from components.trainer.child import run_job
-from modelstore.artifact import NATIVE
+from modelstore.artifact import MODEL_ONNX, NATIVE
 from trainers import curves
-from trainers.config import TrainConfig
+from trainers.config import CheckpointConfig, DistillationConfig, TrainConfig
 from trainers.contract import load_backend
+from trainers.data import LABELS
 from trainers.frameworks import frameworks
-from trainers.history import CURVES, HISTORY, TENSORBOARD
-from trainers.job import TrainJob, explain, fit
+from trainers.history import BEST, CURVES, HISTORY, TENSORBOARD
+from trainers.job import TrainJob, explain, fit, is_out_of_memory
 
 pytestmark = pytest.mark.pipelines
 
@@ -77,6 +83,21 @@ def no_more_memory():
 
 def memory(num_classes, image_size):
     return Net(num_classes, lambda: (no_more_memory(), torch.ones(2**29)))
+
+def hungry(num_classes, image_size):
+    net = Net(num_classes, lambda: None)
+    def refuse(module, inputs):
+        if module.training:
+            count = len(inputs[0])
+            raise MemoryError("no room for 5") if count == 5 else ValueError(f"there are {count}")
+    net.register_forward_pre_hook(refuse)
+    return net
+
+def counted(num_classes, image_size):
+    def count():
+        with open("steps.txt", "a") as file:
+            file.write("x")
+    return Net(num_classes, count)
 
 def in_fourth_epoch(act):
     steps = []
@@ -156,6 +177,7 @@ def make_job(folder: Path, model: str = "small_cnn", framework: str = "pytorch",
         transform_graph=str(folder / "no-graph"),
         model_dir=str(folder / "model"),
         run_dir=str(folder / "run"),
+        checkpoint_dir=str(folder / "checkpoints"),
         dataset_digest="",
         transform_digest="",
     )
@@ -170,7 +192,8 @@ def own_models(tmp_path_factory) -> Path:
     return folder
 
 
-FAILING = ("broken", "raising", "memory")
+FAILING = ("broken", "raising", "memory", "hungry")
+HUNGRY = {"batch_size": 5, "lower_batch_size": True}
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +203,11 @@ def failures(own_models, tmp_path_factory):
         patch.syspath_prepend(own_models)
         patch.chdir(own_models)
         folders = {name: tmp_path_factory.mktemp(name) for name in FAILING}
-        jobs = {name: make_job(folders[name], f"mine.nets:{name}") for name in FAILING}
+        settings = {"hungry": HUNGRY}
+        jobs = {
+            name: make_job(folders[name], f"mine.nets:{name}", **settings.get(name, {}))
+            for name in FAILING
+        }
         yield {name: pool.submit(run_job, jobs[name], folders[name]) for name in FAILING}
 
 
@@ -197,14 +224,20 @@ def test_an_own_model_that_breaks_says_why(failures):
 
 
 def test_an_unforeseen_error_is_told_with_its_type(failures):
-    expected = "Training failed: ValueError: the moon is in the wrong phase"
+    expected = "Training failed: ValueError: the moon is in the wrong phase."
     assert message(failures["raising"]) == expected
 
 
 def test_memory_that_pytorch_cannot_get_is_told_with_the_remedy(failures):
     said = message(failures["memory"])
-    assert said.startswith("Training failed: Out of memory: try a smaller train.batch_size")
+    assert said.startswith("Training failed: Out of memory. RuntimeError: ")
+    assert "Try a smaller train.batch_size (it is 8), image size or model" in said
+    assert "With train.lower_batch_size = true it starts again by itself" in said
     assert "can't allocate memory: you tried to allocate 2147483648 bytes" in said
+
+
+def test_where_memory_runs_out_half_as_many_images_are_tried(failures):
+    assert message(failures["hungry"]) == "Training failed: ValueError: there are 2."
 
 
 @pytest.mark.parametrize(
@@ -220,7 +253,7 @@ def test_memory_that_pytorch_cannot_get_is_told_with_the_remedy(failures):
 def test_who_says_that_memory_ran_out(error, of_memory):
     said = explain(error)
     assert f"{type(error).__name__}: {error}" in said
-    assert ("try a smaller train.batch_size" in said) == of_memory
+    assert said.startswith("Out of memory. ") == is_out_of_memory(error) == of_memory
 
 
 DEATHS = [
@@ -268,11 +301,15 @@ def test_what_a_training_learned_is_left_when_it_fails(own_models, tmp_path, mon
     """Killed, or failed by itself, in the fourth epoch."""
     monkeypatch.chdir(own_models)
     monkeypatch.setattr(sys, "path", [*sys.path, str(own_models)])
-    job = make_job(tmp_path, f"mine.nets:{model}", epochs=1000)
+    each_step = CheckpointConfig(every_steps=1)
+    job = make_job(tmp_path, f"mine.nets:{model}", epochs=1000, checkpoint=each_step)
     reason = "killed" if model == "dying" else "The loss became nan in epoch 4"
     with pytest.raises(TrainingError, match=reason) as e:
         run_job(job, tmp_path)
     assert f"The figures of 3 epochs are kept in {job.run_dir} (history.json" in str(e.value)
+    (checkpoints,) = Path(job.checkpoint_dir).iterdir()
+    last = f"{checkpoints}/step-00000[89]; the same command goes on from there"
+    assert re.search(f"The last checkpoint is {last}", str(e.value))
     history = read_json(Path(job.run_dir) / HISTORY)
     assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
     assert (Path(job.run_dir) / CURVES).read_bytes().startswith(b"\x89PNG")
@@ -289,11 +326,58 @@ def test_a_trained_model_whose_export_fails_is_kept(tmp_path):
     load_backend("pytorch").build(again, num_classes=2, image_size=(8, 8))
 
 
+def test_a_training_that_has_ended_takes_no_step_again(own_models, tmp_path, monkeypatch):
+    monkeypatch.chdir(own_models)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(own_models)])
+    job = make_job(tmp_path, "mine.nets:counted")
+    reading, writing = os.pipe()
+    monkeypatch.setenv(progress.FD_VARIABLE, str(writing))
+    backend = load_backend("pytorch")
+    first, again = fit(backend, job), fit(backend, job)
+    os.close(writing)
+    notes = [e["text"] for e in progress.events(reading) if e["kind"] == "note"]
+    assert (own_models / "steps.txt").read_text() == "x" * 6
+    assert (first.epochs, first.seconds) == (again.epochs, again.seconds)
+    images_NHW3 = first.compared_NHW3
+    assert (first.learner.predict(images_NHW3) == again.learner.predict(images_NHW3)).all()
+    (log,) = (Path(job.run_dir) / TENSORBOARD).iterdir()
+    assert losses_in(log, [0, 1, 1, 2]) == pytest.approx([e.val_loss for e in again.epochs])
+    assert [note.partition(":")[0].partition("(")[0] for note in notes] == [
+        "The weights of epoch 2 of 2 are exported",
+        "The training goes on from its end, after epoch 2 ",
+        "The weights of epoch 2 of 2 are exported",
+    ]
+
+
+def test_labels_of_no_class_never_reach_the_loss(tmp_path):
+    job = make_job(tmp_path)
+    labels = np.load(Path(job.val_split, LABELS))
+    labels[:3] = -1, 2, 7
+    np.save(Path(job.val_split, LABELS), labels)
+    with pytest.raises(DataError, match=r"'val': expected labels from 0 to 1, .* 3 of 24 images"):
+        fit(load_backend("pytorch"), job)
+
+
+def test_a_student_is_taught_from_the_first_step_on(tmp_path):
+    """A teacher who says that all is bright is believed, whatever the labels say."""
+    (tmp_path / "source").mkdir()
+    write_onnx(tmp_path / "source" / MODEL_ONNX, 8 / 255, bias=(20, 0))
+    teacher = serve(tmp_path, classes=("bright", "dark"))
+    distillation = DistillationConfig(model=str(teacher), alpha=1.0)
+    job = make_job(tmp_path, distillation=distillation, epochs=3, learning_rate=0.01)
+    backend = load_backend("pytorch")
+    backend.configure(threads=1, seed=0)
+    scores_NC = fit(backend, job).learner.predict(bright_and_dark(24, size=8).images_NHW3)
+    assert (scores_NC.argmax(axis=1) == job.class_names.index("bright")).all()
+
+
 def test_drawing_takes_little_of_a_training(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(curves.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(curves, "draw_curves", lambda *_: clock.__setitem__(0, clock[0] + 1))
-    drawing = curves.Drawing("title", tmp_path / CURVES, "accuracy")
+    monkeypatch.setattr(curves, "draw", lambda *_: clock.__setitem__(0, clock[0] + 1))
+    monkeypatch.setattr(curves.Curve, "of", lambda *_: None)
+    config = TrainConfig(framework="pytorch", model="small_cnn")
+    drawing = curves.Drawing(config, tmp_path / CURVES)
     drawn = []
     for _ in range(1000):
         clock[0] += 0.1
@@ -336,14 +420,15 @@ def test_pytorch_trains_an_own_model_without_tensorflow(own_models, tmp_path):
     assert (first["epoch"], first["epochs"], first["step"], first["steps"]) == (1, 2, 1, 6)
     history = read_json(tmp_path / "run" / HISTORY)
     said = [e for e in events if e["kind"] == "epoch"]
-    assert [{"kind": "epoch", "epochs": 2, **epoch} for epoch in history] == said
+    told = [{k: v for k, v in epoch.items() if k != BEST} for epoch in history]
+    assert [{"kind": "epoch", "epochs": 2, **epoch} for epoch in told] == said
     assert (tmp_path / "run" / CURVES).read_bytes().startswith(b"\x89PNG")
     (log,) = (tmp_path / "run" / TENSORBOARD).iterdir()
     assert losses_in(log) == pytest.approx([epoch["val_loss"] for epoch in history])
     assert any((tmp_path / "model" / NATIVE).iterdir())
 
 
-def losses_in(log: Path) -> list[float]:
+def losses_in(log: Path, steps: Sequence[int] = (0, 1, 2)) -> list[float]:
     """The validation losses of an event file, as TensorBoard reads it without TensorFlow."""
     assert log.name.startswith("events.out.tfevents.")
     reader = PyRecordReader_New(str(log))
@@ -352,9 +437,9 @@ def losses_in(log: Path) -> list[float]:
         while True:
             reader.GetNext()
             events.append(Event.FromString(reader.record()))
-    assert [e.step for e in events] == [0, 1, 2]
+    assert [e.step for e in events] == list(steps)
     values = [{v.tag: v.simple_value for v in e.summary.value} for e in events]
-    return [v["loss/val"] for v in values[1:]]
+    return [v["loss/val"] for v in values if v]
 
 
 @pytest.mark.parametrize("framework", frameworks())

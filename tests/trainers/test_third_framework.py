@@ -13,6 +13,7 @@ import pytest
 from conftest import Demo
 from softmax_regression import bright_and_dark, write_split
 
+from common.config.strict import parse
 from common.errors import ConfigError
 from components.trainer.child import run_job
 from components.trainer.executor import class_names
@@ -64,7 +65,7 @@ def count_parameters(model, *, num_classes, image_size):
 def load(directory):
     weights_PC = np.load(directory / "weights.npy")
     learner = Learner(len(weights_PC) - 1, weights_PC.shape[1])
-    learner.restore(weights_PC)
+    learner.restore({"weights": weights_PC})
     return learner
 
 class Learner(SoftmaxRegression):
@@ -126,6 +127,20 @@ def test_it_is_listed_counted_and_can_be_configured(installed: Path) -> None:
     assert config.train.framework == "numpy"
     with pytest.raises(ConfigError, match="numpy has no model 'resnet18'"):
         load_config(None, {**given, "train.model": "resnet18"})
+    with pytest.raises(ConfigError, match=r"train\.ema_decay: expected it left out"):
+        load_config(None, {**given, "train.model": "softmax", "train.ema_decay": 0.9})
+
+
+@pytest.mark.parametrize(
+    "setting", [{"loss": "focal"}, {"distillation": {"model": "serving/photos/1"}}]
+)
+def test_what_it_does_not_implement_is_refused(installed: Path, setting: dict[str, object]) -> None:
+    given = {"framework": "numpy", "model": "softmax"}
+    (key,) = setting
+    message = rf"train\.{key}: expected it left out, since the framework numpy does not have it"
+    with pytest.raises(ConfigError, match=message):
+        parse(TrainConfig, given | setting, "train.")
+    assert parse(TrainConfig, given | setting | {"framework": "keras"}).framework == "keras"
 
 
 def test_its_code_is_in_the_cache_key(installed: Path) -> None:

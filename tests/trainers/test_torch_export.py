@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,35 +11,19 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from batch_of import batch_of
 from torch import Tensor, nn
 from torch.nn import functional as F
+from without import run_without
 
 from common.errors import ConfigError
 from trainers.config import TrainConfig
-from trainers.contract import Batch, Floats, Images
+from trainers.contract import Floats, Images
 from trainers.torch_backend import backend
 from trainers.torch_backend.learner import TorchLearner
 from trainers.torch_backend.scorer import Scorer, export_program
 
 SIZE = 32
-WITHOUT = """
-import sys
-from importlib.machinery import PathFinder
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        absent = name.partition(".")[0] in {names}
-        return None if absent else PathFinder.find_spec(name, path, target)
-sys.meta_path[sys.meta_path.index(PathFinder)] = Finder()
-"""
-
-
-def run_without(names: set[str], code: str, *arguments: object) -> None:
-    """Runs code in a process where `names` might as well not be installed."""
-    subprocess.run(
-        [sys.executable, "-c", WITHOUT.format(names=names) + code, *map(str, arguments)],
-        check=True,
-        timeout=300,
-    )
 
 
 def images_of(count: int) -> Images:
@@ -54,7 +36,7 @@ def trained(request: Any) -> TorchLearner:
     backend.configure(threads=1, seed=0)
     config = TrainConfig(framework="pytorch", model=request.param)
     learner = backend.build(config, num_classes=4, image_size=(SIZE, SIZE))
-    batch = Batch(images_of(8), np.arange(8) % 4, np.ones(8, np.float32), None)
+    batch = batch_of(images_of(8), np.arange(8) % 4)
     for _ in range(2):
         learner.train_step(batch, 1e-2)
     return learner
@@ -135,10 +117,12 @@ def test_training_needs_neither_tensorflow_nor_jax(tmp_path: Path) -> None:
         "from trainers.contract import load_backend\n"
         "from trainers.config import TrainConfig\n"
         "from trainers.contract import Batch\n"
+        "from trainers.data import targets\n"
         "backend = load_backend('pytorch')\n"
         "backend.configure(threads=1, seed=0)\n"
         "images = np.zeros((2, 32, 32, 3), np.uint8)\n"
-        "batch = Batch(images, np.array([0, 1]), np.ones(2, np.float32), None)\n"
+        "labels = np.array([0, 1])\n"
+        "batch = Batch(images, labels, targets(labels, 2, 0.0), np.ones(2, np.float32), None)\n"
         "config = TrainConfig(framework='pytorch', model='test_resnet')\n"
         "learner = backend.build(config, num_classes=2, image_size=(32, 32))\n"
         "learner.train_step(batch, 1e-3)\n"

@@ -1,6 +1,6 @@
 """The Keras backend, on TensorFlow (see trainers.contract.Backend)."""
 
-from trainers.frameworks import Framework
+from trainers.frameworks import APPLIES, OPTIONAL, Framework
 from trainers.keras_backend import names
 
 FRAMEWORK = Framework(
@@ -11,4 +11,6 @@ FRAMEWORK = Framework(
     later=("tf2onnx",),
     model_names=names.model_names,
     counted=names.COUNTED,
+    honours=OPTIONAL,
+    applies=APPLIES,
 )

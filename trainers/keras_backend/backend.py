@@ -65,6 +65,7 @@ def build(config: TrainConfig, *, num_classes: int, image_size: tuple[int, int])
     spec = {
         "model": config.model,
         "task": config.task,
+        "test_time_augmentation": config.test_time_augmentation,
         "model_args": config.model_args,
         "num_classes": num_classes,
         "image_size": list(image_size),

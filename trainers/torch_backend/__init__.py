@@ -1,6 +1,6 @@
 """The PyTorch backend: timm's architectures, two small networks, the user's own."""
 
-from trainers.frameworks import Framework
+from trainers.frameworks import APPLIES, OPTIONAL, Framework
 from trainers.torch_backend import names
 
 FRAMEWORK = Framework(
@@ -12,4 +12,6 @@ FRAMEWORK = Framework(
     unused=frozenset({"keras", "tf_keras"}),  # TensorFlow looks for them, for seconds
     model_names=names.model_names,
     counted=names.COUNTED,
+    honours=OPTIONAL,
+    applies=APPLIES,
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common.process.cpus import available_cpus
 from trainers.config import TrainConfig
 from trainers.torch_backend import models
 from trainers.torch_backend.learner import TorchLearner, parameter_count
@@ -25,8 +26,7 @@ logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
 
 
 def configure(*, threads: int, seed: int) -> str:
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or available_cpus())
     with contextlib.suppress(RuntimeError):  # It can be set once in a process.
         torch.set_num_interop_threads(1)
     random.seed(seed)

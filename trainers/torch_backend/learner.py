@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from common.errors import ConfigError
 from trainers.config import TrainConfig
-from trainers.contract import Augmentation, Batch, Floats, Images, StepResult
+from trainers.contract import Arrays, Augmentation, Batch, Floats, Images, StepResult
 from trainers.own_models import described
-from trainers.torch_backend import augment
+from trainers.torch_backend import augment, state
 from trainers.torch_backend.export import Formats, on_cpu
 from trainers.torch_backend.models import Model
 from trainers.torch_backend.scorer import PROGRAM, Scorer, predict, to_device
 from trainers.torch_backend.tasks import OPS
+from trainers.torch_backend.updates import Updates
 
 STATE, SPEC = "state_dict.pt", "spec.json"
 """The files of the native model, beside the program."""
@@ -44,25 +45,34 @@ class TorchLearner:
         # NHWC in memory is the faster order for convolutions, on CPUs above all.
         net = model.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._task = OPS[config.task]
-        self._scorer = Scorer(net, model.mean, model.std, self._task.scores).to(device)
-        self._optimizer = optimizer(net, config)
+        self._scorer = Scorer(
+            net,
+            model.mean,
+            model.std,
+            self._task.scores,
+            mirrored=config.test_time_augmentation == "flip",
+        ).to(device)
+        self._loss_N = self._task.loss(config)
+        self._updates = Updates(net, config)
         self.parameter_count = parameter_count(net)
 
     def train_step(self, batch: Batch, learning_rate: float) -> StepResult:
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
-        images_NHW3, labels_N, weights_N = (
-            to_device(a, self._device) for a in (batch.images_NHW3, batch.labels_N, batch.weights_N)
+        images_NHW3, labels_N, targets_NC, weights_N = (
+            to_device(array, self._device)
+            for array in (batch.images_NHW3, batch.labels_N, batch.targets_NC, batch.weights_N)
         )
         self._scorer.train()
-        self._optimizer.zero_grad()
         images_N3HW = self._input(images_NHW3, batch.augmentation)
         logits_NC = self._logits(images_N3HW)
-        loss_N = self._task.loss_N(logits_NC, labels_N, self._config.label_smoothing)
-        # A batch whose weights are all zero teaches nothing, rather than NaN.
-        loss = (weights_N * loss_N).sum() / weights_N.sum().clamp_min(1e-12)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
+        teacher_NC = batch.teacher_NC
+        loss_N = self._loss_N(
+            logits_NC,
+            targets_NC,
+            None if teacher_NC is None else to_device(teacher_NC, self._device),
+        )
+        loss = self._updates.backward(loss_N, weights_N)
+        if batch.update:
+            self._updates.step(learning_rate)
         metric_sum = self._task.metric_sum(logits_NC, labels_N)
         return StepResult(loss=loss.item(), metric_sum=float(metric_sum.item()))
 
@@ -70,11 +80,24 @@ class TorchLearner:
         self._scorer.eval()
         return predict(self._scorer, images_NHW3, self._device)
 
-    def snapshot(self) -> Any:
-        return {k: v.detach().clone() for k, v in self._scorer.net.state_dict().items()}
+    def snapshot(self) -> Arrays:
+        return state.weights(self._scorer.net)
 
-    def restore(self, snapshot: Any) -> None:
-        self._scorer.net.load_state_dict(snapshot)
+    def restore(self, snapshot: Arrays) -> None:
+        state.set_weights(self._scorer.net, snapshot)
+
+    def state(self) -> Arrays:
+        updates = state.updates(self._updates)
+        return {**state.weights(self._scorer.net), **updates, **state.generators()}
+
+    def set_state(self, state_: Arrays) -> None:
+        state.set_weights(self._scorer.net, state_)
+        state.set_updates(self._updates, state_)
+        state.set_generators(state_)
+
+    def exchange_average(self) -> None:
+        assert self._updates.average is not None
+        self._updates.average.exchange()
 
     @functools.cached_property
     def _formats(self) -> Formats:
@@ -124,18 +147,6 @@ class TorchLearner:
             images_N3HW = images_N3HW.expand(2, -1, -1, -1)
         logits_NC: Tensor = self._scorer.net(images_N3HW)
         return logits_NC[:1] if alone else logits_NC
-
-
-def optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD, with weight decay on matrices and kernels only."""
-    parameters = [p for p in net.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate)
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
 
 
 def parameter_count(net: nn.Module) -> int:

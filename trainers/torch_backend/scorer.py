@@ -29,18 +29,28 @@ class Scorer(nn.Module):
     std: Tensor
 
     def __init__(
-        self, net: nn.Module, mean: Colours, std: Colours, scores: Callable[[Tensor], Tensor]
+        self,
+        net: nn.Module,
+        mean: Colours,
+        std: Colours,
+        scores: Callable[[Tensor], Tensor],
+        *,
+        mirrored: bool = False,
     ) -> None:
         super().__init__()
         self._scores = scores
+        self._mirrored = mirrored
         self.net = net
         self.register_buffer("mean", 255 * torch.tensor(mean), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std), persistent=False)
 
     def forward(self, images_NHW3: Tensor) -> Tensor:
         """uint8 N×H×W×3 to the task's scores, float32 N×C."""
-        logits_NC: Tensor = self.net(self.normalise(images_NHW3.to(torch.float32)))
-        return self._scores(logits_NC)
+        images_N3HW = self.normalise(images_NHW3.to(torch.float32))
+        scores_NC = self._scores(self.net(images_N3HW))
+        if self._mirrored:
+            scores_NC = (scores_NC + self._scores(self.net(images_N3HW.flip(3)))) / 2
+        return scores_NC
 
     def normalise(self, images_NHW3: Tensor) -> Tensor:
         """Floats from 0 to 255, NHW3, as the network wants them, N3HW."""

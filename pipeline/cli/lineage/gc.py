@@ -71,7 +71,7 @@ def _show_plan(plan: GcPlan) -> None:
     kept = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items()))
     typer.echo(f"Kept: {kept or 'nothing'}.")
     if plan.trash:
-        typer.echo(f"Left by a gc that was stopped: {plan.trash}.")
+        typer.echo(f"Left by a gc or by trainings that were stopped: {plan.trash}.")
     typer.echo(f"gc --yes removes {len(plan.remove)} artifacts and frees {size(plan.bytes)}.")
 
 

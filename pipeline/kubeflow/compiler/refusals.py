@@ -47,6 +47,7 @@ def refuse_what_clusters_lack(config: PipelineConfig) -> None:
         "data.class_names": names if isinstance(names := config.data.class_names, str) else None,
         "push.destination": config.push.destination,
         "train.pretrained": config.train.pretrained,
+        "train.distillation.model": config.train.distillation.model,
     }
     for key, path in places.items():
         if path is not None and not cluster.holds(path):

@@ -23,6 +23,7 @@ from typing import Any
 from common.config.strict import parse
 from common.errors import ConfigError, DataError, RunError
 from common.files import digest
+from common.record.kinds import TRAINER
 from common.record.record import annotated, names_of
 from common.record.run import COMPLETE, RUNNING, Run
 from lineage.store.connection import Connection
@@ -121,6 +122,10 @@ class _Task:
             if names.CONFIG in self._io.parameters:
                 recorder.annotate_run(Run(state=COMPLETE))
         self._export()
+        if self._step.id == TRAINER:
+            from components.trainer.child import discard_checkpoints
+
+            discard_checkpoints()
 
     def _execute(self, handle: Any, recorder: Any) -> None:
         from tfx.proto.orchestration import pipeline_pb2

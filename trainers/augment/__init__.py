@@ -1,0 +1,1 @@
+"""Random changes to training images: drawn here once, in NumPy, and applied by each framework."""
